@@ -1,0 +1,90 @@
+//! Time, injected: nothing else in the crate reads the system clock (`.clippy.toml` enforces it).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+pub use jiff::Timestamp;
+
+/// A source of wall-clock time.
+pub trait Clock: Send + Sync + 'static {
+    /// The current time, UTC.
+    fn now(&self) -> Timestamp;
+}
+
+/// A shared clock, as components hold it.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A clock that stands still until told otherwise, for tests.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.as_millisecond()))
+    }
+
+    /// Moves the clock forward (or back, if negative) by `seconds`.
+    pub fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A time from milliseconds since the Unix epoch, clamped to the representable range.
+pub fn from_millis(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// `2006-02-03T16:45:09.000Z`: timestamps in S3's XML bodies.
+pub fn iso8601(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// `Fri, 03 Feb 2006 16:45:09 GMT`: the IMF-fixdate of RFC 9110 section 5.6.7.
+pub fn http_date(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// Reads an HTTP date in any of the three forms of RFC 9110 section 5.6.7.
+pub fn parse_http_date(text: &str) -> Option<Timestamp> {
+    let time = httpdate::parse_http_date(text).ok()?;
+    Timestamp::try_from(time).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_those_of_the_wire() {
+        let at = from_millis(1_138_985_109_000);
+        assert_eq!(iso8601(at), "2006-02-03T16:45:09.000Z");
+        assert_eq!(http_date(at), "Fri, 03 Feb 2006 16:45:09 GMT");
+        assert_eq!(parse_http_date("Fri, 03 Feb 2006 16:45:09 GMT"), Some(at));
+        assert_eq!(parse_http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let clock = ManualClock::new(from_millis(1_000));
+        clock.advance(2);
+        assert_eq!(clock.now(), from_millis(3_000));
+    }
+}

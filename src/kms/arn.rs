@@ -1,0 +1,122 @@
+//! Naming a key: id, key ARN, alias name or alias ARN.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The full ARN of a key: `arn:aws:kms:REGION:ACCOUNT:key/ID`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyArn(String);
+
+impl KeyArn {
+    /// The ARN of key `id` of `account` in `region`.
+    pub fn new(region: &str, account: &str, id: &str) -> Self {
+        Self(format!("arn:aws:kms:{region}:{account}:key/{id}"))
+    }
+
+    /// The ARN's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key's id: what follows `key/`.
+    pub fn id(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(_, id)| id)
+    }
+}
+
+impl fmt::Display for KeyArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is not the ARN of a key.
+#[derive(Debug, thiserror::Error)]
+#[error("not the ARN of a KMS key")]
+pub struct NotAKeyArn;
+
+impl FromStr for KeyArn {
+    type Err = NotAKeyArn;
+
+    fn from_str(text: &str) -> Result<Self, NotAKeyArn> {
+        match KeyRef::parse(text) {
+            KeyRef::KeyArn { .. } => Ok(Self(text.to_owned())),
+            _ => Err(NotAKeyArn),
+        }
+    }
+}
+
+/// How a client names a key. Any text parses: what names no key is found out by looking it up, as AWS does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KeyRef {
+    /// A bare id: a UUID, or text that will turn out to be no key.
+    Id(String),
+    /// `arn:aws:kms:REGION:ACCOUNT:key/ID`.
+    KeyArn {
+        /// The ARN's region.
+        region: String,
+        /// The ARN's account id.
+        account: String,
+        /// What follows `key/`.
+        id: String,
+    },
+    /// `alias/NAME`, in the caller's account.
+    Alias(String),
+    /// `arn:aws:kms:REGION:ACCOUNT:alias/NAME`.
+    AliasArn {
+        /// The ARN's region.
+        region: String,
+        /// The ARN's account id.
+        account: String,
+        /// The alias with its `alias/`.
+        alias: String,
+    },
+}
+
+impl KeyRef {
+    /// The alias of S3's AWS managed key.
+    pub const AWS_S3: &'static str = "alias/aws/s3";
+
+    /// Sorts `text` into its kind.
+    pub fn parse(text: &str) -> Self {
+        let fields: Vec<&str> = text.splitn(6, ':').collect();
+        if let ["arn", "aws", "kms", region, account, resource] = fields[..] {
+            let (region, account) = (region.to_owned(), account.to_owned());
+            if let Some(id) = resource.strip_prefix("key/") {
+                return Self::KeyArn { region, account, id: id.to_owned() };
+            }
+            if resource.starts_with("alias/") {
+                return Self::AliasArn { region, account, alias: resource.to_owned() };
+            }
+        }
+        if text.starts_with("alias/") { Self::Alias(text.to_owned()) } else { Self::Id(text.to_owned()) }
+    }
+
+    /// S3's AWS managed key of the caller's account.
+    pub fn aws_s3() -> Self {
+        Self::Alias(Self::AWS_S3.to_owned())
+    }
+}
+
+impl From<&KeyArn> for KeyRef {
+    fn from(arn: &KeyArn) -> Self {
+        Self::parse(arn.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_told_apart() {
+        let arn = "arn:aws:kms:us-east-1:000000000000:key/1234";
+        assert!(matches!(KeyRef::parse(arn), KeyRef::KeyArn { id, .. } if id == "1234"));
+        assert_eq!(arn.parse::<KeyArn>().unwrap().id(), "1234");
+        let alias_arn = "arn:aws:kms:us-east-1:000000000000:alias/a/b";
+        assert!(matches!(KeyRef::parse(alias_arn), KeyRef::AliasArn { alias, .. } if alias == "alias/a/b"));
+        assert_eq!(KeyRef::parse("alias/aws/s3"), KeyRef::aws_s3());
+        assert_eq!(KeyRef::parse("fake-key-id"), KeyRef::Id("fake-key-id".to_owned()));
+        assert!("alias/x".parse::<KeyArn>().is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! The key management service: the trait that the rest of the server uses, and its backends.
+//!
+//! A backend keeps 256-bit symmetric keys and wraps data keys under them, with the encryption context as associated
+//! data. Every call carries its [`Caller`], so that key policies and the audit see what AWS's would. All backends pass
+//! one conformance suite (`conformance`).
+
+pub mod arn;
+pub mod context;
+pub mod error;
+pub mod local;
+pub mod root;
+
+// The JSON protocol stands in a layer of its own, above `iam`.
+pub mod api;
+
+#[cfg(test)]
+mod conformance;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::crypto::{Secret, SecretBytes};
+
+pub use arn::{KeyArn, KeyRef};
+pub use context::EncryptionContext;
+pub use error::KmsError;
+
+/// On whose behalf a key is used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Caller {
+    /// The 12-digit id of the account that asks.
+    pub account: String,
+    /// The ARN of the principal that asks.
+    pub principal: String,
+    /// The service that asks for it (`s3.us-east-1.amazonaws.com`), `None` on direct KMS calls: `kms:ViaService`.
+    pub via_service: Option<String>,
+    /// The request that caused the call, for the audit.
+    pub request_id: String,
+}
+
+/// A 256-bit data key in clear. Made by a [`Kms`] (or, for SSE-S3, by the server key) and nowhere else.
+#[derive(Debug)]
+pub struct DataKey(Secret<32>);
+
+impl DataKey {
+    /// For the modules that are allowed to make one: KMS backends and `sse::server_key`.
+    pub(crate) fn new(key: Secret<32>) -> Self {
+        Self(key)
+    }
+
+    /// The key. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &Secret<32> {
+        &self.0
+    }
+}
+
+/// What a KMS returns from wrapping: enough, by itself, to unwrap again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WrappedKey {
+    /// The ciphertext blob, in the backend's own format (at most 6 144 bytes, as AWS's).
+    pub blob: Vec<u8>,
+    /// The full ARN of the key that wrapped it.
+    pub key_arn: KeyArn,
+    /// Which of the key's materials wrapped it, if the backend says (`KeyMaterialId`).
+    pub material_id: Option<String>,
+}
+
+/// A data key and its wrapped form.
+#[derive(Debug)]
+pub struct GeneratedKey {
+    /// To seal with, now.
+    pub key: DataKey,
+    /// To keep.
+    pub wrapped: WrappedKey,
+}
+
+/// Decrypted bytes and the key that had encrypted them.
+#[derive(Debug)]
+pub struct Decrypted {
+    /// The bytes.
+    pub plaintext: SecretBytes,
+    /// The full ARN of the key.
+    pub key_arn: KeyArn,
+    /// Which of its materials.
+    pub material_id: Option<String>,
+}
+
+/// What a caller may know of a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyDescription {
+    /// The full ARN.
+    pub arn: KeyArn,
+    /// Whether it can be used now.
+    pub enabled: bool,
+    /// Whether it belongs to the service rather than the customer (`KeyManager: AWS`).
+    pub aws_managed: bool,
+}
+
+/// A key management service, as S3 needs it. Errors are [`KmsError`]s with AWS's own codes and texts.
+#[async_trait]
+pub trait Kms: Send + Sync + 'static {
+    /// A fresh 256-bit data key, wrapped under `key` with `context` as associated data (`GenerateDataKey`, `AES_256`).
+    /// `alias/aws/s3` makes the caller account's managed key on first use, when S3 is the service that asks.
+    async fn generate_data_key(&self, caller: &Caller, key: &KeyRef, context: &EncryptionContext) -> Result<GeneratedKey, KmsError>;
+
+    /// Opens what this KMS wrapped or encrypted, if `context` is the same. The blob alone names its key; if `key` is
+    /// given it must be that one (`Decrypt`).
+    async fn decrypt(&self, caller: &Caller, blob: &[u8], key: Option<&KeyRef>, context: &EncryptionContext) -> Result<Decrypted, KmsError>;
+
+    /// Encrypts up to 4 096 bytes under `key` (`Encrypt`).
+    async fn encrypt(&self, caller: &Caller, key: &KeyRef, plaintext: &[u8], context: &EncryptionContext) -> Result<WrappedKey, KmsError>;
+
+    /// Opens `blob` and encrypts it under `to`, the plaintext never leaving the KMS (`ReEncrypt`).
+    async fn re_encrypt(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        from: (Option<&KeyRef>, &EncryptionContext),
+        to: (&KeyRef, &EncryptionContext),
+    ) -> Result<WrappedKey, KmsError>;
+
+    /// What is known of `key` (`DescribeKey`).
+    async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError>;
+}
+
+/// A KMS, as components share it.
+pub type SharedKms = Arc<dyn Kms>;

@@ -1,0 +1,29 @@
+//! Strongroom: an S3-compatible object store whose heart is SSE-KMS.
+//!
+//! The modules in layer order; each may use only those below it (`tests/architecture.rs` holds it, `ARCHITECTURE.md`
+//! explains it):
+//!
+//! | layer | modules |
+//! |---|---|
+//! | commands | [`cli`] |
+//! | front end | [`http`] |
+//! | protocols | [`s3`], [`kms::api`] |
+//! | envelope encryption | [`sse`] |
+//! | identities | [`iam`] |
+//! | keys | [`kms`] |
+//! | durable state, signatures | [`store`], [`sigv4`] |
+//! | the ground | [`crypto`], [`config`], [`telemetry`], [`clock`], [`wire`] |
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod crypto;
+pub mod http;
+pub mod iam;
+pub mod kms;
+pub mod s3;
+pub mod sigv4;
+pub mod sse;
+pub mod store;
+pub mod telemetry;
+pub mod wire;

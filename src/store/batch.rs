@@ -1,0 +1,91 @@
+//! The one way to change the store: expectations, and the mutations that apply if all of them hold.
+
+use bytes::Bytes;
+
+use super::{RunId, SealedRun};
+
+/// What a commit expects and does. Built up, then given to [`super::MetaStore::commit`].
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What must still hold.
+    pub expectations: Vec<Expectation>,
+    /// What then changes, applied in order.
+    pub mutations: Vec<Mutation>,
+    /// Runs that come into existence with this commit.
+    pub adopted: Vec<SealedRun>,
+    /// Runs that cease to exist with this commit.
+    pub released: Vec<RunId>,
+}
+
+/// A condition on one key, judged against the state just before the commit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Expectation {
+    /// The key has no value.
+    Absent(Vec<u8>),
+    /// The key has exactly this value.
+    Equals(Vec<u8>, Bytes),
+}
+
+/// A change to one key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Mutation {
+    /// The key gets this value.
+    Put(Vec<u8>, Bytes),
+    /// The key loses its value, if it has one.
+    Delete(Vec<u8>),
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Outcome {
+    /// All of it is on stable storage.
+    Applied,
+    /// The expectation with this index did not hold; nothing was changed.
+    Conflict(usize),
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Expects `key` to have what was read: `None` for absence.
+    #[must_use]
+    pub fn expect(mut self, key: Vec<u8>, value: Option<Bytes>) -> Self {
+        self.expectations.push(match value {
+            Some(value) => Expectation::Equals(key, value),
+            None => Expectation::Absent(key),
+        });
+        self
+    }
+
+    /// Writes `value` to `key`.
+    #[must_use]
+    pub fn put(mut self, key: Vec<u8>, value: impl Into<Bytes>) -> Self {
+        self.mutations.push(Mutation::Put(key, value.into()));
+        self
+    }
+
+    /// Removes `key`.
+    #[must_use]
+    pub fn delete(mut self, key: Vec<u8>) -> Self {
+        self.mutations.push(Mutation::Delete(key));
+        self
+    }
+
+    /// Brings `run` into existence.
+    #[must_use]
+    pub fn adopt(mut self, run: SealedRun) -> Self {
+        self.adopted.push(run);
+        self
+    }
+
+    /// Lets `run` cease to exist.
+    #[must_use]
+    pub fn release(mut self, run: RunId) -> Self {
+        self.released.push(run);
+        self
+    }
+}

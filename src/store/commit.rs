@@ -1,0 +1,1 @@
+//! placeholder: the write protocols

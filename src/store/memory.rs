@@ -1,0 +1,1 @@
+//! placeholder: the in-memory reference backend

@@ -1,0 +1,1 @@
+//! placeholder: the RocksDB backend

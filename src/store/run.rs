@@ -1,0 +1,72 @@
+//! Runs: immutable byte strings under random names, from their first byte to their adoption.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::StoreError;
+
+/// The name of a run: sixteen random bytes, never reused.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RunId(pub [u8; 16]);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunId({self})")
+    }
+}
+
+/// A run being written. Dropping it discards what was written.
+#[async_trait]
+pub trait RunWriter: Send {
+    /// Adds bytes to the end. May return before they are written; errors then surface in a later call.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] and [`StoreError::Engine`]; the writer is then of no more use.
+    async fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Waits until every byte is on stable storage and closes the run.
+    ///
+    /// # Errors
+    /// As [`RunWriter::append`].
+    async fn seal(self: Box<Self>) -> Result<SealedRun, StoreError>;
+}
+
+/// A finished run that waits for a commit to adopt it. Dropped unadopted, it is discarded and its space taken back.
+pub struct SealedRun {
+    /// Its name.
+    pub id: RunId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Where it lies, in the backend's own terms.
+    pub(super) locator: Bytes,
+    pub(super) lease: Option<Box<dyn Lease>>,
+}
+
+/// The backend's claim on an unadopted run's space. Dropping it gives the space back.
+pub(super) trait Lease: Send {
+    /// The run was adopted: the space is now accounted for by its record.
+    fn keep(self: Box<Self>);
+}
+
+impl SealedRun {
+    /// Ends the lease because a commit has adopted the run.
+    pub(super) fn adopted(mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.keep();
+        }
+    }
+}
+
+impl fmt::Debug for SealedRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedRun").field("id", &self.id).field("length", &self.length).finish_non_exhaustive()
+    }
+}

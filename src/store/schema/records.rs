@@ -1,0 +1,230 @@
+//! The records: CBOR maps with numbered fields behind a version byte. Golden files in `tests/golden/` hold them.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::store::{Partition, RunId, StoreError};
+
+/// The version byte of every record written today.
+const FORMAT: u8 = 1;
+
+/// A record: how it becomes a stored value and back.
+pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
+    /// What it is called when it is damaged.
+    const NAME: &'static str;
+
+    /// The stored form.
+    fn to_value(&self) -> Vec<u8> {
+        let mut value = vec![FORMAT];
+        minicbor::encode(self, &mut value).expect("encoding into memory cannot fail");
+        value
+    }
+
+    /// Reads a stored form.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the version is unknown or the bytes are not such a record.
+    fn from_value(value: &[u8]) -> Result<Self, StoreError> {
+        match value {
+            [FORMAT, cbor @ ..] => {
+                minicbor::decode(cbor).map_err(|e| StoreError::Corrupt(format!("{}: {e}", Self::NAME)))
+            }
+            _ => Err(StoreError::Corrupt(format!("{}: unknown format version", Self::NAME))),
+        }
+    }
+}
+
+/// A bucket.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct BucketRecord {
+    /// The partition of its index. Fresh for every creation, so that a bucket made anew never sees the old one's keys.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 16],
+    /// The owner's 12-digit account id.
+    #[n(1)]
+    pub account: String,
+    /// Milliseconds since the Unix epoch.
+    #[n(2)]
+    pub created: i64,
+    /// The region it was asked for in.
+    #[n(3)]
+    pub region: String,
+}
+
+impl BucketRecord {
+    /// The partition that holds its objects.
+    pub fn partition(&self) -> Partition {
+        Partition(self.id)
+    }
+}
+
+/// What clients say about an object beside its bytes: kept and given back as it came.
+#[derive(Clone, Debug, Decode, Default, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct Attributes {
+    /// Content headers by lower-case name: `content-type`, `cache-control`, `content-disposition`, `content-encoding`,
+    /// `content-language`, `expires`, `x-amz-website-redirect-location`.
+    #[n(0)]
+    pub headers: Vec<(String, String)>,
+    /// User metadata, names in lower case and without `x-amz-meta-`.
+    #[n(1)]
+    pub metadata: Vec<(String, String)>,
+    /// `STANDARD` if the client named none.
+    #[n(2)]
+    pub storage_class: String,
+}
+
+/// An entity tag as it lies on disk: in clear only if nothing of the plaintext is in it.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+pub enum StoredEtag {
+    /// Random (SSE-KMS), without quotes.
+    #[n(0)]
+    Clear(#[n(0)] String),
+    /// An MD5 form, sealed under the server key.
+    #[n(1)]
+    Sealed(#[n(0)] ByteVec),
+}
+
+/// A sealed run and the header that `sse` needs to open it.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct RunRef {
+    /// The run's name.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 16],
+    /// `sse`'s run header, in its own format.
+    #[n(1)]
+    pub header: ByteVec,
+    /// Whether the bytes are a value of [`super::Table::Data`] rather than a run of the blob store.
+    #[n(2)]
+    pub inline: bool,
+}
+
+impl RunRef {
+    /// The run's name, typed.
+    pub fn run(&self) -> RunId {
+        RunId(self.id)
+    }
+}
+
+/// Consecutive parts of one size: part numbers `first..first + count`.
+#[derive(Clone, Copy, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(array)]
+pub struct PartSpan {
+    /// The first part number.
+    #[n(0)]
+    pub first: u16,
+    /// How many parts.
+    #[n(1)]
+    pub count: u16,
+    /// Plaintext bytes of each.
+    #[n(2)]
+    pub size: u64,
+}
+
+/// Where an object's bytes are.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+pub enum Body {
+    /// In one run.
+    #[n(0)]
+    Run(#[n(0)] RunRef),
+    /// In the parts of a completed upload, which keep their [`super::Table::Part`] records.
+    #[n(1)]
+    Parts {
+        /// The upload's id, which names the part records.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        upload: [u8; 16],
+        /// The parts in order, run-length encoded.
+        #[n(1)]
+        spans: Vec<PartSpan>,
+    },
+}
+
+/// One version of an object.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct ObjectRecord {
+    /// Milliseconds since the Unix epoch.
+    #[n(0)]
+    pub modified: i64,
+    /// Plaintext bytes.
+    #[n(1)]
+    pub size: u64,
+    /// The entity tag.
+    #[n(2)]
+    pub etag: StoredEtag,
+    /// What the client said about it.
+    #[n(3)]
+    pub attributes: Attributes,
+    /// `sse`'s envelope: kind, wrapped data key, context, in its own format.
+    #[n(4)]
+    pub envelope: ByteVec,
+    /// Where the bytes are.
+    #[n(5)]
+    pub body: Body,
+    /// Checksums, sealed under the data key (`s3`'s format inside `sse`'s).
+    #[n(6)]
+    pub checksums: Option<ByteVec>,
+    /// Distinguishes this write from every other, even of the same bytes.
+    #[cbor(n(7), with = "minicbor::bytes")]
+    pub generation: [u8; 16],
+}
+
+/// An open multipart upload.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct UploadRecord {
+    /// Milliseconds since the Unix epoch.
+    #[n(0)]
+    pub initiated: i64,
+    /// What the client said about the object to be.
+    #[n(1)]
+    pub attributes: Attributes,
+    /// `sse`'s envelope for all its parts.
+    #[n(2)]
+    pub envelope: ByteVec,
+    /// `x-amz-checksum-algorithm`, as asked for.
+    #[n(3)]
+    pub checksum_algorithm: Option<String>,
+    /// `COMPOSITE` or `FULL_OBJECT`.
+    #[n(4)]
+    pub checksum_type: Option<String>,
+    /// The initiator's account id.
+    #[n(5)]
+    pub account: String,
+}
+
+/// An uploaded part.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct PartRecord {
+    /// Milliseconds since the Unix epoch.
+    #[n(0)]
+    pub modified: i64,
+    /// Plaintext bytes.
+    #[n(1)]
+    pub size: u64,
+    /// The part's entity tag.
+    #[n(2)]
+    pub etag: StoredEtag,
+    /// Where the bytes are.
+    #[n(3)]
+    pub run: RunRef,
+    /// Checksums, sealed under the data key.
+    #[n(4)]
+    pub checksums: Option<ByteVec>,
+}
+
+impl Record for BucketRecord {
+    const NAME: &'static str = "bucket record";
+}
+impl Record for ObjectRecord {
+    const NAME: &'static str = "object record";
+}
+impl Record for UploadRecord {
+    const NAME: &'static str = "upload record";
+}
+impl Record for PartRecord {
+    const NAME: &'static str = "part record";
+}

@@ -1,0 +1,95 @@
+//! What the front end and every protocol share: who is connected, request ids, and bodies.
+
+pub mod body;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::clock::Timestamp;
+use crate::crypto::random::{self, Entropy};
+
+pub use body::{BoxError, RequestBody, ResponseBody};
+
+/// What is known of a request before it is read.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// Names the request in its response, the logs and the audit.
+    pub id: RequestId,
+    /// When its head had been read.
+    pub received: Timestamp,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// How it is protected; `None` over plain HTTP.
+    pub tls: Option<TlsInfo>,
+}
+
+/// The protection of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TlsInfo {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The negotiated suite, by its IANA name.
+    pub cipher_suite: &'static str,
+}
+
+/// `x-amz-request-id` and `x-amz-id-2`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestId {
+    /// Sixteen upper-case letters and digits, as S3's.
+    pub id: String,
+    /// The extended id: base64 of 56 random bytes.
+    pub extended: String,
+}
+
+impl RequestId {
+    /// A fresh pair.
+    pub fn draw(entropy: &dyn Entropy) -> Self {
+        const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let bytes = random::bytes::<72>(entropy);
+        let id = bytes[..16].iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
+        Self { id, extended: STANDARD.encode(&bytes[16..]) }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
+/// A protocol spoken on the endpoint (S3, the KMS API): a whole request in, a whole response out. Implementations answer
+/// every error themselves, in their protocol's own form.
+#[async_trait::async_trait]
+pub trait Protocol: Send + Sync + 'static {
+    /// Answers one request. The response carries an [`Answered`] extension.
+    async fn call(&self, cx: &RequestContext, request: http::Request<RequestBody>) -> http::Response<ResponseBody>;
+}
+
+/// What a protocol reports of a request it answered, for metrics and the access log: a response extension.
+#[derive(Clone, Debug, Default)]
+pub struct Answered {
+    /// The protocol: `s3`, `kms`.
+    pub protocol: &'static str,
+    /// The operation's name (`PutObject`), or `Unknown`.
+    pub operation: &'static str,
+    /// The access key that signed, if any did.
+    pub access_key_id: Option<String>,
+    /// The error's code, if one was answered.
+    pub error_code: Option<&'static str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_look_like_those_of_s3() {
+        let id = RequestId::draw(&crate::crypto::random::SeededEntropy::new(1));
+        assert_eq!(id.id.len(), 16);
+        assert!(id.id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+        assert_eq!(id.extended.len(), 76);
+    }
+}
