@@ -1,1 +1,3 @@
-//! placeholder
+//! The S3 protocol.
+
+pub mod error;

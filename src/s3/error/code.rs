@@ -1,0 +1,95 @@
+//! The table of error codes.
+
+use http::StatusCode;
+
+/// Declares the closed set of S3 error codes: name, status, and AWS's default text.
+macro_rules! error_codes {
+    ($($name:ident $code:literal $status:ident $message:literal;)*) => {
+        /// An S3 error code. (AWS: "Error responses", API reference.)
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[expect(missing_docs, reason = "each is documented by its own text in the table")]
+        pub enum ErrorCode { $($name,)* }
+
+        impl ErrorCode {
+            /// Every code, in the table's order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as clients see it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The HTTP status that goes with it.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// AWS's text, where the occasion has no better one.
+            pub const fn default_message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    AccessDenied "AccessDenied" FORBIDDEN "Access Denied";
+    AuthorizationHeaderMalformed "AuthorizationHeaderMalformed" BAD_REQUEST "The authorization header you provided is invalid.";
+    AuthorizationQueryParametersError "AuthorizationQueryParametersError" BAD_REQUEST "Query-string authentication parameters are not valid.";
+    BadDigest "BadDigest" BAD_REQUEST "The Content-MD5 you specified did not match what we received.";
+    BadRequest "BadRequest" BAD_REQUEST "Bad Request";
+    BucketAlreadyExists "BucketAlreadyExists" CONFLICT "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
+    BucketAlreadyOwnedByYou "BucketAlreadyOwnedByYou" CONFLICT "Your previous request to create the named bucket succeeded and you already own it.";
+    BucketNotEmpty "BucketNotEmpty" CONFLICT "The bucket you tried to delete is not empty";
+    ConditionalRequestConflict "ConditionalRequestConflict" CONFLICT "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    EntityTooLarge "EntityTooLarge" BAD_REQUEST "Your proposed upload exceeds the maximum allowed size";
+    EntityTooSmall "EntityTooSmall" BAD_REQUEST "Your proposed upload is smaller than the minimum allowed size";
+    ExpiredToken "ExpiredToken" BAD_REQUEST "The provided token has expired.";
+    IllegalLocationConstraintException "IllegalLocationConstraintException" BAD_REQUEST "The specified location-constraint is not valid";
+    IncompleteBody "IncompleteBody" BAD_REQUEST "You did not provide the number of bytes specified by the Content-Length HTTP header";
+    InsufficientStorage "InsufficientStorage" INSUFFICIENT_STORAGE "There is not enough space left to store the data.";
+    InternalError "InternalError" INTERNAL_SERVER_ERROR "We encountered an internal error. Please try again.";
+    InvalidAccessKeyId "InvalidAccessKeyId" FORBIDDEN "The AWS Access Key Id you provided does not exist in our records.";
+    InvalidArgument "InvalidArgument" BAD_REQUEST "Invalid Argument";
+    InvalidBucketName "InvalidBucketName" BAD_REQUEST "The specified bucket is not valid.";
+    InvalidDigest "InvalidDigest" BAD_REQUEST "The Content-MD5 you specified was invalid.";
+    InvalidEncryptionAlgorithm "InvalidEncryptionAlgorithmError" BAD_REQUEST "The Encryption request you specified is not valid. Supported value: AES256.";
+    InvalidLocationConstraint "InvalidLocationConstraint" BAD_REQUEST "The specified location-constraint is not valid";
+    InvalidPart "InvalidPart" BAD_REQUEST "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    InvalidPartNumber "InvalidPartNumber" RANGE_NOT_SATISFIABLE "The requested partnumber is not satisfiable";
+    InvalidPartOrder "InvalidPartOrder" BAD_REQUEST "The list of parts was not in ascending order. Parts must be ordered by part number.";
+    InvalidRange "InvalidRange" RANGE_NOT_SATISFIABLE "The requested range is not satisfiable";
+    InvalidRequest "InvalidRequest" BAD_REQUEST "Invalid Request";
+    InvalidStorageClass "InvalidStorageClass" BAD_REQUEST "The storage class you specified is not valid";
+    InvalidTag "InvalidTag" BAD_REQUEST "The tag provided was not a valid tag.";
+    InvalidToken "InvalidToken" BAD_REQUEST "The provided token is malformed or otherwise invalid.";
+    InvalidUri "InvalidURI" BAD_REQUEST "Couldn't parse the specified URI.";
+    KeyTooLong "KeyTooLongError" BAD_REQUEST "Your key is too long";
+    KmsDisabled "KMS.DisabledException" BAD_REQUEST "The key is disabled.";
+    KmsInvalidKeyUsage "KMS.InvalidKeyUsageException" BAD_REQUEST "The key's usage does not allow this operation.";
+    KmsInvalidState "KMS.KMSInvalidStateException" BAD_REQUEST "The key is in a state that does not allow this operation.";
+    KmsNotFound "KMS.NotFoundException" BAD_REQUEST "The key does not exist.";
+    MalformedTrailer "MalformedTrailerError" BAD_REQUEST "The request contained trailing data that was not well-formed or did not conform to our published schema.";
+    MalformedXml "MalformedXML" BAD_REQUEST "The XML you provided was not well-formed or did not validate against our published schema";
+    MaxMessageLengthExceeded "MaxMessageLengthExceeded" BAD_REQUEST "Your request was too big.";
+    MetadataTooLarge "MetadataTooLarge" BAD_REQUEST "Your metadata headers exceed the maximum allowed metadata size";
+    MethodNotAllowed "MethodNotAllowed" METHOD_NOT_ALLOWED "The specified method is not allowed against this resource.";
+    MissingContentLength "MissingContentLength" LENGTH_REQUIRED "You must provide the Content-Length HTTP header.";
+    MissingRequestBody "MissingRequestBodyError" BAD_REQUEST "Request Body is empty";
+    MissingSecurityHeader "MissingSecurityHeader" BAD_REQUEST "Your request was missing a required header.";
+    NoSuchBucket "NoSuchBucket" NOT_FOUND "The specified bucket does not exist";
+    NoSuchKey "NoSuchKey" NOT_FOUND "The specified key does not exist.";
+    NoSuchUpload "NoSuchUpload" NOT_FOUND "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+    NoSuchVersion "NoSuchVersion" NOT_FOUND "The specified version does not exist.";
+    NotImplemented "NotImplemented" NOT_IMPLEMENTED "A header you provided implies functionality that is not implemented";
+    NotModified "NotModified" NOT_MODIFIED "Not Modified";
+    OperationAborted "OperationAborted" CONFLICT "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    PreconditionFailed "PreconditionFailed" PRECONDITION_FAILED "At least one of the pre-conditions you specified did not hold";
+    RequestTimeTooSkewed "RequestTimeTooSkewed" FORBIDDEN "The difference between the request time and the current time is too large.";
+    RequestTimeout "RequestTimeout" BAD_REQUEST "Your socket connection to the server was not read from or written to within the timeout period.";
+    ServiceUnavailable "ServiceUnavailable" SERVICE_UNAVAILABLE "Service is unable to handle request.";
+    SignatureDoesNotMatch "SignatureDoesNotMatch" FORBIDDEN "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+    SlowDown "SlowDown" SERVICE_UNAVAILABLE "Please reduce your request rate.";
+    UnexpectedContent "UnexpectedContent" BAD_REQUEST "This request does not support content";
+    ContentSha256Mismatch "XAmzContentSHA256Mismatch" BAD_REQUEST "The provided 'x-amz-content-sha256' header does not match what was computed.";
+}

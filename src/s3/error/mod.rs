@@ -1,0 +1,72 @@
+//! The one error type of the S3 protocol: a code from the table, a text, and the details that AWS puts beside it.
+
+mod code;
+mod from;
+
+use std::borrow::Cow;
+
+use crate::wire::BoxError;
+
+pub use code::ErrorCode;
+
+/// Why an S3 request failed, as the client will be told.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", code.as_str())]
+pub struct S3Error {
+    /// The code, which decides the status.
+    pub code: ErrorCode,
+    /// The text.
+    pub message: Cow<'static, str>,
+    /// Elements beside Code and Message, in the order in which they are written.
+    pub detail: Vec<(&'static str, String)>,
+    /// What lies beneath, for the log alone.
+    #[source]
+    pub source: Option<BoxError>,
+}
+
+/// What S3 handlers return.
+pub type Result<T, E = S3Error> = std::result::Result<T, E>;
+
+impl S3Error {
+    /// `code` with the text that says more than its default.
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), detail: Vec::new(), source: None }
+    }
+
+    /// `InvalidArgument` with AWS's `ArgumentName` and `ArgumentValue`.
+    pub fn argument(name: impl Into<String>, value: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::InvalidArgument, message).with("ArgumentName", name).with("ArgumentValue", value)
+    }
+
+    /// An `InternalError` whose cause goes to the log.
+    pub fn internal(source: impl Into<BoxError>) -> Self {
+        Self::from(ErrorCode::InternalError).because(source)
+    }
+
+    /// Adds an element, such as `BucketName`.
+    #[must_use]
+    pub fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {
+        self.detail.push((element, value.into()));
+        self
+    }
+
+    /// Adds what lies beneath.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl From<ErrorCode> for S3Error {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.default_message())
+    }
+}
+
+impl ErrorCode {
+    /// This code as an error, with an element such as `Key`.
+    pub fn with(self, element: &'static str, value: impl Into<String>) -> S3Error {
+        S3Error::from(self).with(element, value)
+    }
+}
