@@ -32,17 +32,36 @@ impl Aes256Gcm {
     ///
     /// # Errors
     /// [`Unauthentic`]; what is left in `sealed` is then no plaintext.
-    pub fn open_in_place<'d>(&self, nonce: [u8; NONCE_LEN], aad: &[u8], sealed: &'d mut [u8]) -> Result<&'d mut [u8], Unauthentic> {
-        self.0.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed).map_err(|_| Unauthentic)
+    pub fn open_in_place<'d>(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        sealed: &'d mut [u8],
+    ) -> Result<&'d mut [u8], Unauthentic> {
+        self.0
+            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed)
+            .map_err(|_| Unauthentic)
     }
 
     /// Decrypts `sealed` (ciphertext, then tag) into `out`, which must have the plaintext's length.
     ///
     /// # Errors
     /// [`Unauthentic`]; `out` then holds nothing of the plaintext.
-    pub fn open_into(&self, nonce: [u8; NONCE_LEN], aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<(), Unauthentic> {
+    pub fn open_into(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Unauthentic> {
         let (ciphertext, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(Unauthentic)?;
-        let opened = self.0.open_separate_gather(Nonce::assume_unique_for_key(nonce), Aad::from(aad), ciphertext, tag, out);
+        let opened = self.0.open_separate_gather(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(aad),
+            ciphertext,
+            tag,
+            out,
+        );
         opened.map_err(|_| {
             out.fill(0);
             Unauthentic
@@ -108,16 +127,23 @@ mod tests {
         let mut data = b"some plaintext".to_vec();
         let tag = Aes256Gcm::new(&key).seal_in_place([9; 12], b"aad", &mut data);
         data.extend_from_slice(&tag);
-        let ring_key = ring::aead::LessSafeKey::new(
-            ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, key.expose()).unwrap(),
-        );
+        let ring_key =
+            ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, key.expose()).unwrap());
         let nonce = ring::aead::Nonce::assume_unique_for_key([9; 12]);
-        let opened = ring_key.open_in_place(nonce, ring::aead::Aad::from(b"aad"), &mut data.clone()).unwrap().to_vec();
+        let opened = ring_key
+            .open_in_place(nonce, ring::aead::Aad::from(b"aad"), &mut data.clone())
+            .unwrap()
+            .to_vec();
         assert_eq!(opened, b"some plaintext");
         let mut out = [0; 14];
-        Aes256Gcm::new(&key).open_into([9; 12], b"aad", &data, &mut out).unwrap();
+        Aes256Gcm::new(&key)
+            .open_into([9; 12], b"aad", &data, &mut out)
+            .unwrap();
         assert_eq!(&out, b"some plaintext");
-        assert_eq!(Aes256Gcm::new(&key).open_in_place([9; 12], b"other", &mut data), Err(Unauthentic));
+        assert_eq!(
+            Aes256Gcm::new(&key).open_in_place([9; 12], b"other", &mut data),
+            Err(Unauthentic)
+        );
     }
 
     #[test]

@@ -102,14 +102,31 @@ pub struct KeyDescription {
 pub trait Kms: Send + Sync + 'static {
     /// A fresh 256-bit data key, wrapped under `key` with `context` as associated data (`GenerateDataKey`, `AES_256`).
     /// `alias/aws/s3` makes the caller account's managed key on first use, when S3 is the service that asks.
-    async fn generate_data_key(&self, caller: &Caller, key: &KeyRef, context: &EncryptionContext) -> Result<GeneratedKey, KmsError>;
+    async fn generate_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        context: &EncryptionContext,
+    ) -> Result<GeneratedKey, KmsError>;
 
     /// Opens what this KMS wrapped or encrypted, if `context` is the same. The blob alone names its key; if `key` is
     /// given it must be that one (`Decrypt`).
-    async fn decrypt(&self, caller: &Caller, blob: &[u8], key: Option<&KeyRef>, context: &EncryptionContext) -> Result<Decrypted, KmsError>;
+    async fn decrypt(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        key: Option<&KeyRef>,
+        context: &EncryptionContext,
+    ) -> Result<Decrypted, KmsError>;
 
     /// Encrypts up to 4 096 bytes under `key` (`Encrypt`).
-    async fn encrypt(&self, caller: &Caller, key: &KeyRef, plaintext: &[u8], context: &EncryptionContext) -> Result<WrappedKey, KmsError>;
+    async fn encrypt(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError>;
 
     /// Opens `blob` and encrypts it under `to`, the plaintext never leaving the KMS (`ReEncrypt`).
     async fn re_encrypt(

@@ -36,13 +36,18 @@ pub enum Mutation {
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 #[must_use]
 pub enum Outcome {
     /// All of it is on stable storage.
     Applied,
-    /// The expectation with this index did not hold; nothing was changed.
-    Conflict(usize),
+    /// An expectation did not hold; nothing was changed.
+    Conflict {
+        /// The index of the first that failed.
+        expectation: usize,
+        /// The runs that the batch would have adopted, for another attempt. Dropped, they are discarded.
+        adopted: Vec<SealedRun>,
+    },
 }
 
 impl Batch {

@@ -56,7 +56,10 @@ pub struct KeyRange {
 impl KeyRange {
     /// All keys that begin with `prefix`, which must not be empty nor all `0xff`.
     pub fn prefix(prefix: &[u8]) -> Self {
-        Self { start: prefix.to_vec(), end: prefix_end(prefix) }
+        Self {
+            start: prefix.to_vec(),
+            end: prefix_end(prefix),
+        }
     }
 }
 
@@ -65,7 +68,10 @@ impl KeyRange {
 /// # Panics
 /// If no such key exists (an empty prefix, or only `0xff`): all our keys begin with a table tag below `0xff`.
 pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
-    let last = prefix.iter().rposition(|&b| b != 0xff).expect("a prefix begins with a table tag");
+    let last = prefix
+        .iter()
+        .rposition(|&b| b != 0xff)
+        .expect("a prefix begins with a table tag");
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
     end
@@ -81,7 +87,7 @@ pub trait MetaStore: Send + Sync + 'static {
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError>;
 
     /// Applies `batch` atomically and durably if all its expectations hold, else changes nothing and says which failed.
-    /// Runs that a batch adopts are discarded when it is not applied.
+    /// A conflict hands the batch's runs back, for another attempt; an error discards them.
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError>;
 }
 

@@ -33,6 +33,7 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    AccessControlListNotSupported "AccessControlListNotSupported" BAD_REQUEST "The bucket does not allow ACLs";
     AccessDenied "AccessDenied" FORBIDDEN "Access Denied";
     AuthorizationHeaderMalformed "AuthorizationHeaderMalformed" BAD_REQUEST "The authorization header you provided is invalid.";
     AuthorizationQueryParametersError "AuthorizationQueryParametersError" BAD_REQUEST "Query-string authentication parameters are not valid.";

@@ -1,0 +1,306 @@
+//! Conditional requests and ranges (RFC 9110 sections 13 and 14), as S3 words their refusals.
+
+use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::headers::text;
+use crate::clock::{Timestamp, from_millis, parse_http_date};
+
+/// The conditions of one request.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Preconditions {
+    if_match: Option<TagList>,
+    if_none_match: Option<TagList>,
+    if_modified_since: Option<Timestamp>,
+    if_unmodified_since: Option<Timestamp>,
+}
+
+/// Whether "not modified" is an answer (reads) or a failure (writes, copy sources).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mood {
+    /// GET and HEAD: 304.
+    Read,
+    /// Everything else: 412.
+    Strict,
+}
+
+impl Preconditions {
+    /// The conditions on what the request names.
+    pub fn of_request(headers: &HeaderMap) -> Self {
+        Self::read(
+            headers,
+            [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE],
+        )
+    }
+
+    /// The conditions on the source of a copy.
+    pub fn of_copy_source(headers: &HeaderMap) -> Self {
+        let name = HeaderName::from_static;
+        Self::read(
+            headers,
+            [
+                name("x-amz-copy-source-if-match"),
+                name("x-amz-copy-source-if-none-match"),
+                name("x-amz-copy-source-if-modified-since"),
+                name("x-amz-copy-source-if-unmodified-since"),
+            ],
+        )
+    }
+
+    /// The conditions that writes know: `If-Match` and `If-None-Match: *`.
+    ///
+    /// # Errors
+    /// `NotImplemented` for `If-None-Match` with anything but `*`, as AWS answers.
+    pub fn of_write(headers: &HeaderMap) -> Result<Self> {
+        let Self {
+            if_match,
+            if_none_match,
+            ..
+        } = Self::of_request(headers);
+        if if_none_match.as_ref().is_some_and(|tags| !tags.any) {
+            return Err(ErrorCode::NotImplemented.with("Header", "If-None-Match").with(
+                "additionalMessage",
+                "We don't accept the provided value of If-None-Match header for this API",
+            ));
+        }
+        Ok(Self {
+            if_match,
+            if_none_match,
+            ..Self::default()
+        })
+    }
+
+    /// Judges them against what exists: its entity tag (without quotes) and modification time in milliseconds.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`, naming the condition; `NotModified` in a reading [`Mood`].
+    pub fn judge(&self, etag: &str, modified: i64, mood: Mood) -> Result<()> {
+        // Wire dates have whole seconds; comparing in seconds keeps "since" true for what they came from.
+        let modified = from_millis(modified).as_second();
+        match (&self.if_match, self.if_unmodified_since) {
+            (Some(tags), _) if !tags.matches(etag) => return Err(failed("If-Match")),
+            (None, Some(since)) if modified > since.as_second() => return Err(failed("If-Unmodified-Since")),
+            _ => {}
+        }
+        let unmodified = match (&self.if_none_match, self.if_modified_since) {
+            (Some(tags), _) if tags.matches(etag) => Some("If-None-Match"),
+            (None, Some(since)) if modified <= since.as_second() => Some("If-Modified-Since"),
+            _ => None,
+        };
+        match (unmodified, mood) {
+            (None, _) => Ok(()),
+            (Some(_), Mood::Read) => Err(ErrorCode::NotModified.into()),
+            (Some(condition), Mood::Strict) => Err(failed(condition)),
+        }
+    }
+
+    /// Judges a write to a key that may not exist yet; `present` is the current entity tag.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`; `NoSuchKey` for `If-Match` on what does not exist, as AWS answers.
+    pub fn judge_write(&self, present: Option<&str>, key: &str) -> Result<()> {
+        match (present, &self.if_match, &self.if_none_match) {
+            (None, Some(_), _) => Err(ErrorCode::NoSuchKey.with("Key", key)),
+            (Some(etag), Some(tags), _) if !tags.matches(etag) => Err(failed("If-Match")),
+            (Some(_), _, Some(_)) => Err(failed("If-None-Match")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there are none, so that nobody need know the entity tag.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn read(headers: &HeaderMap, [matches, none_match, modified, unmodified]: [HeaderName; 4]) -> Self {
+        let date = |name| text(headers, name).and_then(parse_http_date);
+        Self {
+            if_match: text(headers, matches).map(TagList::parse),
+            if_none_match: text(headers, none_match).map(TagList::parse),
+            if_modified_since: date(modified),
+            if_unmodified_since: date(unmodified),
+        }
+    }
+}
+
+/// A list of entity tags. Clients leave the quotes out now and then; AWS takes them all the same.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct TagList {
+    any: bool,
+    tags: Vec<String>,
+}
+
+impl TagList {
+    fn parse(list: &str) -> Self {
+        let tags: Vec<String> = list
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned())
+            .filter(|tag| !tag.is_empty())
+            .collect();
+        Self {
+            any: tags.iter().any(|tag| tag == "*"),
+            tags,
+        }
+    }
+
+    fn matches(&self, etag: &str) -> bool {
+        self.any || self.tags.iter().any(|tag| tag == etag)
+    }
+}
+
+fn failed(condition: &'static str) -> S3Error {
+    ErrorCode::PreconditionFailed.with("Condition", condition)
+}
+
+/// Bytes `start..end` of an object; `start < end`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub start: u64,
+    /// Behind the last byte.
+    pub end: u64,
+}
+
+impl ByteRange {
+    /// The range that a `Range` header asks of an object of `size` bytes. `None` for no header, or one that is not a
+    /// single byte range: the whole object is then the answer.
+    ///
+    /// # Errors
+    /// `InvalidRange` if no byte of the object is in it.
+    pub fn of_request(headers: &HeaderMap, size: u64) -> Result<Option<Self>> {
+        let Some(asked) = text(headers, RANGE) else {
+            return Ok(None);
+        };
+        let Some(spec) = asked.strip_prefix("bytes=") else {
+            return Ok(None);
+        };
+        let Some((first, last)) = spec.trim().split_once('-') else {
+            return Ok(None);
+        };
+        let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
+            (Ok(first), Ok(last)) if first <= last => Self {
+                start: first,
+                end: last.saturating_add(1).min(size),
+            },
+            (Ok(first), Err(_)) if last.trim().is_empty() => Self {
+                start: first,
+                end: size,
+            },
+            (Err(_), Ok(suffix)) if first.trim().is_empty() => Self {
+                start: size.saturating_sub(suffix),
+                end: size,
+            },
+            _ => return Ok(None),
+        };
+        if range.start < range.end {
+            return Ok(Some(range));
+        }
+        Err(ErrorCode::InvalidRange
+            .with("RangeRequested", asked)
+            .with("ActualObjectSize", size.to_string()))
+    }
+
+    /// How many bytes.
+    pub fn length(self) -> u64 {
+        self.end - self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn range(text: &str, size: u64) -> Result<Option<(u64, u64)>> {
+        Ok(ByteRange::of_request(&headers(&[("range", text)]), size)?.map(|r| (r.start, r.end)))
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(range("bytes=0-0", 10).unwrap(), Some((0, 1)));
+        assert_eq!(range("bytes=2-", 10).unwrap(), Some((2, 10)));
+        assert_eq!(range("bytes=-3", 10).unwrap(), Some((7, 10)));
+        assert_eq!(range("bytes=-30", 10).unwrap(), Some((0, 10)));
+        assert_eq!(range("bytes=5-99999999999999999999", 10).unwrap(), None);
+        assert_eq!(range("bytes=5-99", 10).unwrap(), Some((5, 10)));
+        assert_eq!(range("bytes=0-1,3-4", 10).unwrap(), None);
+        assert_eq!(range("lines=1-2", 10).unwrap(), None);
+        assert_eq!(range("bytes=3-2", 10).unwrap(), None);
+        for unsatisfiable in ["bytes=10-", "bytes=-0", "bytes=11-12"] {
+            assert_eq!(range(unsatisfiable, 10).unwrap_err().code, ErrorCode::InvalidRange);
+        }
+        assert_eq!(range("bytes=0-", 0).unwrap_err().code, ErrorCode::InvalidRange);
+    }
+
+    #[test]
+    fn conditions_follow_the_rfc() {
+        const AT: i64 = 1_138_985_109_500;
+        let judge = |pairs: &[(&'static str, &str)], mood| {
+            Preconditions::of_request(&headers(pairs))
+                .judge("abc", AT, mood)
+                .map_err(|error| error.code)
+        };
+        let same = "Fri, 03 Feb 2006 16:45:09 GMT";
+        let earlier = "Fri, 03 Feb 2006 16:45:08 GMT";
+        assert_eq!(judge(&[("if-match", "\"abc\"")], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "abc")], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "*")], Mood::Read), Ok(()));
+        assert_eq!(
+            judge(&[("if-match", "\"x\", \"y\"")], Mood::Read),
+            Err(ErrorCode::PreconditionFailed)
+        );
+        assert_eq!(
+            judge(&[("if-none-match", "\"x\", \"abc\"")], Mood::Read),
+            Err(ErrorCode::NotModified)
+        );
+        assert_eq!(
+            judge(&[("if-none-match", "\"abc\"")], Mood::Strict),
+            Err(ErrorCode::PreconditionFailed)
+        );
+        assert_eq!(
+            judge(&[("if-modified-since", same)], Mood::Read),
+            Err(ErrorCode::NotModified)
+        );
+        assert_eq!(judge(&[("if-modified-since", earlier)], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-unmodified-since", same)], Mood::Read), Ok(()));
+        assert_eq!(
+            judge(&[("if-unmodified-since", earlier)], Mood::Read),
+            Err(ErrorCode::PreconditionFailed)
+        );
+        // If-Match overrides If-Unmodified-Since, If-None-Match overrides If-Modified-Since.
+        assert_eq!(
+            judge(&[("if-match", "abc"), ("if-unmodified-since", earlier)], Mood::Read),
+            Ok(())
+        );
+        assert_eq!(
+            judge(&[("if-none-match", "x"), ("if-modified-since", same)], Mood::Read),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn conditions_of_writes() {
+        let judge = |pairs: &[(&'static str, &str)], present| {
+            let conditions = Preconditions::of_write(&headers(pairs)).unwrap();
+            conditions.judge_write(present, "k").map_err(|error| error.code)
+        };
+        assert_eq!(judge(&[("if-none-match", "*")], None), Ok(()));
+        assert_eq!(
+            judge(&[("if-none-match", "*")], Some("abc")),
+            Err(ErrorCode::PreconditionFailed)
+        );
+        assert_eq!(judge(&[("if-match", "abc")], Some("abc")), Ok(()));
+        assert_eq!(
+            judge(&[("if-match", "abd")], Some("abc")),
+            Err(ErrorCode::PreconditionFailed)
+        );
+        assert_eq!(judge(&[("if-match", "abc")], None), Err(ErrorCode::NoSuchKey));
+        assert!(Preconditions::of_write(&headers(&[("if-none-match", "abc")])).is_err());
+    }
+}

@@ -1,0 +1,273 @@
+//! Headers that S3 keeps and gives back: content headers, user metadata, storage class.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AsHeaderName, HeaderMap, HeaderName, HeaderValue};
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::request::Query;
+use crate::store::schema::Attributes;
+
+/// Most bytes of user metadata, names and values together. (AWS: "Working with object metadata".)
+const MAX_METADATA_BYTES: usize = 2048;
+/// What user metadata begins with.
+const METADATA_PREFIX: &str = "x-amz-meta-";
+/// The type of an object whose client named none.
+const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+/// The storage class of an object whose client named none, which responses leave out.
+pub const STANDARD_CLASS: &str = "STANDARD";
+
+/// The headers that are kept as they come.
+const KEPT: &[&str] = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-website-redirect-location",
+];
+
+/// The classes that are accepted and echoed; all are stored alike.
+const STORAGE_CLASSES: &[&str] = &[
+    STANDARD_CLASS,
+    "DEEP_ARCHIVE",
+    "GLACIER",
+    "GLACIER_IR",
+    "INTELLIGENT_TIERING",
+    "ONEZONE_IA",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+];
+
+/// Request headers whose meaning is not offered yet. Ignoring one would promise what is not kept, so they answer 501.
+const NOT_OFFERED: &[&str] = &[
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-tagging",
+    "x-amz-write-offset-bytes",
+];
+
+/// A header's value, if it is there, is text, and is not empty.
+pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    headers
+        .get(name)?
+        .to_str()
+        .ok()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+}
+
+/// Reads what a write says about its object.
+///
+/// # Errors
+/// `MetadataTooLarge`, `InvalidStorageClass`; `NotImplemented` for headers that would promise what is not offered;
+/// `AccessControlListNotSupported`'s cases as `InvalidArgument`.
+pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
+    refuse_not_offered(headers)?;
+    let mut attributes = Attributes {
+        storage_class: storage_class(headers)?,
+        ..Attributes::default()
+    };
+    for &name in KEPT {
+        let value = headers.get(name).map(|value| decoded(value.as_bytes()));
+        let value = if name == "content-encoding" {
+            value.map(|value| without_chunked(&value))
+        } else {
+            value
+        };
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            attributes.headers.push((name.to_owned(), value));
+        }
+    }
+    if !headers.contains_key("content-type") {
+        attributes
+            .headers
+            .push(("content-type".to_owned(), DEFAULT_CONTENT_TYPE.to_owned()));
+    }
+    let mut size = 0;
+    for name in headers.keys() {
+        let Some(short) = name.as_str().strip_prefix(METADATA_PREFIX) else {
+            continue;
+        };
+        // A repeated header is one value, its parts joined by commas. (RFC 9110, section 5.2)
+        let values: Vec<String> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| decoded(value.as_bytes()))
+            .collect();
+        let value = values.join(",");
+        size += short.len() + value.len();
+        attributes.metadata.push((short.to_owned(), value));
+    }
+    if size > MAX_METADATA_BYTES {
+        return Err(ErrorCode::MetadataTooLarge
+            .with("Size", size.to_string())
+            .with("MaxSizeAllowed", MAX_METADATA_BYTES.to_string()));
+    }
+    Ok(attributes)
+}
+
+/// Refuses headers whose meaning is not offered, on any operation that writes.
+///
+/// # Errors
+/// `NotImplemented`, naming the header.
+pub fn refuse_not_offered(headers: &HeaderMap) -> Result<()> {
+    if let Some(name) = NOT_OFFERED.iter().find(|name| headers.contains_key(**name)) {
+        return Err(ErrorCode::NotImplemented.with("Header", *name));
+    }
+    match text(headers, "x-amz-acl") {
+        // Object ownership is "bucket owner enforced", AWS's default: only ACLs that grant nothing more are accepted.
+        None | Some("private" | "bucket-owner-full-control") => Ok(()),
+        Some(_) => Err(S3Error::from(ErrorCode::AccessControlListNotSupported)),
+    }
+}
+
+/// Writes what is known of an object into a response's headers; `overrides` are a GET's `response-*` parameters.
+pub fn write_attributes(attributes: &Attributes, overrides: &Query, headers: &mut HeaderMap) {
+    for (name, value) in &attributes.headers {
+        if let Ok(name) = HeaderName::try_from(name.as_str()) {
+            insert(headers, name, value);
+        }
+    }
+    for &name in KEPT {
+        if let Some(value) = overrides.non_empty(&format!("response-{name}")) {
+            insert(headers, HeaderName::from_static(name), value);
+        }
+    }
+    for (name, value) in &attributes.metadata {
+        if let Ok(name) = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")) {
+            insert(headers, name, &encoded(value));
+        }
+    }
+    if attributes.storage_class != STANDARD_CLASS {
+        insert(
+            headers,
+            HeaderName::from_static("x-amz-storage-class"),
+            &attributes.storage_class,
+        );
+    }
+}
+
+/// Whether the query overrides response headers, which only signed requests may.
+pub fn has_overrides(query: &Query) -> bool {
+    query
+        .pairs()
+        .any(|(key, _)| key.strip_prefix("response-").is_some_and(|name| KEPT.contains(&name)))
+}
+
+/// Sets a header to text; text that no header can hold is left out.
+pub fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        headers.insert(name, value);
+    }
+}
+
+/// Sets `ETag`, in quotes.
+pub fn insert_etag(headers: &mut HeaderMap, etag: &str) {
+    insert(headers, http::header::ETAG, &format!("\"{etag}\""));
+}
+
+/// The storage class that a write asks for.
+fn storage_class(headers: &HeaderMap) -> Result<String> {
+    let class = text(headers, "x-amz-storage-class").unwrap_or(STANDARD_CLASS);
+    if STORAGE_CLASSES.contains(&class) {
+        return Ok(class.to_owned());
+    }
+    Err(ErrorCode::InvalidStorageClass.with("StorageClassRequested", class))
+}
+
+/// Header bytes as text: UTF-8 where they are, else each byte a character (ISO 8859-1).
+fn decoded(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+/// Metadata beyond US-ASCII goes out as RFC 2047 encoded words, as from AWS.
+fn encoded(value: &str) -> String {
+    if value.bytes().all(|byte| (b' '..0x7f).contains(&byte) || byte == b'\t') {
+        value.to_owned()
+    } else {
+        format!("=?UTF-8?B?{}?=", STANDARD.encode(value))
+    }
+}
+
+/// `Content-Encoding` without `aws-chunked`, which is the transfer's, not the object's.
+fn without_chunked(value: &str) -> String {
+    let kept: Vec<&str> = value
+        .split(',')
+        .map(str::trim)
+        .filter(|coding| *coding != "aws-chunked")
+        .collect();
+    kept.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn attributes_come_back_as_they_went_in() {
+        let sent = headers(&[
+            ("cache-control", "no-cache"),
+            ("content-encoding", "aws-chunked,gzip"),
+            ("x-amz-meta-a", "1"),
+            ("x-amz-meta-a", "2"),
+            ("x-amz-meta-b", "é"),
+            ("x-amz-storage-class", "STANDARD_IA"),
+        ]);
+        let attributes = read_attributes(&sent).unwrap();
+        let mut back = HeaderMap::new();
+        write_attributes(
+            &attributes,
+            &Query::parse("response-cache-control=private").unwrap(),
+            &mut back,
+        );
+        let value = |name: &str| back.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(value("cache-control"), Some("private"));
+        assert_eq!(value("content-encoding"), Some("gzip"));
+        assert_eq!(value("content-type"), Some("binary/octet-stream"));
+        assert_eq!(value("x-amz-meta-a"), Some("1,2"));
+        assert_eq!(value("x-amz-meta-b"), Some("=?UTF-8?B?w6k=?="));
+        assert_eq!(value("x-amz-storage-class"), Some("STANDARD_IA"));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_refused() {
+        let code = |pairs: &[(&str, &str)]| read_attributes(&headers(pairs)).map(drop).map_err(|error| error.code);
+        assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2047))]), Ok(()));
+        assert_eq!(
+            code(&[("x-amz-meta-a", &"x".repeat(2048))]),
+            Err(ErrorCode::MetadataTooLarge)
+        );
+        assert_eq!(
+            code(&[("x-amz-storage-class", "COLD")]),
+            Err(ErrorCode::InvalidStorageClass)
+        );
+        assert_eq!(code(&[("x-amz-tagging", "a=b")]), Err(ErrorCode::NotImplemented));
+        assert_eq!(code(&[("x-amz-acl", "private")]), Ok(()));
+        assert_eq!(
+            code(&[("x-amz-acl", "public-read")]),
+            Err(ErrorCode::AccessControlListNotSupported)
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! The table of S3 operations: routing, IAM action, audit name, metric label and body policy all read it.
+//!
+//! `tests/model.rs` holds it against the model that AWS publishes with botocore: every operation there is in this table,
+//! served or refused (501 `NotImplemented`), or listed by that test with the reason why it has no row.
+
+use http::{HeaderMap, Method};
+
+use super::request::{Query, TargetKind};
+
+/// What picks a row among those of one method and target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Selector {
+    /// The query has this key (`"uploads"`), with this value if one is given (`"list-type=2"`).
+    Query(&'static str),
+    /// The request has this header.
+    Header(&'static str),
+}
+
+/// Whether an operation is offered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Offer {
+    /// It is.
+    Served,
+    /// It answers 501 `NotImplemented`.
+    Refused,
+}
+
+/// What an operation does with the request's body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyKind {
+    /// It has none; bytes sent all the same are ignored, as AWS does.
+    Empty,
+    /// A small document, read whole.
+    Xml,
+    /// Object data.
+    Stream,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// The operation.
+    pub operation: Operation,
+    /// Its name in AWS's model.
+    pub name: &'static str,
+    /// The HTTP method.
+    pub method: Method,
+    /// What the path names.
+    pub target: TargetKind,
+    /// Whether it is offered.
+    pub offer: Offer,
+    /// What it reads.
+    pub body: BodyKind,
+    /// The IAM action that must be allowed.
+    pub action: &'static str,
+    /// What must be present for the row to apply. Rows with more selectors stand first.
+    pub selectors: &'static [Selector],
+}
+
+macro_rules! selector {
+    (query $key:literal) => {
+        Selector::Query($key)
+    };
+    (header $name:literal) => {
+        Selector::Header($name)
+    };
+}
+
+macro_rules! operations {
+    ($($name:ident $method:ident $target:ident $offer:ident $body:ident $action:literal
+       [$($kind:ident $selector:literal),*];)*) => {
+        /// An S3 operation, named as in AWS's model.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[expect(missing_docs, reason = "the names are AWS's own")]
+        pub enum Operation { $($name,)* }
+
+        /// Every operation.
+        pub static TABLE: &[Row] = &[$(Row {
+            operation: Operation::$name,
+            name: stringify!($name),
+            method: Method::$method,
+            target: TargetKind::$target,
+            offer: Offer::$offer,
+            body: BodyKind::$body,
+            action: $action,
+            selectors: &[$(selector!($kind $selector)),*],
+        },)*];
+    };
+}
+
+#[rustfmt::skip]
+operations! {
+//  operation                                       method target  offer   body   IAM action                             selectors
+    ListBuckets                                     GET    Service Served  Empty  "s3:ListAllMyBuckets"                    [];
+    DeleteBucketAnalyticsConfiguration              DELETE Bucket  Refused Empty  "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
+    DeleteBucketIntelligentTieringConfiguration     DELETE Bucket  Refused Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
+    DeleteBucketInventoryConfiguration              DELETE Bucket  Refused Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
+    DeleteBucketMetricsConfiguration                DELETE Bucket  Refused Empty  "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
+    DeleteBucketCors                                DELETE Bucket  Refused Empty  "s3:PutBucketCORS"                       [query "cors"];
+    DeleteBucketEncryption                          DELETE Bucket  Refused Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
+    DeleteBucketLifecycle                           DELETE Bucket  Refused Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
+    DeleteBucketMetadataConfiguration               DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataConfiguration"   [query "metadataConfiguration"];
+    DeleteBucketMetadataTableConfiguration          DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataTableConfiguration" [query "metadataTable"];
+    DeleteBucketOwnershipControls                   DELETE Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
+    DeleteBucketPolicy                              DELETE Bucket  Refused Empty  "s3:DeleteBucketPolicy"                  [query "policy"];
+    DeleteBucketReplication                         DELETE Bucket  Refused Empty  "s3:PutReplicationConfiguration"         [query "replication"];
+    DeleteBucketTagging                             DELETE Bucket  Refused Empty  "s3:PutBucketTagging"                    [query "tagging"];
+    DeleteBucketWebsite                             DELETE Bucket  Refused Empty  "s3:DeleteBucketWebsite"                 [query "website"];
+    DeletePublicAccessBlock                         DELETE Bucket  Refused Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
+    DeleteBucket                                    DELETE Bucket  Served  Empty  "s3:DeleteBucket"                        [];
+    GetBucketAnalyticsConfiguration                 GET    Bucket  Refused Empty  "s3:GetAnalyticsConfiguration"           [query "analytics", query "id"];
+    GetBucketIntelligentTieringConfiguration        GET    Bucket  Refused Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
+    GetBucketInventoryConfiguration                 GET    Bucket  Refused Empty  "s3:GetInventoryConfiguration"           [query "inventory", query "id"];
+    GetBucketMetricsConfiguration                   GET    Bucket  Refused Empty  "s3:GetMetricsConfiguration"             [query "metrics", query "id"];
+    CreateSession                                   GET    Bucket  Refused Empty  "s3:CreateSession"                       [query "session"];
+    GetBucketAbac                                   GET    Bucket  Refused Empty  "s3:GetBucketAbac"                       [query "abac"];
+    GetBucketAccelerateConfiguration                GET    Bucket  Refused Empty  "s3:GetAccelerateConfiguration"          [query "accelerate"];
+    GetBucketAcl                                    GET    Bucket  Refused Empty  "s3:GetBucketAcl"                        [query "acl"];
+    GetBucketCors                                   GET    Bucket  Refused Empty  "s3:GetBucketCORS"                       [query "cors"];
+    GetBucketEncryption                             GET    Bucket  Refused Empty  "s3:GetEncryptionConfiguration"          [query "encryption"];
+    GetBucketLifecycleConfiguration                 GET    Bucket  Refused Empty  "s3:GetLifecycleConfiguration"           [query "lifecycle"];
+    GetBucketLocation                               GET    Bucket  Served  Empty  "s3:GetBucketLocation"                   [query "location"];
+    GetBucketLogging                                GET    Bucket  Refused Empty  "s3:GetBucketLogging"                    [query "logging"];
+    GetBucketMetadataConfiguration                  GET    Bucket  Refused Empty  "s3:GetBucketMetadataConfiguration"      [query "metadataConfiguration"];
+    GetBucketMetadataTableConfiguration             GET    Bucket  Refused Empty  "s3:GetBucketMetadataTableConfiguration" [query "metadataTable"];
+    GetBucketNotificationConfiguration              GET    Bucket  Refused Empty  "s3:GetBucketNotification"               [query "notification"];
+    GetBucketOwnershipControls                      GET    Bucket  Refused Empty  "s3:GetBucketOwnershipControls"          [query "ownershipControls"];
+    GetBucketPolicy                                 GET    Bucket  Refused Empty  "s3:GetBucketPolicy"                     [query "policy"];
+    GetBucketPolicyStatus                           GET    Bucket  Refused Empty  "s3:GetBucketPolicyStatus"               [query "policyStatus"];
+    GetBucketReplication                            GET    Bucket  Refused Empty  "s3:GetReplicationConfiguration"         [query "replication"];
+    GetBucketRequestPayment                         GET    Bucket  Refused Empty  "s3:GetBucketRequestPayment"             [query "requestPayment"];
+    GetBucketTagging                                GET    Bucket  Refused Empty  "s3:GetBucketTagging"                    [query "tagging"];
+    GetBucketVersioning                             GET    Bucket  Refused Empty  "s3:GetBucketVersioning"                 [query "versioning"];
+    GetBucketWebsite                                GET    Bucket  Refused Empty  "s3:GetBucketWebsite"                    [query "website"];
+    GetObjectLockConfiguration                      GET    Bucket  Refused Empty  "s3:GetBucketObjectLockConfiguration"    [query "object-lock"];
+    GetPublicAccessBlock                            GET    Bucket  Refused Empty  "s3:GetBucketPublicAccessBlock"          [query "publicAccessBlock"];
+    ListBucketAnalyticsConfigurations               GET    Bucket  Refused Empty  "s3:GetAnalyticsConfiguration"           [query "analytics"];
+    ListBucketIntelligentTieringConfigurations      GET    Bucket  Refused Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering"];
+    ListBucketInventoryConfigurations               GET    Bucket  Refused Empty  "s3:GetInventoryConfiguration"           [query "inventory"];
+    ListBucketMetricsConfigurations                 GET    Bucket  Refused Empty  "s3:GetMetricsConfiguration"             [query "metrics"];
+    ListMultipartUploads                            GET    Bucket  Served  Empty  "s3:ListBucketMultipartUploads"          [query "uploads"];
+    ListObjectVersions                              GET    Bucket  Refused Empty  "s3:ListBucketVersions"                  [query "versions"];
+    ListObjectsV2                                   GET    Bucket  Served  Empty  "s3:ListBucket"                          [query "list-type=2"];
+    ListObjects                                     GET    Bucket  Served  Empty  "s3:ListBucket"                          [];
+    HeadBucket                                      HEAD   Bucket  Served  Empty  "s3:ListBucket"                          [];
+    CreateBucketMetadataConfiguration               POST   Bucket  Refused Empty  "s3:CreateBucketMetadataConfiguration"   [query "metadataConfiguration"];
+    CreateBucketMetadataTableConfiguration          POST   Bucket  Refused Empty  "s3:CreateBucketMetadataTableConfiguration" [query "metadataTable"];
+    DeleteObjects                                   POST   Bucket  Served  Xml    "s3:DeleteObject"                        [query "delete"];
+    PostObject                                      POST   Bucket  Refused Stream "s3:PutObject"                           [];
+    PutBucketAnalyticsConfiguration                 PUT    Bucket  Refused Empty  "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
+    PutBucketIntelligentTieringConfiguration        PUT    Bucket  Refused Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
+    PutBucketInventoryConfiguration                 PUT    Bucket  Refused Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
+    PutBucketMetricsConfiguration                   PUT    Bucket  Refused Empty  "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
+    PutBucketAbac                                   PUT    Bucket  Refused Empty  "s3:PutBucketAbac"                       [query "abac"];
+    PutBucketAccelerateConfiguration                PUT    Bucket  Refused Empty  "s3:PutAccelerateConfiguration"          [query "accelerate"];
+    PutBucketAcl                                    PUT    Bucket  Refused Empty  "s3:PutBucketAcl"                        [query "acl"];
+    PutBucketCors                                   PUT    Bucket  Refused Empty  "s3:PutBucketCORS"                       [query "cors"];
+    PutBucketEncryption                             PUT    Bucket  Refused Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
+    PutBucketLifecycleConfiguration                 PUT    Bucket  Refused Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
+    PutBucketLogging                                PUT    Bucket  Refused Empty  "s3:PutBucketLogging"                    [query "logging"];
+    PutBucketNotificationConfiguration              PUT    Bucket  Refused Empty  "s3:PutBucketNotification"               [query "notification"];
+    PutBucketOwnershipControls                      PUT    Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
+    PutBucketPolicy                                 PUT    Bucket  Refused Empty  "s3:PutBucketPolicy"                     [query "policy"];
+    PutBucketReplication                            PUT    Bucket  Refused Empty  "s3:PutReplicationConfiguration"         [query "replication"];
+    PutBucketRequestPayment                         PUT    Bucket  Refused Empty  "s3:PutBucketRequestPayment"             [query "requestPayment"];
+    PutBucketTagging                                PUT    Bucket  Refused Empty  "s3:PutBucketTagging"                    [query "tagging"];
+    PutBucketVersioning                             PUT    Bucket  Refused Empty  "s3:PutBucketVersioning"                 [query "versioning"];
+    PutBucketWebsite                                PUT    Bucket  Refused Empty  "s3:PutBucketWebsite"                    [query "website"];
+    PutObjectLockConfiguration                      PUT    Bucket  Refused Empty  "s3:PutBucketObjectLockConfiguration"    [query "object-lock"];
+    PutPublicAccessBlock                            PUT    Bucket  Refused Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
+    UpdateBucketMetadataInventoryTableConfiguration PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataInventoryTableConfiguration" [query "metadataInventoryTable"];
+    UpdateBucketMetadataJournalTableConfiguration   PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataJournalTableConfiguration" [query "metadataJournalTable"];
+    CreateBucket                                    PUT    Bucket  Served  Xml    "s3:CreateBucket"                        [];
+    AbortMultipartUpload                            DELETE Object  Served  Empty  "s3:AbortMultipartUpload"                [query "uploadId"];
+    DeleteObjectTagging                             DELETE Object  Refused Empty  "s3:DeleteObjectTagging"                 [query "tagging"];
+    DeleteObject                                    DELETE Object  Served  Empty  "s3:DeleteObject"                        [];
+    GetObjectAcl                                    GET    Object  Refused Empty  "s3:GetObjectAcl"                        [query "acl"];
+    GetObjectAttributes                             GET    Object  Served  Empty  "s3:GetObjectAttributes"                 [query "attributes"];
+    GetObjectLegalHold                              GET    Object  Refused Empty  "s3:GetObjectLegalHold"                  [query "legal-hold"];
+    GetObjectRetention                              GET    Object  Refused Empty  "s3:GetObjectRetention"                  [query "retention"];
+    GetObjectTagging                                GET    Object  Refused Empty  "s3:GetObjectTagging"                    [query "tagging"];
+    GetObjectTorrent                                GET    Object  Refused Empty  "s3:GetObjectTorrent"                    [query "torrent"];
+    ListParts                                       GET    Object  Served  Empty  "s3:ListMultipartUploadParts"            [query "uploadId"];
+    GetObject                                       GET    Object  Served  Empty  "s3:GetObject"                           [];
+    HeadObject                                      HEAD   Object  Served  Empty  "s3:GetObject"                           [];
+    SelectObjectContent                             POST   Object  Refused Empty  "s3:GetObject"                           [query "select", query "select-type=2"];
+    CompleteMultipartUpload                         POST   Object  Served  Xml    "s3:PutObject"                           [query "uploadId"];
+    CreateMultipartUpload                           POST   Object  Served  Empty  "s3:PutObject"                           [query "uploads"];
+    RestoreObject                                   POST   Object  Refused Empty  "s3:RestoreObject"                       [query "restore"];
+    UploadPartCopy                                  PUT    Object  Served  Empty  "s3:PutObject"                           [header "x-amz-copy-source", query "partNumber", query "uploadId"];
+    UploadPart                                      PUT    Object  Served  Stream "s3:PutObject"                           [query "partNumber", query "uploadId"];
+    CopyObject                                      PUT    Object  Served  Empty  "s3:PutObject"                           [header "x-amz-copy-source"];
+    PutObjectAcl                                    PUT    Object  Refused Empty  "s3:PutObjectAcl"                        [query "acl"];
+    PutObjectLegalHold                              PUT    Object  Refused Empty  "s3:PutObjectLegalHold"                  [query "legal-hold"];
+    PutObjectRetention                              PUT    Object  Refused Empty  "s3:PutObjectRetention"                  [query "retention"];
+    PutObjectTagging                                PUT    Object  Refused Empty  "s3:PutObjectTagging"                    [query "tagging"];
+    RenameObject                                    PUT    Object  Refused Empty  "s3:PutObject"                           [query "renameObject"];
+    UpdateObjectEncryption                          PUT    Object  Refused Empty  "s3:UpdateObjectEncryption"              [query "encryption"];
+    PutObject                                       PUT    Object  Served  Stream "s3:PutObject"                           [];
+}
+
+impl Operation {
+    /// The operation that `method` on a `target` asks for. `None`: no such operation (405 `MethodNotAllowed`).
+    pub fn route(method: &Method, target: TargetKind, query: &Query, headers: &HeaderMap) -> Option<&'static Row> {
+        TABLE
+            .iter()
+            .filter(|row| row.target == target && row.method == *method)
+            .find(|row| row.selectors.iter().all(|selector| selector.applies(query, headers)))
+    }
+
+    /// The operation's row.
+    pub fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+}
+
+impl Selector {
+    fn applies(self, query: &Query, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Header(name) => headers.contains_key(name),
+            Self::Query(key) => match key.split_once('=') {
+                Some((key, value)) => query.value(key) == Some(value),
+                None => query.has(key),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(method: Method, target: TargetKind, query: &str) -> Option<Operation> {
+        Operation::route(&method, target, &Query::parse(query).unwrap(), &HeaderMap::new()).map(|row| row.operation)
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_the_enum_and_the_most_selective_first() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.operation as usize, index);
+            let less_selective_before = TABLE[..index].iter().any(|earlier| {
+                earlier.method == row.method
+                    && earlier.target == row.target
+                    && earlier.selectors.len() < row.selectors.len()
+            });
+            assert!(!less_selective_before, "{} can never be reached", row.name);
+        }
+    }
+
+    #[test]
+    fn queries_select() {
+        assert_eq!(route(Method::GET, TargetKind::Bucket, ""), Some(Operation::ListObjects));
+        assert_eq!(
+            route(Method::GET, TargetKind::Bucket, "list-type=2&prefix=a"),
+            Some(Operation::ListObjectsV2)
+        );
+        assert_eq!(
+            route(Method::GET, TargetKind::Bucket, "list-type=3"),
+            Some(Operation::ListObjects)
+        );
+        assert_eq!(
+            route(Method::GET, TargetKind::Bucket, "uploads"),
+            Some(Operation::ListMultipartUploads)
+        );
+        assert_eq!(
+            route(Method::PUT, TargetKind::Object, "partNumber=1&uploadId=x"),
+            Some(Operation::UploadPart)
+        );
+        assert_eq!(
+            route(Method::PUT, TargetKind::Object, "encryption"),
+            Some(Operation::UpdateObjectEncryption)
+        );
+        assert_eq!(
+            route(Method::GET, TargetKind::Object, "x-id=GetObject"),
+            Some(Operation::GetObject)
+        );
+        assert_eq!(
+            route(Method::POST, TargetKind::Object, "uploads"),
+            Some(Operation::CreateMultipartUpload)
+        );
+        assert_eq!(route(Method::POST, TargetKind::Service, ""), None);
+    }
+}

@@ -1,0 +1,319 @@
+//! Reading a request's line: host, path and query become a [`Target`] and a [`Query`].
+
+use std::fmt;
+
+use super::error::{ErrorCode, Result, S3Error};
+
+/// Longest key, in bytes of UTF-8. (AWS: "Naming Amazon S3 objects".)
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// What kind of thing a request names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TargetKind {
+    /// The service: `/`.
+    Service,
+    /// A bucket.
+    Bucket,
+    /// An object.
+    Object,
+}
+
+/// What a request names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// The service: `/`.
+    Service,
+    /// A bucket, whose name has not been judged yet: operations differ in what they answer to a bad one.
+    Bucket(String),
+    /// An object.
+    Object(String, ObjectKey),
+}
+
+impl Target {
+    /// The target of a raw path and the request's host. `bases` are the domains below which a host name's first labels
+    /// name a bucket (virtual-host style); any other host means path style.
+    ///
+    /// # Errors
+    /// `InvalidURI` for a path that is not percent-encoded UTF-8, `KeyTooLongError`.
+    pub fn parse(host: Option<&str>, path: &str, bases: &[String]) -> Result<Self> {
+        let path = percent_decode(path, false).ok_or(ErrorCode::InvalidUri)?;
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        if let Some(bucket) = host.and_then(|host| virtual_bucket(host, bases)) {
+            return Self::in_bucket(bucket, path);
+        }
+        match path.split_once('/') {
+            // "GET //" is how some browser clients ask for the list of buckets.
+            _ if path.is_empty() || path == "/" => Ok(Self::Service),
+            None => Ok(Self::Bucket(path.to_owned())),
+            Some((bucket, key)) => Self::in_bucket(bucket, key),
+        }
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::Service => TargetKind::Service,
+            Self::Bucket(_) => TargetKind::Bucket,
+            Self::Object(..) => TargetKind::Object,
+        }
+    }
+
+    /// The bucket's name, if one is named.
+    pub fn bucket(&self) -> Option<&str> {
+        match self {
+            Self::Service => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+
+    fn in_bucket(bucket: &str, key: &str) -> Result<Self> {
+        Ok(match key {
+            "" => Self::Bucket(bucket.to_owned()),
+            key => Self::Object(bucket.to_owned(), ObjectKey::parse(key)?),
+        })
+    }
+}
+
+/// An object's key: 1 to 1 024 bytes of UTF-8.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// # Errors
+    /// `KeyTooLongError`; `InvalidArgument` if empty.
+    pub fn parse(key: &str) -> Result<Self> {
+        match key.len() {
+            0 => Err(S3Error::argument("Key", "", "Object key must not be empty")),
+            1..=MAX_KEY_BYTES => Ok(Self(key.to_owned())),
+            size => Err(ErrorCode::KeyTooLong
+                .with("Size", size.to_string())
+                .with("MaxSizeAllowed", MAX_KEY_BYTES.to_string())),
+        }
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `name` may be given to a bucket. (AWS: "General purpose bucket naming rules".)
+pub fn is_bucket_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && bytes.iter().all(|&b| allowed(b) || b == b'-' || b == b'.')
+        && bytes.first().is_some_and(|&b| allowed(b))
+        && bytes.last().is_some_and(|&b| allowed(b))
+        && !name.contains("..")
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+        && !["xn--", "sthree-", "amzn-s3-demo-"]
+            .iter()
+            .any(|reserved| name.starts_with(reserved))
+        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"]
+            .iter()
+            .any(|reserved| name.ends_with(reserved))
+}
+
+/// A query string: its keys and values, decoded, in the order in which they came.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// # Errors
+    /// `InvalidURI` for what is not percent-encoded UTF-8.
+    pub fn parse(query: &str) -> Result<Self> {
+        let decode = |text: &str| percent_decode(text, true).ok_or(ErrorCode::InvalidUri);
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(key)?, decode(value)?))
+        });
+        Ok(Self(pairs.collect::<Result<_>>()?))
+    }
+
+    /// Whether `key` is there, with or without a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// The first value of `key`.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of `key` unless it is empty.
+    pub fn non_empty(&self, key: &str) -> Option<&str> {
+        self.value(key).filter(|value| !value.is_empty())
+    }
+
+    /// All pairs.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// A number from 0 to 2 147 483 647.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, in AWS's words.
+    pub fn number(&self, key: &'static str) -> Result<Option<u32>> {
+        let Some(text) = self.non_empty(key) else {
+            return Ok(None);
+        };
+        match text.parse::<i64>() {
+            Ok(number @ 0..=0x7fff_ffff) => Ok(u32::try_from(number).ok()),
+            Ok(_) => Err(S3Error::argument(
+                key,
+                text,
+                format!("Argument {key} must be an integer between 0 and 2147483647"),
+            )),
+            Err(_) => Err(S3Error::argument(
+                key,
+                text,
+                format!("Provided {key} not an integer or within integer range"),
+            )),
+        }
+    }
+}
+
+/// Decodes `%xx` (and, in queries, `+`). `None` if the result is not UTF-8 or an escape is cut short.
+pub fn percent_decode(text: &str, plus_is_space: bool) -> Option<String> {
+    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+        return Some(text.to_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let digit = |b: Option<u8>| char::from(b?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+                digit(bytes.next())? << 4 | digit(bytes.next())?
+            }
+            b'+' if plus_is_space => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Encodes all but unreserved characters and, if `keep_slash`, `/`: S3's `encoding-type=url`.
+pub fn percent_encode(text: &str, keep_slash: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b'/' if keep_slash => out.push('/'),
+            byte => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                out.push('%');
+                out.push(char::from(HEX[usize::from(byte >> 4)]));
+                out.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+    out
+}
+
+/// The bucket that a virtual-host style `host` names. The longest base wins, so that `s3.amazonaws.com` is never taken
+/// for a bucket `s3` below `amazonaws.com`.
+fn virtual_bucket<'h>(host: &'h str, bases: &[String]) -> Option<&'h str> {
+    let host = if host.starts_with('[') {
+        host
+    } else {
+        host.split_once(':').map_or(host, |(name, _)| name)
+    };
+    let strip = |base: &String| {
+        let split = host.len().checked_sub(base.len())?;
+        let (head, tail) = (host.get(..split)?, host.get(split..)?);
+        tail.eq_ignore_ascii_case(base).then_some((base.len(), head))
+    };
+    let (_, head) = bases.iter().filter_map(strip).max_by_key(|(length, _)| *length)?;
+    head.strip_suffix('.').filter(|bucket| !bucket.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(host: &str, path: &str) -> Target {
+        let bases = ["localhost", "s3.amazonaws.com", "s3.us-east-1.amazonaws.com"].map(str::to_owned);
+        Target::parse(Some(host), path, &bases).unwrap()
+    }
+
+    fn object(bucket: &str, key: &str) -> Target {
+        Target::Object(bucket.to_owned(), ObjectKey::parse(key).unwrap())
+    }
+
+    #[test]
+    fn path_style() {
+        assert_eq!(parse("localhost:9000", "/"), Target::Service);
+        assert_eq!(parse("127.0.0.1:9000", "//"), Target::Service);
+        assert_eq!(parse("[::1]:9000", "/b"), Target::Bucket("b".to_owned()));
+        assert_eq!(parse("s3.amazonaws.com", "/b/"), Target::Bucket("b".to_owned()));
+        assert_eq!(parse("localhost", "/b/a%20b/%2F+"), object("b", "a b//+"));
+        assert_eq!(parse("localhost", "/b//k"), object("b", "/k"));
+    }
+
+    #[test]
+    fn virtual_host_style() {
+        assert_eq!(
+            parse("my.bucket.localhost:9000", "/"),
+            Target::Bucket("my.bucket".to_owned())
+        );
+        assert_eq!(parse("b.S3.us-east-1.amazonaws.com", "/k/l"), object("b", "k/l"));
+        assert_eq!(parse("b.s3.amazonaws.com", "//k"), object("b", "/k"));
+    }
+
+    #[test]
+    fn bad_paths_are_refused() {
+        let parse = |path: &str| Target::parse(None, path, &[]).unwrap_err().code;
+        assert_eq!(parse("/b/%ff"), ErrorCode::InvalidUri);
+        assert_eq!(parse("/b/%2"), ErrorCode::InvalidUri);
+        assert_eq!(parse("/b/%zz"), ErrorCode::InvalidUri);
+        assert_eq!(parse(&format!("/b/{}", "k".repeat(1025))), ErrorCode::KeyTooLong);
+    }
+
+    #[test]
+    fn bucket_names() {
+        for good in ["abc", "a.b-c", "123", &"a".repeat(63)] {
+            assert!(is_bucket_name(good), "{good}");
+        }
+        for bad in [
+            "ab",
+            "Abc",
+            "a_b",
+            "-ab",
+            "ab-",
+            "a..b",
+            "192.168.5.4",
+            "xn--abc",
+            "abc--x-s3",
+            "_",
+            &"a".repeat(64),
+        ] {
+            assert!(!is_bucket_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_queries() {
+        let number = |query: &str| Query::parse(query).unwrap().number("max-keys");
+        assert_eq!(number("max-keys=12").unwrap(), Some(12));
+        assert_eq!(number("max-keys=").unwrap(), None);
+        assert!(number("max-keys=-1").is_err());
+        assert!(number("max-keys=x").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_round_trips(text in ".*") {
+            prop_assert_eq!(percent_decode(&percent_encode(&text, true), true), Some(text));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! XML: a small streaming writer, and a bounded reader for the documents that clients send.
+
+use std::fmt::Display;
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde::de::DeserializeOwned;
+
+use super::error::{ErrorCode, Result};
+
+/// The namespace of S3's documents.
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+/// Deepest nesting that is read.
+const MAX_DEPTH: usize = 16;
+
+/// A document being written.
+#[derive(Debug)]
+pub struct XmlWriter(String);
+
+impl XmlWriter {
+    /// A document whose root element is `root`, in S3's namespace; `write` fills it.
+    pub fn document(root: &str, write: impl FnOnce(&mut Self)) -> String {
+        let mut xml = Self::prolog();
+        xml.element_with(root, &format!(" xmlns=\"{NAMESPACE}\""), write);
+        xml.0
+    }
+
+    /// A document without a namespace: errors have none.
+    pub fn bare_document(root: &str, write: impl FnOnce(&mut Self)) -> String {
+        let mut xml = Self::prolog();
+        xml.element(root, write);
+        xml.0
+    }
+
+    /// An element that `write` fills.
+    pub fn element(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
+        self.element_with(name, "", write);
+    }
+
+    /// An element holding text.
+    pub fn text(&mut self, name: &str, text: impl Display) {
+        self.element(name, |xml| xml.escaped(&text.to_string()));
+    }
+
+    /// An element holding text, if there is any.
+    pub fn optional(&mut self, name: &str, text: Option<impl Display>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    fn prolog() -> Self {
+        Self("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned())
+    }
+
+    fn element_with(&mut self, name: &str, attributes: &str, write: impl FnOnce(&mut Self)) {
+        for piece in ["<", name, attributes, ">"] {
+            self.0.push_str(piece);
+        }
+        write(self);
+        for piece in ["</", name, ">"] {
+            self.0.push_str(piece);
+        }
+    }
+
+    fn escaped(&mut self, text: &str) {
+        for character in text.chars() {
+            match character {
+                '&' => self.0.push_str("&amp;"),
+                '<' => self.0.push_str("&lt;"),
+                '>' => self.0.push_str("&gt;"),
+                '"' => self.0.push_str("&quot;"),
+                // A bare CR would reach the client as LF; control characters are no XML 1.0 at all, and a client that
+                // may meet them asks for encoding-type=url. As AWS does, they are written as references.
+                '\r' => self.0.push_str("&#13;"),
+                control if control < ' ' && control != '\t' && control != '\n' => {
+                    self.0.push_str(&format!("&#x{:x};", u32::from(control)));
+                }
+                other => self.0.push(other),
+            }
+        }
+    }
+}
+
+/// Reads a document whose root element is `root`. Unknown elements are ignored.
+///
+/// # Errors
+/// `MalformedXML` for what is not well-formed, too deep, of another root, or not of `T`'s shape.
+pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
+    let text = std::str::from_utf8(document).map_err(|_| ErrorCode::MalformedXml)?;
+    check_shape(text, root)?;
+    quick_xml::de::from_str(text).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
+}
+
+/// Refuses document types (entities), deep nesting and another root before anything is built of the document.
+fn check_shape(text: &str, root: &str) -> Result<()> {
+    let mut reader = Reader::from_str(text);
+    let (mut depth, mut seen_root) = (0usize, false);
+    loop {
+        let event = reader.read_event().map_err(|_| ErrorCode::MalformedXml)?;
+        match &event {
+            Event::Start(start) | Event::Empty(start) => {
+                if depth == 0 {
+                    if seen_root || start.local_name().as_ref() != root {
+                        return Err(ErrorCode::MalformedXml.into());
+                    }
+                    seen_root = true;
+                }
+                if matches!(event, Event::Start(_)) {
+                    depth += 1;
+                }
+                if depth > MAX_DEPTH {
+                    return Err(ErrorCode::MalformedXml.into());
+                }
+            }
+            Event::End(_) => depth = depth.checked_sub(1).ok_or(ErrorCode::MalformedXml)?,
+            Event::DocType(_) => return Err(ErrorCode::MalformedXml.into()),
+            Event::Eof if seen_root && depth == 0 => return Ok(()),
+            Event::Eof => return Err(ErrorCode::MalformedXml.into()),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Delete {
+        #[serde(default)]
+        quiet: bool,
+        #[serde(rename = "Object", default)]
+        objects: Vec<Object>,
+    }
+
+    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Object {
+        key: String,
+    }
+
+    #[test]
+    fn documents_are_escaped() {
+        let xml = XmlWriter::document("A", |xml| {
+            xml.text("B", "<&\">\r\u{1}é");
+            xml.optional("C", None::<&str>);
+        });
+        assert_eq!(
+            xml,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<A xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <B>&lt;&amp;&quot;&gt;&#13;&#x1;é</B></A>"
+        );
+    }
+
+    #[test]
+    fn documents_are_read_whatever_their_namespace_and_order() {
+        let document = br#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+            <Object><Key>a&amp;b</Key><Other/></Object><Quiet>true</Quiet><Object><Key>c</Key></Object></Delete>"#;
+        let delete: Delete = read(document, "Delete").unwrap();
+        let keys: Vec<_> = delete.objects.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!((delete.quiet, keys), (true, vec!["a&b", "c"]));
+    }
+
+    #[test]
+    fn bad_documents_are_malformed() {
+        let deep = format!("<Delete>{}{}</Delete>", "<a>".repeat(40), "</a>".repeat(40));
+        for bad in [
+            "",
+            "<Delete>",
+            "<Other/>",
+            "<Delete/><Delete/>",
+            "<!DOCTYPE x []><Delete/>",
+            "\u{1}",
+            &deep,
+        ] {
+            assert_eq!(
+                read::<Delete>(bad.as_bytes(), "Delete").unwrap_err().code,
+                ErrorCode::MalformedXml,
+                "{bad}"
+            );
+        }
+    }
+}
