@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::SecretBytes;
+use crate::sigv4::Secrets;
 
 /// An account: the owner of buckets and keys.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -78,6 +79,12 @@ impl Directory {
     /// The account with this id.
     pub fn account(&self, id: &str) -> Option<&Arc<Account>> {
         self.accounts.get(id)
+    }
+}
+
+impl Secrets for Directory {
+    fn secret(&self, access_key_id: &str) -> Option<&[u8]> {
+        Some(self.access_key(access_key_id)?.secret.expose())
     }
 }
 

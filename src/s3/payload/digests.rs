@@ -1,0 +1,102 @@
+//! The digests of a payload: computed as it passes, then held against what was said of it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Verified;
+use super::plan::{PayloadPlan, PlannedChecksum};
+use crate::crypto::digest::{Digest as _, Md5, Sha256};
+use crate::s3::checksum::{Algorithm, Checksum, Checksums, Hasher};
+use crate::s3::error::{ErrorCode, Result, S3Error};
+
+/// What is computed of a payload and what is expected.
+pub(super) struct Digests {
+    sha256: Option<Sha256>,
+    md5: Option<Md5>,
+    /// Every checksum but SHA-256, which shares the hash of the signature.
+    checksum: Option<Hasher>,
+    signed_sha256: Option<[u8; 32]>,
+    content_md5: Option<[u8; 16]>,
+    planned: PlannedChecksum,
+}
+
+impl Digests {
+    pub(super) fn of(plan: &PayloadPlan) -> Self {
+        let algorithm = plan.checksum.algorithm();
+        let sha256 = plan.sha256.is_some() || algorithm == Some(Algorithm::Sha256);
+        Self {
+            sha256: sha256.then(Sha256::new),
+            md5: plan.md5.then(Md5::new),
+            checksum: algorithm
+                .filter(|algorithm| *algorithm != Algorithm::Sha256)
+                .map(Hasher::new),
+            signed_sha256: plan.sha256,
+            content_md5: plan.content_md5,
+            planned: plan.checksum,
+        }
+    }
+
+    pub(super) fn update(&mut self, data: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(data);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(data);
+        }
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(data);
+        }
+    }
+
+    /// Holds the digests against what was signed, declared, and (`trailer`) sent after the body.
+    pub(super) fn verify(self, length: u64, trailer: Option<Checksum>) -> Result<Verified> {
+        let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
+        if let (Some(signed), Some(computed)) = (self.signed_sha256, sha256)
+            && signed != computed
+        {
+            return Err(ErrorCode::ContentSha256Mismatch
+                .with("ClientComputedContentSHA256", hex::encode(signed))
+                .with("S3ComputedContentSHA256", hex::encode(computed)));
+        }
+        let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
+        if let (Some(sent), Some(computed)) = (self.content_md5, md5)
+            && sent != computed
+        {
+            return Err(ErrorCode::BadDigest
+                .with("ExpectedDigest", STANDARD.encode(sent))
+                .with("CalculatedDigest", STANDARD.encode(computed)));
+        }
+        let computed = match self.planned.algorithm() {
+            Some(Algorithm::Sha256) => sha256.and_then(|digest| Checksum::from_digest(Algorithm::Sha256, &digest)),
+            _ => self.checksum.map(Hasher::finish),
+        };
+        let expected = match self.planned {
+            PlannedChecksum::None | PlannedChecksum::Computed(_) => None,
+            PlannedChecksum::Declared(checksum) => Some(checksum),
+            PlannedChecksum::Announced(_) => Some(trailer.ok_or(ErrorCode::MalformedTrailer)?),
+        };
+        if let Some(expected) = expected
+            && computed != Some(expected)
+        {
+            let algorithm = expected.algorithm();
+            let message = format!("The {algorithm} you specified did not match the calculated checksum.");
+            return Err(S3Error::new(ErrorCode::BadDigest, message));
+        }
+        Ok(Verified {
+            length,
+            md5,
+            checksums: Checksums::over_bytes(computed),
+            _proof: (),
+        })
+    }
+}
+
+impl PlannedChecksum {
+    pub(super) fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::None => None,
+            Self::Computed(algorithm) | Self::Announced(algorithm) => Some(algorithm),
+            Self::Declared(checksum) => Some(checksum.algorithm()),
+        }
+    }
+}

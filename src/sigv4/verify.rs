@@ -1,0 +1,246 @@
+//! Verification: from what is presented to who signed.
+
+use http::HeaderName;
+use http::header::HOST;
+
+use super::canonical::{self, PathForm};
+use super::error::Window;
+use super::{
+    AmzDate, ChunkSignatures, Error, Head, Kind, Mismatch, PathRule, Presented, Scope, Secrets, Service, SigningKey,
+    SigningKeys,
+};
+use crate::clock::Timestamp;
+use crate::crypto::constant_time_eq;
+
+/// How far a request's date may lie from the time here: fifteen minutes, in milliseconds.
+const MAX_SKEW_MILLIS: i64 = 900_000;
+
+/// What signatures are held against.
+#[derive(Clone, Copy)]
+pub struct Verifier<'a> {
+    /// The keys there are.
+    pub secrets: &'a dyn Secrets,
+    /// The region of this endpoint.
+    pub region: &'a str,
+    /// The service that is called.
+    pub service: Service,
+    /// The time.
+    pub now: Timestamp,
+    /// Keys derived before.
+    pub keys: &'a SigningKeys,
+}
+
+/// Proof that a request was signed with the key it names. Only [`Presented::verify`] and [`super::Signer`] make it.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    pub(super) access_key_id: String,
+    pub(super) scope: Scope,
+    pub(super) date: AmzDate,
+    pub(super) kind: Kind,
+    pub(super) signed_headers: String,
+    pub(super) signature: String,
+    pub(super) payload_hash: String,
+    pub(super) key: SigningKey,
+}
+
+impl Signed {
+    /// The key that signed.
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// What the signature is good for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// When it was made.
+    pub fn date(&self) -> AmzDate {
+        self.date
+    }
+
+    /// How it was sent.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The names of the headers it covers.
+    pub fn signed_headers(&self) -> impl Iterator<Item = &str> {
+        self.signed_headers.split(';')
+    }
+
+    /// The signature: 64 hexadecimal digits.
+    pub fn signature(&self) -> &str {
+        &self.signature
+    }
+
+    /// What it has in the place of the body's hash, which the body must now be held against.
+    pub fn payload_hash(&self) -> &str {
+        &self.payload_hash
+    }
+
+    /// The chain of chunk signatures that begins with this one.
+    pub fn chunks(&self) -> ChunkSignatures {
+        ChunkSignatures::new(self.key.clone(), self.date, self.scope.clone(), self.signature.clone())
+    }
+}
+
+impl Presented {
+    /// Holds the signature against the request. `payload_hash` is what stands for the body in the canonical request.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the order that the module doc gives.
+    pub fn verify(self, head: &Head<'_>, verifier: &Verifier<'_>, payload_hash: &str) -> Result<Signed, Error> {
+        self.in_scope_of(verifier)?;
+        self.covers_what_matters(head, verifier.service)?;
+        let known = verifier.secrets.secret(&self.access_key_id);
+        // An unknown key id takes the way of a wrong secret, so that the answer is not faster for it.
+        let secret = known.unwrap_or(NO_SECRET);
+        let (key, cached) = verifier.keys.key(&self.access_key_id, secret, &self.scope);
+        let matched = self.matches(head, verifier.service, &key, payload_hash);
+        if known.is_none() {
+            return Err(Error::InvalidAccessKeyId {
+                access_key_id: self.access_key_id,
+            });
+        }
+        matched?;
+        if !cached {
+            verifier.keys.keep(&self.access_key_id, secret, &self.scope, &key);
+        }
+        let token = self.session_token.as_deref().unwrap_or_default();
+        if !constant_time_eq(
+            verifier.secrets.session_token(&self.access_key_id).unwrap_or_default(),
+            token.as_bytes(),
+        ) {
+            return Err(Error::InvalidToken);
+        }
+        self.in_time(verifier.now)?;
+        let Self {
+            access_key_id,
+            scope,
+            date,
+            kind,
+            signed_headers,
+            signature,
+            session_token: _,
+        } = self;
+        let payload_hash = payload_hash.to_owned();
+        Ok(Signed {
+            access_key_id,
+            scope,
+            date,
+            kind,
+            signed_headers,
+            signature,
+            payload_hash,
+            key,
+        })
+    }
+
+    fn in_scope_of(&self, verifier: &Verifier<'_>) -> Result<(), Error> {
+        let (message, region) = if self.scope.service != verifier.service.name() {
+            let (theirs, ours) = (&self.scope.service, verifier.service.name());
+            (
+                format!("incorrect service \"{theirs}\". This endpoint belongs to \"{ours}\"."),
+                None,
+            )
+        } else if self.scope.region != verifier.region {
+            let (theirs, ours) = (&self.scope.region, verifier.region);
+            (
+                format!("the region '{theirs}' is wrong; expecting '{ours}'"),
+                Some(ours.to_owned()),
+            )
+        } else {
+            return Ok(());
+        };
+        Err(match self.kind {
+            Kind::Header => Error::AuthorizationHeaderMalformed { message, region },
+            Kind::Presigned { .. } => Error::AuthorizationQueryParametersError {
+                message: format!("Error parsing the X-Amz-Credential parameter; {message}"),
+                region,
+            },
+        })
+    }
+
+    /// The host, and in S3 every `x-amz-` header, must be signed: otherwise whoever holds a presigned PUT could add
+    /// `x-amz-copy-source`, or choose the encryption. The one exception is bound by the signature as the payload's hash.
+    fn covers_what_matters(&self, head: &Head<'_>, service: Service) -> Result<(), Error> {
+        let covered = |name: &str| {
+            self.signed_headers
+                .split(';')
+                .any(|signed| signed.eq_ignore_ascii_case(name))
+        };
+        let mut names: Vec<String> = Vec::new();
+        if !covered(HOST.as_str()) {
+            names.push(HOST.as_str().to_owned());
+        }
+        if service == Service::S3 {
+            let matters = |name: &&str| name.starts_with("x-amz-") && *name != "x-amz-content-sha256";
+            let unsigned = head
+                .headers
+                .keys()
+                .map(HeaderName::as_str)
+                .filter(matters)
+                .filter(|name| !covered(name));
+            names.extend(unsigned.map(str::to_owned));
+        }
+        if names.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::HeadersNotSigned { names })
+        }
+    }
+
+    fn matches(&self, head: &Head<'_>, service: Service, key: &SigningKey, payload_hash: &str) -> Result<(), Error> {
+        let attempt = |path| -> Result<(bool, String, Vec<u8>), Error> {
+            let canonical_request = canonical::request(head, path, &self.signed_headers, payload_hash)?;
+            let string_to_sign = canonical::string_to_sign(&self.date, &self.scope, &canonical_request);
+            let matched = constant_time_eq(key.sign(&string_to_sign).as_bytes(), self.signature.as_bytes());
+            Ok((matched, string_to_sign, canonical_request))
+        };
+        let (matched, string_to_sign, canonical_request) = attempt(PathForm::Encoded(service.path))?;
+        if matched {
+            return Ok(());
+        }
+        // Some clients send and sign reserved characters as they are.
+        let raw = service.path == PathRule::AsSent && canonical::has_unencoded_reserved(head.path);
+        if raw && attempt(PathForm::Raw)?.0 {
+            return Ok(());
+        }
+        Err(Error::SignatureDoesNotMatch(Box::new(Mismatch {
+            access_key_id: self.access_key_id.clone(),
+            string_to_sign,
+            canonical_request,
+            signature_provided: self.signature.clone(),
+        })))
+    }
+
+    fn in_time(&self, now: Timestamp) -> Result<(), Error> {
+        let age = now.as_millisecond() - self.date.timestamp().as_millisecond();
+        match self.kind {
+            Kind::Header if (-MAX_SKEW_MILLIS..=MAX_SKEW_MILLIS).contains(&age) => Ok(()),
+            Kind::Header => Err(Error::RequestTimeTooSkewed {
+                request_time: self.date,
+                server_time: now,
+                max_skew_millis: MAX_SKEW_MILLIS,
+            }),
+            Kind::Presigned { lifetime } => {
+                let millis = i64::from(lifetime) * 1000;
+                let expires = crate::clock::from_millis(self.date.timestamp().as_millisecond() + millis);
+                let window = Window {
+                    lifetime,
+                    expires,
+                    server_time: now,
+                };
+                match age {
+                    _ if age > millis => Err(Error::Expired(window)),
+                    _ if age < -MAX_SKEW_MILLIS => Err(Error::NotYetValid(window)),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Stands in for the secret of a key that does not exist; as long as those of AWS.
+const NO_SECRET: &[u8] = &[0; 40];
