@@ -179,7 +179,9 @@ fn captured(name: &str, request: &[u8], sizes: &[usize]) {
         secrets: &OneKey,
         region: "us-east-1",
         service: Service::S3,
-        now: AmzDate::parse(head.headers["x-amz-date"].to_str().unwrap()).unwrap().timestamp(),
+        now: AmzDate::parse(head.headers["x-amz-date"].to_str().unwrap())
+            .unwrap()
+            .timestamp(),
         keys: &SigningKeys::default(),
     };
     let signed = presented.verify(&head, &verifier, &payload_hash).unwrap();
