@@ -1,0 +1,56 @@
+//! Why a request's encryption cannot be done as asked, or stored data cannot be opened.
+
+use std::borrow::Cow;
+
+use crate::kms::KmsError;
+use crate::store::StoreError;
+
+/// A refusal or failure of this layer. The first three are the client's doing and carry what AWS answers.
+#[derive(Debug, thiserror::Error)]
+pub enum SseError {
+    /// `400 InvalidArgument`, with `ArgumentName` and `ArgumentValue`.
+    #[error("{message}")]
+    InvalidArgument {
+        /// AWS's text.
+        message: Cow<'static, str>,
+        /// The header at fault, as AWS names it.
+        name: &'static str,
+        /// What the header said; AWS writes `null` for an absent one.
+        value: Option<String>,
+    },
+    /// `501 NotImplemented`: the header asks for something that is not offered.
+    #[error("the header {header} asks for something that is not implemented")]
+    NotImplemented {
+        /// The header.
+        header: &'static str,
+    },
+    /// One run holds at most [`super::format::MAX_RUN_LEN`] bytes; S3's own limits are far below.
+    #[error("a sealed run cannot be that long")]
+    RunTooLong,
+    /// The KMS refused or failed; for the client under AWS's `KMS.` codes.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
+    /// What is stored is not what was sealed, or belongs elsewhere. Never retried; the operator must look.
+    #[error("sealed data is damaged or misplaced: {0}")]
+    Corrupt(Cow<'static, str>),
+    /// The server key was sealed under another root key.
+    #[error("the root key is not the one that sealed this store")]
+    WrongRootKey,
+    /// The store failed while the server key was loaded.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SseError {
+    pub(super) fn argument(message: impl Into<Cow<'static, str>>, name: &'static str, value: Option<String>) -> Self {
+        Self::InvalidArgument {
+            message: message.into(),
+            name,
+            value,
+        }
+    }
+
+    pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}

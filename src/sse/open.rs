@@ -1,0 +1,143 @@
+//! Opening a run: any range of it, reading and decrypting only the frames that hold it.
+
+use std::num::NonZeroU64;
+use std::ops::Range;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::format::{FRAME_LEN, FrameNonce, RunHeader, RunIdentity, SEALED_FRAME_LEN, SEALED_FRAME_SIZE};
+use super::format::{frame_count, sealed_len};
+use super::{ObjectKey, SseError};
+use crate::crypto::aead::{Aes256Gcm, TAG_LEN};
+
+/// Opens one run. Made only if its header belongs to the data key and the part, so that a wrong key, a swapped part or
+/// an altered header is found before any frame is read.
+pub struct Opener {
+    identity: RunIdentity,
+    cipher: Aes256Gcm,
+    plaintext_len: u64,
+}
+
+impl Opener {
+    /// For the run with this header, which is part `part` (0: the whole object) of the object that `key` belongs to.
+    ///
+    /// # Errors
+    /// [`SseError::Corrupt`] if the header does not belong to `key` and `part`.
+    pub fn new(key: &ObjectKey, header: &RunHeader, part: u16) -> Result<Self, SseError> {
+        let identity = header.authenticate(key, part)?;
+        Ok(Self {
+            cipher: identity.cipher(key),
+            identity,
+            plaintext_len: header.plaintext_len(),
+        })
+    }
+
+    /// Plaintext bytes of the run.
+    pub fn plaintext_len(&self) -> u64 {
+        self.plaintext_len
+    }
+
+    /// The reads that yield the plaintext bytes `range`, in order, of at most `frames` frames (of 64 KiB) each. An empty
+    /// range takes one read, so that even an empty run is authenticated.
+    ///
+    /// # Errors
+    /// [`SseError::Corrupt`] if the run has no such range: whoever asks has been told a wrong length.
+    pub fn reads(&self, range: Range<u64>, frames: NonZeroU64) -> Result<FrameReads, SseError> {
+        if range.start > range.end || range.end > self.plaintext_len {
+            return Err(SseError::corrupt("the run is shorter than its record says"));
+        }
+        let last_of_run = frame_count(self.plaintext_len) - 1;
+        let next = (range.start / FRAME_LEN).min(last_of_run);
+        let end = range.end.div_ceil(FRAME_LEN).max(next + 1);
+        Ok(FrameReads {
+            plaintext_len: self.plaintext_len,
+            range,
+            next,
+            end,
+            frames,
+        })
+    }
+
+    /// The plaintext that `read` is for, from the stored bytes that it names.
+    ///
+    /// # Errors
+    /// [`SseError::Corrupt`] if the bytes are not exactly those that were sealed there. No plaintext is released then.
+    pub fn open(&self, read: &FrameRead, sealed: &[u8]) -> Result<Bytes, SseError> {
+        if sealed.len() != read.sealed_len || read.sealed_len < TAG_LEN {
+            return Err(SseError::corrupt("a run is shorter than its header says"));
+        }
+        let last_of_run = frame_count(self.plaintext_len) - 1;
+        let aad = self.identity.aad();
+        let mut plaintext = BytesMut::zeroed(read.plaintext_len);
+        let mut rest = &mut plaintext[..];
+        for (number, frame) in (read.first_frame..).zip(sealed.chunks(SEALED_FRAME_SIZE)) {
+            let nonce = FrameNonce::of(number, number == last_of_run);
+            let out = rest.split_off_mut(..frame.len().saturating_sub(TAG_LEN));
+            let opened = out.and_then(|out| self.cipher.open_into(nonce.bytes(), &aad, frame, out).ok());
+            opened.ok_or_else(|| SseError::corrupt(format!("frame {number} of a run did not authenticate")))?;
+        }
+        plaintext.truncate(read.wanted.end);
+        plaintext.advance(read.wanted.start);
+        Ok(plaintext.freeze())
+    }
+}
+
+/// Consecutive frames to read, and what of them is wanted. Made by [`Opener::reads`] alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FrameRead {
+    first_frame: u64,
+    sealed_start: u64,
+    sealed_len: usize,
+    plaintext_len: usize,
+    /// Within the frames' plaintext.
+    wanted: Range<usize>,
+}
+
+impl FrameRead {
+    /// Where in the stored run to start reading.
+    pub fn sealed_start(&self) -> u64 {
+        self.sealed_start
+    }
+
+    /// How many stored bytes to read.
+    pub fn sealed_len(&self) -> usize {
+        self.sealed_len
+    }
+}
+
+/// The reads of a range, in order.
+#[derive(Clone, Debug)]
+pub struct FrameReads {
+    plaintext_len: u64,
+    range: Range<u64>,
+    next: u64,
+    end: u64,
+    frames: NonZeroU64,
+}
+
+impl Iterator for FrameReads {
+    type Item = FrameRead;
+
+    fn next(&mut self) -> Option<FrameRead> {
+        let first = self.next;
+        if first >= self.end {
+            return None;
+        }
+        self.next = self.end.min(first.saturating_add(self.frames.get()));
+        let plaintext = first * FRAME_LEN..(self.next * FRAME_LEN).min(self.plaintext_len);
+        let sealed = first * SEALED_FRAME_LEN..(self.next * SEALED_FRAME_LEN).min(sealed_len(self.plaintext_len));
+        let within = |at: u64| in_memory(at.clamp(plaintext.start, plaintext.end) - plaintext.start);
+        Some(FrameRead {
+            first_frame: first,
+            sealed_start: sealed.start,
+            sealed_len: in_memory(sealed.end - sealed.start),
+            plaintext_len: in_memory(plaintext.end - plaintext.start),
+            wanted: within(self.range.start)..within(self.range.end),
+        })
+    }
+}
+
+/// A length that has to fit in memory: the caller chose how many frames to read at once.
+fn in_memory(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}

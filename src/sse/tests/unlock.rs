@@ -1,0 +1,171 @@
+//! Beginning and unlocking objects: what opens, and all that must not.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::kms::{OneKeyKms, caller};
+use crate::crypto::random::SeededEntropy;
+use crate::kms::KmsError;
+use crate::kms::error::KmsErrorKind;
+use crate::sse::envelope::{Envelope, Protection};
+use crate::sse::{ClientContext, ObjectKey, ObjectName, Plan, ServerKey, Sse, SseError, SseRequest};
+
+const OBJECT: ObjectName<'_> = ObjectName { bucket: "b", key: "k" };
+
+pub(super) fn sse(kms_key: u8, seed: u64) -> Sse {
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    Sse::new(
+        Arc::new(OneKeyKms::new(kms_key, entropy.clone())),
+        ServerKey::for_test([7; 32]),
+        entropy,
+    )
+}
+
+pub(super) fn kms_plan(json: Option<&str>, bucket_key: bool) -> Plan {
+    let context = json.map(|json| ClientContext::parse(&STANDARD.encode(json)).unwrap());
+    Plan::decide(
+        SseRequest::Kms {
+            key: None,
+            context,
+            bucket_key: Some(bucket_key),
+        },
+        None,
+    )
+}
+
+fn plans() -> [Plan; 4] {
+    let s3 = Plan::decide(SseRequest::S3, None);
+    [
+        s3,
+        kms_plan(None, false),
+        kms_plan(Some(r#"{"team":"red"}"#), false),
+        kms_plan(Some(r#"{"team":"red"}"#), true),
+    ]
+}
+
+fn secret(key: &ObjectKey) -> [u8; 32] {
+    *key.secret().expose()
+}
+
+#[tokio::test]
+async fn what_was_begun_unlocks_from_its_stored_envelope() {
+    let sse = sse(1, 1);
+    for plan in plans() {
+        let (envelope, key) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
+        let (_, another) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
+        assert_ne!(secret(&key), secret(&another), "every object has a data key of its own");
+        let stored = envelope.to_bytes();
+        assert!(
+            !stored.windows(8).any(|bytes| bytes == &secret(&key)[..8]),
+            "the data key lies in clear"
+        );
+        let envelope = Envelope::from_bytes(&stored).unwrap();
+        assert_eq!(envelope.kms().is_some(), plan.is_kms());
+        let unlocked = sse.unlock(&envelope, &caller(), OBJECT).await.unwrap();
+        assert_eq!(secret(&unlocked), secret(&key));
+    }
+}
+
+#[tokio::test]
+async fn an_envelope_moved_to_another_object_stays_shut() {
+    let sse = sse(1, 1);
+    for plan in plans() {
+        let (envelope, _) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
+        for object in [
+            ObjectName {
+                bucket: "b",
+                key: "other",
+            },
+            ObjectName { bucket: "c", key: "k" },
+        ] {
+            assert!(
+                sse.unlock(&envelope, &caller(), object).await.is_err(),
+                "{plan:?} at {object:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_kms_key_or_server_key_does_not_unlock() {
+    let (ours, mut theirs) = (sse(1, 1), sse(2, 1));
+    theirs.server_key = ServerKey::for_test([8; 32]);
+    for plan in plans() {
+        let (envelope, _) = ours.begin(&plan, &caller(), OBJECT).await.unwrap();
+        assert!(theirs.unlock(&envelope, &caller(), OBJECT).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_altered_envelope_never_unlocks() {
+    let sse = sse(1, 1);
+    for plan in plans() {
+        let (envelope, key) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
+        let stored = envelope.to_bytes();
+        for at in 0..stored.len() {
+            let mut altered = stored.clone();
+            altered[at] ^= 1;
+            let Ok(altered) = Envelope::from_bytes(&altered) else {
+                continue;
+            };
+            match sse.unlock(&altered, &caller(), OBJECT).await {
+                Err(_) => {}
+                // The material id is for show: the KMS's blob names its material by itself.
+                Ok(unlocked) => {
+                    assert_eq!(secret(&unlocked), secret(&key));
+                    let (kms, was) = (altered.kms().unwrap(), envelope.kms().unwrap());
+                    assert!(kms.wrapped.material_id != was.wrapped.material_id, "byte {at}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_client_context_does_not_unlock() {
+    let sse = sse(1, 1);
+    for bucket_key in [false, true] {
+        let (envelope, _) = sse
+            .begin(&kms_plan(Some(r#"{"team":"red"}"#), bucket_key), &caller(), OBJECT)
+            .await
+            .unwrap();
+        for other in [None, Some("{}"), Some(r#"{"team":"blue"}"#), Some(r#"{"Team":"red"}"#)] {
+            let mut altered = envelope.clone();
+            let Protection::Kms(kms) = &mut altered.protection else {
+                panic!("not KMS")
+            };
+            kms.client_context = other.map(|json| ClientContext::parse(&STANDARD.encode(json)).unwrap());
+            let result = sse.unlock(&altered, &caller(), OBJECT).await;
+            assert!(matches!(
+                result,
+                Err(SseError::Kms(KmsError {
+                    kind: KmsErrorKind::InvalidCiphertext,
+                    ..
+                }))
+            ));
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_reach_the_caller() {
+    let sse = sse(1, 1);
+    let unknown = SseRequest::Kms {
+        key: Some("fake-key-id".to_owned()),
+        context: None,
+        bucket_key: None,
+    };
+    let refused = sse.begin(&Plan::decide(unknown, None), &caller(), OBJECT).await;
+    assert!(matches!(
+        refused,
+        Err(SseError::Kms(KmsError {
+            kind: KmsErrorKind::NotFound,
+            ..
+        }))
+    ));
+    let wrong_arn = kms_plan(Some(r#"{"aws:s3:arn":"arn:aws:s3:::b/other"}"#), false);
+    let refused = sse.begin(&wrong_arn, &caller(), OBJECT).await;
+    assert!(matches!(refused, Err(SseError::InvalidArgument { .. })));
+}
