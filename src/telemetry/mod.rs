@@ -1,1 +1,6 @@
-//! placeholder
+//! What operators see of the server: the log and the metrics.
+
+pub mod log;
+pub mod metrics;
+
+pub use metrics::Metrics;

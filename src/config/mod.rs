@@ -1,0 +1,260 @@
+//! Every option of the server: its name, type, meaning and default, in one table per section.
+//!
+//! A [`Config`] comes from a TOML file or from nothing; `cli` lays the environment and the flags over it. What the file
+//! says is parsed into types here, so that nothing downstream checks a string again. A key that is not in these tables,
+//! or a value of another type, is refused with its file and line. `config/strongroom.example.toml` shows every option; a
+//! test holds it to these tables.
+
+mod reader;
+mod values;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use values::{AccessKeyId, AccountId, CanonicalId, Domain, InvalidValue, Region, SecretKey};
+
+/// Defines a section: each option with its documentation, type and default.
+macro_rules! options {
+    ($(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident: $type:ty = $default:expr, )* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $( $(#[$field_meta])* pub $field: $type, )* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+
+        #[cfg(test)]
+        impl $name {
+            const OPTIONS: &'static [&'static str] = &[$( stringify!($field) ),*];
+        }
+    };
+}
+
+options! {
+    /// The whole configuration.
+    Config {
+        /// Where everything durable lives; made if absent.
+        data_dir: PathBuf = PathBuf::from("strongroom-data"),
+        /// The address of the HTTPS endpoint.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
+        /// The address of a plain HTTP endpoint, for use behind a proxy; none by default.
+        http_listen: Option<SocketAddr> = None,
+        /// The AWS region that the server says it is.
+        region: Region = Region::default(),
+        /// Domains under which buckets are addressed virtual-host style, beside `localhost` and AWS's own.
+        base_domains: Vec<Domain> = Vec::new(),
+        /// The first account and its root access key.
+        root: Root = Root::default(),
+        /// Further accounts.
+        accounts: Vec<Account> = Vec::new(),
+        /// The certificate.
+        tls: Tls = Tls::default(),
+        /// The embedded key service.
+        kms: Kms = Kms::default(),
+        /// What one client, or all of them, may use.
+        limits: Limits = Limits::default(),
+        /// The log.
+        log: Log = Log::default(),
+    }
+}
+
+options! {
+    /// `[root]`: the first account and its root access key.
+    Root {
+        /// The account's id: twelve digits.
+        account_id: AccountId = AccountId::default(),
+        /// The canonical user id that S3 shows as owner: 64 hexadecimal digits; by default derived from the account's id.
+        canonical_id: Option<CanonicalId> = None,
+        /// Shown beside the canonical id.
+        display_name: String = "root".to_owned(),
+        /// Of the account's root.
+        email: String = String::new(),
+        /// The access key; without one, the first start makes a pair and keeps it in `DATA_DIR/credentials`.
+        access_key_id: Option<AccessKeyId> = None,
+        /// The secret of the access key.
+        secret_access_key: Option<SecretKey> = None,
+    }
+}
+
+options! {
+    /// `[tls]`: the certificate of the HTTPS endpoint.
+    Tls {
+        /// A PEM file with the certificate and its chain; by default the server's own authority issues one.
+        certificate: Option<PathBuf> = None,
+        /// A PEM file with the certificate's private key.
+        key: Option<PathBuf> = None,
+        /// Further names (or IP addresses) for the certificate that the server's own authority issues.
+        names: Vec<String> = Vec::new(),
+    }
+}
+
+options! {
+    /// `[kms]`: the embedded key service.
+    Kms {
+        /// A file with the root key; by default one that the first start makes in the data directory.
+        root_key_file: Option<PathBuf> = None,
+    }
+}
+
+options! {
+    /// `[limits]`: what one client, or all of them, may use. Times are in seconds.
+    Limits {
+        /// Connections at once; more wait in the listen queue.
+        connections: u32 = 8192,
+        /// Streams at once on one HTTP/2 connection.
+        streams: u32 = 128,
+        /// Bytes of a request's line and headers.
+        header_bytes: u32 = 64 * 1024,
+        /// Until a TLS handshake must be complete.
+        handshake_seconds: u32 = 10,
+        /// Until a request's line and headers, once begun, must be complete.
+        header_seconds: u32 = 30,
+        /// How long a connection may stay open without a request.
+        idle_seconds: u32 = 75,
+        /// How long a request's or a response's body may make no progress for the client's sake.
+        stall_seconds: u32 = 60,
+        /// How long requests may go on after the signal to stop.
+        drain_seconds: u32 = 30,
+    }
+}
+
+options! {
+    /// `[log]`: the log, on standard error.
+    Log {
+        /// Which events: a level, or directives as `RUST_LOG` has them.
+        filter: String = "info".to_owned(),
+        /// In which form.
+        format: LogFormat = LogFormat::Auto,
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `auto`: for people on a terminal, JSON otherwise.
+    Auto,
+    /// `human`: for people.
+    Human,
+    /// `json`: one object a line.
+    Json,
+}
+
+/// `[[accounts]]`: an account and its root access key. All but the canonical id, the name and the email must be given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Twelve digits.
+    pub id: AccountId,
+    /// 64 hexadecimal digits; by default derived from the id.
+    pub canonical_id: Option<CanonicalId>,
+    /// Shown beside the canonical id.
+    #[serde(default)]
+    pub display_name: String,
+    /// Of the account's root.
+    #[serde(default)]
+    pub email: String,
+    /// The root's access key.
+    pub access_key_id: AccessKeyId,
+    /// Its secret.
+    pub secret_access_key: SecretKey,
+}
+
+#[cfg(test)]
+impl Account {
+    const OPTIONS: &'static [&'static str] =
+        &["id", "canonical_id", "display_name", "email", "access_key_id", "secret_access_key"];
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in the file.
+    #[error("{}:{line}: {problem}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// Options that contradict each other, wherever they came from.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+impl Config {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], whose text names the file, the line and, for an unknown key, the nearest known one.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        reader::read(text).map_err(|refusal| ConfigError::Refused {
+            path: path.to_owned(),
+            line: refusal.line(text),
+            problem: refusal.to_string(),
+        })
+    }
+
+    /// This configuration, if its parts go together.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`].
+    pub fn consistent(self) -> Result<Self, ConfigError> {
+        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return contradiction("tls.certificate and tls.key must be given together");
+        }
+        if self.root.access_key_id.is_some() != self.root.secret_access_key.is_some() {
+            return contradiction("the root's access key id and secret access key must be given together");
+        }
+        if self.http_listen == Some(self.listen) && self.listen.port() != 0 {
+            return contradiction("listen and http_listen must differ");
+        }
+        let mut ids = vec![&self.root.account_id];
+        let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();
+        for account in &self.accounts {
+            if ids.contains(&&account.id) {
+                return contradiction(&format!("the account {} is declared twice", account.id));
+            }
+            if keys.contains(&&account.access_key_id) {
+                return contradiction(&format!("the access key {} is declared twice", account.access_key_id));
+            }
+            ids.push(&account.id);
+            keys.push(&account.access_key_id);
+        }
+        Ok(self)
+    }
+
+    /// The domains under which the first label of the host is a bucket.
+    pub fn virtual_host_domains(&self) -> Vec<String> {
+        let region = &self.region;
+        let own = ["localhost".to_owned(), "s3.localhost".to_owned()];
+        let amazon = ["s3.amazonaws.com".to_owned(), format!("s3.{region}.amazonaws.com")];
+        own.into_iter().chain(amazon).chain(self.base_domains.iter().map(ToString::to_string)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

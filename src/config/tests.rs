@@ -1,0 +1,106 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../config/strongroom.example.toml");
+
+fn refused(text: &str) -> String {
+    Config::parse(Path::new("config/x.toml"), text).unwrap_err().to_string()
+}
+
+fn parsed(text: &str) -> Config {
+    Config::parse(Path::new("config/x.toml"), text).unwrap()
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
+    assert_eq!(
+        refused("region = \"eu-west-1\"\n\nlsiten = \"127.0.0.1:1\"\n"),
+        "config/x.toml:3: unknown key 'lsiten'; did you mean 'listen'?"
+    );
+    assert_eq!(
+        refused("[limits]\nidle_second = 4\n"),
+        "config/x.toml:2: unknown key 'idle_second'; did you mean 'idle_seconds'?"
+    );
+    assert_eq!(refused("[tls]\nzzz = 4\n"), "config/x.toml:2: unknown key 'zzz'; known here: certificate, key, names");
+}
+
+#[test]
+fn a_wrong_type_or_value_is_refused_with_its_line() {
+    assert_eq!(refused("\n[limits]\nstreams = \"many\"\n"), "config/x.toml:3: streams: expected u32, found a string");
+    assert_eq!(refused("listen = 9000"), "config/x.toml:1: listen: expected socket address, found the integer 9000");
+    assert!(refused("listen = \"nowhere\"").starts_with("config/x.toml:1: listen: "));
+    assert_eq!(refused("[limits]\nstreams = -1"), "config/x.toml:2: streams: expected u32, found the integer -1");
+    assert!(refused("[log]\nformat = \"xml\"").starts_with("config/x.toml:2: format: unknown variant"));
+    assert!(refused("region = \"EU West\"").contains(":1: region: "));
+    assert!(refused("a = = 1").starts_with("config/x.toml:1: "));
+}
+
+#[test]
+fn secrets_are_in_no_message_and_no_debug_form() {
+    let text = "[[accounts]]\nid = \"111122223333\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_access_key = ";
+    assert!(!refused(&format!("{text}\"short\"")).contains("short"));
+    let config = parsed(&format!("{text}\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\""));
+    assert_eq!(config.accounts[0].secret_access_key.expose(), b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+    assert!(!format!("{config:?}").contains("wJalr"));
+}
+
+#[test]
+fn a_missing_part_of_an_account_is_named() {
+    assert_eq!(refused("[[accounts]]\nid = \"111122223333\"\n"), "config/x.toml:1: missing key 'access_key_id'");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let contradiction = |text: &str| parsed(text).consistent().unwrap_err().to_string();
+    assert!(contradiction("[tls]\ncertificate = \"a.pem\"").contains("together"));
+    assert!(contradiction("[root]\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"").contains("together"));
+    assert!(contradiction("http_listen = \"127.0.0.1:9000\"").contains("differ"));
+    let account = "[[accounts]]\nid = \"111122223333\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\n\
+                   secret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n";
+    assert!(contradiction(&account.repeat(2)).contains("declared twice"));
+    assert!(parsed(account).consistent().is_ok());
+}
+
+/// The example with every option taken out of its comment.
+fn uncommented() -> String {
+    let option = |line: &str| {
+        line.strip_prefix("#").filter(|rest| {
+            rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ') && !key.is_empty())
+        })
+        .unwrap_or(line)
+        .to_owned()
+    };
+    EXAMPLE.lines().map(option).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_parses_as_it_stands_and_with_every_option_taken_out_of_its_comment() {
+    let plain = parsed(EXAMPLE);
+    assert_eq!(format!("{plain:?}"), format!("{:?}", Config::default()), "the example changes nothing");
+    let full = parsed(&uncommented()).consistent().unwrap();
+    assert_eq!(full.accounts.len(), 1);
+}
+
+#[test]
+fn the_example_shows_every_option_and_its_default() {
+    let table: toml::Table = uncommented().parse().unwrap();
+    let sections = [
+        ("", Config::OPTIONS),
+        ("root", Root::OPTIONS),
+        ("tls", Tls::OPTIONS),
+        ("kms", Kms::OPTIONS),
+        ("limits", Limits::OPTIONS),
+        ("log", Log::OPTIONS),
+    ];
+    for (section, options) in sections {
+        let shown = if section.is_empty() { &table } else { table[section].as_table().unwrap() };
+        for option in options {
+            assert!(shown.contains_key(*option), "{section}.{option} is missing from the example");
+        }
+    }
+    let account = table["accounts"].as_array().unwrap()[0].as_table().unwrap();
+    assert!(Account::OPTIONS.iter().all(|option| account.contains_key(*option)));
+    let full = parsed(&uncommented());
+    assert_eq!(format!("{:?}", full.limits), format!("{:?}", Limits::default()));
+    assert_eq!(format!("{:?}", full.log), format!("{:?}", Log::default()));
+    assert_eq!((full.listen, full.data_dir), (Config::default().listen, Config::default().data_dir));
+}

@@ -1,0 +1,90 @@
+//! The log: on standard error, for people or as one JSON object a line.
+//!
+//! Messages are lower case with fields. No secret goes into either: types that hold one show nothing in `Debug`, and
+//! the access log redacts what signs a request in its query (see [`redact_query`]).
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// For people, in colour on a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Format {
+    /// [`Format::Human`] if standard error is a terminal.
+    pub fn of_stderr() -> Self {
+        if io::stderr().is_terminal() { Self::Human } else { Self::Json }
+    }
+}
+
+/// The filter could not be read, or a log had been started already.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// See `RUST_LOG` in the documentation of tracing-subscriber.
+    #[error("log.filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A process has one log.
+    #[error("the log was started twice")]
+    Started(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Starts the log, and sends panics to it.
+///
+/// # Errors
+/// [`LogError`].
+pub fn start(filter: &str, format: Format) -> Result<(), LogError> {
+    let filter = EnvFilter::try_new(filter)?;
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
+    match format {
+        Format::Human => {
+            let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
+            tracing::subscriber::set_global_default(builder.finish())?;
+        }
+        Format::Json => {
+            tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish())?;
+        }
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked: {}", panic.payload_as_str().unwrap_or("no message"));
+    }));
+    Ok(())
+}
+
+/// A query string as the log may show it: without the values that sign a request or stand for a session.
+pub fn redact_query(query: &str) -> String {
+    const SIGNING: [&str; 4] = ["x-amz-signature", "x-amz-security-token", "signature", "x-amz-credential"];
+    let shown = |pair: &str| match pair.split_once('=') {
+        // Whatever its case or its escapes, a signature must not pass for something else.
+        Some((name, _)) if name.contains('%') || SIGNING.iter().any(|s| name.eq_ignore_ascii_case(s)) => {
+            format!("{name}=REDACTED")
+        }
+        _ => pair.to_owned(),
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_signs_a_query_is_not_shown() {
+        assert_eq!(
+            redact_query("list-type=2&X-Amz-Signature=abc&x-amz-security-token=t&X-Amz-Expires=60&uploads"),
+            "list-type=2&X-Amz-Signature=REDACTED&x-amz-security-token=REDACTED&X-Amz-Expires=60&uploads"
+        );
+        assert_eq!(redact_query("X%2DAmz-Signature=abc"), "X%2DAmz-Signature=REDACTED");
+    }
+
+    #[test]
+    fn a_filter_that_means_nothing_is_refused() {
+        assert!(matches!(start("strongroom=loudest", Format::Json), Err(LogError::Filter(_))));
+    }
+}

@@ -1,0 +1,220 @@
+//! The metrics: one table of families, exposed as OpenMetrics.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of what [`Metrics::encode`] returns.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the duration histograms, in seconds.
+const DURATIONS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// Labels of an answered request.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RequestLabels {
+    /// `s3`, `kms`, `internal`.
+    pub protocol: &'static str,
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+    /// `2xx`, `4xx`, ...; `aborted` if the client left first.
+    pub status: &'static str,
+}
+
+/// Labels of what is counted by operation alone.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OperationLabels {
+    /// `s3`, `kms`, `internal`.
+    pub protocol: &'static str,
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+}
+
+/// Labels of a call of the key service.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct KmsLabels {
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+    /// `ok` or `error`.
+    pub outcome: &'static str,
+}
+
+/// A label with one of a few values.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OutcomeLabel {
+    /// `ok`, `failed`, `timeout`.
+    pub outcome: &'static str,
+}
+
+/// A transport.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct TransportLabel {
+    /// `https` or `http`.
+    pub transport: &'static str,
+}
+
+/// A gauge of bytes.
+pub type BytesGauge = Gauge<u64, AtomicU64>;
+
+type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Defines the families: each with its documentation (which is also its help text), type, unit and name.
+macro_rules! families {
+    ($( #[doc = $help:literal] $field:ident: $type:ty = $make:expr, $unit:expr, $name:literal; )*) => {
+        /// All families and the registry that exposes them.
+        pub struct Metrics {
+            $( #[doc = $help] pub $field: $type, )*
+            registry: Registry,
+            refresh: OnceLock<Refresh>,
+        }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                let mut registry = Registry::with_prefix("strongroom");
+                $(
+                    let $field: $type = $make;
+                    let help = $help.trim().trim_end_matches('.');
+                    match $unit {
+                        Some(unit) => registry.register_with_unit($name, help, unit, $field.clone()),
+                        None => registry.register($name, help, $field.clone()),
+                    }
+                )*
+                Self { $( $field, )* registry, refresh: OnceLock::new() }
+            }
+        }
+    };
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATIONS)
+}
+
+type Durations = Family<OperationLabels, Histogram, fn() -> Histogram>;
+
+families! {
+    /// Requests answered.
+    requests: Family<RequestLabels, Counter> = Family::default(), None::<Unit>, "requests";
+    /// Time from a request's head to the end of its response.
+    duration: Durations = Durations::new_with_constructor(durations), Some(Unit::Seconds), "request_duration";
+    /// Bytes of request bodies.
+    received: Family<OperationLabels, Counter> = Family::default(), Some(Unit::Bytes), "received";
+    /// Bytes of response bodies.
+    sent: Family<OperationLabels, Counter> = Family::default(), Some(Unit::Bytes), "sent";
+    /// Requests being answered.
+    in_flight: Gauge = Gauge::default(), None::<Unit>, "requests_in_flight";
+    /// Requests whose handler panicked.
+    panics: Counter = Counter::default(), None::<Unit>, "panics";
+    /// Connections accepted.
+    accepted: Family<TransportLabel, Counter> = Family::default(), None::<Unit>, "connections_accepted";
+    /// Connections open.
+    connections: Family<TransportLabel, Gauge> = Family::default(), None::<Unit>, "connections";
+    /// TLS handshakes.
+    handshakes: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "tls_handshakes";
+    /// Calls of the key service, from every protocol.
+    kms_requests: Family<KmsLabels, Counter> = Family::default(), None::<Unit>, "kms_requests";
+    /// Bytes of objects in segment files.
+    store_runs: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_runs";
+    /// Bytes that the data directory's file system still offers.
+    store_free: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_free";
+    /// Bytes deleted but not yet given back to the file system.
+    store_reclaimable: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_reclaimable";
+}
+
+/// A request that has ended, as the metrics see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// `s3`, `kms`, `internal`.
+    pub protocol: &'static str,
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+    /// The status code; `None` if the client left before one was sent.
+    pub status: Option<u16>,
+    /// From the request's head to the end of the response.
+    pub took: Duration,
+    /// Bytes of the request's body that were read.
+    pub received: u64,
+    /// Bytes of the response's body that were sent.
+    pub sent: u64,
+}
+
+impl Metrics {
+    /// Has `refresh` set, before each exposition, the gauges that are read rather than counted. Only the first call counts.
+    pub fn refresh_with(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
+        let _ = self.refresh.set(Box::new(refresh));
+    }
+
+    /// Counts a request that has ended.
+    pub fn request(&self, ended: Ended) {
+        let Ended { protocol, operation, status, took, received, sent } = ended;
+        let labels = OperationLabels { protocol, operation };
+        let status = match status {
+            None => "aborted",
+            Some(100..=199) => "1xx",
+            Some(200..=299) => "2xx",
+            Some(300..=399) => "3xx",
+            Some(400..=499) => "4xx",
+            Some(_) => "5xx",
+        };
+        self.requests.get_or_create(&RequestLabels { protocol, operation, status }).inc();
+        self.duration.get_or_create(&labels).observe(took.as_secs_f64());
+        self.received.get_or_create(&labels).inc_by(received);
+        self.sent.get_or_create(&labels).inc_by(sent);
+    }
+
+    /// The exposition, as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        if let Some(refresh) = self.refresh.get() {
+            refresh(self);
+        }
+        let mut text = String::new();
+        // Writing to a string cannot fail; were it to, a cut exposition lacks its EOF and is refused by its reader.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_exposed_with_its_labels() {
+        let metrics = Metrics::default();
+        metrics.refresh_with(|metrics| {
+            metrics.store_free.set(77);
+        });
+        metrics.request(Ended {
+            protocol: "s3",
+            operation: "PutObject",
+            status: Some(200),
+            took: Duration::from_millis(3),
+            received: 5,
+            sent: 7,
+        });
+        let text = metrics.encode();
+        for line in [
+            "strongroom_requests_total{protocol=\"s3\",operation=\"PutObject\",status=\"2xx\"} 1",
+            "strongroom_request_duration_seconds_bucket{le=\"0.005\",protocol=\"s3\",operation=\"PutObject\"} 1",
+            "strongroom_received_bytes_total{protocol=\"s3\",operation=\"PutObject\"} 5",
+            "strongroom_sent_bytes_total{protocol=\"s3\",operation=\"PutObject\"} 7",
+            "strongroom_store_free_bytes 77",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
