@@ -1,1 +1,30 @@
-//! placeholder
+//! The front end: sockets, TLS, HTTP/1.1 and HTTP/2, and the edge that every request passes.
+//!
+//! - [`server`]: the accept loops, one task per connection, TLS handshakes off the accept path, draining;
+//! - [`socket`]: what a connection reads and writes, and how it closes;
+//! - [`activity`]: what a connection is doing, so that idle, slow and stalled ones are closed;
+//! - [`edge`]: request ids, the choice of protocol, panics, the headers of every response;
+//! - [`route`]: which protocol a request speaks;
+//! - [`body`]: request and response bodies, counted and timed;
+//! - [`exchange`]: one request's record, from its head to the end of its response: the access log and the metrics;
+//! - [`internal`]: health and metrics, under `/_/`.
+//!
+//! It knows nothing of S3 or the KMS: a protocol is a [`crate::wire::Protocol`].
+
+mod activity;
+mod body;
+mod edge;
+mod exchange;
+mod internal;
+mod route;
+mod server;
+mod socket;
+mod tls;
+
+pub use edge::{Edge, Protocols};
+pub use internal::Readiness;
+pub use server::{Addresses, BindError, Drained, Server};
+pub use tls::{Material, Tls, TlsError};
+
+#[cfg(test)]
+mod tests;

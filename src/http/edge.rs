@@ -1,0 +1,231 @@
+//! The edge: what happens to every request, whatever its protocol.
+//!
+//! 1. a request id is drawn and the exchange's record begun;
+//! 2. the protocol is chosen and called; a panic in it is answered with the protocol's own internal error;
+//! 3. a response that must have no body loses it, and gets `Server`, `x-amz-request-id` and `x-amz-id-2` (hyper adds
+//!    `Date`).
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::HttpBody as _;
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+
+use super::activity::Activity;
+use super::body::{Inbound, Outbound};
+use super::exchange::{Exchange, Flow};
+use super::internal::{self, Readiness};
+use super::route::Route;
+use crate::clock::SharedClock;
+use crate::crypto::SharedEntropy;
+use crate::telemetry::Metrics;
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, RequestId, ResponseBody, TlsInfo};
+
+const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
+const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// The protocols that the endpoint speaks.
+#[derive(Clone)]
+pub struct Protocols {
+    /// S3.
+    pub s3: Arc<dyn Protocol>,
+    /// The KMS API.
+    pub kms: Arc<dyn Protocol>,
+}
+
+/// What every request passes.
+pub struct Edge {
+    protocols: Protocols,
+    internal: Router,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+/// A connection, as its requests know it.
+pub(super) struct Origin {
+    pub(super) peer: SocketAddr,
+    pub(super) tls: Option<TlsInfo>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) stall: Duration,
+}
+
+impl Edge {
+    /// An edge in front of `protocols`.
+    pub fn new(protocols: Protocols, metrics: Arc<Metrics>, clock: SharedClock, entropy: SharedEntropy) -> Self {
+        let readiness = Readiness::default();
+        let internal = internal::router(Arc::clone(&metrics), readiness.clone());
+        Self { protocols, internal, readiness, metrics, clock, entropy }
+    }
+
+    /// Whether `/_/health/ready` says so.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Answers one request of a connection.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        origin: Arc<Origin>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Outbound>, Infallible> {
+        let cx = RequestContext {
+            id: RequestId::draw(self.entropy.as_ref()),
+            received: self.clock.now(),
+            peer: origin.peer,
+            tls: origin.tls,
+        };
+        let flow = Flow::default();
+        let open = origin.activity.begin();
+        let mut exchange = Exchange::begin(cx.clone(), &request, open, flow.clone(), Arc::clone(&self.metrics));
+        let head = request.method() == Method::HEAD;
+        let route = Route::of(&request);
+        let request = request.map(|body| Inbound::new(body, flow, origin).boxed_unsync());
+        // What a handler holds when it panics is dropped; the stores keep their invariants by atomic commits alone.
+        let mut response = AssertUnwindSafe(self.dispatch(route, &cx, request)).catch_unwind().await.unwrap_or_else(|_| {
+            self.metrics.panics.inc();
+            tracing::error!(request_id = %cx.id, path = exchange.path(), "a handler panicked");
+            internal_error(route, &cx.id)
+        });
+        if head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            strip_body(&mut response, head);
+        }
+        let headers = response.headers_mut();
+        headers.insert(SERVER, HeaderValue::from_static("Strongroom"));
+        for (name, value) in [(X_AMZ_REQUEST_ID, &cx.id.id), (X_AMZ_ID_2, &cx.id.extended)] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        let answered = response.extensions_mut().remove::<Answered>().unwrap_or_else(|| Answered {
+            protocol: route.name(),
+            operation: "Unknown",
+            ..Answered::default()
+        });
+        exchange.answered(response.status(), answered);
+        Ok(response.map(|body| Outbound::new(body, exchange)))
+    }
+
+    async fn dispatch(&self, route: Route, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
+        match route {
+            Route::Internal => self.internal(request).await,
+            Route::Kms => self.protocols.kms.call(cx, request).await,
+            Route::S3 => self.protocols.s3.call(cx, request).await,
+            Route::Query => not_implemented(&cx.id),
+        }
+    }
+
+    async fn internal(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let operation = match request.uri().path() {
+            "/_/metrics" => "Metrics",
+            "/_/health/live" | "/_/health/ready" => "Health",
+            _ => "Unknown",
+        };
+        let request = request.map(|_| axum::body::Body::empty());
+        let Ok(response) = TowerToHyperService::new(self.internal.clone()).call(request).await;
+        let (mut parts, body) = response.into_parts();
+        // All of these answers are short texts, at hand.
+        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        parts.extensions.insert(Answered { protocol: Route::Internal.name(), operation, ..Answered::default() });
+        Response::from_parts(parts, ResponseBody::from(bytes))
+    }
+}
+
+impl Route {
+    /// The protocol's name in the metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Kms => "kms",
+            Self::Query => "query",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5: these have no body. A HEAD says how long it would have been.
+fn strip_body(response: &mut Response<ResponseBody>, head: bool) {
+    let body = std::mem::replace(response.body_mut(), ResponseBody::empty());
+    let length = body.size_hint().exact().filter(|length| head && *length > 0);
+    if let Some(length) = length
+        && !response.headers().contains_key(CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// What each protocol answers when its handler panicked.
+fn internal_error(route: Route, id: &RequestId) -> Response<ResponseBody> {
+    let message = "We encountered an internal error. Please try again.";
+    let (content_type, body) = match route {
+        Route::Internal => ("text/plain", format!("{message}\n")),
+        Route::Kms => {
+            ("application/x-amz-json-1.1", format!(r#"{{"__type":"KMSInternalException","message":"{message}"}}"#))
+        }
+        Route::Query => ("text/xml", query_error("Receiver", "InternalFailure", message, id)),
+        Route::S3 => (
+            "application/xml",
+            format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code><Message>{message}</Message>\
+                 <RequestId>{}</RequestId><HostId>{}</HostId></Error>",
+                id.id, id.extended
+            ),
+        ),
+    };
+    let code = if route == Route::Kms { "KMSInternalException" } else { "InternalError" };
+    error(StatusCode::INTERNAL_SERVER_ERROR, (content_type, body), (route, code), id)
+}
+
+/// STS and IAM are not served yet; their clients understand only the query protocol's errors.
+fn not_implemented(id: &RequestId) -> Response<ResponseBody> {
+    let message = "STS and IAM are not implemented on this server.";
+    let body = query_error("Sender", "NotImplemented", message, id);
+    error(StatusCode::NOT_IMPLEMENTED, ("text/xml", body), (Route::Query, "NotImplemented"), id)
+}
+
+fn query_error(fault: &str, code: &str, message: &str, id: &RequestId) -> String {
+    format!(
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    <Type>{fault}</Type>\n    \
+         <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  <RequestId>{id}</RequestId>\n\
+         </ErrorResponse>\n"
+    )
+}
+
+fn error(
+    status: StatusCode,
+    (content_type, body): (&'static str, String),
+    (route, code): (Route, &'static str),
+    id: &RequestId,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if matches!(route, Route::Kms | Route::Query)
+        && let Ok(value) = HeaderValue::from_str(&id.id)
+    {
+        response.headers_mut().insert(X_AMZN_REQUEST_ID, value);
+    }
+    response.extensions_mut().insert(Answered {
+        protocol: route.name(),
+        operation: "Unknown",
+        access_key_id: None,
+        error_code: Some(code),
+    });
+    response
+}

@@ -1,0 +1,151 @@
+//! One request's record, from its head to the end of its response: the access log and the metrics are written when it is
+//! dropped, however the exchange ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::activity::{Open, Sending};
+use crate::telemetry::Metrics;
+use crate::telemetry::log::redact_query;
+use crate::telemetry::metrics::Ended;
+use crate::wire::{Answered, RequestContext};
+
+/// Bytes of a request's body, counted where it is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flow(Arc<AtomicU64>);
+
+impl Flow {
+    pub(super) fn received(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The record.
+pub(super) struct Exchange {
+    cx: RequestContext,
+    method: Method,
+    path: String,
+    query: Option<String>,
+    version: http::Version,
+    started: Instant,
+    flow: Flow,
+    metrics: Arc<Metrics>,
+    status: Option<StatusCode>,
+    answered: Answered,
+    sent: u64,
+    complete: bool,
+    // Dropped in this order: the body's progress, then the request.
+    sending: Option<Sending>,
+    open: Open,
+}
+
+impl Exchange {
+    pub(super) fn begin<B>(
+        cx: RequestContext,
+        request: &http::Request<B>,
+        open: Open,
+        flow: Flow,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.in_flight.inc();
+        Self {
+            cx,
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().map(redact_query),
+            version: request.version(),
+            started: Instant::now(),
+            flow,
+            metrics,
+            status: None,
+            answered: Answered { protocol: "unknown", operation: "Unknown", ..Answered::default() },
+            sent: 0,
+            complete: false,
+            sending: None,
+            open,
+        }
+    }
+
+    /// The path that was asked for.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The response's head is decided.
+    pub(super) fn answered(&mut self, status: StatusCode, answered: Answered) {
+        self.status = Some(status);
+        self.answered = answered;
+        self.sending = Some(self.open.sending());
+    }
+
+    /// Bytes were given to the connection.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        if let Some(sending) = &self.sending {
+            sending.moved();
+        }
+    }
+
+    /// The response's body has no bytes ready.
+    pub(super) fn waits_for_us(&self) {
+        if let Some(sending) = &self.sending {
+            sending.waits_for_us();
+        }
+    }
+
+    /// The whole response was given to the connection.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The response's body failed on our side; the connection is about to be cut.
+    pub(super) fn broke(&self, error: &(dyn std::error::Error + Send + Sync)) {
+        warn!(request_id = %self.cx.id, %error, "the response broke off");
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let received = self.flow.0.load(Ordering::Relaxed);
+        let Answered { protocol, operation, access_key_id, error_code } = &self.answered;
+        self.metrics.in_flight.dec();
+        self.metrics.request(Ended {
+            protocol,
+            operation,
+            status: self.status.filter(|_| self.complete).map(|status| status.as_u16()),
+            took,
+            received,
+            sent: self.sent,
+        });
+        info!(
+            target: "strongroom::access",
+            request_id = %self.cx.id,
+            peer = %self.cx.peer,
+            method = %self.method,
+            path = self.path,
+            query = self.query,
+            version = ?self.version,
+            tls = self.cx.tls.map(|tls| tls.version),
+            protocol,
+            operation,
+            status = self.status.map(|status| status.as_u16()),
+            complete = self.complete,
+            error_code,
+            access_key_id,
+            bytes_in = received,
+            bytes_out = self.sent,
+            duration_ms = milliseconds(took),
+            "request"
+        );
+    }
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,109 @@
+//! Which protocol a request speaks: the first row that fits.
+//!
+//! | request | protocol |
+//! |---|---|
+//! | path `/_` or below `/_/` | internal: health, metrics |
+//! | host `kms.REGION.amazonaws.com` | KMS |
+//! | host `sts.` or `iam.` of amazonaws.com | query |
+//! | `POST /` with `X-Amz-Target` | KMS |
+//! | `POST /` with a form (`Action=...`) | query |
+//! | all else | S3 |
+
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderName, Method, Request};
+
+const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// A protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Route {
+    /// Health and metrics.
+    Internal,
+    /// The KMS API: AWS JSON 1.1.
+    Kms,
+    /// STS and IAM: the AWS query protocol.
+    Query,
+    /// S3: REST and XML.
+    S3,
+}
+
+impl Route {
+    /// The protocol that `request` speaks.
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        if path == "/_" || path.starts_with("/_/") {
+            return Self::Internal;
+        }
+        match service(host(request)) {
+            Some("kms") => return Self::Kms,
+            Some("sts" | "iam") => return Self::Query,
+            _ => {}
+        }
+        if request.method() != Method::POST || path != "/" {
+            return Self::S3;
+        }
+        if request.headers().contains_key(X_AMZ_TARGET) {
+            return Self::Kms;
+        }
+        match request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
+            Some(form) if form.starts_with("application/x-www-form-urlencoded") => Self::Query,
+            _ => Self::S3,
+        }
+    }
+}
+
+fn host<B>(request: &Request<B>) -> &str {
+    let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let host = request.uri().authority().map_or_else(header, http::uri::Authority::as_str);
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+/// The service that AWS serves under `host`: `kms` of `kms.us-east-1.amazonaws.com`, and the like. Buckets are named in
+/// front of S3's own label (`kms.s3.amazonaws.com`), so that none can pass for a service.
+fn service(host: &str) -> Option<&str> {
+    let (service, domain) = host.split_once('.')?;
+    let region = if domain == "amazonaws.com" { "" } else { domain.strip_suffix(".amazonaws.com")? };
+    let bucket = region.contains('.') || region == "s3" || region.starts_with("s3-");
+    (matches!(service, "kms" | "sts" | "iam") && !bucket).then_some(service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(method: &str, uri: &str, headers: &[(&str, &str)]) -> Route {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Route::of(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        let target = [("x-amz-target", "TrentService.CreateKey")];
+        let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+        assert_eq!(route("GET", "/_/health/live", &[]), Route::Internal);
+        assert_eq!(route("PUT", "/_", &[]), Route::Internal);
+        assert_eq!(route("PUT", "/_/bucket", &target), Route::Internal);
+        assert_eq!(route("POST", "/", &[("host", "kms.eu-west-1.amazonaws.com:443")]), Route::Kms);
+        assert_eq!(route("POST", "https://sts.amazonaws.com/", &[]), Route::Query);
+        assert_eq!(route("GET", "/", &[("host", "iam.amazonaws.com")]), Route::Query);
+        assert_eq!(route("POST", "/", &target), Route::Kms);
+        assert_eq!(route("POST", "/", &form), Route::Query);
+    }
+
+    #[test]
+    fn all_else_is_s3() {
+        let target = [("x-amz-target", "TrentService.CreateKey")];
+        assert_eq!(route("PUT", "/bucket/key", &target), Route::S3);
+        assert_eq!(route("POST", "/bucket?delete", &target), Route::S3);
+        assert_eq!(route("GET", "/_bucket", &[]), Route::S3);
+        assert_eq!(route("GET", "/key", &[("host", "kms.s3.amazonaws.com")]), Route::S3);
+        assert_eq!(route("GET", "/key", &[("host", "kms.s3-us-west-2.amazonaws.com")]), Route::S3);
+        assert_eq!(route("GET", "/key", &[("host", "kms.notamazonaws.com")]), Route::S3);
+        assert_eq!(route("GET", "/key", &[("host", "kms.s3.us-east-1.amazonaws.com")]), Route::S3);
+        assert_eq!(route("GET", "/", &[("host", "s3.amazonaws.com")]), Route::S3);
+        assert_eq!(route("POST", "/", &[("content-type", "multipart/form-data; boundary=x")]), Route::S3);
+    }
+}

@@ -1,0 +1,127 @@
+//! TLS: rustls with aws-lc-rs, versions 1.2 and 1.3, HTTP/2 or 1.1 by ALPN, and a certificate that can be replaced while
+//! the server runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, ProtocolVersion, ServerConfig, ServerConnection};
+
+use crate::wire::TlsInfo;
+
+/// The protocol's name in ALPN (RFC 9113 section 3.1).
+pub(super) const H2: &[u8] = b"h2";
+
+/// What a certificate is made of: the chain, leaf first, and the leaf's private key.
+pub struct Material {
+    /// The chain.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Material {
+    /// Reads a PEM chain and a PEM key.
+    ///
+    /// # Errors
+    /// [`TlsError::Pem`].
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let unreadable = |path: &Path, source| TlsError::Pem { path: path.to_owned(), source };
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
+            .map_err(|source| unreadable(certificate, source))?;
+        let private_key = PrivateKeyDer::from_pem_file(key).map_err(|source| unreadable(key, source))?;
+        Ok(Self { chain, key: private_key })
+    }
+}
+
+/// Why there is no certificate to show.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is not there, or not what it should be.
+    #[error("{}: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// The key does not belong to the certificate, or is of no use.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// The server's side of TLS.
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    certificate: Arc<Current>,
+}
+
+impl Tls {
+    /// TLS with this certificate.
+    ///
+    /// # Errors
+    /// [`TlsError::Unusable`].
+    pub fn new(material: Material) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let certificate = Arc::new(Current(RwLock::new(certified(material, &provider)?)));
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certificate) as _;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        Ok(Self { config: Arc::new(config), certificate })
+    }
+
+    /// Shows this certificate from the next handshake on.
+    ///
+    /// # Errors
+    /// [`TlsError::Unusable`]; the old one stays.
+    pub fn replace(&self, material: Material) -> Result<(), TlsError> {
+        let certified = certified(material, self.config.crypto_provider())?;
+        *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+
+    pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+        Arc::clone(&self.config).into()
+    }
+}
+
+fn certified(material: Material, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+    Ok(Arc::new(CertifiedKey::from_der(material.chain, material.key, provider)?))
+}
+
+/// The certificate shown now, whatever name the client asks for: it covers all of them.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// What a finished handshake agreed on.
+pub(super) fn info(connection: &ServerConnection) -> Option<TlsInfo> {
+    let version = match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => return None,
+    };
+    // The IANA names of all suites that aws-lc-rs offers; rustls prefixes those of TLS 1.3 in a way of its own.
+    let cipher_suite = match connection.negotiated_cipher_suite()?.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        suite => suite.as_str().unwrap_or("unknown"),
+    };
+    Some(TlsInfo { version, cipher_suite })
+}
