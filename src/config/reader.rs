@@ -24,7 +24,11 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(problem: String) -> Self {
-        Self { span: None, key: None, problem }
+        Self {
+            span: None,
+            key: None,
+            problem,
+        }
     }
 
     /// The line of the place, from 1.
@@ -132,7 +136,10 @@ impl<'de> de::Deserializer<'de> for Value<'de> {
             DeValue::Boolean(flag) => visitor.visit_bool(flag),
             DeValue::Datetime(at) => visitor.visit_string(at.to_string()),
             DeValue::Array(items) => visitor.visit_seq(Items(items.into_iter())),
-            DeValue::Table(table) => visitor.visit_map(Entries { entries: table.into_iter(), value: None }),
+            DeValue::Table(table) => visitor.visit_map(Entries {
+                entries: table.into_iter(),
+                value: None,
+            }),
         };
         read.map_err(|refusal| refusal.at(span))
     }
@@ -186,20 +193,31 @@ impl<'de, I: Iterator<Item = Entry<'de>>> de::MapAccess<'de> for Entries<'de, I>
     type Error = Refusal;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
-        let Some(entry) = self.entries.next() else { return Ok(None) };
+        let Some(entry) = self.entries.next() else {
+            return Ok(None);
+        };
         let key: &str = entry.0.get_ref();
-        let read = seed.deserialize(key.into_deserializer()).map_err(|refusal: Refusal| refusal.at(entry.0.span()));
+        let read = seed
+            .deserialize(key.into_deserializer())
+            .map_err(|refusal: Refusal| refusal.at(entry.0.span()));
         self.value = Some(entry);
         read.map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
-        let (key, value) = self.value.take().ok_or_else(|| Refusal::new("a value without a key".to_owned()))?;
+        let (key, value) = self
+            .value
+            .take()
+            .ok_or_else(|| Refusal::new("a value without a key".to_owned()))?;
         let span = value.span();
         // Refusals inside a table or an array have a place, and a key, of their own already.
         let nested = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
         seed.deserialize(Value(value)).map_err(|refusal| {
-            if nested || refusal.key.is_some() { refusal.at(span) } else { refusal.named(key.get_ref()) }
+            if nested || refusal.key.is_some() {
+                refusal.at(span)
+            } else {
+                refusal.named(key.get_ref())
+            }
         })
     }
 }

@@ -29,7 +29,13 @@ pub(super) struct Inbound {
 
 impl Inbound {
     pub(super) fn new(inner: Incoming, flow: Flow, origin: Arc<Origin>) -> Self {
-        Self { ended: inner.is_end_stream(), inner, flow, origin, timer: None }
+        Self {
+            ended: inner.is_end_stream(),
+            inner,
+            flow,
+            origin,
+            timer: None,
+        }
     }
 }
 
@@ -60,8 +66,13 @@ impl Body for Inbound {
                 }))
             }
             Poll::Pending => {
-                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.origin.stall)));
-                timer.as_mut().poll(cx).map(|()| Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
+                let timer = this
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.origin.stall)));
+                timer
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
             }
         }
     }
@@ -76,7 +87,11 @@ impl Body for Inbound {
 }
 
 fn lost(error: hyper::Error) -> io::Error {
-    let kind = if error.is_parse() { io::ErrorKind::InvalidData } else { io::ErrorKind::UnexpectedEof };
+    let kind = if error.is_parse() {
+        io::ErrorKind::InvalidData
+    } else {
+        io::ErrorKind::UnexpectedEof
+    };
     io::Error::new(kind, error)
 }
 

@@ -1,0 +1,210 @@
+//! `strongroom serve`: from the settings to a listening server, and from the signal to stop to a closed store.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::authority::{self, Authority, AuthorityError};
+use super::banner::Banner;
+use super::credentials::{CredentialsError, RootCredentials};
+use super::data_dir::{DataDir, DataDirError};
+use super::graph::{Graph, GraphError, Ground};
+use super::settings::{self, ServeArgs, SettingsError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, LogFormat};
+use crate::crypto::{SharedEntropy, SystemEntropy};
+use crate::http::{Addresses, BindError, Drained, Edge, Material, Server, Tls, TlsError};
+use crate::telemetry::{Metrics, log};
+
+/// How long work that no request waits for may go on when the server stops.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// Why the server could not start, or did not stop well.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Log(#[from] log::LogError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves until told to stop.
+pub(super) fn run(arguments: ServeArgs) -> Result<(), StartError> {
+    let config = settings::settle(arguments, |name| std::env::var(name).ok())?;
+    let format = match config.log.format {
+        LogFormat::Auto => log::Format::of_stderr(),
+        LogFormat::Human => log::Format::Human,
+        LogFormat::Json => log::Format::Json,
+    };
+    log::start(&config.log.filter, format)?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("strongroom")
+        .build()?;
+    let served = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(AFTERMATH);
+    served
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
+    let metrics = Arc::new(Metrics::default());
+    let directory = DataDir::open(&config.data_dir)?;
+    let root = RootCredentials::obtain(&config.root, &directory, entropy.as_ref())?;
+    let certificate = Certificate::obtain(&config, &directory, &clock)?;
+    let tls = Arc::new(Tls::new(certificate.material()?)?);
+    let graph = Graph::build(Ground {
+        config: &config,
+        root: &root,
+        data_dir: directory.path().to_owned(),
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    })
+    .await?;
+    let edge = Arc::new(Edge::new(graph.protocols.clone(), metrics, clock, entropy));
+    let addresses = Addresses {
+        https: config.listen,
+        http: config.http_listen,
+    };
+    // From here on a signal is a wish to stop, not the end of the process.
+    let stop = stop_signal()?;
+    let server = Server::bind(addresses, Arc::clone(&tls), Arc::clone(&edge), config.limits.clone()).await?;
+    let addresses = server.addresses()?;
+    let renewal = tokio::spawn(renew(tls, certificate));
+    announce(addresses, &config, &root, directory.path())?;
+    let drained = server.run(stop).await;
+    renewal.abort();
+    drop(edge);
+    graph.close().await;
+    info!(clean = drained == Drained::Clean, "stopped");
+    Ok(())
+}
+
+/// Where the server's certificate comes from.
+enum Certificate {
+    /// The operator's files.
+    Given {
+        certificate: std::path::PathBuf,
+        key: std::path::PathBuf,
+    },
+    /// Our own authority.
+    Issued {
+        authority: Authority,
+        names: Vec<String>,
+        clock: SharedClock,
+    },
+}
+
+impl Certificate {
+    fn obtain(config: &Config, directory: &DataDir, clock: &SharedClock) -> Result<Self, StartError> {
+        match (&config.tls.certificate, &config.tls.key) {
+            (Some(certificate), Some(key)) => Ok(Self::Given {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => Ok(Self::Issued {
+                authority: Authority::obtain(directory, clock.as_ref())?,
+                names: authority::names(config),
+                clock: Arc::clone(clock),
+            }),
+        }
+    }
+
+    fn material(&self) -> Result<Material, StartError> {
+        match self {
+            Self::Given { certificate, key } => Ok(Material::read(certificate, key)?),
+            Self::Issued {
+                authority,
+                names,
+                clock,
+            } => Ok(authority.issue(names, clock.as_ref())?),
+        }
+    }
+}
+
+/// Reads or issues the certificate again at every SIGHUP, and now and then.
+async fn renew(tls: Arc<Tls>, certificate: Certificate) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        warn!("SIGHUP cannot be listened for; certificates are not reloaded");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            () = tokio::time::sleep(authority::RENEWAL) => {}
+        }
+        match certificate.material().and_then(|material| Ok(tls.replace(material)?)) {
+            Ok(()) => info!("the certificate was renewed"),
+            Err(error) => error!(%error, "the certificate was not renewed; the old one stays"),
+        }
+    }
+}
+
+/// Resolves at the first SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn announce(addresses: Addresses, config: &Config, root: &RootCredentials, data_dir: &Path) -> io::Result<()> {
+    info!(
+        https = %addresses.https,
+        http = addresses.http.map(tracing::field::display),
+        data_dir = %data_dir.display(),
+        region = %config.region,
+        root_access_key_id = %root.id,
+        "serving"
+    );
+    let mut stdout = io::stdout();
+    if stdout.is_terminal() {
+        let banner = Banner {
+            addresses,
+            region: &config.region.to_string(),
+            authority: config
+                .tls
+                .certificate
+                .is_none()
+                .then(|| data_dir.join(authority::CERTIFICATE)),
+            credentials: root.kept.then(|| data_dir.join(RootCredentials::FILE)),
+        };
+        stdout.write_all(banner.render().as_bytes())?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// Every connection and every open run is a file descriptor, and the default soft limit is for programs of the 1980s.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the limit on open files stays as it is");
+    }
+}
