@@ -8,6 +8,7 @@
 //! ```
 
 mod headers;
+pub mod render;
 
 use std::fmt;
 

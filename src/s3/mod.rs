@@ -1,11 +1,39 @@
-//! The S3 protocol.
+//! The S3 protocol: request to operation, to identity, to permit, to handler, to response.
+//!
+//! **Order of checks**, which decides what a request wrong in two ways is told ([`service`] keeps it):
+//! host and URI; operation; shape of the auth header; signature; clock; bucket exists; transport rules of SSE-KMS;
+//! policy; header validity and SSE plan; conditional headers; body.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`operation`] | the table: routing, IAM actions, which operations are served |
+//! | [`service`] | the way of a request through the checks to its handler |
+//! | [`request`], [`headers`], [`condition`], [`xml`] | parsing into types |
+//! | [`payload`], [`checksum`] | bodies that prove their length and digests |
+//! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `multipart`, `parts` | the handlers |
+//! | [`error`], [`render`] | the error type, and the only place that writes it |
 
+mod attributes;
+mod bucket;
 pub mod checksum;
 pub mod condition;
+mod copy;
+mod delete;
 pub mod error;
+mod get;
 pub mod headers;
+mod list;
+mod multipart;
+mod object;
 pub mod operation;
+mod parts;
 pub mod payload;
+mod put;
+mod reader;
 pub mod render;
 pub mod request;
+mod service;
+mod upload;
 pub mod xml;
+
+pub use service::{S3, Settings};

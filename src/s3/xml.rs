@@ -32,6 +32,11 @@ impl XmlWriter {
         xml.0
     }
 
+    /// A document whose root element holds nothing but text.
+    pub fn document_with_text(root: &str, text: &str) -> String {
+        Self::document(root, |xml| xml.escaped(text))
+    }
+
     /// An element that `write` fills.
     pub fn element(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
         self.element_with(name, "", write);

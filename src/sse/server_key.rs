@@ -12,6 +12,7 @@ use super::{ObjectName, SseError};
 use crate::crypto::aead::Aes256GcmSiv;
 use crate::crypto::{Entropy, Secret, SecretBytes, Unauthentic, kdf, random};
 use crate::kms::DataKey;
+use crate::kms::root::RootKey;
 use crate::store::schema::{Record, Table, key_of};
 use crate::store::{Batch, MetaStore, Outcome, Partition};
 
@@ -69,6 +70,16 @@ pub enum EtagOf<'a> {
     },
 }
 
+impl RootSeal for RootKey {
+    fn seal(&self, entropy: &dyn Entropy, label: &str, plaintext: &[u8]) -> Vec<u8> {
+        Self::seal(self, entropy, label, plaintext)
+    }
+
+    fn open(&self, label: &str, sealed: &[u8]) -> Result<SecretBytes, Unauthentic> {
+        Self::open(self, label, sealed).map_err(|_| Unauthentic)
+    }
+}
+
 impl ServerKey {
     /// The store's server key, drawn now if there is none yet. Safe to run from several servers at once.
     ///
@@ -97,7 +108,7 @@ impl ServerKey {
                     });
                 }
                 // Another server was first: take its key.
-                Outcome::Conflict(_) => {}
+                Outcome::Conflict { .. } => {}
             }
         }
     }

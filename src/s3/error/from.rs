@@ -1,9 +1,12 @@
 //! How the errors of lower layers look to an S3 client: each map an exhaustive match.
 
-use crate::iam::Denied;
-use crate::store::StoreError;
-
 use super::{ErrorCode, S3Error};
+use crate::clock::iso8601;
+use crate::iam::Denied;
+use crate::kms::{KmsError, error::KmsErrorKind};
+use crate::sigv4::{self, Mismatch};
+use crate::sse::SseError;
+use crate::store::StoreError;
 
 impl From<StoreError> for S3Error {
     fn from(error: StoreError) -> Self {
@@ -19,4 +22,123 @@ impl From<Denied> for S3Error {
     fn from(denied: Denied) -> Self {
         Self::from(ErrorCode::AccessDenied).because(denied)
     }
+}
+
+impl From<KmsError> for S3Error {
+    fn from(error: KmsError) -> Self {
+        use KmsErrorKind as Kind;
+        let told = |code| Self::new(code, error.message.clone());
+        let mapped = match error.kind {
+            Kind::NotFound | Kind::InvalidArn => told(ErrorCode::KmsNotFound),
+            Kind::Disabled => told(ErrorCode::KmsDisabled),
+            Kind::InvalidState => told(ErrorCode::KmsInvalidState),
+            Kind::InvalidKeyUsage => told(ErrorCode::KmsInvalidKeyUsage),
+            Kind::AccessDenied => told(ErrorCode::AccessDenied),
+            Kind::Throttling | Kind::LimitExceeded => Self::new(
+                ErrorCode::SlowDown,
+                "Please reduce your request rate for operations involving AWS KMS.",
+            ),
+            Kind::Unavailable | Kind::DependencyTimeout | Kind::Internal => {
+                Self::new(ErrorCode::ServiceUnavailable, "The key management service is not available. Please try again.")
+            }
+            Kind::Validation | Kind::UnsupportedOperation => told(ErrorCode::InvalidArgument),
+            // The server's own ciphertexts and calls: none of these is the S3 client's doing.
+            Kind::InvalidCiphertext
+            | Kind::IncorrectKey
+            | Kind::AlreadyExists
+            | Kind::DryRunOperation
+            | Kind::InvalidAliasName
+            | Kind::InvalidMarker
+            | Kind::MalformedPolicyDocument
+            | Kind::Tag => Self::from(ErrorCode::InternalError),
+        };
+        mapped.because(error)
+    }
+}
+
+impl From<SseError> for S3Error {
+    fn from(error: SseError) -> Self {
+        match error {
+            SseError::InvalidArgument { message, name, value } => {
+                Self::argument(name, value.unwrap_or_else(|| "null".to_owned()), message)
+            }
+            SseError::NotImplemented { header } => ErrorCode::NotImplemented.with("Header", header),
+            SseError::Kms(error) => error.into(),
+            SseError::Store(error) => error.into(),
+            error @ (SseError::RunTooLong | SseError::Corrupt(_) | SseError::WrongRootKey) => Self::internal(error),
+        }
+    }
+}
+
+impl From<sigv4::Error> for S3Error {
+    fn from(error: sigv4::Error) -> Self {
+        use sigv4::Error as E;
+        let text = error.to_string();
+        let told = |code| Self::new(code, text.clone());
+        match error {
+            E::AmbiguousHost => told(ErrorCode::BadRequest),
+            E::AuthorizationHeaderMalformed { region, .. } => {
+                with_region(told(ErrorCode::AuthorizationHeaderMalformed), region)
+            }
+            E::AuthorizationQueryParametersError { region, .. } => {
+                with_region(told(ErrorCode::AuthorizationQueryParametersError), region)
+            }
+            E::Expired(window) => told(ErrorCode::AccessDenied)
+                .with("X-Amz-Expires", window.lifetime.to_string())
+                .with("Expires", iso8601(window.expires))
+                .with("ServerTime", iso8601(window.server_time)),
+            E::NotYetValid(window) => told(ErrorCode::AccessDenied)
+                .with("X-Amz-Expires", window.lifetime.to_string())
+                .with("Expires", iso8601(window.expires))
+                .with("ServerTime", iso8601(window.server_time)),
+            E::HeadersNotSigned { names } => told(ErrorCode::AccessDenied).with("HeadersNotSigned", names.join(", ")),
+            E::InvalidAccessKeyId { access_key_id } => {
+                told(ErrorCode::InvalidAccessKeyId).with("AWSAccessKeyId", access_key_id)
+            }
+            E::InvalidToken => told(ErrorCode::InvalidToken),
+            E::MissingContentSha256 | E::UnsupportedMechanism => told(ErrorCode::InvalidRequest),
+            E::MissingDate => told(ErrorCode::AccessDenied),
+            E::OneMechanismOnly { authorization } | E::UnsupportedType { authorization } => {
+                // The argument's value is a credential's form: AWS shows it back to whoever sent it.
+                Self::argument("Authorization", authorization, text)
+            }
+            E::RequestTimeTooSkewed { request_time, server_time, max_skew_millis } => {
+                told(ErrorCode::RequestTimeTooSkewed)
+                    .with("RequestTime", request_time.as_str())
+                    .with("ServerTime", iso8601(server_time))
+                    .with("MaxAllowedSkewMilliseconds", max_skew_millis.to_string())
+            }
+            E::SigV4aNotImplemented => told(ErrorCode::NotImplemented),
+            E::SignatureDoesNotMatch(mismatch) => mismatched(*mismatch),
+        }
+    }
+}
+
+/// SDKs that learn the right region ask again there.
+fn with_region(error: S3Error, region: Option<String>) -> S3Error {
+    match region {
+        Some(region) => error.with("Region", region),
+        None => error,
+    }
+}
+
+/// `SignatureDoesNotMatch` with all that AWS shows, so that a client's author can see where the two part.
+fn mismatched(mismatch: Mismatch) -> S3Error {
+    let error = ErrorCode::SignatureDoesNotMatch
+        .with("AWSAccessKeyId", mismatch.access_key_id)
+        .with("StringToSign", &mismatch.string_to_sign)
+        .with("SignatureProvided", mismatch.signature_provided)
+        .with("StringToSignBytes", spaced_hex(mismatch.string_to_sign.as_bytes()));
+    if mismatch.canonical_request.is_empty() {
+        return error;
+    }
+    error
+        .with("CanonicalRequest", String::from_utf8_lossy(&mismatch.canonical_request))
+        .with("CanonicalRequestBytes", spaced_hex(&mismatch.canonical_request))
+}
+
+/// `47 45 54`: bytes as AWS shows them.
+fn spaced_hex(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(" ")
 }

@@ -228,3 +228,87 @@ impl Record for UploadRecord {
 impl Record for PartRecord {
     const NAME: &'static str = "part record";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn attributes() -> Attributes {
+        Attributes {
+            headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+            metadata: vec![("colour".to_owned(), "blue".to_owned())],
+            storage_class: "STANDARD".to_owned(),
+        }
+    }
+
+    fn run(inline: bool) -> RunRef {
+        RunRef { id: [3; 16], header: vec![1, 2, 3].into(), inline }
+    }
+
+    fn object(body: Body) -> ObjectRecord {
+        ObjectRecord {
+            modified: 1_700_000_000_123,
+            size: 70_000,
+            etag: StoredEtag::Clear("0123456789abcdef0123456789abcdef".to_owned()),
+            attributes: attributes(),
+            envelope: vec![1, 9, 9].into(),
+            body,
+            checksums: Some(vec![7; 5].into()),
+            generation: [5; 16],
+        }
+    }
+
+    /// Holds a record's stored form to the golden file `name`: what is stored stays readable, and is written the same.
+    fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema").join(name);
+        if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, record.to_value()).unwrap();
+        }
+        let golden = std::fs::read(&path).unwrap();
+        assert_eq!(&R::from_value(&golden).unwrap(), record, "{name} reads differently");
+        assert_eq!(record.to_value(), golden, "{name} is written differently");
+    }
+
+    #[test]
+    fn stored_forms_do_not_change() {
+        let bucket = BucketRecord {
+            id: [1; 16],
+            account: "000000000000".to_owned(),
+            created: 1_700_000_000_000,
+            region: "us-east-1".to_owned(),
+        };
+        hold("bucket.bin", &bucket);
+        hold("object-run.bin", &object(Body::Run(run(false))));
+        let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
+        hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));
+        let upload = UploadRecord {
+            initiated: 1_700_000_000_456,
+            attributes: attributes(),
+            envelope: vec![1, 2].into(),
+            checksum_algorithm: Some("CRC32".to_owned()),
+            checksum_type: Some("COMPOSITE".to_owned()),
+            account: "000000000000".to_owned(),
+        };
+        hold("upload.bin", &upload);
+        let part = PartRecord {
+            modified: 1_700_000_000_789,
+            size: 11,
+            etag: StoredEtag::Sealed(vec![8; 40].into()),
+            run: run(true),
+            checksums: None,
+        };
+        hold("part.bin", &part);
+    }
+
+    #[test]
+    fn damage_is_told_from_other_versions() {
+        let value = object(Body::Run(run(true))).to_value();
+        assert!(matches!(ObjectRecord::from_value(&value[..value.len() - 1]), Err(StoreError::Corrupt(_))));
+        let newer = [&[2], &value[1..]].concat();
+        let error = ObjectRecord::from_value(&newer).unwrap_err();
+        assert_eq!(error.to_string(), "stored data is damaged: object record: unknown format version");
+        assert!(ObjectRecord::from_value(b"").is_err());
+    }
+}

@@ -1,0 +1,357 @@
+//! Changes to keys and aliases.
+//!
+//! Each is one commit that expects what was there, made while no other change runs; memory follows it. A key's deletion:
+//! 1. its record says when. *Crash: nothing lost.* 2. from that moment it is not found. 3. [`LocalKms::destroy_due`]
+//! removes the record, and with it the sealed material, and its aliases in one commit. *Crash before: at the next start
+//! or tick; after: it is gone for good.*
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::keyring::Key;
+use super::records::{AliasRecord, KeyRecord, alias_key, key_key, to_value};
+use super::{KeyState, LocalKms, Need, new_material, open_key, permit};
+use crate::clock::{Timestamp, from_millis};
+use crate::crypto::random;
+use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::{Caller, KeyArn, KeyRef};
+use crate::store::{Batch, Outcome, Partition, StoreError};
+
+/// What AWS says of the key that S3 makes for an account.
+const MANAGED_DESCRIPTION: &str = "Default key that protects my S3 objects when no other key is defined";
+const MILLIS_PER_DAY: i64 = 86_400_000;
+
+/// What a new key is to be like.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    /// Its description.
+    pub description: String,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// Its policy's JSON; `None` is the default policy.
+    pub policy: Option<String>,
+}
+
+/// What the API shows of a key.
+#[derive(Clone, Debug)]
+pub struct KeyMetadata {
+    /// The full ARN.
+    pub arn: KeyArn,
+    /// The owner's account id.
+    pub account: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its description.
+    pub description: String,
+    /// Its state.
+    pub state: KeyState,
+    /// When its material is destroyed, if that is pending.
+    pub deletion: Option<Timestamp>,
+    /// `KeyManager: AWS`.
+    pub aws_managed: bool,
+    /// `CurrentKeyMaterialId`.
+    pub material_id: Option<String>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// Its policy, if it is not the default one.
+    pub policy: Option<String>,
+}
+
+/// What the API shows of an alias.
+#[derive(Clone, Debug)]
+pub struct AliasEntry {
+    /// With its `alias/`.
+    pub name: String,
+    /// The id of the key that it names.
+    pub key: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last given a key.
+    pub updated: Timestamp,
+}
+
+impl LocalKms {
+    /// Makes a key that belongs to the caller's account.
+    ///
+    /// # Errors
+    /// [`KmsErrorKind::Unavailable`] if the store fails.
+    pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
+        let _changing = self.changing.lock().await;
+        let record = self.new_record(caller, new, false);
+        let batch = Batch::new().expect(key_key(&record.id), None).put(key_key(&record.id), to_value(&record));
+        self.commit(batch).await?;
+        Ok(metadata(&*self.install(record)?))
+    }
+
+    /// What is known of a key.
+    ///
+    /// # Errors
+    /// `NotFoundException`, `AccessDeniedException`.
+    pub fn metadata(&self, caller: &Caller, name: &KeyRef) -> Result<KeyMetadata, KmsError> {
+        Ok(metadata(&*self.find(caller, name)?))
+    }
+
+    /// The ids and ARNs of the account's keys, in the order of their ids, behind `after`.
+    pub fn list_keys(&self, account: &str, after: &str, limit: usize) -> Vec<KeyArn> {
+        let now = self.clock.now();
+        let ring = self.ring();
+        let mut keys: Vec<_> = ring
+            .keys
+            .values()
+            .filter(|key| key.record.account == account && key.record.id.as_str() > after && !key.is_due(now))
+            .map(|key| key.arn.clone())
+            .collect();
+        keys.sort();
+        keys.truncate(limit);
+        keys
+    }
+
+    /// The account's aliases in order behind `after`, only those of the key `of` if one is given.
+    pub fn list_aliases(&self, account: &str, of: Option<&str>, after: &str, limit: usize) -> Vec<AliasEntry> {
+        let ring = self.ring();
+        let start = (account.to_owned(), after.to_owned());
+        ring.aliases
+            .range(start..)
+            .take_while(|((owner, _), _)| owner == account)
+            .filter(|((_, name), alias)| name != after && of.is_none_or(|key| key == alias.key))
+            .take(limit)
+            .map(|((_, name), alias)| AliasEntry {
+                name: name.clone(),
+                key: alias.key.clone(),
+                created: from_millis(alias.created),
+                updated: from_millis(alias.updated),
+            })
+            .collect()
+    }
+
+    /// Enables or disables a key. It bites on the next request.
+    ///
+    /// # Errors
+    /// As its [`KeyState`] and policy say.
+    pub async fn set_enabled(&self, caller: &Caller, name: &KeyRef, enabled: bool) -> Result<(), KmsError> {
+        let action = if enabled { "kms:EnableKey" } else { "kms:DisableKey" };
+        let state = if enabled { KeyState::Enabled } else { KeyState::Disabled };
+        self.change(caller, name, action, Need::Change, |record| record.state = state.to_byte()).await.map(drop)
+    }
+
+    /// Schedules a key's deletion in `days` days.
+    ///
+    /// # Errors
+    /// As its [`KeyState`] and policy say.
+    pub async fn schedule_deletion(&self, caller: &Caller, name: &KeyRef, days: i64) -> Result<KeyMetadata, KmsError> {
+        let at = self.clock.now().as_millisecond().saturating_add(days.saturating_mul(MILLIS_PER_DAY));
+        let change = |record: &mut KeyRecord| {
+            record.state = KeyState::PendingDeletion.to_byte();
+            record.deletion = Some(at);
+        };
+        self.change(caller, name, "kms:ScheduleKeyDeletion", Need::Change, change).await
+    }
+
+    /// Cancels a key's deletion; the key is then disabled, as with AWS.
+    ///
+    /// # Errors
+    /// As its [`KeyState`] and policy say.
+    pub async fn cancel_deletion(&self, caller: &Caller, name: &KeyRef) -> Result<KeyMetadata, KmsError> {
+        let change = |record: &mut KeyRecord| {
+            record.state = KeyState::Disabled.to_byte();
+            record.deletion = None;
+        };
+        self.change(caller, name, "kms:CancelKeyDeletion", Need::Cancel, change).await
+    }
+
+    /// Destroys the keys whose deletion is due, for good; their ids.
+    ///
+    /// # Errors
+    /// [`KmsErrorKind::Unavailable`] if the store fails.
+    pub async fn destroy_due(&self) -> Result<Vec<String>, KmsError> {
+        let _changing = self.changing.lock().await;
+        let now = self.clock.now();
+        let due: Vec<Arc<Key>> = self.ring().keys.values().filter(|key| key.is_due(now)).cloned().collect();
+        for key in &due {
+            let id = &key.record.id;
+            let mut batch = Batch::new().expect(key_key(id), Some(stored(&key.record))).delete(key_key(id));
+            let aliases: Vec<(String, String)> = {
+                let ring = self.ring();
+                ring.aliases.iter().filter(|(_, alias)| alias.key == *id).map(|(name, _)| name.clone()).collect()
+            };
+            for (account, alias) in aliases {
+                batch = batch.delete(alias_key(&account, &alias));
+            }
+            self.commit(batch).await?;
+            self.ring_mut().remove(id);
+        }
+        Ok(due.iter().map(|key| key.record.id.clone()).collect())
+    }
+
+    /// Gives a key an alias.
+    ///
+    /// # Errors
+    /// `AlreadyExistsException`, and as the key's state and policy say.
+    pub async fn create_alias(&self, caller: &Caller, alias: &str, target: &KeyRef) -> Result<(), KmsError> {
+        let _changing = self.changing.lock().await;
+        let key = self.alias_target(caller, target, "kms:CreateAlias")?;
+        let name = (caller.account.clone(), alias.to_owned());
+        if self.ring().aliases.contains_key(&name) {
+            let arn = format!("arn:aws:kms:{}:{}:{alias}", self.region, caller.account);
+            return Err(KmsErrorKind::AlreadyExists.with(format!("An alias with the name {arn} already exists")));
+        }
+        let now = self.clock.now().as_millisecond();
+        let record = AliasRecord { key: key.record.id.clone(), created: now, updated: now };
+        let stored_key = alias_key(&caller.account, alias);
+        self.commit(Batch::new().expect(stored_key.clone(), None).put(stored_key, to_value(&record))).await?;
+        self.ring_mut().aliases.insert(name, record);
+        Ok(())
+    }
+
+    /// Gives an alias to another key.
+    ///
+    /// # Errors
+    /// `NotFoundException`, and as the keys' states and policies say.
+    pub async fn update_alias(&self, caller: &Caller, alias: &str, target: &KeyRef) -> Result<(), KmsError> {
+        let _changing = self.changing.lock().await;
+        let old = self.own_alias(caller, alias)?;
+        let key = self.alias_target(caller, target, "kms:UpdateAlias")?;
+        let updated = self.clock.now().as_millisecond();
+        let record = AliasRecord { key: key.record.id.clone(), created: old.created, updated };
+        let stored_key = alias_key(&caller.account, alias);
+        let expected = Bytes::from(to_value(&old));
+        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).put(stored_key, to_value(&record))).await?;
+        self.ring_mut().aliases.insert((caller.account.clone(), alias.to_owned()), record);
+        Ok(())
+    }
+
+    /// Removes an alias.
+    ///
+    /// # Errors
+    /// `NotFoundException`.
+    pub async fn delete_alias(&self, caller: &Caller, alias: &str) -> Result<(), KmsError> {
+        let _changing = self.changing.lock().await;
+        let old = self.own_alias(caller, alias)?;
+        let stored_key = alias_key(&caller.account, alias);
+        let expected = Bytes::from(to_value(&old));
+        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
+        self.ring_mut().aliases.remove(&(caller.account.clone(), alias.to_owned()));
+        Ok(())
+    }
+
+    /// Makes the AWS managed key of the caller's account for S3, if it is not there yet.
+    pub(super) async fn ensure_managed_key(&self, caller: &Caller) -> Result<(), KmsError> {
+        if self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
+            return Ok(());
+        }
+        let _changing = self.changing.lock().await;
+        if self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
+            return Ok(());
+        }
+        let new = NewKey { description: MANAGED_DESCRIPTION.to_owned(), ..NewKey::default() };
+        let record = self.new_record(caller, new, true);
+        let alias = AliasRecord { key: record.id.clone(), created: record.created, updated: record.created };
+        let name = alias_key(&caller.account, KeyRef::AWS_S3);
+        let batch = Batch::new()
+            .expect(name.clone(), None)
+            .put(key_key(&record.id), to_value(&record))
+            .put(name, to_value(&alias));
+        self.commit(batch).await?;
+        self.install(record)?;
+        self.ring_mut().aliases.insert((caller.account.clone(), KeyRef::AWS_S3.to_owned()), alias);
+        Ok(())
+    }
+
+    fn new_record(&self, caller: &Caller, new: NewKey, aws_managed: bool) -> KeyRecord {
+        let id = uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
+        let created = self.clock.now().as_millisecond();
+        KeyRecord {
+            materials: vec![new_material(&id, &self.root, &*self.entropy, created)],
+            id,
+            account: caller.account.clone(),
+            created,
+            description: new.description,
+            state: KeyState::Enabled.to_byte(),
+            deletion: None,
+            aws_managed,
+            tags: new.tags,
+            policy: new.policy,
+        }
+    }
+
+    /// Changes a key's record by `change`, if its policy allows `action` and its state what is needed.
+    async fn change(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        action: &'static str,
+        need: Need,
+        change: impl FnOnce(&mut KeyRecord),
+    ) -> Result<KeyMetadata, KmsError> {
+        let _changing = self.changing.lock().await;
+        let key = self.find(caller, name)?;
+        permit_change(caller, &key, action)?;
+        key.state.allow(need, key.arn.as_str())?;
+        let mut record = key.record.clone();
+        change(&mut record);
+        let stored_key = key_key(&record.id);
+        let batch = Batch::new().expect(stored_key.clone(), Some(stored(&key.record))).put(stored_key, to_value(&record));
+        self.commit(batch).await?;
+        Ok(metadata(&*self.install(record)?))
+    }
+
+    fn own_alias(&self, caller: &Caller, alias: &str) -> Result<AliasRecord, KmsError> {
+        let name = (caller.account.clone(), alias.to_owned());
+        let record = self.ring().aliases.get(&name).cloned();
+        record.ok_or_else(|| KmsErrorKind::NotFound.with(self.no_alias(&caller.account, alias)))
+    }
+
+    fn alias_target(&self, caller: &Caller, target: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
+        let key = self.find(caller, target)?;
+        permit_change(caller, &key, action)?;
+        key.state.allow(Need::Change, key.arn.as_str())?;
+        Ok(key)
+    }
+
+    /// Puts a committed record into memory.
+    fn install(&self, record: KeyRecord) -> Result<Arc<Key>, KmsError> {
+        let key = open_key(record, &self.root, &self.region)
+            .map_err(|error| KmsErrorKind::Internal.because("the key could not be opened", error))?;
+        Ok(self.ring_mut().insert(key))
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), KmsError> {
+        let unavailable = |error: StoreError| KmsErrorKind::Unavailable.because("The key store is not available.", error);
+        match self.store.commit(Partition::KMS, batch).await.map_err(unavailable)? {
+            Outcome::Applied => Ok(()),
+            Outcome::Conflict { .. } => Err(KmsErrorKind::Internal.with("the key store was changed by another server")),
+        }
+    }
+}
+
+/// AWS managed keys are changed by their service alone.
+fn permit_change(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
+    if key.record.aws_managed {
+        return Err(KmsErrorKind::AccessDenied.with(format!(
+            "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows \
+             the {action} action",
+            caller.principal, key.arn
+        )));
+    }
+    permit(caller, key, action)
+}
+
+fn stored(record: &KeyRecord) -> Bytes {
+    Bytes::from(to_value(record))
+}
+
+fn metadata(key: &Key) -> KeyMetadata {
+    KeyMetadata {
+        arn: key.arn.clone(),
+        account: key.record.account.clone(),
+        created: from_millis(key.record.created),
+        description: key.record.description.clone(),
+        state: key.state,
+        deletion: key.record.deletion.map(from_millis),
+        aws_managed: key.record.aws_managed,
+        material_id: key.current().map(|material| hex::encode(material.id)),
+        tags: key.record.tags.clone(),
+        policy: key.record.policy.clone(),
+    }
+}

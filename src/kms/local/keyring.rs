@@ -1,0 +1,104 @@
+//! The keys and aliases in memory: what every operation looks up, without touching the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::blob::{KeyId, MaterialId};
+use super::records::{AliasRecord, KeyRecord};
+use super::state::KeyState;
+use crate::clock::{Timestamp, from_millis};
+use crate::crypto::Secret;
+use crate::kms::KeyArn;
+
+/// A key, ready for use.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub arn: KeyArn,
+    pub raw_id: KeyId,
+    pub state: KeyState,
+    pub record: KeyRecord,
+    /// In the order of the record; the newest last.
+    pub materials: Vec<Material>,
+}
+
+/// A key's material in clear.
+#[derive(Debug)]
+pub(super) struct Material {
+    pub id: MaterialId,
+    pub secret: Secret<32>,
+}
+
+impl Key {
+    /// The material that new ciphertexts use.
+    pub fn current(&self) -> Option<&Material> {
+        self.materials.last()
+    }
+
+    /// The material that an old ciphertext names.
+    pub fn material(&self, id: &MaterialId) -> Option<&Material> {
+        self.materials.iter().find(|material| material.id == *id)
+    }
+
+    /// Whether its pending deletion is due: it is then as good as gone.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.state == KeyState::PendingDeletion && self.record.deletion.is_some_and(|at| from_millis(at) <= now)
+    }
+}
+
+/// All keys and aliases.
+#[derive(Debug, Default)]
+pub(super) struct Keyring {
+    pub keys: HashMap<String, Arc<Key>>,
+    by_raw_id: HashMap<KeyId, String>,
+    /// By account and alias.
+    pub aliases: BTreeMap<(String, String), AliasRecord>,
+}
+
+impl Keyring {
+    /// Adds a key, or puts it in the place of its earlier form.
+    pub fn insert(&mut self, key: Key) -> Arc<Key> {
+        let key = Arc::new(key);
+        self.by_raw_id.insert(key.raw_id, key.record.id.clone());
+        self.keys.insert(key.record.id.clone(), Arc::clone(&key));
+        key
+    }
+
+    /// Forgets a key and the aliases that name it.
+    pub fn remove(&mut self, id: &str) {
+        if let Some(key) = self.keys.remove(id) {
+            self.by_raw_id.remove(&key.raw_id);
+        }
+        self.aliases.retain(|_, alias| alias.key != id);
+    }
+
+    /// The key that a ciphertext names.
+    pub fn by_raw_id(&self, id: &KeyId) -> Option<&Arc<Key>> {
+        self.keys.get(self.by_raw_id.get(id)?)
+    }
+
+    /// The key that an alias of `account` names.
+    pub fn by_alias(&self, account: &str, alias: &str) -> Option<&Arc<Key>> {
+        let record = self.aliases.get(&(account.to_owned(), alias.to_owned()))?;
+        self.keys.get(&record.key)
+    }
+}
+
+/// The bytes of a key id, which is a UUID.
+pub(super) fn raw_id(id: &str) -> Option<KeyId> {
+    // Uuid also reads forms without dashes, in braces and as URNs; a key id has one form.
+    let well_formed = id.len() == 36 && [8, 13, 18, 23].iter().all(|&at| id.as_bytes()[at] == b'-');
+    well_formed.then(|| uuid::Uuid::try_parse(id).ok()).flatten().map(uuid::Uuid::into_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dashed_uuids_are_key_ids() {
+        assert!(raw_id("00000000-0000-4000-8000-000000000001").is_some());
+        for bad in ["fake-key-id", "00000000000040008000000000000001", "mrk-fake", "", "{0000000-0000-4000-8000-000000000001}"] {
+            assert!(raw_id(bad).is_none(), "{bad}");
+        }
+    }
+}

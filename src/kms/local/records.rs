@@ -1,0 +1,150 @@
+//! What the embedded KMS stores: CBOR maps with numbered fields behind a version byte, in the KMS partition.
+//!
+//! ```text
+//! key                      value
+//! K key-id (36 bytes)      KeyRecord
+//! A account / alias        AliasRecord
+//! ```
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::store::StoreError;
+
+const FORMAT: u8 = 1;
+/// The first byte of a key's key.
+pub(super) const KEY_TABLE: u8 = b'K';
+/// The first byte of an alias's key.
+pub(super) const ALIAS_TABLE: u8 = b'A';
+
+/// A key.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct KeyRecord {
+    /// A UUID.
+    #[n(0)]
+    pub id: String,
+    /// The owner's account id.
+    #[n(1)]
+    pub account: String,
+    /// Milliseconds since the Unix epoch.
+    #[n(2)]
+    pub created: i64,
+    #[n(3)]
+    pub description: String,
+    /// [`super::KeyState`]'s byte.
+    #[n(4)]
+    pub state: u8,
+    /// When the material is destroyed, if that is pending.
+    #[n(5)]
+    pub deletion: Option<i64>,
+    /// `KeyManager: AWS`.
+    #[n(6)]
+    pub aws_managed: bool,
+    /// The newest last. Old ones decrypt for ever.
+    #[n(7)]
+    pub materials: Vec<MaterialRecord>,
+    #[n(8)]
+    pub tags: Vec<(String, String)>,
+    /// The key policy's JSON; `None` is the default policy.
+    #[n(9)]
+    pub policy: Option<String>,
+}
+
+/// A key's material.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct MaterialRecord {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 32],
+    /// 256 bits, sealed under the root key, bound to the key's id.
+    #[n(1)]
+    pub sealed: ByteVec,
+    /// Milliseconds since the Unix epoch.
+    #[n(2)]
+    pub created: i64,
+}
+
+/// An alias.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct AliasRecord {
+    /// The key's id.
+    #[n(0)]
+    pub key: String,
+    /// Milliseconds since the Unix epoch.
+    #[n(1)]
+    pub created: i64,
+    /// Milliseconds since the Unix epoch.
+    #[n(2)]
+    pub updated: i64,
+}
+
+/// The stored form of a record.
+pub(super) fn to_value(record: &impl Encode<()>) -> Vec<u8> {
+    let mut value = vec![FORMAT];
+    minicbor::encode(record, &mut value).expect("encoding into memory cannot fail");
+    value
+}
+
+/// Reads a stored form.
+pub(super) fn from_value<R: for<'b> Decode<'b, ()>>(value: &[u8]) -> Result<R, StoreError> {
+    match value {
+        [FORMAT, cbor @ ..] => minicbor::decode(cbor).map_err(|e| StoreError::Corrupt(format!("KMS record: {e}"))),
+        _ => Err(StoreError::Corrupt("KMS record: unknown format version".to_owned())),
+    }
+}
+
+/// The key of the key `id`.
+pub(super) fn key_key(id: &str) -> Vec<u8> {
+    [&[KEY_TABLE], id.as_bytes()].concat()
+}
+
+/// The key of an alias.
+pub(super) fn alias_key(account: &str, alias: &str) -> Vec<u8> {
+    [&[ALIAS_TABLE], account.as_bytes(), b"/", alias.as_bytes()].concat()
+}
+
+/// Account and alias of a key made by [`alias_key`].
+pub(super) fn split_alias_key(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key.get(1..)?).ok()?.split_once('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold<R: for<'b> Decode<'b, ()> + Encode<()> + Eq + std::fmt::Debug>(name: &str, record: &R) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kms").join(name);
+        if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, to_value(record)).unwrap();
+        }
+        let golden = std::fs::read(&path).unwrap();
+        assert_eq!(&from_value::<R>(&golden).unwrap(), record);
+        assert_eq!(to_value(record), golden);
+    }
+
+    #[test]
+    fn stored_forms_do_not_change() {
+        let key = KeyRecord {
+            id: "00000000-0000-4000-8000-000000000001".to_owned(),
+            account: "000000000000".to_owned(),
+            created: 1_700_000_000_000,
+            description: "d".to_owned(),
+            state: 2,
+            deletion: Some(1_700_600_000_000),
+            aws_managed: false,
+            materials: vec![MaterialRecord { id: [1; 32], sealed: vec![2; 60].into(), created: 1_700_000_000_000 }],
+            tags: vec![("k".to_owned(), "v".to_owned())],
+            policy: None,
+        };
+        hold("key.bin", &key);
+        hold("alias.bin", &AliasRecord { key: key.id.clone(), created: 1, updated: 2 });
+        assert!(from_value::<KeyRecord>(&[9, 9]).is_err());
+    }
+
+    #[test]
+    fn alias_keys_split() {
+        assert_eq!(split_alias_key(&alias_key("000000000000", "alias/a/b")), Some(("000000000000", "alias/a/b")));
+    }
+}

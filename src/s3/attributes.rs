@@ -1,0 +1,127 @@
+//! GetObjectAttributes.
+
+use http::Response;
+
+use super::checksum::render::{write_part_xml, write_xml};
+use super::error::{ErrorCode, Result, S3Error};
+use super::get::insert_modified;
+use super::object::{Object, part_count, run_header};
+use super::render;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use super::xml::XmlWriter;
+use crate::iam::Permit;
+use crate::sse::{self, Scope};
+use crate::store::commit;
+use crate::store::schema::Body;
+use crate::wire::ResponseBody;
+
+/// What can be asked for.
+const NAMES: &[&str] = &["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+/// Most parts in one answer.
+const MAX_PARTS: u32 = 1000;
+
+impl S3 {
+    pub(super) async fn object_attributes(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        sse::headers::refuse_on_read(&call.headers)?;
+        let asked: Vec<&str> = call
+            .headers
+            .get_all("x-amz-object-attributes")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(',').map(str::trim))
+            .filter(|name| !name.is_empty())
+            .collect();
+        if asked.is_empty() {
+            return Err(S3Error::new(ErrorCode::InvalidRequest, "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty"));
+        }
+        if let Some(unknown) = asked.iter().find(|name| !NAMES.contains(name)) {
+            return Err(S3Error::argument("x-amz-object-attributes", *unknown, "Invalid attribute name specified."));
+        }
+        let wants = |name: &str| asked.contains(&name);
+        let object = self.object(bucket, key, call.query.value("versionId")).await?;
+        self.require_transport(call, &object.envelope)?;
+        // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
+        let object_key = if wants("Checksum") || wants("ObjectParts") {
+            Some(self.unlock(call, &bucket.name, key, &object.envelope).await?)
+        } else {
+            None
+        };
+        let checksums = object_key.as_ref().filter(|_| wants("Checksum")).map(|key| self.object_checksums(key, &object)).transpose()?;
+        let parts = match object_key.filter(|_| wants("ObjectParts")) {
+            Some(object_key) => self.part_attributes(call, bucket, &object, &object_key).await?,
+            None => None,
+        };
+
+        let mut response = render::document(XmlWriter::document("GetObjectAttributesResponse", |xml| {
+            if wants("ETag") {
+                xml.text("ETag", &object.etag);
+            }
+            if let Some(checksums) = checksums.filter(|checksums| !checksums.is_empty()) {
+                xml.element("Checksum", |xml| write_xml(&checksums, xml));
+            }
+            if let Some(write_parts) = parts {
+                xml.element("ObjectParts", write_parts);
+            }
+            if wants("StorageClass") {
+                xml.text("StorageClass", &object.record.attributes.storage_class);
+            }
+            if wants("ObjectSize") {
+                xml.text("ObjectSize", object.record.size);
+            }
+        }));
+        insert_modified(response.headers_mut(), object.record.modified);
+        Ok(response)
+    }
+
+    /// What fills `ObjectParts`; `None` for an object that was not uploaded in parts.
+    async fn part_attributes(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        object: &Object,
+        object_key: &sse::ObjectKey,
+    ) -> Result<Option<impl FnOnce(&mut XmlWriter) + use<>>> {
+        let Body::Parts { upload, spans } = &object.record.body else { return Ok(None) };
+        let number = |name: &'static str, default: u32| match call.header(name) {
+            None => Ok(default),
+            Some(text) => text.parse::<u32>().map_err(|_| {
+                S3Error::argument(name, text, format!("Provided {name} not an integer or within integer range"))
+            }),
+        };
+        let limit = number("x-amz-max-parts", MAX_PARTS)?.min(MAX_PARTS);
+        let marker = number("x-amz-part-number-marker", 0)?;
+        let (after, count) = (u16::try_from(marker).unwrap_or(u16::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut parts = commit::read_parts(&*self.store, bucket.partition(), *upload, after, count + 1).await?;
+        let truncated = parts.len() > count;
+        parts.truncate(count);
+        let mut shown = Vec::with_capacity(parts.len());
+        for part in parts {
+            let header = run_header(&part.record.run)?;
+            let scope = Scope::Run { part: part.number, header: &header };
+            let checksums = self.open_checksums(object_key, scope, part.record.checksums.as_ref())?;
+            shown.push((part.number, part.record.size, checksums));
+        }
+        let total = part_count(spans);
+        Ok(Some(move |xml: &mut XmlWriter| {
+            xml.text("PartsCount", total);
+            xml.text("PartNumberMarker", marker);
+            xml.text("NextPartNumberMarker", shown.last().map_or(0, |(number, ..)| *number));
+            xml.text("MaxParts", limit);
+            xml.text("IsTruncated", truncated);
+            for (number, size, checksums) in &shown {
+                xml.element("Part", |xml| {
+                    write_part_xml(checksums, xml);
+                    xml.text("PartNumber", number);
+                    xml.text("Size", size);
+                });
+            }
+        }))
+    }
+}

@@ -1,0 +1,178 @@
+//! Buckets: create, head, delete, list, location.
+
+use http::header::{HeaderName, LOCATION};
+use http::{Response, StatusCode};
+use serde::Deserialize;
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::headers::{insert, refuse_not_offered};
+use super::request::is_bucket_name;
+use super::service::{Bucket, Call, S3, no_content};
+use super::xml::{self, XmlWriter};
+use super::render;
+use crate::clock::{from_millis, iso8601};
+use crate::crypto::random;
+use crate::iam::Permit;
+use crate::store::commit::{self, BucketDeletion};
+use crate::store::schema::BucketRecord;
+use crate::wire::{RequestBody, ResponseBody};
+
+/// The region whose buckets have no location constraint, and where creating one's own bucket again is no error.
+const CLASSIC_REGION: &str = "us-east-1";
+/// Most buckets in one page of a listing.
+const MAX_BUCKETS: u32 = 10_000;
+/// Longest `CreateBucketConfiguration`, in bytes.
+const MAX_CONFIGURATION: usize = 16 * 1024;
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateBucketConfiguration {
+    location_constraint: Option<String>,
+    location: Option<serde::de::IgnoredAny>,
+    bucket: Option<serde::de::IgnoredAny>,
+}
+
+impl S3 {
+    pub(super) async fn create_bucket(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        if !is_bucket_name(name) {
+            return Err(ErrorCode::InvalidBucketName.with("BucketName", name));
+        }
+        refuse_not_offered(&call.headers)?;
+        if call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Err(ErrorCode::NotImplemented.with("Header", "x-amz-bucket-object-lock-enabled"));
+        }
+        if call.header("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
+            return Err(ErrorCode::NotImplemented.with("Header", "x-amz-object-ownership"));
+        }
+        let document = self.read_document(call, body, MAX_CONFIGURATION).await?;
+        let configuration = if document.is_empty() {
+            CreateBucketConfiguration::default()
+        } else {
+            xml::read(&document, "CreateBucketConfiguration")?
+        };
+        if configuration.location.is_some() || configuration.bucket.is_some() {
+            return Err(S3Error::new(ErrorCode::NotImplemented, "Directory buckets are not implemented by this server."));
+        }
+        self.check_location(configuration.location_constraint.as_deref())?;
+        let account = call.identity()?.account.id.clone();
+        let record = BucketRecord {
+            id: random::bytes(&*self.entropy),
+            account: account.clone(),
+            created: self.clock.now().as_millisecond(),
+            region: self.settings.region.clone(),
+        };
+        match commit::create_bucket(&*self.store, name, &record).await? {
+            None => {}
+            Some(existing) if existing.account != account => {
+                return Err(ErrorCode::BucketAlreadyExists.with("BucketName", name));
+            }
+            // "In us-east-1 … if you re-create an existing bucket that you already own, S3 returns 200 OK" (CreateBucket)
+            Some(_) if self.settings.region == CLASSIC_REGION => {}
+            Some(_) => return Err(ErrorCode::BucketAlreadyOwnedByYou.with("BucketName", name)),
+        }
+        let mut response = render::empty(StatusCode::OK);
+        insert(response.headers_mut(), LOCATION, &format!("/{name}"));
+        insert(response.headers_mut(), HeaderName::from_static("x-amz-bucket-arn"), &format!("arn:aws:s3:::{name}"));
+        Ok(response)
+    }
+
+    /// Whether a bucket may be asked for here with this location constraint.
+    fn check_location(&self, constraint: Option<&str>) -> Result<()> {
+        let region = self.settings.region.as_str();
+        let illegal = |asked: &str| {
+            let message = format!(
+                "The {asked} location constraint is incompatible for the region specific endpoint this request was sent to."
+            );
+            Err(S3Error::new(ErrorCode::IllegalLocationConstraintException, message))
+        };
+        match constraint {
+            Some(CLASSIC_REGION) => Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", CLASSIC_REGION)),
+            Some(asked) if asked == region => Ok(()),
+            Some("EU") if region == "eu-west-1" => Ok(()),
+            Some(asked) => illegal(asked),
+            None if region == CLASSIC_REGION => Ok(()),
+            None => illegal("unspecified"),
+        }
+    }
+
+    pub(super) fn head_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let mut response = render::empty(StatusCode::OK);
+        let headers = response.headers_mut();
+        insert(headers, HeaderName::from_static("x-amz-bucket-region"), &bucket.record.region);
+        insert(headers, HeaderName::from_static("x-amz-access-point-alias"), "false");
+        insert(headers, HeaderName::from_static("x-amz-bucket-arn"), &bucket.arn());
+        Ok(response)
+    }
+
+    pub(super) fn bucket_location(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let region = bucket.record.region.as_str();
+        Ok(render::document(XmlWriter::document_with_text(
+            "LocationConstraint",
+            if region == CLASSIC_REGION { "" } else { region },
+        )))
+    }
+
+    pub(super) async fn delete_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        match commit::delete_bucket(&*self.store, &bucket.name, &bucket.record).await? {
+            BucketDeletion::Deleted => Ok(no_content()),
+            BucketDeletion::NotEmpty => Err(ErrorCode::BucketNotEmpty.with("BucketName", &bucket.name)),
+            BucketDeletion::Busy => Err(ErrorCode::OperationAborted.into()),
+        }
+    }
+
+    pub(super) async fn list_buckets(&self, call: &Call<'_>, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let limit = call.query.number("max-buckets")?.unwrap_or(MAX_BUCKETS);
+        if !(1..=MAX_BUCKETS).contains(&limit) {
+            let message = format!("Argument max-buckets must be an integer between 1 and {MAX_BUCKETS}");
+            return Err(S3Error::argument("max-buckets", limit.to_string(), message));
+        }
+        let prefix = call.query.value("prefix").unwrap_or_default();
+        let region = call.query.non_empty("bucket-region");
+        let account = &call.identity()?.account;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut after = call.query.value("continuation-token").unwrap_or_default().to_owned();
+        let mut page: Vec<(String, BucketRecord)> = Vec::new();
+        // Buckets of all accounts share one name space; a page holds only the caller's.
+        loop {
+            let found = commit::read_buckets(&*self.store, &after, limit + 1).await?;
+            let exhausted = found.len() <= limit;
+            if let Some((name, _)) = found.last() {
+                after.clone_from(name);
+            }
+            page.extend(found.into_iter().filter(|(name, record)| {
+                record.account == account.id
+                    && name.starts_with(prefix)
+                    && region.is_none_or(|region| region == record.region)
+            }));
+            if exhausted || page.len() > limit {
+                break;
+            }
+        }
+        let more = page.len() > limit;
+        page.truncate(limit);
+        Ok(render::document(XmlWriter::document("ListAllMyBucketsResult", |xml| {
+            xml.element("Owner", |xml| {
+                xml.text("ID", &account.canonical_id);
+                xml.text("DisplayName", &account.display_name);
+            });
+            xml.element("Buckets", |xml| {
+                for (name, record) in &page {
+                    xml.element("Bucket", |xml| {
+                        xml.text("Name", name);
+                        xml.text("CreationDate", iso8601(from_millis(record.created)));
+                        xml.text("BucketRegion", &record.region);
+                        xml.text("BucketArn", format_args!("arn:aws:s3:::{name}"));
+                    });
+                }
+            });
+            xml.optional("Prefix", call.query.value("prefix"));
+            xml.optional("ContinuationToken", page.last().filter(|_| more).map(|(name, _)| name));
+        })))
+    }
+}

@@ -1,0 +1,201 @@
+//! CopyObject: the source is read and opened, and sealed again under the destination's own key.
+
+use http::Response;
+use minicbor::bytes::ByteVec;
+
+use super::checksum::render::write_xml;
+use super::checksum::{self, Algorithm};
+use super::condition::{Mood, Preconditions};
+use super::error::{ErrorCode, Result, S3Error};
+use super::headers::{refuse_not_offered, text};
+use super::object::Object;
+use super::payload::PayloadPlan;
+use super::put::MAX_PUT;
+use super::reader::ObjectReader;
+use super::render;
+use super::request::{ObjectKey, percent_decode};
+use super::service::{Bucket, Call, S3};
+use super::xml::XmlWriter;
+use crate::clock::{from_millis, iso8601};
+use crate::crypto::random;
+use crate::iam::{self, Permit};
+use crate::sse::{self, Scope};
+use crate::store::schema::{Attributes, Body, ObjectRecord};
+use crate::wire::ResponseBody;
+
+/// What `x-amz-copy-source` names.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct CopySource {
+    pub bucket: String,
+    pub key: ObjectKey,
+    pub version: Option<String>,
+}
+
+/// The source of a copy, found, permitted and judged.
+pub(super) struct Source {
+    pub bucket: Bucket,
+    pub key: ObjectKey,
+    pub object: Object,
+}
+
+/// Whether a directive says COPY or REPLACE.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Directive {
+    Copy,
+    Replace,
+}
+
+impl CopySource {
+    /// Reads `/bucket/key?versionId=V`, the leading slash optional, percent-encoded.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let invalid = |message: &'static str| S3Error::argument("x-amz-copy-source", text, message);
+        let (path, version) = match text.split_once("?versionId=") {
+            Some((path, version)) => (path, Some(version.to_owned())),
+            None => (text, None),
+        };
+        let path = percent_decode(path, false).ok_or_else(|| invalid("Invalid copy source encoding"))?;
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        match path.split_once('/') {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+                Ok(Self { bucket: bucket.to_owned(), key: ObjectKey::parse(key)?, version })
+            }
+            _ => Err(invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")),
+        }
+    }
+}
+
+impl Directive {
+    fn read(call: &Call<'_>, name: &'static str) -> Result<Self> {
+        match call.header(name) {
+            None | Some("COPY") => Ok(Self::Copy),
+            Some("REPLACE") => Ok(Self::Replace),
+            Some(other) => Err(S3Error::argument(name, other, "Unknown metadata directive.")),
+        }
+    }
+}
+
+impl S3 {
+    pub(super) async fn copy_object(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        refuse_not_offered(&call.headers)?;
+        let directive = Directive::read(call, "x-amz-metadata-directive")?;
+        if Directive::read(call, "x-amz-tagging-directive")? == Directive::Replace {
+            return Err(ErrorCode::NotImplemented.with("Header", "x-amz-tagging-directive"));
+        }
+        let conditions = Preconditions::of_write(&call.headers)?;
+        let source = self.copy_source(call).await?;
+        if source.object.record.size > MAX_PUT {
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                format!("The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"),
+            ));
+        }
+        let changes = directive == Directive::Replace
+            || ["x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"]
+                .iter()
+                .any(|name| call.headers.contains_key(*name));
+        if !changes && source.bucket.name == bucket.name && source.key == *key {
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes.",
+            ));
+        }
+        let (mut attributes, envelope, object_key) = self.begin(call, bucket, key).await?;
+        if directive == Directive::Copy {
+            attributes = inherit(&source.object.record.attributes, &attributes, call);
+        }
+        self.judge_write(bucket, key, &conditions).await?;
+
+        let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
+        // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
+        let algorithm = match checksum::requested(&call.headers)? {
+            Some(algorithm) => algorithm,
+            None => self.object_checksums(&source_key, &source.object)?.values().next().map_or(Algorithm::Crc64Nvme, |(a, _)| a),
+        };
+        let whole = 0..source.object.record.size;
+        let required = self.data_requirements(envelope.kms().is_some(), algorithm);
+        let reader = ObjectReader::new(self, source.bucket.partition(), &source.object.record.body, source_key);
+        let plan = PayloadPlan::internal(source.object.record.size, &required);
+        let (sealed, verified) = self.receive(plan, reader.into_payload(whole), &object_key, 0).await?;
+
+        let generation = random::bytes(&*self.entropy);
+        let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
+        let (stored_etag, etag) = self.make_etag(&envelope, etag_scope, verified.md5);
+        let modified = self.clock.now().as_millisecond();
+        let scope = Scope::Run { part: 0, header: &sealed.header };
+        let record = ObjectRecord {
+            modified,
+            size: verified.length,
+            etag: stored_etag,
+            attributes,
+            envelope: ByteVec::from(envelope.to_bytes()),
+            checksums: self.seal_checksums(&object_key, scope, &verified.checksums),
+            body: Body::Run(sealed.run_ref.clone()),
+            generation,
+        };
+        self.write(bucket, key, &record, sealed, &conditions).await?;
+
+        let mut response = render::document(XmlWriter::document("CopyObjectResult", |xml| {
+            xml.text("LastModified", iso8601(from_millis(modified)));
+            xml.text("ETag", format_args!("\"{etag}\""));
+            write_xml(&verified.checksums, xml);
+        }));
+        response.headers_mut().extend(sse::headers::echo(&envelope, true)?);
+        Ok(response)
+    }
+
+    /// Finds, permits and judges the source that `x-amz-copy-source` names.
+    pub(super) async fn copy_source(&self, call: &Call<'_>) -> Result<Source> {
+        let named = CopySource::parse(call.header("x-amz-copy-source").unwrap_or_default())?;
+        let record = crate::store::commit::read_bucket(&*self.store, &named.bucket).await?;
+        let record = record.ok_or_else(|| super::service::no_such_bucket(&named.bucket))?;
+        if text(&call.headers, "x-amz-source-expected-bucket-owner").is_some_and(|owner| owner != record.account) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        let bucket = Bucket { name: named.bucket, record };
+        let resource = format!("{}/{}", bucket.arn(), named.key);
+        iam::authorize(call.identity.as_ref(), "s3:GetObject", &resource, Some(&bucket.record.account))?;
+        let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;
+        self.require_transport(call, &object.envelope)?;
+        Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::Strict)?;
+        Ok(Source { bucket, key: named.key, object })
+    }
+}
+
+/// The source's attributes, save for what COPY never carries over: the storage class and the redirect are the request's.
+fn inherit(source: &Attributes, request: &Attributes, call: &Call<'_>) -> Attributes {
+    const REDIRECT: &str = "x-amz-website-redirect-location";
+    let mut attributes = source.clone();
+    attributes.storage_class.clone_from(&request.storage_class);
+    attributes.headers.retain(|(name, _)| name != REDIRECT);
+    if let Some(redirect) = call.header(REDIRECT) {
+        attributes.headers.push((REDIRECT.to_owned(), redirect.to_owned()));
+    }
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_sources() {
+        let parse = |text| CopySource::parse(text).map(|s| (s.bucket, s.key.as_str().to_owned(), s.version));
+        let of = |bucket: &str, key: &str, version: Option<&str>| (bucket.to_owned(), key.to_owned(), version.map(str::to_owned));
+        assert_eq!(parse("/b/k").unwrap(), of("b", "k", None));
+        assert_eq!(parse("b/a%20b/c%3F?versionId=null").unwrap(), of("b", "a b/c?", Some("null")));
+        assert_eq!(parse("b/a+b").unwrap(), of("b", "a+b", None));
+        for bad in ["", "/", "b", "b/", "/b/", "b/%ff"] {
+            assert_eq!(parse(bad).unwrap_err().code, ErrorCode::InvalidArgument, "{bad}");
+        }
+    }
+}

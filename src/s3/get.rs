@@ -1,0 +1,177 @@
+//! GetObject and HeadObject.
+
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
+use http::{Response, StatusCode};
+
+use super::checksum::render::write_headers;
+use super::condition::{ByteRange, Mood, Preconditions};
+use super::error::{ErrorCode, Result, S3Error};
+use super::headers::{insert, insert_etag, write_attributes};
+use super::object::{Object, part_count};
+use super::operation::Operation;
+use super::parts::MAX_PART_NUMBER;
+use super::put::insert_number;
+use super::reader::ObjectReader;
+use super::render;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use crate::clock::{from_millis, http_date};
+use crate::iam::Permit;
+use crate::sse;
+use crate::store::schema::{Body, PartSpan};
+use crate::wire::ResponseBody;
+
+/// What of an object is asked for.
+struct Selection {
+    /// The bytes; empty only if the object is.
+    start: u64,
+    end: u64,
+    /// Whether the answer is 206.
+    partial: bool,
+    /// The number of parts, where a part was asked for.
+    parts: Option<u32>,
+}
+
+impl S3 {
+    pub(super) async fn get_object(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        sse::headers::refuse_on_read(&call.headers)?;
+        let head_only = call.row.operation == Operation::HeadObject;
+        let object = self.object(bucket, key, call.query.value("versionId")).await?;
+        self.require_transport(call, &object.envelope)?;
+        let judged = Preconditions::of_request(&call.headers).judge(&object.etag, object.record.modified, Mood::Read);
+        match judged {
+            Err(error) if error.code == ErrorCode::NotModified => {
+                let mut response = render::empty(StatusCode::NOT_MODIFIED);
+                insert_etag(response.headers_mut(), &object.etag);
+                insert_modified(response.headers_mut(), object.record.modified);
+                return Ok(response);
+            }
+            other => other?,
+        }
+        let selection = select(call, &object)?;
+
+        let with_checksums = call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+        let with_checksums = with_checksums && selection.end - selection.start == object.record.size;
+        let object_key = if head_only && !with_checksums {
+            None
+        } else {
+            Some(self.unlock(call, &bucket.name, key, &object.envelope).await?)
+        };
+
+        let mut response = render::empty(if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+        let headers = response.headers_mut();
+        write_attributes(&object.record.attributes, &call.query, headers);
+        insert_etag(headers, &object.etag);
+        insert_modified(headers, object.record.modified);
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.extend(sse::headers::echo(&object.envelope, false)?);
+        if selection.partial {
+            let last = selection.end.saturating_sub(1);
+            insert(headers, CONTENT_RANGE, &format!("bytes {}-{last}/{}", selection.start, object.record.size));
+        }
+        if let Some(parts) = selection.parts {
+            insert_number(headers, "x-amz-mp-parts-count", parts);
+        }
+        if let (true, Some(object_key)) = (with_checksums, &object_key) {
+            write_headers(&self.object_checksums(object_key, &object)?, headers);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(selection.end - selection.start));
+        if let (false, Some(object_key)) = (head_only, object_key) {
+            let reader = ObjectReader::new(self, bucket.partition(), &object.record.body, object_key);
+            *response.body_mut() = reader.into_body(selection.start..selection.end).await?;
+        }
+        Ok(response)
+    }
+}
+
+/// Sets `Last-Modified`.
+pub(super) fn insert_modified(headers: &mut HeaderMap, modified: i64) {
+    insert(headers, LAST_MODIFIED, &http_date(from_millis(modified)));
+}
+
+/// Which bytes a GET or HEAD asks for.
+fn select(call: &Call<'_>, object: &Object) -> Result<Selection> {
+    let size = object.record.size;
+    let number = part_number(call)?;
+    let range = ByteRange::of_request(&call.headers, size);
+    match (number, range) {
+        (Some(_), Ok(Some(_)) | Err(_)) => {
+            Err(S3Error::new(ErrorCode::InvalidRequest, "Cannot specify both Range header and partNumber query parameter"))
+        }
+        (Some(number), Ok(None)) => select_part(number, object),
+        (None, Ok(None)) => Ok(Selection { start: 0, end: size, partial: false, parts: None }),
+        (None, Ok(Some(range))) => Ok(Selection { start: range.start, end: range.end, partial: true, parts: None }),
+        (None, Err(error)) => Err(error),
+    }
+}
+
+fn select_part(number: u16, object: &Object) -> Result<Selection> {
+    let size = object.record.size;
+    let unsatisfiable = || ErrorCode::InvalidPartNumber.with("ActualPartCount", "1").with("PartNumberRequested", number.to_string());
+    match &object.record.body {
+        Body::Run(_) if number == 1 => Ok(Selection { start: 0, end: size, partial: size > 0, parts: None }),
+        Body::Run(_) => Err(unsatisfiable()),
+        Body::Parts { spans, .. } => {
+            let (start, end) = locate(spans, number).ok_or_else(|| {
+                ErrorCode::InvalidPartNumber
+                    .with("ActualPartCount", part_count(spans).to_string())
+                    .with("PartNumberRequested", number.to_string())
+            })?;
+            Ok(Selection { start, end, partial: true, parts: Some(part_count(spans)) })
+        }
+    }
+}
+
+/// The bytes of part `number`.
+fn locate(spans: &[PartSpan], number: u16) -> Option<(u64, u64)> {
+    let mut start = 0;
+    for span in spans {
+        if let Some(index) = number.checked_sub(span.first).filter(|index| *index < span.count) {
+            let start = start + u64::from(index) * span.size;
+            return Some((start, start + span.size));
+        }
+        start += u64::from(span.count) * span.size;
+    }
+    None
+}
+
+/// The `partNumber` of a read.
+pub(super) fn part_number(call: &Call<'_>) -> Result<Option<u16>> {
+    let Some(text) = call.query.value("partNumber") else { return Ok(None) };
+    match text.parse() {
+        Ok(number @ 1..=MAX_PART_NUMBER) => Ok(Some(number)),
+        _ => Err(S3Error::argument(
+            "partNumber",
+            text,
+            format!("Part number must be an integer between 1 and {MAX_PART_NUMBER}, inclusive"),
+        )),
+    }
+}
+
+/// A header that some responses set by name.
+pub(super) const fn header(name: &'static str) -> HeaderName {
+    HeaderName::from_static(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_located_by_their_numbers() {
+        let span = |first, count, size| PartSpan { first, count, size };
+        let spans = [span(1, 2, 5), span(4, 1, 3), span(9, 1, 0)];
+        assert_eq!(locate(&spans, 1), Some((0, 5)));
+        assert_eq!(locate(&spans, 2), Some((5, 10)));
+        assert_eq!(locate(&spans, 3), None);
+        assert_eq!(locate(&spans, 4), Some((10, 13)));
+        assert_eq!(locate(&spans, 9), Some((13, 13)));
+        assert_eq!(locate(&spans, 10), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! Parts: UploadPart, UploadPartCopy, ListParts.
+
+use http::{Response, StatusCode};
+
+use super::checksum::render::{write_part_headers, write_part_xml};
+use super::checksum::{self, Algorithm, Checksums};
+use super::error::{ErrorCode, Result, S3Error};
+use super::headers::insert_etag;
+use super::multipart::{encode_upload_id, write_people};
+use super::object::run_header;
+use super::payload::{PayloadPlan, Verified};
+use super::reader::ObjectReader;
+use super::put::MAX_PUT;
+use super::render;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use super::upload::Sealed;
+use super::xml::XmlWriter;
+use crate::clock::{from_millis, iso8601};
+use crate::iam::Permit;
+use crate::sse::{self, Envelope, Scope};
+use crate::store::commit::{self, Upload};
+use crate::store::schema::PartRecord;
+use crate::wire::{RequestBody, ResponseBody};
+
+/// The highest part number. (AWS: "Amazon S3 multipart upload limits".)
+pub(super) const MAX_PART_NUMBER: u16 = 10_000;
+/// Most parts in one page of a listing.
+const MAX_PARTS: u32 = 1000;
+
+impl S3 {
+    pub(super) async fn upload_part(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        sse::headers::refuse_on_read(&call.headers)?;
+        let number = required_part_number(call)?;
+        let upload = self.upload(call, bucket, key).await?;
+        let envelope = Envelope::from_bytes(&upload.record.envelope)?;
+        self.require_transport(call, &envelope)?;
+        let algorithm = part_algorithm(&upload);
+        check_algorithm(call, algorithm)?;
+        let required = self.data_requirements(envelope.kms().is_some(), algorithm.unwrap_or(Algorithm::Crc64Nvme));
+        let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
+        let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
+        let (sealed, verified) = self.receive(payload, body, &object_key, number).await?;
+
+        let (etag, _) = self.write_part(bucket, &upload, &envelope, &object_key, (number, sealed, &verified)).await?;
+        let mut response = render::empty(StatusCode::OK);
+        let headers = response.headers_mut();
+        insert_etag(headers, &etag);
+        headers.extend(sse::headers::echo(&envelope, false)?);
+        write_part_headers(&verified.checksums, headers);
+        Ok(response)
+    }
+
+    pub(super) async fn upload_part_copy(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        sse::headers::refuse_on_read(&call.headers)?;
+        let number = required_part_number(call)?;
+        let upload = self.upload(call, bucket, key).await?;
+        let envelope = Envelope::from_bytes(&upload.record.envelope)?;
+        self.require_transport(call, &envelope)?;
+        let source = self.copy_source(call).await?;
+        let range = copy_range(call, source.object.record.size)?;
+        let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
+        let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
+        let algorithm = part_algorithm(&upload).unwrap_or(Algorithm::Crc64Nvme);
+        let required = self.data_requirements(envelope.kms().is_some(), algorithm);
+        let reader = ObjectReader::new(self, source.bucket.partition(), &source.object.record.body, source_key);
+        let plan = PayloadPlan::internal(range.end - range.start, &required);
+        let (sealed, verified) = self.receive(plan, reader.into_payload(range), &object_key, number).await?;
+
+        let part = (number, sealed, &verified);
+        let (etag, modified) = self.write_part(bucket, &upload, &envelope, &object_key, part).await?;
+        let mut response = render::document(XmlWriter::document("CopyPartResult", |xml| {
+            xml.text("LastModified", iso8601(from_millis(modified)));
+            xml.text("ETag", format_args!("\"{etag}\""));
+            write_part_xml(&verified.checksums, xml);
+        }));
+        response.headers_mut().extend(sse::headers::echo(&envelope, false)?);
+        Ok(response)
+    }
+
+    /// Commits a part; its entity tag and modification time.
+    async fn write_part(
+        &self,
+        bucket: &Bucket,
+        upload: &Upload,
+        envelope: &Envelope,
+        object_key: &sse::ObjectKey,
+        (number, sealed, verified): (u16, Sealed, &Verified),
+    ) -> Result<(String, i64)> {
+        let etag_scope = bucket.etag_of_part(&upload.id, number, &sealed.run_ref.id);
+        let (stored_etag, etag) = self.make_etag(envelope, etag_scope, verified.md5);
+        let modified = self.clock.now().as_millisecond();
+        let scope = Scope::Run { part: number, header: &sealed.header };
+        let record = PartRecord {
+            modified,
+            size: verified.length,
+            etag: stored_etag,
+            checksums: self.seal_checksums(object_key, scope, &verified.checksums),
+            run: sealed.run_ref,
+        };
+        let written = commit::write_part(&*self.store, bucket.partition(), upload, number, &record, sealed.run);
+        written.await.map_err(S3Error::from)?;
+        Ok((etag, modified))
+    }
+
+    pub(super) async fn list_parts(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        let marker = call.query.number("part-number-marker")?.unwrap_or(0);
+        let limit = call.query.number("max-parts")?.unwrap_or(MAX_PARTS).min(MAX_PARTS);
+        let upload = self.upload(call, bucket, key).await?;
+        let (after, count) = (u16::try_from(marker).unwrap_or(u16::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, after, count + 1).await?;
+        let truncated = parts.len() > count;
+        parts.truncate(count);
+
+        // Only a client that asked for checksums is shown them, so that no other listing needs the KMS.
+        let object_key = match &upload.record.checksum_algorithm {
+            Some(_) => {
+                let envelope = Envelope::from_bytes(&upload.record.envelope)?;
+                Some(self.unlock(call, &bucket.name, key, &envelope).await?)
+            }
+            None => None,
+        };
+        let mut shown = Vec::with_capacity(parts.len());
+        for part in &parts {
+            let checksums = match &object_key {
+                Some(object_key) => {
+                    let header = run_header(&part.record.run)?;
+                    let scope = Scope::Run { part: part.number, header: &header };
+                    self.open_checksums(object_key, scope, part.record.checksums.as_ref())?
+                }
+                None => Checksums::default(),
+            };
+            shown.push((part, self.part_etag(bucket, &upload.id, part)?, checksums));
+        }
+        Ok(render::document(XmlWriter::document("ListPartsResult", |xml| {
+            xml.text("Bucket", &bucket.name);
+            xml.text("Key", key);
+            xml.text("UploadId", encode_upload_id(upload.id));
+            write_people(xml, self.directory.account(&upload.record.account), self.owner(bucket));
+            xml.text("StorageClass", &upload.record.attributes.storage_class);
+            xml.text("PartNumberMarker", marker);
+            xml.text("NextPartNumberMarker", parts.last().map_or(0, |part| part.number));
+            xml.text("MaxParts", limit);
+            xml.text("IsTruncated", truncated);
+            for (part, etag, checksums) in &shown {
+                xml.element("Part", |xml| {
+                    xml.text("PartNumber", part.number);
+                    xml.text("LastModified", iso8601(from_millis(part.record.modified)));
+                    xml.text("ETag", format_args!("\"{etag}\""));
+                    xml.text("Size", part.record.size);
+                    write_part_xml(checksums, xml);
+                });
+            }
+            xml.optional("ChecksumAlgorithm", upload.record.checksum_algorithm.as_deref());
+            xml.optional("ChecksumType", upload.record.checksum_type.as_deref());
+        })))
+    }
+}
+
+/// The algorithm that the upload was begun with.
+fn part_algorithm(upload: &Upload) -> Option<Algorithm> {
+    upload.record.checksum_algorithm.as_deref().and_then(Algorithm::from_name)
+}
+
+/// Refuses a part whose checksum is of another algorithm than the upload's.
+fn check_algorithm(call: &Call<'_>, expected: Option<Algorithm>) -> Result<()> {
+    let declared = checksum::declared(&call.headers)?.map(|checksum| checksum.algorithm());
+    let actual = match declared {
+        Some(algorithm) => Some(algorithm),
+        None => checksum::announced(&call.headers)?,
+    };
+    match (expected, actual) {
+        (Some(expected), Some(actual)) if expected != actual => Err(S3Error::new(
+            ErrorCode::InvalidRequest,
+            format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                expected.name().to_ascii_lowercase(),
+                actual.name().to_ascii_lowercase()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn required_part_number(call: &Call<'_>) -> Result<u16> {
+    super::get::part_number(call)?.ok_or_else(|| S3Error::argument("partNumber", "", "Part number must be given"))
+}
+
+/// The bytes of the source that `x-amz-copy-source-range` names: `bytes=first-last`, both given, both within.
+fn copy_range(call: &Call<'_>, size: u64) -> Result<std::ops::Range<u64>> {
+    let name = "x-amz-copy-source-range";
+    let Some(text) = call.header(name) else {
+        if size > MAX_PUT {
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                format!("The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"),
+            ));
+        }
+        return Ok(0..size);
+    };
+    let malformed = || {
+        let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are \
+                       the zero-based offsets of the first and last bytes to copy";
+        S3Error::argument(name, text, message)
+    };
+    let (first, last) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or_else(malformed)?;
+    let (first, last): (u64, u64) =
+        (first.parse().map_err(|_| malformed())?, last.parse().map_err(|_| malformed())?);
+    if first > last {
+        return Err(malformed());
+    }
+    if last >= size {
+        let message = format!("Range specified is not valid for source object of size: {size}");
+        return Err(S3Error::argument(name, text, message));
+    }
+    Ok(first..last + 1)
+}

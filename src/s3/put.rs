@@ -1,0 +1,126 @@
+//! PutObject.
+
+use http::header::HeaderName;
+use http::{Response, StatusCode};
+use minicbor::bytes::ByteVec;
+
+use super::condition::Preconditions;
+use super::error::{Result, S3Error};
+use super::headers::{insert, insert_etag, read_attributes};
+use super::checksum::Algorithm;
+use super::checksum::render::write_headers;
+use super::payload::PayloadPlan;
+use super::render;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use super::upload::Sealed;
+use crate::crypto::random;
+use crate::iam::Permit;
+use crate::sse::{self, Envelope, ObjectName, Plan, Scope, SseRequest};
+use crate::store::commit;
+use crate::store::schema::{Attributes, Body, ObjectRecord};
+use crate::wire::{RequestBody, ResponseBody};
+
+/// Most bytes of one PUT: 5 GiB.
+pub(super) const MAX_PUT: u64 = 5 << 30;
+
+impl S3 {
+    pub(super) async fn put_object(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let plan = Plan::decide(SseRequest::parse(&call.headers)?, None);
+        let attributes = read_attributes(&call.headers)?;
+        let conditions = Preconditions::of_write(&call.headers)?;
+        let required = self.data_requirements(plan.is_kms(), Algorithm::Crc64Nvme);
+        let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
+        self.judge_write(bucket, key, &conditions).await?;
+
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
+        let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
+
+        let generation = random::bytes(&*self.entropy);
+        let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
+        let (stored_etag, etag) = self.make_etag(&envelope, etag_scope, verified.md5);
+        let scope = Scope::Run { part: 0, header: &sealed.header };
+        let record = ObjectRecord {
+            modified: self.clock.now().as_millisecond(),
+            size: verified.length,
+            etag: stored_etag,
+            attributes,
+            envelope: ByteVec::from(envelope.to_bytes()),
+            checksums: self.seal_checksums(&object_key, scope, &verified.checksums),
+            body: Body::Run(sealed.run_ref.clone()),
+            generation,
+        };
+        self.write(bucket, key, &record, sealed, &conditions).await?;
+
+        let mut response = render::empty(StatusCode::OK);
+        let headers = response.headers_mut();
+        insert_etag(headers, &etag);
+        headers.extend(sse::headers::echo(&envelope, true)?);
+        write_headers(&verified.checksums, headers);
+        Ok(response)
+    }
+
+    /// Judges a write's conditions before its body is asked for. The commit judges again.
+    pub(super) async fn judge_write(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions) -> Result<()> {
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        let present = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
+        self.judge_present(bucket, key, conditions, present.as_ref())
+    }
+
+    /// Commits a new object whose bytes are in one run.
+    pub(super) async fn write(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        record: &ObjectRecord,
+        sealed: Sealed,
+        conditions: &Preconditions,
+    ) -> Result<()> {
+        let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
+        Ok(commit::write_object(&*self.store, bucket.partition(), key.as_str(), record, sealed.run, admit).await?)
+    }
+
+    /// Judges a write's conditions against what is there.
+    pub(super) fn judge_present(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        conditions: &Preconditions,
+        present: Option<&ObjectRecord>,
+    ) -> Result<(), S3Error> {
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        let etag = present.map(|record| self.object_etag(bucket, key.as_str(), record)).transpose()?;
+        conditions.judge_write(etag.as_deref(), key.as_str())
+    }
+
+    /// What a new upload will be like: its attributes, and its envelope with the key that opens it.
+    pub(super) async fn begin(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+    ) -> Result<(Attributes, Envelope, sse::ObjectKey)> {
+        let plan = Plan::decide(SseRequest::parse(&call.headers)?, None);
+        let attributes = read_attributes(&call.headers)?;
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
+        Ok((attributes, envelope, object_key))
+    }
+}
+
+/// Sets `x-amz-mp-parts-count` and its like.
+pub(super) fn insert_number(headers: &mut http::HeaderMap, name: &'static str, number: impl std::fmt::Display) {
+    insert(headers, HeaderName::from_static(name), &number.to_string());
+}

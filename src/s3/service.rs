@@ -1,0 +1,306 @@
+//! The way of a request through the checks to its handler.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::operation::{Offer, Operation, Row};
+use super::request::{ObjectKey, Query, Target};
+use super::{headers, render};
+use crate::clock::SharedClock;
+use crate::crypto::SharedEntropy;
+use crate::iam::{self, Account, Directory, Identity, Permit};
+use crate::kms::Caller;
+use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
+use crate::sse::{self, Sse};
+use crate::store::schema::BucketRecord;
+use crate::store::{Partition, SharedStore, commit};
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+
+/// The S3 service of one region.
+pub struct S3 {
+    pub(super) store: SharedStore,
+    pub(super) sse: Arc<Sse>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) clock: SharedClock,
+    pub(super) entropy: SharedEntropy,
+    pub(super) settings: Settings,
+    keys: Arc<SigningKeys>,
+}
+
+/// What the configuration decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The region that signatures must name and locations show.
+    pub region: String,
+    /// The domains below which a host name's first labels name a bucket.
+    pub base_domains: Vec<String>,
+    /// Runs of at most this many sealed bytes are stored as values beside their record.
+    pub inline_limit: usize,
+    /// How long a request's body may stall.
+    pub body_timeout: std::time::Duration,
+}
+
+/// A request that has passed authentication.
+pub(super) struct Call<'r> {
+    pub cx: &'r RequestContext,
+    pub row: &'static Row,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub identity: Option<Identity>,
+    pub signed: Option<Signed>,
+}
+
+/// A bucket that exists.
+pub(super) struct Bucket {
+    pub name: String,
+    pub record: BucketRecord,
+}
+
+impl Bucket {
+    pub fn partition(&self) -> Partition {
+        self.record.partition()
+    }
+
+    pub fn arn(&self) -> String {
+        format!("arn:aws:s3:::{}", self.name)
+    }
+}
+
+impl Call<'_> {
+    /// Who asks. Handlers run only with a permit, and anonymous callers get none.
+    pub fn identity(&self) -> Result<&Identity> {
+        self.identity.as_ref().ok_or_else(|| ErrorCode::AccessDenied.into())
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        headers::text(&self.headers, name)
+    }
+
+    fn secure(&self) -> bool {
+        self.cx.tls.is_some()
+    }
+}
+
+impl S3 {
+    /// The service on `store`.
+    pub fn new(
+        settings: Settings,
+        store: SharedStore,
+        sse: Arc<Sse>,
+        directory: Arc<Directory>,
+        keys: Arc<SigningKeys>,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Self {
+        Self { store, sse, directory, clock, entropy, settings, keys }
+    }
+
+    async fn answer(
+        &self,
+        cx: &RequestContext,
+        parts: Parts,
+        body: RequestBody,
+        answered: &mut Answered,
+    ) -> Result<Response<ResponseBody>> {
+        let head = Head {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        };
+        let host = head.host()?.map(String::from_utf8_lossy);
+        let target = Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?;
+        let query = Query::parse(head.query)?;
+        let row = Operation::route(head.method, target.kind(), &query, head.headers).ok_or_else(|| {
+            ErrorCode::MethodNotAllowed
+                .with("Method", head.method.as_str())
+                .with("ResourceType", format!("{:?}", target.kind()).to_uppercase())
+        })?;
+        answered.operation = row.name;
+        let signed = self.authenticate(&head)?;
+        answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
+        let key = signed.as_ref().and_then(|signed| self.directory.access_key(signed.access_key_id()));
+        let identity = key.map(|key| key.identity.clone());
+        let call = Call { cx, row, query, headers: parts.headers, identity, signed };
+        self.dispatch(&call, target, body).await
+    }
+
+    /// Who signed the request, if anybody did.
+    fn authenticate(&self, head: &Head<'_>) -> Result<Option<Signed>> {
+        let Some(presented) = Presented::from_head(head)? else { return Ok(None) };
+        let verifier = Verifier {
+            secrets: &*self.directory,
+            region: &self.settings.region,
+            service: sigv4::Service::S3,
+            now: self.clock.now(),
+            keys: &self.keys,
+        };
+        let hash = presented.s3_payload_hash(head)?;
+        Ok(Some(presented.verify(head, &verifier, &hash)?))
+    }
+
+    async fn dispatch(&self, call: &Call<'_>, target: Target, body: RequestBody) -> Result<Response<ResponseBody>> {
+        if headers::has_overrides(&call.query) && call.signed.is_none() {
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
+        }
+        let (name, key) = match target {
+            Target::Service => {
+                let permit = iam::authorize(call.identity.as_ref(), call.row.action, "arn:aws:s3:::*", None)?;
+                return self.on_service(call, permit).await;
+            }
+            Target::Bucket(name) => (name, None),
+            Target::Object(name, key) => (name, Some(key)),
+        };
+        if call.row.operation == Operation::CreateBucket {
+            let permit = iam::authorize(call.identity.as_ref(), call.row.action, &format!("arn:aws:s3:::{name}"), None)?;
+            return self.create_bucket(call, &name, permit, body).await;
+        }
+        let bucket = self.bucket(call, name).await?;
+        if sse::headers::asks_for_kms(&call.headers) {
+            sse::headers::require_transport_for_kms(call.secure(), call.signed.is_some())?;
+        }
+        let resource = match &key {
+            Some(key) => format!("{}/{key}", bucket.arn()),
+            None => bucket.arn(),
+        };
+        let permit =
+            iam::authorize(call.identity.as_ref(), call.row.action, &resource, Some(&bucket.record.account))?;
+        if call.row.offer == Offer::Refused {
+            return Err(S3Error::new(
+                ErrorCode::NotImplemented,
+                format!("{} is not implemented by this server.", call.row.name),
+            ));
+        }
+        match key {
+            Some(key) => self.on_object(call, &bucket, &key, permit, body).await,
+            None => self.on_bucket(call, &bucket, permit, body).await,
+        }
+    }
+
+    async fn on_service(&self, call: &Call<'_>, permit: Permit) -> Result<Response<ResponseBody>> {
+        match call.row.operation {
+            Operation::ListBuckets => self.list_buckets(call, permit).await,
+            _ => Err(ErrorCode::NotImplemented.into()),
+        }
+    }
+
+    async fn on_bucket(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        match call.row.operation {
+            Operation::DeleteBucket => self.delete_bucket(bucket, permit).await,
+            Operation::DeleteObjects => self.delete_objects(call, bucket, permit, body).await,
+            Operation::GetBucketLocation => self.bucket_location(bucket, permit),
+            Operation::HeadBucket => self.head_bucket(bucket, permit),
+            Operation::ListMultipartUploads => self.list_uploads(call, bucket, permit).await,
+            Operation::ListObjects => self.list_objects_v1(call, bucket, permit).await,
+            Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
+            _ => Err(ErrorCode::NotImplemented.into()),
+        }
+    }
+
+    async fn on_object(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        match call.row.operation {
+            Operation::AbortMultipartUpload => self.abort_upload(call, bucket, key, permit).await,
+            Operation::CompleteMultipartUpload => self.complete_upload(call, bucket, key, permit, body).await,
+            Operation::CopyObject => self.copy_object(call, bucket, key, permit).await,
+            Operation::CreateMultipartUpload => self.create_upload(call, bucket, key, permit).await,
+            Operation::DeleteObject => self.delete_object(call, bucket, key, permit).await,
+            Operation::GetObject | Operation::HeadObject => self.get_object(call, bucket, key, permit).await,
+            Operation::GetObjectAttributes => self.object_attributes(call, bucket, key, permit).await,
+            Operation::ListParts => self.list_parts(call, bucket, key, permit).await,
+            Operation::PutObject => self.put_object(call, bucket, key, permit, body).await,
+            Operation::UploadPart => self.upload_part(call, bucket, key, permit, body).await,
+            Operation::UploadPartCopy => self.upload_part_copy(call, bucket, key, permit).await,
+            _ => Err(ErrorCode::NotImplemented.into()),
+        }
+    }
+
+    /// The bucket called `name`.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `AccessDenied` if it is not the account's that the caller expects.
+    pub(super) async fn bucket(&self, call: &Call<'_>, name: String) -> Result<Bucket> {
+        let record = commit::read_bucket(&*self.store, &name).await?;
+        let record = record.ok_or_else(|| no_such_bucket(&name))?;
+        match call.header("x-amz-expected-bucket-owner") {
+            Some(expected) if expected != record.account => Err(ErrorCode::AccessDenied.into()),
+            _ => Ok(Bucket { name, record }),
+        }
+    }
+
+    /// The account that owns `bucket`, if it is still configured.
+    pub(super) fn owner(&self, bucket: &Bucket) -> Option<&Arc<Account>> {
+        self.directory.account(&bucket.record.account)
+    }
+
+    /// The caller, as the KMS and its audit see it.
+    pub(super) fn kms_caller(&self, call: &Call<'_>) -> Result<Caller> {
+        let identity = call.identity()?;
+        Ok(Caller {
+            account: identity.account.id.clone(),
+            principal: identity.arn.clone(),
+            via_service: Some(format!("s3.{}.amazonaws.com", self.settings.region)),
+            request_id: call.cx.id.id.clone(),
+        })
+    }
+
+    /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.
+    pub(super) fn require_transport(&self, call: &Call<'_>, envelope: &sse::Envelope) -> Result<()> {
+        if envelope.kms().is_some() {
+            sse::headers::require_transport_for_kms(call.secure(), call.signed.is_some())?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Protocol for S3 {
+    async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let (parts, body) = request.into_parts();
+        let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
+        let mut response = match self.answer(cx, parts, body, &mut answered).await {
+            Ok(response) => response,
+            Err(error) => {
+                answered.error_code = Some(error.code.as_str());
+                if error.code.status().is_server_error() && error.code != ErrorCode::NotImplemented {
+                    let cause = error.source.as_deref().map(tracing::field::debug);
+                    tracing::error!(request_id = %cx.id, operation = answered.operation, code = error.code.as_str(), cause, "request failed");
+                }
+                render::error(&error, &cx.id)
+            }
+        };
+        response.extensions_mut().insert(answered);
+        response
+    }
+}
+
+/// `NoSuchBucket`, naming it.
+pub(super) fn no_such_bucket(name: &str) -> S3Error {
+    ErrorCode::NoSuchBucket.with("BucketName", name)
+}
+
+/// 204.
+pub(super) fn no_content() -> Response<ResponseBody> {
+    render::empty(StatusCode::NO_CONTENT)
+}
