@@ -31,6 +31,8 @@ pub enum KmsErrorKind {
     LimitExceeded,
     /// The policy document is not valid.
     MalformedPolicyDocument,
+    /// The name is reserved.
+    NotAuthorized,
     /// No such key or alias.
     NotFound,
     /// A tag is not allowed.
@@ -78,6 +80,7 @@ impl KmsErrorKind {
             Self::InvalidState => "KMSInvalidStateException",
             Self::LimitExceeded => "LimitExceededException",
             Self::MalformedPolicyDocument => "MalformedPolicyDocumentException",
+            Self::NotAuthorized => "NotAuthorizedException",
             Self::NotFound => "NotFoundException",
             Self::Tag => "TagException",
             Self::Throttling => "ThrottlingException",

@@ -1,1 +1,200 @@
-//! placeholder
+//! The KMS API: TrentService over JSON 1.1, as AWS's clients speak it.
+//!
+//! A request is `POST /` with `X-Amz-Target: TrentService.<Operation>` and a JSON document; a success is 200 with one,
+//! and every error a status with `{"__type": …, "message": …}`. [`operation`] is the table of what is served.
+
+mod auth;
+mod fields;
+mod handlers;
+mod operation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use self::fields::Fields;
+use super::error::{KmsError, KmsErrorKind};
+use super::local::LocalKms;
+use super::Caller;
+use crate::clock::SharedClock;
+use crate::iam::{self, Directory, Identity};
+use crate::sigv4::{Head, SigningKeys};
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+
+pub use operation::{OPERATIONS, Offer, Operation};
+
+/// Longest request that is read, in bytes: far above any that can succeed.
+const MAX_REQUEST: usize = 1 << 20;
+
+/// The KMS API over the embedded service.
+pub struct KmsApi {
+    kms: Arc<LocalKms>,
+    directory: Arc<Directory>,
+    keys: Arc<SigningKeys>,
+    clock: SharedClock,
+    /// How long a request's body may take.
+    body_timeout: Duration,
+}
+
+/// A failure as the JSON protocol shows it.
+#[derive(Debug)]
+struct Failure {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+    /// For the log alone.
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl From<KmsError> for Failure {
+    fn from(error: KmsError) -> Self {
+        // AWS answers 400 to everything that is the client's doing, AccessDenied included.
+        let status = match error.kind {
+            KmsErrorKind::Internal | KmsErrorKind::Unavailable | KmsErrorKind::DependencyTimeout => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, kind: error.kind.code(), message: error.message, source: error.source }
+    }
+}
+
+impl Failure {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), source: None }
+    }
+}
+
+impl KmsApi {
+    /// The API over `kms`, for the access keys of `directory`.
+    pub fn new(
+        kms: Arc<LocalKms>,
+        directory: Arc<Directory>,
+        keys: Arc<SigningKeys>,
+        clock: SharedClock,
+        body_timeout: Duration,
+    ) -> Self {
+        Self { kms, directory, keys, clock, body_timeout }
+    }
+
+    async fn answer(
+        &self,
+        cx: &RequestContext,
+        request: Request<RequestBody>,
+        answered: &mut Answered,
+    ) -> Result<Value, Failure> {
+        let (parts, body) = request.into_parts();
+        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let operation = target.strip_prefix("TrentService.").and_then(Operation::by_name);
+        answered.operation = operation.map_or("Unknown", |operation| operation.name);
+        let body = self.read(body).await?;
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let head = Head {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            authority,
+        };
+        let identity = auth::authenticate(self, &head, &body)?;
+        answered.access_key_id = Some(identity.access_key_id.clone());
+        let Some(operation) = operation.filter(|_| parts.method == Method::POST) else {
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "UnknownOperationException", ""));
+        };
+        self.perform(cx, operation, &identity, &body).await
+    }
+
+    async fn perform(
+        &self,
+        cx: &RequestContext,
+        operation: &'static Operation,
+        identity: &Identity,
+        body: &[u8],
+    ) -> Result<Value, Failure> {
+        let Offer::Served(handler) = &operation.offer else {
+            let message = format!("{} is not supported by this key service.", operation.name);
+            return Err(KmsErrorKind::UnsupportedOperation.with(message).into());
+        };
+        let document = if body.is_empty() { json!({}) } else { parse(body)? };
+        let caller = Caller {
+            account: identity.account.id.clone(),
+            principal: identity.arn.clone(),
+            via_service: None,
+            request_id: cx.id.id.clone(),
+        };
+        let permit = iam::authorize(Some(identity), operation.action, "*", None).map_err(|denied| {
+            KmsErrorKind::AccessDenied.with(format!("User: {denied}"))
+        })?;
+        let fields = Fields::new(&document)?;
+        Ok(handlers::perform(*handler, &self.kms, &caller, &fields, permit).await?)
+    }
+
+    async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
+        match tokio::time::timeout(self.body_timeout, collect(body)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let message = "The request body did not arrive in time";
+                Err(Failure::new(StatusCode::BAD_REQUEST, "RequestTimeoutException", message))
+            }
+        }
+    }
+}
+
+async fn collect(mut body: RequestBody) -> Result<Bytes, Failure> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| serialization("The request body ended early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > MAX_REQUEST {
+            let message = "Request is too large";
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", message));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+#[async_trait]
+impl Protocol for KmsApi {
+    async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let mut answered = Answered { protocol: "kms", operation: "Unknown", access_key_id: None, error_code: None };
+        let (status, document) = match self.answer(cx, request, &mut answered).await {
+            Ok(document) => (StatusCode::OK, document),
+            Err(failure) => {
+                answered.error_code = Some(failure.kind);
+                if failure.status.is_server_error() {
+                    let cause = failure.source.as_deref().map(tracing::field::debug);
+                    tracing::error!(request_id = %cx.id, operation = answered.operation, code = failure.kind, cause, "request failed");
+                }
+                (failure.status, json!({"__type": failure.kind, "message": failure.message}))
+            }
+        };
+        let body = if document.is_null() { ResponseBody::empty() } else { ResponseBody::from(document.to_string()) };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+        if let Ok(id) = HeaderValue::try_from(cx.id.id.as_str()) {
+            headers.insert("x-amzn-requestid", id);
+        }
+        response.extensions_mut().insert(answered);
+        response
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Value, Failure> {
+    match serde_json::from_slice(body) {
+        Ok(document @ Value::Object(_)) => Ok(document),
+        _ => Err(serialization("The request is not a JSON object")),
+    }
+}
+
+fn serialization(message: &str) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "SerializationException", message)
+}

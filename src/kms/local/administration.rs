@@ -236,7 +236,10 @@ impl LocalKms {
     }
 
     /// Makes the AWS managed key of the caller's account for S3, if it is not there yet.
-    pub(super) async fn ensure_managed_key(&self, caller: &Caller) -> Result<(), KmsError> {
+    ///
+    /// # Errors
+    /// [`KmsErrorKind::Unavailable`] if the store fails.
+    pub async fn ensure_managed_key(&self, caller: &Caller) -> Result<(), KmsError> {
         if self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
             return Ok(());
         }

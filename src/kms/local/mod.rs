@@ -212,6 +212,18 @@ impl LocalKms {
         Ok((plaintext, wrapped))
     }
 
+    /// The key and material that made a blob of the caller's, without opening it.
+    ///
+    /// # Errors
+    /// `InvalidCiphertextException` if it is no blob of this service.
+    pub fn origin(&self, caller: &Caller, blob: &[u8]) -> Result<(KeyArn, String), KmsError> {
+        let invalid = || KmsErrorKind::InvalidCiphertext.with("");
+        let header = BlobHeader::read(blob).ok_or_else(invalid)?;
+        let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid)?;
+        permit_decrypt(caller, &key, "kms:ReEncryptFrom")?;
+        Ok((key.arn.clone(), hex::encode(header.material)))
+    }
+
     /// Random bytes.
     pub fn random(&self, length: usize) -> SecretBytes {
         let mut bytes = vec![0; length];

@@ -50,6 +50,7 @@ impl From<KmsError> for S3Error {
             | Kind::InvalidAliasName
             | Kind::InvalidMarker
             | Kind::MalformedPolicyDocument
+            | Kind::NotAuthorized
             | Kind::Tag => Self::from(ErrorCode::InternalError),
         };
         mapped.because(error)

@@ -1,0 +1,214 @@
+//! The members of a JSON request, read into types with the answers that AWS's own validation gives.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::{Failure, serialization};
+use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::{EncryptionContext, KeyRef};
+
+/// A request's members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'v>(&'v Map<String, Value>);
+
+impl<'v> Fields<'v> {
+    /// The members of `document`, which must be an object.
+    pub fn new(document: &'v Value) -> Result<Self, Failure> {
+        document.as_object().map(Self).ok_or_else(|| serialization("The request is not a JSON object"))
+    }
+
+    /// The members of an object within a request.
+    pub fn of(members: &'v Map<String, Value>) -> Self {
+        Self(members)
+    }
+
+    /// A text, if it is there.
+    pub fn text(self, name: &str) -> Result<Option<&'v str>, KmsError> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(mistyped(name)),
+        }
+    }
+
+    /// A text that must be there, of 1 to `most` characters.
+    pub fn required_text(self, name: &str, most: usize) -> Result<&'v str, KmsError> {
+        let text = self.text(name)?.ok_or_else(|| missing(name))?;
+        check_length(name, text, text.chars().count(), 1, most)?;
+        Ok(text)
+    }
+
+    /// A number, if it is there.
+    pub fn number(self, name: &str) -> Result<Option<i64>, KmsError> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| mistyped(name)),
+        }
+    }
+
+    /// A number within bounds, if it is there.
+    pub fn bounded(self, name: &str, least: i64, most: i64) -> Result<Option<i64>, KmsError> {
+        let number = self.number(name)?;
+        match number {
+            Some(number) if number < least => {
+                Err(invalid(name, &number.to_string(), &format!("Member must have value greater than or equal to {least}")))
+            }
+            Some(number) if number > most => {
+                Err(invalid(name, &number.to_string(), &format!("Member must have value less than or equal to {most}")))
+            }
+            number => Ok(number),
+        }
+    }
+
+    /// A truth value; absent means false.
+    pub fn flag(self, name: &str) -> Result<bool, KmsError> {
+        match self.present(name) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| mistyped(name)),
+        }
+    }
+
+    /// Bytes in base64 that must be there, 1 to `most` of them.
+    pub fn required_blob(self, name: &str, most: usize) -> Result<Vec<u8>, KmsError> {
+        let text = self.text(name)?.ok_or_else(|| missing(name))?;
+        let blob = STANDARD.decode(text).map_err(|_| mistyped(name))?;
+        // AWS does not repeat sensitive members.
+        let bound = if blob.is_empty() {
+            "greater than or equal to 1"
+        } else if blob.len() > most {
+            return Err(too_long(name, most));
+        } else {
+            return Ok(blob);
+        };
+        Err(KmsErrorKind::Validation.with(format!(
+            "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must have length {bound}",
+            lower_first(name)
+        )))
+    }
+
+    /// The key that must be named.
+    pub fn key(self, name: &str) -> Result<KeyRef, KmsError> {
+        self.required_text(name, 2048).map(KeyRef::parse)
+    }
+
+    /// The key that may be named.
+    pub fn optional_key(self, name: &str) -> Result<Option<KeyRef>, KmsError> {
+        if self.text(name)?.is_none() { Ok(None) } else { self.key(name).map(Some) }
+    }
+
+    /// An encryption context.
+    pub fn context(self, name: &str) -> Result<EncryptionContext, KmsError> {
+        let Some(value) = self.present(name) else { return Ok(EncryptionContext::new()) };
+        let pairs = value.as_object().ok_or_else(|| mistyped(name))?;
+        pairs
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), value.as_str().ok_or_else(|| mistyped(name))?.to_owned())))
+            .collect()
+    }
+
+    /// The items of a list.
+    pub fn list(self, name: &str) -> Result<&'v [Value], KmsError> {
+        match self.present(name) {
+            None => Ok(&[]),
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) => Err(mistyped(name)),
+        }
+    }
+
+    /// A member that must be one of `allowed`, if it is there.
+    pub fn choice(self, name: &str, allowed: &[&str]) -> Result<Option<&'v str>, KmsError> {
+        match self.text(name)? {
+            Some(text) if !allowed.contains(&text) => Err(invalid(
+                name,
+                text,
+                &format!("Member must satisfy enum value set: [{}]", allowed.join(", ")),
+            )),
+            text => Ok(text),
+        }
+    }
+
+    /// Whether the member is there and not null.
+    pub fn has(self, name: &str) -> bool {
+        self.present(name).is_some()
+    }
+
+    fn present(self, name: &str) -> Option<&'v Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+}
+
+/// `ValidationException` for a text whose length is out of bounds.
+pub(super) fn check_length(name: &str, value: &str, length: usize, least: usize, most: usize) -> Result<(), KmsError> {
+    if length < least {
+        return Err(invalid(name, value, &format!("Member must have length greater than or equal to {least}")));
+    }
+    if length > most {
+        return Err(invalid(name, value, &format!("Member must have length less than or equal to {most}")));
+    }
+    Ok(())
+}
+
+/// `ValidationException` as AWS's validation words it.
+pub(super) fn invalid(name: &str, value: &str, constraint: &str) -> KmsError {
+    KmsErrorKind::Validation.with(format!(
+        "1 validation error detected: Value '{value}' at '{}' failed to satisfy constraint: {constraint}",
+        lower_first(name)
+    ))
+}
+
+fn too_long(name: &str, most: usize) -> KmsError {
+    KmsErrorKind::Validation.with(format!(
+        "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must have length less than or \
+         equal to {most}",
+        lower_first(name)
+    ))
+}
+
+fn missing(name: &str) -> KmsError {
+    KmsErrorKind::Validation.with(format!(
+        "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
+        lower_first(name)
+    ))
+}
+
+fn mistyped(name: &str) -> KmsError {
+    KmsErrorKind::Validation.with(format!("The value of {name} is not of the expected type"))
+}
+
+/// AWS's validation shows members with a lower-case first letter.
+fn lower_first(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn refusals_are_worded_as_aws_words_them() {
+        let document = json!({"NumberOfBytes": 0, "Plaintext": STANDARD.encode([0; 4097]), "KeyId": ""});
+        let fields = Fields::new(&document).unwrap_or_else(|_| unreachable!());
+        assert_eq!(
+            fields.bounded("NumberOfBytes", 1, 1024).unwrap_err().message,
+            "1 validation error detected: Value '0' at 'numberOfBytes' failed to satisfy constraint: Member must have \
+             value greater than or equal to 1"
+        );
+        assert_eq!(
+            fields.required_blob("Plaintext", 4096).unwrap_err().message,
+            "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length \
+             less than or equal to 4096"
+        );
+        assert_eq!(
+            fields.key("TargetKeyId").unwrap_err().message,
+            "1 validation error detected: Value null at 'targetKeyId' failed to satisfy constraint: Member must not be null"
+        );
+        assert_eq!(
+            fields.key("KeyId").unwrap_err().message,
+            "1 validation error detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
+             greater than or equal to 1"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The table of KMS operations. `tests/clients/test_model.py` holds it against the model that AWS publishes with
+//! botocore.
+
+use super::handlers::Handler;
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its name in AWS's model.
+    pub name: &'static str,
+    /// The IAM action that must be allowed.
+    pub action: &'static str,
+    /// Whether it is offered.
+    pub offer: Offer,
+}
+
+/// Whether an operation is offered.
+#[derive(Clone, Copy, Debug)]
+pub enum Offer {
+    /// By this handler.
+    Served(Handler),
+    /// `UnsupportedOperationException`.
+    Refused,
+}
+
+macro_rules! operations {
+    ($(served $served:ident;)* $(refused $refused:ident;)*) => {
+        /// Every operation of the service.
+        pub static OPERATIONS: &[Operation] = &[
+            $(Operation {
+                name: stringify!($served),
+                action: concat!("kms:", stringify!($served)),
+                offer: Offer::Served(Handler::$served),
+            },)*
+            $(Operation {
+                name: stringify!($refused),
+                action: concat!("kms:", stringify!($refused)),
+                offer: Offer::Refused,
+            },)*
+        ];
+    };
+}
+
+operations! {
+    served CancelKeyDeletion;
+    served CreateAlias;
+    served CreateKey;
+    served Decrypt;
+    served DeleteAlias;
+    served DescribeKey;
+    served DisableKey;
+    served EnableKey;
+    served Encrypt;
+    served GenerateDataKey;
+    served GenerateDataKeyWithoutPlaintext;
+    served GenerateRandom;
+    served GetKeyPolicy;
+    served GetKeyRotationStatus;
+    served ListAliases;
+    served ListKeyPolicies;
+    served ListKeys;
+    served ListResourceTags;
+    served ReEncrypt;
+    served ScheduleKeyDeletion;
+    served UpdateAlias;
+    refused ConnectCustomKeyStore;
+    refused CreateCustomKeyStore;
+    refused CreateGrant;
+    refused DeleteCustomKeyStore;
+    refused DeleteImportedKeyMaterial;
+    refused DeriveSharedSecret;
+    refused DescribeCustomKeyStores;
+    refused DisableKeyRotation;
+    refused DisconnectCustomKeyStore;
+    refused EnableKeyRotation;
+    refused GenerateDataKeyPair;
+    refused GenerateDataKeyPairWithoutPlaintext;
+    refused GenerateMac;
+    refused GetKeyLastUsage;
+    refused GetParametersForImport;
+    refused GetPublicKey;
+    refused ImportKeyMaterial;
+    refused ListGrants;
+    refused ListKeyRotations;
+    refused ListRetirableGrants;
+    refused PutKeyPolicy;
+    refused ReplicateKey;
+    refused RetireGrant;
+    refused RevokeGrant;
+    refused RotateKeyOnDemand;
+    refused Sign;
+    refused TagResource;
+    refused UntagResource;
+    refused UpdateCustomKeyStore;
+    refused UpdateKeyDescription;
+    refused UpdatePrimaryRegion;
+    refused Verify;
+    refused VerifyMac;
+}
+
+impl Operation {
+    /// The operation called `name`.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        OPERATIONS.iter().find(|operation| operation.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for operation in OPERATIONS {
+            assert!(std::ptr::eq(Operation::by_name(operation.name).unwrap(), operation));
+            assert_eq!(operation.action, format!("kms:{}", operation.name));
+        }
+        assert!(Operation::by_name("MadeUp").is_none());
+    }
+}
