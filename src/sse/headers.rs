@@ -48,7 +48,7 @@ pub enum SseRequest {
 }
 
 impl SseRequest {
-    /// What the headers of PutObject, CopyObject and CreateMultipartUpload ask for.
+    /// What the headers of `PutObject`, `CopyObject` and `CreateMultipartUpload` ask for.
     ///
     /// # Errors
     /// [`SseError::InvalidArgument`] as AWS answers it, and [`SseError::NotImplemented`] for SSE-C and DSSE-KMS.
@@ -84,8 +84,8 @@ impl SseRequest {
     }
 }
 
-/// Refuses encryption headers where the encryption is settled already: GetObject, HeadObject, UploadPart,
-/// UploadPartCopy, CompleteMultipartUpload.
+/// Refuses encryption headers where the encryption is settled already: `GetObject`, `HeadObject`, `UploadPart`,
+/// `UploadPartCopy`, `CompleteMultipartUpload`.
 ///
 /// # Errors
 /// [`SseError::InvalidArgument`] naming the first such header, [`SseError::NotImplemented`] for SSE-C.
@@ -124,8 +124,8 @@ pub fn require_transport_for_kms(tls: bool, sigv4: bool) -> Result<(), SseError>
     Ok(())
 }
 
-/// The response headers that tell how an object is encrypted. `with_context` on PutObject, CopyObject and
-/// CreateMultipartUpload alone.
+/// The response headers that tell how an object is encrypted. `with_context` on `PutObject`, `CopyObject` and
+/// `CreateMultipartUpload` alone.
 ///
 /// # Errors
 /// [`SseError::Corrupt`] if the stored key ARN or context cannot stand in a header.

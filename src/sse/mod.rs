@@ -7,7 +7,7 @@
 //! ```
 //! Every object has a 256-bit data key of its own, wrapped by a KMS key (SSE-KMS) or by the server key (SSE-S3), in both
 //! cases bound to the object's name. Every run has keys of its own, derived from the data key and a random salt. The
-//! layouts and derivations are in [`format`]. Telling how an object is encrypted (HEAD, LIST) takes its [`Envelope`]
+//! layouts and derivations are in [`mod@format`]. Telling how an object is encrypted (HEAD, LIST) takes its [`Envelope`]
 //! alone and no key.
 //!
 //! **Bucket keys.** For now the flag changes what is stored, sent and echoed as on AWS (the KMS wraps a bucket key under
