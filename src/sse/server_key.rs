@@ -313,7 +313,10 @@ mod tests {
                 panic!("absence was expected")
             };
             self.0.0.lock().unwrap().insert(key.clone(), self.1.clone());
-            Ok(Outcome::Conflict(0))
+            Ok(Outcome::Conflict {
+                expectation: 0,
+                adopted: batch.adopted,
+            })
         }
     }
 
