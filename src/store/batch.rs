@@ -13,7 +13,7 @@ pub struct Batch {
     pub mutations: Vec<Mutation>,
     /// Runs that come into existence with this commit.
     pub adopted: Vec<SealedRun>,
-    /// Runs that cease to exist with this commit.
+    /// Runs that cease to exist with this commit. One that does not exist is passed over.
     pub released: Vec<RunId>,
 }
 
@@ -34,6 +34,19 @@ pub enum Mutation {
     /// The key loses its value, if it has one.
     Delete(Vec<u8>),
 }
+
+impl Mutation {
+    /// The value that the key gets, if it gets one.
+    fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put(_, value) => Some(value),
+            Self::Delete(_) => None,
+        }
+    }
+}
+
+/// Values of so few bytes in all are flags rather than data.
+const FLAG_LEN: usize = 64;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -92,5 +105,13 @@ impl Batch {
     pub fn release(mut self, run: RunId) -> Self {
         self.released.push(run);
         self
+    }
+
+    /// Whether the store is larger after it, so that a full one must refuse. What replaces or removes anything passes,
+    /// and so does what changes a flag.
+    pub(super) fn grows(&self) -> bool {
+        let put: usize = self.mutations.iter().map(|mutation| mutation.value().map_or(0, Bytes::len)).sum();
+        let removes = !self.released.is_empty() || self.mutations.iter().any(|mutation| mutation.value().is_none());
+        !self.adopted.is_empty() || (put > FLAG_LEN && !removes)
     }
 }

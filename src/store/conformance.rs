@@ -1,1 +1,546 @@
-//! placeholder: conformance
+//! One suite for every backend: the contracts of [`super`], as tests. A backend's tests say
+//! `conformance::suite!(factory)`, where the expression yields a [`Kept`] store, empty and fresh at each evaluation.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{Batch, Expectation, KeyRange, Mutation, Outcome, Pair, Partition, RunId, SharedStore, Store, StoreError};
+
+/// A partition of the tests' own.
+pub(super) const P: Partition = Partition([7; 16]);
+
+/// A store, and what must outlive it (its directory).
+pub(super) struct Kept {
+    pub(super) store: SharedStore,
+    slack: Option<u64>,
+    _guard: Box<dyn Any>,
+}
+
+impl Kept {
+    /// A store that gives back every byte.
+    pub(super) fn new(store: SharedStore, guard: impl Any) -> Self {
+        Self { store, slack: None, _guard: Box::new(guard) }
+    }
+
+    /// A store that may keep `slack` bytes, and one dead byte for each live one.
+    pub(super) fn with_slack(self, slack: u64) -> Self {
+        Self { slack: Some(slack), ..self }
+    }
+
+    /// Waits until what can be given back has been.
+    pub(super) async fn assert_reclaimed(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let usage = self.store.usage();
+            if usage.reclaimable_bytes <= self.slack.map_or(0, |slack| slack + usage.run_bytes) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never given back: {usage:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Instantiates the suite as tests of the surrounding module.
+macro_rules! suite {
+    ($factory:expr) => {
+        $crate::store::conformance::suite!(@ $factory;
+            commits_are_compare_and_swap mutations_apply_in_order one_of_many_wins
+            concurrent_increments_are_all_counted partitions_are_apart scans_keep_their_bounds
+            scans_cross_tables runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
+            ranges_are_exact long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
+            releases_race_with_reads releasing_nothing_is_no_error
+        );
+
+        #[test]
+        fn random_batches_agree_with_the_model() {
+            $crate::store::conformance::random_batches_agree_with_the_model(|| $factory);
+        }
+    };
+    (@ $factory:expr; $($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let kept = $factory;
+                $crate::store::conformance::$name(&kept).await;
+            }
+        )*
+    };
+}
+pub(super) use suite;
+
+/// `length` bytes that no other seed gives.
+pub(super) fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Writes a run in pieces of `step` bytes and commits it under `key`.
+pub(super) async fn put_run(store: &dyn Store, key: &str, bytes: &[u8], hint: Option<u64>, step: usize) -> RunId {
+    let mut writer = store.create(hint).await.unwrap();
+    for piece in bytes.chunks(step.max(1)) {
+        writer.append(piece).await.unwrap();
+    }
+    let run = writer.seal().await.unwrap();
+    assert_eq!(run.length, bytes.len() as u64);
+    let id = run.id;
+    let batch = Batch::new().put(key.into(), id.0.to_vec()).adopt(run);
+    assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+    id
+}
+
+/// Commits a small value and a run of `kib` KiB under `key`.
+pub(super) async fn fill(store: &dyn Store, key: &str, kib: usize) -> RunId {
+    put_run(store, key, &pattern(9, kib * 1024), Some(kib as u64 * 1024), 64 * 1024).await
+}
+
+/// Checks that a full store takes nothing new, still reads, and still deletes `key` and the run it names.
+pub(super) async fn assert_full(store: &dyn Store, key: &str) {
+    let named = store.get(P, key.as_bytes()).await.unwrap().expect("the key is there");
+    let run = RunId(named[..].try_into().unwrap());
+    assert!(matches!(store.create(Some(1 << 20)).await, Err(StoreError::NoSpace)));
+    let growing = Batch::new().put(b"new".to_vec(), vec![1; 4096]);
+    assert!(matches!(store.commit(P, growing).await, Err(StoreError::NoSpace)));
+    assert_eq!(store.get(P, b"new").await.unwrap(), None);
+    assert_eq!(store.read(run, 0, 4096).await.unwrap(), pattern(9, 4096));
+    let batch = Batch::new().expect(key.into(), Some(named)).delete(key.into()).release(run);
+    assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+    assert!(matches!(store.read(run, 0, 1).await, Err(StoreError::RunNotFound(_))));
+}
+
+fn is_gone(result: &Result<Bytes, StoreError>, run: RunId) -> bool {
+    matches!(result, Err(StoreError::RunNotFound(gone)) if *gone == run)
+}
+
+async fn commit(store: &SharedStore, batch: Batch) -> Outcome {
+    store.commit(P, batch).await.unwrap()
+}
+
+pub(super) async fn commits_are_compare_and_swap(kept: &Kept) {
+    let store = &kept.store;
+    let key = b"k".to_vec();
+    assert_eq!(store.get(P, &key).await.unwrap(), None);
+    let create = || Batch::new().expect(key.clone(), None).put(key.clone(), &b"1"[..]);
+    assert_eq!(commit(store, create()).await, Outcome::Applied);
+    assert_eq!(store.get(P, &key).await.unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(commit(store, create()).await, Outcome::Conflict(0));
+    let swap = |from: &'static [u8], to: &'static [u8]| {
+        let first = Batch::new().expect(b"other".to_vec(), None);
+        first.expect(key.clone(), Some(Bytes::from_static(from))).put(key.clone(), to).put(b"side".to_vec(), to)
+    };
+    assert_eq!(commit(store, swap(b"0", b"2")).await, Outcome::Conflict(1));
+    assert_eq!(store.get(P, b"side").await.unwrap(), None, "a batch that does not hold changes nothing");
+    assert_eq!(commit(store, swap(b"1", b"2")).await, Outcome::Applied);
+    assert_eq!(store.get(P, b"side").await.unwrap().as_deref(), Some(&b"2"[..]));
+    let empty = Batch::new().expect(b"empty".to_vec(), None).put(b"empty".to_vec(), Bytes::new());
+    assert_eq!(commit(store, empty).await, Outcome::Applied);
+    assert_eq!(store.get(P, b"empty").await.unwrap(), Some(Bytes::new()), "an empty value is a value");
+    assert_eq!(commit(store, Batch::new().expect(b"empty".to_vec(), None)).await, Outcome::Conflict(0));
+}
+
+pub(super) async fn mutations_apply_in_order(kept: &Kept) {
+    let store = &kept.store;
+    let key = b"k".to_vec();
+    let batch = Batch::new().put(key.clone(), &b"1"[..]).delete(key.clone()).put(key.clone(), &b"2"[..]);
+    assert_eq!(commit(store, batch).await, Outcome::Applied);
+    assert_eq!(store.get(P, &key).await.unwrap().as_deref(), Some(&b"2"[..]));
+    let batch = Batch::new().put(key.clone(), &b"3"[..]).delete(key.clone());
+    assert_eq!(commit(store, batch).await, Outcome::Applied);
+    assert_eq!(store.get(P, &key).await.unwrap(), None);
+}
+
+pub(super) async fn one_of_many_wins(kept: &Kept) {
+    let store = &kept.store;
+    for round in 0..3_u8 {
+        let mut tasks = Vec::new();
+        for contender in 0..100_u8 {
+            let store = Arc::clone(store);
+            tasks.push(tokio::spawn(async move {
+                let batch = Batch::new().expect(vec![round], None).put(vec![round], vec![contender]);
+                (contender, store.commit(P, batch).await.unwrap())
+            }));
+        }
+        let mut winners = Vec::new();
+        for task in tasks {
+            match task.await.unwrap() {
+                (contender, Outcome::Applied) => winners.push(contender),
+                (_, Outcome::Conflict(index)) => assert_eq!(index, 0),
+            }
+        }
+        assert_eq!(winners.len(), 1, "exactly one applies");
+        assert_eq!(store.get(P, &[round]).await.unwrap().unwrap(), winners);
+    }
+}
+
+pub(super) async fn concurrent_increments_are_all_counted(kept: &Kept) {
+    let store = &kept.store;
+    let key = b"counter".to_vec();
+    let mut tasks = Vec::new();
+    for _ in 0..16 {
+        let (store, key) = (Arc::clone(store), key.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut applied = 0;
+            while applied < 20 {
+                let old = store.get(P, &key).await.unwrap();
+                let count = old.as_ref().map_or(0, |v| u32::from_be_bytes(v[..].try_into().unwrap()));
+                let batch = Batch::new().expect(key.clone(), old).put(key.clone(), (count + 1).to_be_bytes().to_vec());
+                if store.commit(P, batch).await.unwrap() == Outcome::Applied {
+                    applied += 1;
+                    let seen = store.get(P, &key).await.unwrap().unwrap();
+                    assert!(u32::from_be_bytes(seen[..].try_into().unwrap()) > count, "an acknowledged commit is seen");
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(store.get(P, &key).await.unwrap().unwrap(), 320_u32.to_be_bytes().to_vec());
+}
+
+pub(super) async fn partitions_are_apart(kept: &Kept) {
+    let store = &kept.store;
+    let others = [Partition([6; 16]), Partition([8; 16])];
+    for partition in others {
+        let batch = Batch::new().put(b"a".to_vec(), partition.0.to_vec()).put(b"Da".to_vec(), partition.0.to_vec());
+        assert_eq!(store.commit(partition, batch).await.unwrap(), Outcome::Applied);
+    }
+    assert_eq!(store.get(P, b"a").await.unwrap(), None);
+    let everything = KeyRange { start: Vec::new(), end: vec![0xff; 20] };
+    assert_eq!(store.scan(P, &everything, 10).await.unwrap(), []);
+    for partition in others {
+        let pairs = store.scan(partition, &everything, 10).await.unwrap();
+        assert_eq!(pairs.len(), 2);
+        assert!(pairs.iter().all(|(_, value)| *value == partition.0[..]));
+    }
+}
+
+pub(super) async fn scans_keep_their_bounds(kept: &Kept) {
+    let store = &kept.store;
+    let mut batch = Batch::new();
+    for key in [&b"Oa"[..], b"Oa\0", b"Ob", b"Ob\xff", b"Oc", b"P"] {
+        batch = batch.put(key.to_vec(), key.to_vec());
+    }
+    assert_eq!(commit(store, batch).await, Outcome::Applied);
+    let keys = async |start: &[u8], end: &[u8], limit: usize| {
+        let range = KeyRange { start: start.to_vec(), end: end.to_vec() };
+        let pairs: Vec<Pair> = store.scan(P, &range, limit).await.unwrap();
+        assert!(pairs.iter().all(|(key, value)| key == value));
+        pairs.into_iter().map(|(key, _)| key.to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(b"Oa", b"Ob", 9).await, [&b"Oa"[..], b"Oa\0"]);
+    assert_eq!(keys(b"Oa\0", b"Oc", 9).await, [&b"Oa\0"[..], b"Ob", b"Ob\xff"]);
+    assert_eq!(keys(b"Oa", b"Oc", 2).await, [&b"Oa"[..], b"Oa\0"]);
+    assert_eq!(keys(b"Oa", b"Oc", 1000).await.len(), 4, "limits for which scans take another way");
+    assert_eq!(keys(b"", b"Z", 9).await.len(), 6);
+    assert_eq!(keys(b"Oa", b"Oc", 0).await, [b""; 0]);
+    assert_eq!(keys(b"Ob", b"Ob", 9).await, [b""; 0]);
+    assert_eq!(keys(b"Oc", b"Oa", 9).await, [b""; 0]);
+    let prefix = KeyRange::prefix(b"Ob");
+    assert_eq!(store.scan(P, &prefix, 9).await.unwrap().len(), 2);
+    assert_eq!(commit(store, Batch::new().delete(b"Ob".to_vec())).await, Outcome::Applied);
+    assert_eq!(store.scan(P, &prefix, 9).await.unwrap().len(), 1);
+}
+
+pub(super) async fn scans_cross_tables(kept: &Kept) {
+    let store = &kept.store;
+    let keys: Vec<Vec<u8>> = [&b"C"[..], b"D", b"D1", b"D2", b"D\xff\xff", b"E", b"F"].map(<[u8]>::to_vec).to_vec();
+    let batch = keys.iter().rev().fold(Batch::new(), |batch, key| batch.put(key.clone(), key.clone()));
+    assert_eq!(commit(store, batch).await, Outcome::Applied);
+    for from in 0..keys.len() {
+        for limit in 0..=keys.len() {
+            let range = KeyRange { start: keys[from].clone(), end: b"F".to_vec() };
+            let pairs = store.scan(P, &range, limit).await.unwrap();
+            let found: Vec<_> = pairs.iter().map(|(key, _)| key.to_vec()).collect();
+            let until = (from + limit).min(keys.len() - 1).max(from);
+            assert_eq!(found, keys[from..until], "from {from}, limit {limit}");
+        }
+    }
+}
+
+pub(super) async fn runs_live_from_adoption_to_release(kept: &Kept) {
+    let store = &kept.store;
+    let before = store.usage();
+    let bytes = pattern(1, 100_000);
+    let mut writer = store.create(Some(100_000)).await.unwrap();
+    writer.append(&bytes).await.unwrap();
+    let sealed = writer.seal().await.unwrap();
+    let id = sealed.id;
+    assert!(is_gone(&store.read(id, 0, 1).await, id), "a run that is not adopted does not exist");
+    assert_eq!(commit(store, Batch::new().put(b"k".to_vec(), &b"v"[..]).adopt(sealed)).await, Outcome::Applied);
+    assert_eq!(store.read(id, 0, bytes.len()).await.unwrap(), bytes);
+    assert!(store.usage().run_bytes >= before.run_bytes + 100_000);
+    assert_eq!(commit(store, Batch::new().delete(b"k".to_vec()).release(id)).await, Outcome::Applied);
+    assert!(is_gone(&store.read(id, 0, 1).await, id));
+    kept.assert_reclaimed().await;
+    assert_eq!(store.usage().run_bytes, before.run_bytes);
+}
+
+pub(super) async fn conflicts_discard_runs(kept: &Kept) {
+    let store = &kept.store;
+    let kept = put_run(&**store, "k", &pattern(1, 50_000), None, 50_000).await;
+    let mut writer = store.create(None).await.unwrap();
+    writer.append(&pattern(2, 50_000)).await.unwrap();
+    let sealed = writer.seal().await.unwrap();
+    let id = sealed.id;
+    let batch = Batch::new().expect(b"k".to_vec(), None).put(b"k".to_vec(), &b"x"[..]).adopt(sealed).release(kept);
+    assert_eq!(commit(store, batch).await, Outcome::Conflict(0));
+    assert!(is_gone(&store.read(id, 0, 1).await, id));
+    assert_eq!(store.read(kept, 0, 50_000).await.unwrap(), pattern(1, 50_000));
+    kept.assert_reclaimed().await;
+}
+
+pub(super) async fn dropped_runs_leave_nothing(kept: &Kept) {
+    let store = &kept.store;
+    let before = store.usage().run_bytes;
+    let mut writer = store.create(Some(3 << 20)).await.unwrap();
+    writer.append(&pattern(1, 2 << 20)).await.unwrap();
+    drop(writer);
+    let mut writer = store.create(None).await.unwrap();
+    writer.append(&pattern(1, 700_000)).await.unwrap();
+    drop(writer.seal().await.unwrap());
+    drop(store.create(None).await.unwrap());
+    kept.assert_reclaimed().await;
+    assert_eq!(store.usage().run_bytes, before);
+}
+
+pub(super) async fn ranges_are_exact(kept: &Kept) {
+    let store = &kept.store;
+    let bytes = pattern(3, 1_300_001);
+    let id = put_run(&**store, "k", &bytes, None, 33_333).await;
+    for (start, length) in [
+        (0, 0),
+        (0, 1),
+        (1, 4095),
+        (4095, 2),
+        (65_536, 65_536),
+        (524_287, 2),
+        (0, bytes.len()),
+        (bytes.len() - 1, 1),
+        (bytes.len(), 0),
+    ] {
+        let read = store.read(id, start as u64, length).await.unwrap();
+        assert_eq!(read, bytes[start..start + length], "{start}+{length}");
+        let again = store.read(id, start as u64, length).await.unwrap();
+        assert_eq!(again, read, "once it is in the page cache");
+    }
+    for (start, length) in [(0, bytes.len() + 1), (bytes.len(), 1), (usize::MAX, 1)] {
+        let read = store.read(id, start as u64, length).await;
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{start}+{length}");
+    }
+}
+
+pub(super) async fn long_runs_come_back(kept: &Kept) {
+    let store = &kept.store;
+    let bytes = pattern(4, 21 << 20);
+    for (key, hint, step) in [("hinted", Some(21 << 20), 1 << 20), ("unknown", None, 300_000)] {
+        let id = put_run(&**store, key, &bytes, hint, step).await;
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = (bytes.len() - at).min(900_001);
+            assert_eq!(store.read(id, at as u64, length).await.unwrap(), bytes[at..at + length], "{key} at {at}");
+            at += length;
+        }
+    }
+}
+
+pub(super) async fn hints_are_only_hints(kept: &Kept) {
+    let store = &kept.store;
+    let bytes = pattern(5, 777_777);
+    for hint in [0, 1, 4096, 100_000, 777_776, 777_778, 4 << 20] {
+        let id = put_run(&**store, "k", &bytes, Some(hint), 200_000).await;
+        assert_eq!(store.read(id, 0, bytes.len()).await.unwrap(), bytes, "hint {hint}");
+    }
+    kept.assert_reclaimed().await;
+}
+
+pub(super) async fn empty_runs_exist(kept: &Kept) {
+    let store = &kept.store;
+    for hint in [None, Some(0), Some(10)] {
+        let id = put_run(&**store, "k", b"", hint, 1).await;
+        assert_eq!(store.read(id, 0, 0).await.unwrap(), Bytes::new());
+        assert!(matches!(store.read(id, 0, 1).await, Err(StoreError::Corrupt(_))));
+        assert_eq!(commit(store, Batch::new().release(id)).await, Outcome::Applied);
+        assert!(is_gone(&store.read(id, 0, 0).await, id));
+    }
+}
+
+pub(super) async fn runs_interleave(kept: &Kept) {
+    let store = &kept.store;
+    let mut tasks = Vec::new();
+    for writer in 0..12_u64 {
+        let store = Arc::clone(store);
+        tasks.push(tokio::spawn(async move {
+            for round in 0..6 {
+                let seed = writer * 100 + round;
+                let length = usize::try_from(seed % 7).unwrap() * 150_000 + 1;
+                let hint = seed.is_multiple_of(2).then_some(length as u64);
+                let id = put_run(&*store, &format!("{seed}"), &pattern(seed, length), hint, 70_000).await;
+                assert_eq!(store.read(id, 0, length).await.unwrap(), pattern(seed, length));
+                if seed.is_multiple_of(3) {
+                    let released = store.commit(P, Batch::new().release(id)).await.unwrap();
+                    assert_eq!(released, Outcome::Applied);
+                    assert!(is_gone(&store.read(id, 0, 1).await, id));
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    kept.assert_reclaimed().await;
+    let range = KeyRange { start: b"0".to_vec(), end: b"A".to_vec() };
+    for (key, value) in store.scan(P, &range, 1000).await.unwrap() {
+        let seed: u64 = std::str::from_utf8(&key).unwrap().parse().unwrap();
+        let id = RunId(value[..].try_into().unwrap());
+        let length = usize::try_from(seed % 7).unwrap() * 150_000 + 1;
+        let read = store.read(id, 0, length).await;
+        if seed.is_multiple_of(3) {
+            assert!(is_gone(&read, id));
+        } else {
+            assert_eq!(read.unwrap(), pattern(seed, length));
+        }
+    }
+}
+
+pub(super) async fn releases_race_with_reads(kept: &Kept) {
+    let store = &kept.store;
+    for round in 0..12 {
+        let bytes = pattern(round, 400_000);
+        let id = put_run(&**store, "k", &bytes, Some(400_000), 400_000).await;
+        let mut readers = Vec::new();
+        for reader in 0..4 {
+            let (store, bytes) = (Arc::clone(store), bytes.clone());
+            readers.push(tokio::spawn(async move {
+                let mut good = 0;
+                loop {
+                    let (start, length) = if reader % 2 == 0 { (0, 400_000) } else { (100_000, 100_000) };
+                    match store.read(id, start as u64, length).await {
+                        Ok(read) => assert_eq!(read, bytes[start..start + length], "never other bytes"),
+                        other => {
+                            assert!(is_gone(&other, id), "{other:?}");
+                            return good;
+                        }
+                    }
+                    good += 1;
+                    // A read from memory never waits.
+                    tokio::task::yield_now().await;
+                }
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(commit(store, Batch::new().release(id)).await, Outcome::Applied);
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    }
+    kept.assert_reclaimed().await;
+}
+
+pub(super) async fn releasing_nothing_is_no_error(kept: &Kept) {
+    let store = &kept.store;
+    let batch = Batch::new().put(b"k".to_vec(), &b"v"[..]).release(RunId([9; 16]));
+    assert_eq!(commit(store, batch).await, Outcome::Applied);
+    let mut writer = store.create(None).await.unwrap();
+    writer.append(b"bytes").await.unwrap();
+    let sealed = writer.seal().await.unwrap();
+    let id = sealed.id;
+    let batch = Batch::new().adopt(sealed).release(id);
+    assert_eq!(commit(store, batch).await, Outcome::Applied, "adopted, then released");
+    assert!(is_gone(&store.read(id, 0, 1).await, id));
+    let id = put_run(&**store, "k", b"bytes", None, 5).await;
+    assert_eq!(commit(store, Batch::new().release(id).release(id)).await, Outcome::Applied);
+    kept.assert_reclaimed().await;
+    assert_eq!(store.usage().run_bytes, 0);
+}
+
+/// A step of the random test: what to expect, what to change.
+type Step = (Vec<(u8, Option<u8>)>, Vec<(u8, Option<u8>)>);
+
+/// Applies random batches to a store and to a plain map, and compares.
+pub(super) fn random_batches_agree_with_the_model(factory: impl Fn() -> Kept) {
+    let key_and_value = || (0..6_u8, proptest::option::of(0..3_u8));
+    let lists = (proptest::collection::vec(key_and_value(), 0..3), proptest::collection::vec(key_and_value(), 0..4));
+    let steps = proptest::collection::vec(lists, 1..40);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 12,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let result = runner.run(&steps, |steps| {
+        let kept = factory();
+        runtime.block_on(agree(&kept, steps));
+        Ok(())
+    });
+    result.unwrap();
+}
+
+async fn agree(kept: &Kept, steps: Vec<Step>) {
+    let store = &kept.store;
+    // Keys on both sides of the table of small runs.
+    let key = |n: u8| vec![b'C' + n / 2, n];
+    let value = |n: u8| Bytes::from(vec![n; usize::from(n)]);
+    let mut model: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
+    let mut runs: HashMap<RunId, Vec<u8>> = HashMap::new();
+    for (at, (expected, changed)) in steps.into_iter().enumerate() {
+        let mut batch = Batch::new();
+        for (k, v) in expected {
+            batch = batch.expect(key(k), v.map(value));
+        }
+        for (k, v) in changed {
+            batch = match v {
+                Some(v) => batch.put(key(k), value(v)),
+                None => batch.delete(key(k)),
+            };
+        }
+        let bytes = pattern(at as u64, 5_000);
+        let mut writer = store.create(None).await.unwrap();
+        writer.append(&bytes).await.unwrap();
+        let sealed = writer.seal().await.unwrap();
+        let (adopted, released) = (sealed.id, runs.keys().next().copied().filter(|_| at % 2 == 0));
+        batch = batch.adopt(sealed);
+        batch.released.extend(released);
+
+        let failed = batch.expectations.iter().position(|expectation| match expectation {
+            Expectation::Absent(key) => model.contains_key(key),
+            Expectation::Equals(key, value) => model.get(key) != Some(value),
+        });
+        if failed.is_none() {
+            for mutation in batch.mutations.clone() {
+                match mutation {
+                    Mutation::Put(key, value) => drop(model.insert(key, value)),
+                    Mutation::Delete(key) => drop(model.remove(&key)),
+                }
+            }
+            runs.insert(adopted, bytes);
+            released.map(|run| runs.remove(&run));
+        }
+        let expected = failed.map_or(Outcome::Applied, Outcome::Conflict);
+        assert_eq!(store.commit(P, batch).await.unwrap(), expected);
+        if failed.is_some() {
+            assert!(is_gone(&store.read(adopted, 0, 1).await, adopted));
+        }
+    }
+    let everything = KeyRange { start: Vec::new(), end: vec![0xff] };
+    let pairs = store.scan(P, &everything, 100).await.unwrap();
+    let expected: Vec<Pair> = model.into_iter().map(|(key, value)| (Bytes::from(key), value)).collect();
+    assert_eq!(pairs, expected);
+    for (id, bytes) in runs {
+        assert_eq!(store.read(id, 0, bytes.len()).await.unwrap(), bytes);
+    }
+    kept.assert_reclaimed().await;
+}

@@ -1,1 +1,203 @@
-//! placeholder: the in-memory reference backend
+//! The in-memory reference backend: what the contracts mean, in the plainest terms. For tests; nothing survives it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::run::Lease;
+use super::{
+    Batch, BlobStore, Expectation, KeyRange, MetaStore, Mutation, Outcome, Pair, Partition, RunId, RunWriter,
+    SealedRun, Store, StoreError, Usage,
+};
+use crate::crypto::{SharedEntropy, random};
+
+/// A store in memory.
+pub struct MemoryStore {
+    contents: Mutex<Contents>,
+    /// Bytes of runs that are written or sealed and not adopted.
+    unadopted: Arc<AtomicU64>,
+    full: Arc<AtomicBool>,
+    entropy: SharedEntropy,
+}
+
+#[derive(Default)]
+struct Contents {
+    partitions: HashMap<Partition, BTreeMap<Vec<u8>, Bytes>>,
+    runs: HashMap<RunId, Bytes>,
+}
+
+impl MemoryStore {
+    /// An empty store that draws the names of its runs from `entropy`.
+    pub fn new(entropy: SharedEntropy) -> Self {
+        Self { contents: Mutex::default(), unadopted: Arc::default(), full: Arc::default(), entropy }
+    }
+
+    /// Makes the store behave as on a full disk, or no longer.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl MetaStore for MemoryStore {
+    async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.contents().partitions.get(&partition).and_then(|keys| keys.get(key)).cloned())
+    }
+
+    async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        if range.start >= range.end {
+            return Ok(Vec::new());
+        }
+        let contents = self.contents();
+        let Some(keys) = contents.partitions.get(&partition) else { return Ok(Vec::new()) };
+        let pairs = keys.range(range.start.clone()..range.end.clone()).take(limit);
+        Ok(pairs.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect())
+    }
+
+    async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
+        if self.full.load(Ordering::SeqCst) && batch.grows() {
+            return Err(StoreError::NoSpace);
+        }
+        let mut contents = self.contents();
+        let Contents { partitions, runs } = &mut *contents;
+        let keys = partitions.entry(partition).or_default();
+        let failed = batch.expectations.iter().position(|expectation| match expectation {
+            Expectation::Absent(key) => keys.contains_key(key),
+            Expectation::Equals(key, value) => keys.get(key) != Some(value),
+        });
+        if let Some(index) = failed {
+            return Ok(Outcome::Conflict(index));
+        }
+        for mutation in batch.mutations {
+            match mutation {
+                Mutation::Put(key, value) => drop(keys.insert(key, value)),
+                Mutation::Delete(key) => drop(keys.remove(&key)),
+            }
+        }
+        for run in batch.adopted {
+            runs.insert(run.id, run.locator.clone());
+            run.adopted();
+        }
+        for run in batch.released {
+            runs.remove(&run);
+        }
+        Ok(Outcome::Applied)
+    }
+}
+
+#[async_trait]
+impl BlobStore for MemoryStore {
+    async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError> {
+        if self.full.load(Ordering::SeqCst) && size_hint != Some(0) {
+            return Err(StoreError::NoSpace);
+        }
+        Ok(Box::new(MemoryWriter {
+            id: RunId(random::bytes(&*self.entropy)),
+            bytes: Vec::new(),
+            full: Arc::clone(&self.full),
+            claim: Claim { length: 0, unadopted: Arc::clone(&self.unadopted) },
+        }))
+    }
+
+    async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
+        let bytes = self.contents().runs.get(&run).cloned().ok_or(StoreError::RunNotFound(run))?;
+        let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(length)?));
+        match range {
+            Some(range) if range.end <= bytes.len() => Ok(bytes.slice(range)),
+            _ => Err(StoreError::Corrupt("a run is shorter than its record says".to_owned())),
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn usage(&self) -> Usage {
+        let run_bytes = self.contents().runs.values().map(length_of).sum();
+        let free_bytes = if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX };
+        Usage { run_bytes, free_bytes, reclaimable_bytes: self.unadopted.load(Ordering::SeqCst) }
+    }
+}
+
+/// A run that collects its bytes.
+struct MemoryWriter {
+    id: RunId,
+    bytes: Vec<u8>,
+    full: Arc<AtomicBool>,
+    claim: Claim,
+}
+
+#[async_trait]
+impl RunWriter for MemoryWriter {
+    async fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::NoSpace);
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.claim.grow(bytes.len());
+        Ok(())
+    }
+
+    async fn seal(self: Box<Self>) -> Result<SealedRun, StoreError> {
+        let locator = Bytes::from(self.bytes);
+        Ok(SealedRun { id: self.id, length: length_of(&locator), locator, lease: Some(Box::new(self.claim)) })
+    }
+}
+
+/// The bytes of one unadopted run; dropping it takes them back.
+struct Claim {
+    length: u64,
+    unadopted: Arc<AtomicU64>,
+}
+
+impl Claim {
+    fn grow(&mut self, by: usize) {
+        let by = u64::try_from(by).unwrap_or(u64::MAX);
+        self.length += by;
+        self.unadopted.fetch_add(by, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.unadopted.fetch_sub(self.length, Ordering::SeqCst);
+    }
+}
+
+impl Lease for Claim {
+    /// The bytes are accounted for by the run itself from now on, which is what dropping the claim says.
+    fn keep(self: Box<Self>) {}
+}
+
+fn length_of(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+    use crate::crypto::random::SeededEntropy;
+
+    fn memory() -> MemoryStore {
+        MemoryStore::new(Arc::new(SeededEntropy::new(1)))
+    }
+
+    conformance::suite!(conformance::Kept::new(Arc::new(super::tests::memory()), ()));
+
+    #[tokio::test]
+    async fn a_full_store_refuses_to_grow_and_recovers() {
+        let store = memory();
+        conformance::fill(&store, "k", 8).await;
+        store.set_full(true);
+        conformance::assert_full(&store, "k").await;
+        store.set_full(false);
+        conformance::fill(&store, "k2", 8).await;
+        assert_eq!(store.usage().reclaimable_bytes, 0);
+    }
+}

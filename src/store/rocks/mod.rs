@@ -1,1 +1,301 @@
-//! placeholder: the RocksDB backend
+//! The embedded backend: RocksDB for what exists, segment files for the bytes of larger runs.
+//!
+//! ```text
+//! <path>/index/             RocksDB: the callers' keys, small runs, and the records of `records`
+//! <path>/segments/N.seg     append-only; extents of many runs side by side, written past the page cache
+//! ```
+//!
+//! # The life of a run, and what a crash leaves
+//!
+//! 1. **Open.** A segment is recorded as open, durably; then its file is created and synced, with its directory entry.
+//!    *Crash:* a record without a file, or a file with nothing in it. The sweep removes either.
+//! 2. **Claim.** The allocator hands an extent of the active segment to a writer. The claim is in memory only.
+//! 3. **Write.** The writer fills its extents. *Crash:* bytes that no record names, in a segment recorded as open. The
+//!    sweep at the next start gives back whatever the records of that segment do not name; it reads the records of the
+//!    open segments only, so that its length does not grow with the store.
+//! 4. **Sync.** `seal` waits for an `fdatasync` of each segment written to; all writers waiting share one.
+//!    *Crash:* as 3.
+//! 5. **Adopt.** One synced write to RocksDB holds the caller's mutations, the run's record, the owners of its extents and
+//!    the segment's count of live bytes. *Crash:* all of it is there, or as 3. If the write fails, the run is in doubt and
+//!    its space is kept until a later write succeeds (see `committer`).
+//! 6. **Release.** One synced write removes the run's record and the owners, lowers the count, and queues the extents.
+//!    *Crash:* the queue is worked off at the next start.
+//! 7. **Reclaim.** The reclaimer announces a new epoch (see `reader`), punches holes where the extents were, then
+//!    removes them from the queue. *Crash:* they are punched once more, which changes nothing: no extent is used twice.
+//! 8. **Settle.** A segment that takes no more writes and is claimed by nobody is cut off at its end and recorded as
+//!    settled. *Crash:* it is swept once more.
+//! 9. **Bury.** A settled segment in which nothing lives is unlinked, then its record and queue entries are removed.
+//!    *Crash:* a record without a file and without live bytes, removed at the next start.
+//!
+//! A claim that ends without adoption (writer or sealed run dropped, conflict) is given back as in 7, without a queue.
+//! Where holes cannot be punched, 7 only empties the queue, and mostly dead segments are rewritten (see `rewrite`).
+
+mod allocator;
+mod buffer;
+mod committer;
+mod meta;
+mod reader;
+mod reclaim;
+mod records;
+mod rewrite;
+mod segment;
+mod space;
+mod tuning;
+mod writer;
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::allocator::Allocator;
+use self::buffer::BufferPool;
+use self::committer::Committer;
+use self::meta::{Family, Meta, Reach, Read, full_key};
+use self::reader::Reader;
+use self::reclaim::Reclaimer;
+use self::records::{BLOCK, NEXT_KEY, SegmentId, SegmentRecord, decode_next, segment_key, split_segment_key};
+use self::segment::{Abilities, io_failure};
+use self::space::{Space, Task};
+use self::writer::SegmentWriter;
+use super::{
+    Batch, BlobStore, KeyRange, MetaStore, Outcome, Pair, Partition, RunId, RunWriter, Store, StoreError, Usage,
+};
+use crate::crypto::{SharedEntropy, random};
+
+/// Scans of up to this many pairs are tried from memory without leaving the caller's thread.
+const INLINE_SCAN: usize = 64;
+
+/// How a store is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory; created if it is not there.
+    pub path: PathBuf,
+    /// Bytes of a segment file; less where the disk has little left.
+    pub segment_size: u64,
+    /// Whether runs are written past the page cache.
+    pub direct_io: DirectIo,
+    /// Whether space is given back by punching holes.
+    pub hole_punching: HolePunching,
+    /// Free bytes below which nothing is added, so that there is room to delete.
+    pub reserve_bytes: u64,
+    /// Bytes of RocksDB's block cache.
+    pub block_cache_bytes: usize,
+}
+
+impl Options {
+    /// The defaults, for a store in `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            segment_size: 256 << 20,
+            direct_io: DirectIo::Auto,
+            hole_punching: HolePunching::Auto,
+            reserve_bytes: 256 << 20,
+            block_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Whether runs are written with `O_DIRECT`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DirectIo {
+    /// Where the file system takes it.
+    Auto,
+    /// Never: through the page cache, then synced.
+    Never,
+}
+
+/// Whether space inside segments is given back by punching holes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HolePunching {
+    /// Where the file system takes it.
+    Auto,
+    /// Never: sparse segments are rewritten.
+    Never,
+}
+
+/// The embedded store.
+pub struct RocksStore {
+    meta: Arc<Meta>,
+    space: Arc<Space>,
+    allocator: Arc<Allocator>,
+    reader: Arc<Reader>,
+    committer: Committer,
+    pool: Arc<BufferPool>,
+    entropy: SharedEntropy,
+    committing: Option<JoinHandle<()>>,
+    reclaiming: Option<JoinHandle<()>>,
+}
+
+impl RocksStore {
+    /// Opens the store, creating it if there is none. What a crash left is swept up in the background.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the directory cannot be used or another process has it open,
+    /// [`StoreError::NoSpace`], [`StoreError::Corrupt`].
+    pub fn open(options: Options, entropy: SharedEntropy) -> Result<Arc<Self>, StoreError> {
+        let (index, segments) = (options.path.join("index"), options.path.join("segments"));
+        for dir in [&options.path, &index, &segments] {
+            create_dir(dir).map_err(io_failure)?;
+        }
+        let meta = Arc::new(Meta::open(&index, options.block_cache_bytes)?);
+        let able = Abilities::probe(&segments, options.direct_io, options.hole_punching)?;
+        tracing::info!(direct_io = able.direct, hole_punching = able.punch, "opened the store");
+        let (tell, tasks) = std::sync::mpsc::channel();
+        let space = Arc::new(Space::new(segments, able, options.reserve_bytes, tell));
+        let next = load_segments(&meta, &space)?;
+        let (committer, jobs) = Committer::channel();
+        let segment_size = options.segment_size.max(16 * BLOCK);
+        let allocator = Arc::new(Allocator::new(Arc::clone(&space), committer.clone(), segment_size, next));
+        let reader = Arc::new(Reader::new(Arc::clone(&meta), Arc::clone(&space)));
+        let reclaimer = Reclaimer {
+            meta: Arc::clone(&meta),
+            space: Arc::clone(&space),
+            committer: committer.clone(),
+            allocator: Arc::clone(&allocator),
+            reader: Arc::clone(&reader),
+        };
+        let (commit_meta, commit_space) = (Arc::clone(&meta), Arc::clone(&space));
+        let committing = thread("committer", move || {
+            if let Err(error) = committer::run(&jobs, &commit_meta, &commit_space) {
+                tracing::error!(%error, "the committer ended");
+            }
+        })?;
+        let reclaiming = thread("reclaimer", move || reclaimer.run(&tasks))?;
+        Ok(Arc::new(Self {
+            meta,
+            space,
+            allocator,
+            reader,
+            committer,
+            pool: Arc::default(),
+            entropy,
+            committing: Some(committing),
+            reclaiming: Some(reclaiming),
+        }))
+    }
+
+    /// Runs `read` from memory if it may be tried there and succeeds, else where it may wait for the disk.
+    async fn read_meta<T: Send + 'static>(
+        &self,
+        inline: bool,
+        read: impl Fn(&Meta, Reach) -> Result<Read<T>, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if inline && let Read::Done(value) = read(&self.meta, Reach::Memory)? {
+            return Ok(value);
+        }
+        let meta = Arc::clone(&self.meta);
+        let read = tokio::task::spawn_blocking(move || read(&meta, Reach::Disk)).await;
+        match read.map_err(|error| StoreError::Engine(Box::new(error)))?? {
+            Read::Done(value) => Ok(value),
+            Read::Elsewhere => Err(StoreError::Engine("a read went nowhere".into())),
+        }
+    }
+}
+
+#[async_trait]
+impl MetaStore for RocksStore {
+    async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let (family, key) = (Family::of_key(key), full_key(partition, key));
+        self.read_meta(true, move |meta, reach| meta.get(family, &key, reach)).await
+    }
+
+    async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let range = range.clone();
+        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| meta.scan(partition, &range, limit, reach)).await
+    }
+
+    async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
+        self.committer.commit(partition, batch).await
+    }
+}
+
+#[async_trait]
+impl BlobStore for RocksStore {
+    async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError> {
+        let id = RunId(random::bytes(&*self.entropy));
+        let (space, allocator, pool) = (Arc::clone(&self.space), Arc::clone(&self.allocator), Arc::clone(&self.pool));
+        Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator, pool)?))
+    }
+
+    async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
+        self.reader.read(run, start, length).await
+    }
+}
+
+impl Store for RocksStore {
+    fn usage(&self) -> Usage {
+        self.space.usage(self.allocator.unused())
+    }
+}
+
+impl Drop for RocksStore {
+    /// Ends the threads in order: what was asked for is done, and the active segment is settled if nobody claims it.
+    fn drop(&mut self) {
+        self.allocator.retire();
+        self.space.tell(Task::Stop);
+        join(self.reclaiming.take());
+        self.committer.stop();
+        join(self.committing.take());
+    }
+}
+
+/// Mirrors the segments' records; returns the number of the next segment.
+fn load_segments(meta: &Meta, space: &Space) -> Result<SegmentId, StoreError> {
+    let recorded = match meta.get_blocking(Family::Space, NEXT_KEY)? {
+        Some(value) => decode_next(&value)?,
+        None => SegmentId(1),
+    };
+    let (start, end) = (segment_key(SegmentId(0)), b"T".to_vec());
+    for (key, value) in meta.pairs_blocking(Family::Space, &start, end, usize::MAX)? {
+        space.mirror(split_segment_key(&key)?, SegmentRecord::decode(&value)?, 0);
+    }
+    let mut next = recorded;
+    let mut present = Vec::new();
+    for entry in std::fs::read_dir(&space.dir).map_err(io_failure)? {
+        let name = entry.map_err(io_failure)?.file_name();
+        let Some(id) = name.to_str().and_then(SegmentId::from_file_name) else { continue };
+        present.push(id);
+        if space.record(id).is_none() {
+            tracing::warn!(segment = id.0, "a segment file that no record names is left alone");
+            next = next.max(SegmentId(id.0.saturating_add(1)));
+        }
+    }
+    for (id, held) in space.all() {
+        if held.record.live > 0 && !present.contains(&id) {
+            tracing::error!(segment = id.0, bytes = held.record.live, "a segment file is missing");
+        }
+    }
+    Ok(next)
+}
+
+/// Creates a directory that nobody else may enter, with its entry on stable storage; one that exists is left as it is.
+fn create_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io_failure)
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("a thread of the store panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests;

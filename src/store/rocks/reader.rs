@@ -1,0 +1,242 @@
+//! Reading runs: whole bytes or an error, never the zeros of a hole.
+//!
+//! A reader takes the space's epoch, looks the run up, reads, and takes the epoch again. If it is the same, nothing was
+//! given back meanwhile. If it is not, the run is looked up again: when it still lies where it lay, its bytes were there
+//! all the time (extents are released before they are given back, and never used twice); when it has moved, it is read
+//! anew; when it is gone, so is what was read.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
+
+use super::meta::{Meta, Reach, Read};
+use super::records::{HEADER_LEN, RunRecord, SegmentId};
+use super::segment::{io_failure, locked};
+use super::space::Space;
+use crate::store::{RunId, StoreError};
+
+/// Files kept open.
+const OPEN_FILES: usize = 256;
+/// Reads of up to this many bytes are tried from the page cache without leaving the caller's thread.
+const INLINE: usize = 256 * 1024;
+/// A run that moves this often while being read is not being moved, but damaged.
+const TRIES: usize = 16;
+
+/// Reads runs.
+pub(super) struct Reader {
+    meta: Arc<Meta>,
+    space: Arc<Space>,
+    files: Files,
+}
+
+/// A part of a read.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    segment: SegmentId,
+    offset: u64,
+    length: usize,
+}
+
+impl Reader {
+    pub(super) fn new(meta: Arc<Meta>, space: Arc<Space>) -> Self {
+        let files = Files { dir: space.dir.clone(), open: Mutex::default() };
+        Self { meta, space, files }
+    }
+
+    /// The bytes `start..start + length` of `run`.
+    pub(super) async fn read(self: &Arc<Self>, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = self.read_from_memory(run, start, length)? {
+            return Ok(bytes);
+        }
+        let reader = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || reader.read_blocking(run, start, length));
+        read.await.map_err(|error| StoreError::Engine(Box::new(error)))?
+    }
+
+    /// Lets go of a segment's file.
+    pub(super) fn close(&self, segment: SegmentId) {
+        locked(&self.files.open).remove(&segment);
+    }
+
+    /// Reads without waiting for the disk; `None` if that cannot be done.
+    fn read_from_memory(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
+        if length > INLINE {
+            return Ok(None);
+        }
+        let epoch = self.space.epoch();
+        let Read::Done(record) = self.meta.run(run, Reach::Memory)? else { return Ok(None) };
+        let pieces = pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, length)?;
+        let mut bytes = vec![0; length];
+        let mut rest = bytes.as_mut_slice();
+        for piece in pieces {
+            let (into, after) = rest.split_at_mut(piece.length);
+            rest = after;
+            let Some(file) = self.files.opened(piece.segment) else { return Ok(None) };
+            let slices = &mut [IoSliceMut::new(into)];
+            match rustix::io::preadv2(&*file, slices, piece.offset, ReadWriteFlags::NOWAIT) {
+                Ok(read) if read == piece.length => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok((self.space.epoch() == epoch).then(|| Bytes::from(bytes)))
+    }
+
+    fn read_blocking(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
+        let mut known = self.look_up(run)?;
+        let mut failed = None;
+        for _ in 0..TRIES {
+            let (epoch, record) = known;
+            let read = self.read_pieces(&pieces(&record, start, length)?);
+            if read.is_ok() && self.space.epoch() == epoch {
+                return read.map_err(io_failure);
+            }
+            known = self.look_up(run)?;
+            match read {
+                Ok(bytes) if known.1 == record => return Ok(bytes),
+                // The record stands and its bytes do not.
+                Err(error) if known.1 == record => return Err(unreadable(run, error)),
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(unreadable(run, failed.unwrap_or_else(|| io::Error::other("it never stays in one place"))))
+    }
+
+    fn look_up(&self, run: RunId) -> Result<(u64, RunRecord), StoreError> {
+        let epoch = self.space.epoch();
+        match self.meta.run(run, Reach::Disk)? {
+            Read::Done(Some(record)) => Ok((epoch, record)),
+            Read::Done(None) | Read::Elsewhere => Err(StoreError::RunNotFound(run)),
+        }
+    }
+
+    fn read_pieces(&self, pieces: &[Piece]) -> io::Result<Bytes> {
+        if let [piece] = pieces {
+            let file = self.files.open(piece.segment)?;
+            return read_whole(&file, piece).map(Bytes::from);
+        }
+        let mut bytes = vec![0; pieces.iter().map(|piece| piece.length).sum()];
+        let mut rest = bytes.as_mut_slice();
+        for piece in pieces {
+            let (into, after) = rest.split_at_mut(piece.length);
+            rest = after;
+            self.files.open(piece.segment)?.read_exact_at(into, piece.offset)?;
+        }
+        Ok(Bytes::from(bytes))
+    }
+}
+
+/// Segment files, open for reading.
+struct Files {
+    dir: PathBuf,
+    open: Mutex<HashMap<SegmentId, Arc<File>>>,
+}
+
+impl Files {
+    /// The file, if it is open.
+    fn opened(&self, segment: SegmentId) -> Option<Arc<File>> {
+        locked(&self.open).get(&segment).map(Arc::clone)
+    }
+
+    /// The file, opened if need be.
+    fn open(&self, segment: SegmentId) -> io::Result<Arc<File>> {
+        if let Some(file) = self.opened(segment) {
+            return Ok(file);
+        }
+        let file = File::open(self.dir.join(segment.file_name()))?;
+        let mut header = [0; HEADER_LEN];
+        file.read_exact_at(&mut header, 0)?;
+        if header != segment.header() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment file has the wrong header"));
+        }
+        // Readahead would pull in neighbours that are still being written past the page cache.
+        rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
+        let file = Arc::new(file);
+        let mut open = locked(&self.open);
+        if open.len() >= OPEN_FILES
+            && let Some(evicted) = open.keys().next().copied()
+        {
+            open.remove(&evicted);
+        }
+        open.insert(segment, Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// Reads one piece into memory that is not cleared first.
+fn read_whole(file: &File, piece: &Piece) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(piece.length);
+    while bytes.len() < piece.length {
+        let offset = piece.offset + u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        let read = rustix::io::retry_on_intr(|| {
+            rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), offset)
+        })?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    bytes.truncate(piece.length);
+    Ok(bytes)
+}
+
+/// Where the bytes `start..start + length` of a run lie.
+fn pieces(record: &RunRecord, start: u64, length: usize) -> Result<Vec<Piece>, StoreError> {
+    let mut pieces = Vec::with_capacity(1);
+    let mut skip = start;
+    let mut left = length;
+    for extent in &record.extents {
+        if left == 0 {
+            break;
+        }
+        if skip >= extent.length {
+            skip -= extent.length;
+            continue;
+        }
+        let length = usize::try_from(extent.length - skip).unwrap_or(usize::MAX).min(left);
+        pieces.push(Piece { segment: extent.segment, offset: extent.offset + skip, length });
+        skip = 0;
+        left -= length;
+    }
+    if left > 0 {
+        return Err(StoreError::Corrupt("a run is shorter than its record says".to_owned()));
+    }
+    Ok(pieces)
+}
+
+fn unreadable(run: RunId, error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            StoreError::Corrupt(format!("run {run}: {error}"))
+        }
+        _ => io_failure(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::Extent;
+    use super::*;
+
+    #[test]
+    fn ranges_fall_on_the_right_extents() {
+        let extent = |segment, length| Extent { segment: SegmentId(segment), offset: 4096, length };
+        let record = RunRecord { extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)] };
+        let of = |start, length| {
+            pieces(&record, start, length)
+                .map(|pieces| pieces.iter().map(|p| (p.segment.0, p.offset, p.length)).collect::<Vec<_>>())
+        };
+        assert_eq!(of(0, 10).unwrap(), [(1, 4096, 10)]);
+        assert_eq!(of(9, 3).unwrap(), [(1, 4105, 1), (2, 4096, 2)]);
+        assert_eq!(of(0, 16).unwrap(), [(1, 4096, 10), (2, 4096, 5), (3, 4096, 1)]);
+        assert_eq!(of(16, 0).unwrap(), []);
+        assert!(matches!(of(0, 17), Err(StoreError::Corrupt(_))));
+        assert!(matches!(of(16, 1), Err(StoreError::Corrupt(_))));
+    }
+}

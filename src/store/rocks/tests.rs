@@ -1,0 +1,338 @@
+//! The conformance suite in every mode, and what only a durable backend can be asked: reopening, crashes, a full disk.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::super::conformance::{Kept, P, fill, pattern, put_run};
+use super::*;
+use crate::crypto::SystemEntropy;
+
+const MIB: usize = 1 << 20;
+
+fn options(dir: &Path) -> Options {
+    Options { segment_size: 4 << 20, reserve_bytes: 1 << 20, ..Options::new(dir.join("store")) }
+}
+
+fn open(options: Options) -> Arc<RocksStore> {
+    RocksStore::open(options, Arc::new(SystemEntropy::new())).unwrap()
+}
+
+fn fresh(adapt: impl Fn(Options) -> Options) -> Kept {
+    let dir = TempDir::new().unwrap();
+    Kept::new(open(adapt(options(dir.path()))), dir)
+}
+
+mod direct {
+    crate::store::conformance::suite!(super::fresh(|options| options));
+}
+
+mod buffered {
+    use super::super::{DirectIo, Options};
+    crate::store::conformance::suite!(super::fresh(|options| Options { direct_io: DirectIo::Never, ..options }));
+}
+
+mod without_holes {
+    use super::super::{HolePunching, Options};
+    crate::store::conformance::suite!(
+        // The active segment, and one that is not mostly dead.
+        super::fresh(|options| Options { hole_punching: HolePunching::Never, ..options }).with_slack(8 << 20)
+    );
+}
+
+/// Bytes that the segment files occupy.
+fn occupied(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("store/segments")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
+}
+
+async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn release(store: &RocksStore, run: RunId) {
+    assert_eq!(store.commit(P, Batch::new().release(run)).await.unwrap(), Outcome::Applied);
+}
+
+#[tokio::test]
+async fn a_closed_store_opens_again_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    let bytes = pattern(1, 9 * MIB);
+    let store = open(options(dir.path()));
+    let kept = put_run(&*store, "kept", &bytes, None, MIB).await;
+    let gone = put_run(&*store, "gone", &bytes, Some(9 << 20), MIB).await;
+    release(&store, gone).await;
+    let usage = store.usage();
+    drop(store);
+    let store = open(options(dir.path()));
+    assert_eq!(store.usage().run_bytes, usage.run_bytes);
+    assert_eq!(store.read(kept, 0, bytes.len()).await.unwrap(), bytes);
+    assert!(matches!(store.read(gone, 0, 1).await, Err(StoreError::RunNotFound(_))));
+    assert_eq!(store.get(P, b"kept").await.unwrap().unwrap(), kept.0[..]);
+    wait_until("only the run and the headers take space", || occupied(dir.path()) < 10 << 20).await;
+    release(&store, kept).await;
+    wait_until("dead segments are unlinked", || occupied(dir.path()) == 0).await;
+    assert_eq!(store.usage().run_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_directory_has_one_store_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let _first = open(options(dir.path()));
+    let second = RocksStore::open(options(dir.path()), Arc::new(SystemEntropy::new()));
+    assert!(matches!(second.map(drop), Err(StoreError::Engine(_))));
+}
+
+#[tokio::test]
+async fn space_comes_back_while_neighbours_stay() {
+    let dir = TempDir::new().unwrap();
+    let store = open(Options { segment_size: 64 << 20, ..options(dir.path()) });
+    let bytes = pattern(2, MIB);
+    let mut runs = Vec::new();
+    for n in 0..16 {
+        runs.push(put_run(&*store, &format!("{n}"), &bytes, Some(1 << 20), MIB).await);
+    }
+    let before = occupied(dir.path());
+    for run in runs.iter().step_by(2) {
+        release(&store, *run).await;
+    }
+    wait_until("eight MiB are given back", || occupied(dir.path()) + (8 << 20) <= before).await;
+    for run in runs.iter().skip(1).step_by(2) {
+        assert_eq!(store.read(*run, 0, MIB).await.unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn without_holes_live_runs_move_and_stay_readable() {
+    let dir = TempDir::new().unwrap();
+    let options = Options { hole_punching: HolePunching::Never, ..options(dir.path()) };
+    let store = open(options.clone());
+    let mut runs = Vec::new();
+    for n in 0..32_u64 {
+        let bytes = pattern(n, 900_000);
+        runs.push((put_run(&*store, &format!("{n}"), &bytes, None, MIB).await, bytes));
+    }
+    let before = occupied(dir.path());
+    let reader = {
+        let (store, (run, bytes)) = (Arc::clone(&store), runs[0].clone());
+        tokio::spawn(async move {
+            for _ in 0..300 {
+                assert_eq!(store.read(run, 0, bytes.len()).await.unwrap(), bytes);
+            }
+        })
+    };
+    for (n, (run, _)) in runs.iter().enumerate() {
+        if n % 8 != 0 {
+            release(&store, *run).await;
+        }
+    }
+    wait_until("sparse segments are rewritten and unlinked", || occupied(dir.path()) < before / 2).await;
+    reader.await.unwrap();
+    for (run, bytes) in runs.iter().step_by(8) {
+        assert_eq!(store.read(*run, 0, bytes.len()).await.unwrap(), *bytes);
+    }
+    drop(store);
+    let store = open(options);
+    for (run, bytes) in runs.iter().step_by(8) {
+        assert_eq!(store.read(*run, 0, bytes.len()).await.unwrap(), *bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_leaves_nothing_unnamed() {
+    let dir = TempDir::new().unwrap();
+    let store = open(options(dir.path()));
+    let bytes = pattern(3, 3 * MIB);
+    let kept = put_run(&*store, "kept", &bytes, None, MIB).await;
+    let mut unsealed = store.create(Some(8 << 20)).await.unwrap();
+    unsealed.append(&pattern(4, 5 * MIB)).await.unwrap();
+    let mut writer = store.create(None).await.unwrap();
+    writer.append(&pattern(5, 2 * MIB)).await.unwrap();
+    let unadopted = writer.seal().await.unwrap();
+
+    // What a crash at this point leaves: the files as they are, nothing closed.
+    let crashed = TempDir::new().unwrap();
+    let copied = Command::new("cp").arg("-a").arg(dir.path().join("store")).arg(crashed.path()).status().unwrap();
+    assert!(copied.success());
+    std::fs::remove_file(crashed.path().join("store/index/LOCK")).unwrap();
+    let found = open(options(crashed.path()));
+    assert_eq!(found.read(kept, 0, bytes.len()).await.unwrap(), bytes);
+    wait_until("the sweep gives back what no record names", || occupied(crashed.path()) < 4 << 20).await;
+    assert_eq!(found.read(kept, 0, bytes.len()).await.unwrap(), bytes);
+    assert_eq!(found.usage().run_bytes, 3 << 20);
+
+    // And the process that lived on has lost nothing.
+    let batch = Batch::new().adopt(unadopted);
+    assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+    drop(unsealed.seal().await.unwrap());
+}
+
+/// Run in a process of its own by [`a_killed_process_loses_nothing_acknowledged`].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the child of another test"]
+async fn writes_until_killed() {
+    let Some(dir) = std::env::var_os("STRONGROOM_TEST_CHILD") else { return };
+    let store = open(options(Path::new(&dir)));
+    let acknowledged = std::fs::File::options().append(true).create(true).open(Path::new(&dir).join("log")).unwrap();
+    let mut tasks = Vec::new();
+    for writer in 0..8_u64 {
+        let (store, acknowledged) = (Arc::clone(&store), acknowledged.try_clone().unwrap());
+        tasks.push(tokio::spawn(async move {
+            for round in 0_u64.. {
+                let seed = writer * 1_000_000 + round;
+                let length = 40_000 + usize::try_from(seed % 5).unwrap() * 300_000;
+                let run = put_run(&*store, &format!("{seed}"), &pattern(seed, length), None, 100_000).await;
+                if seed.is_multiple_of(3) {
+                    let batch = Batch::new().delete(format!("{seed}").into_bytes()).release(run);
+                    assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+                }
+                io::Write::write_all(&mut &acknowledged, format!("{seed}\n").as_bytes()).unwrap();
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    for kill in 1..=3_u32 {
+        let mut child = child("writes_until_killed", dir.path()).spawn().unwrap();
+        let log = dir.path().join("log");
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+        let before = lines();
+        wait_until("the child writes", || lines() > before + 40).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = open(options(dir.path()));
+        let (mut named, mut bytes) = (0, 0);
+        for seed in std::fs::read_to_string(&log).unwrap().lines() {
+            let seed: u64 = seed.parse().unwrap();
+            let value = store.get(P, seed.to_string().as_bytes()).await.unwrap();
+            assert_eq!(value.is_none(), seed.is_multiple_of(3), "acknowledged {seed}, kill {kill}");
+        }
+        let range = KeyRange { start: b"0".to_vec(), end: b"A".to_vec() };
+        for (key, value) in store.scan(P, &range, usize::MAX).await.unwrap() {
+            let seed: u64 = std::str::from_utf8(&key).unwrap().parse().unwrap();
+            let length = 40_000 + usize::try_from(seed % 5).unwrap() * 300_000;
+            let run = RunId(value[..].try_into().unwrap());
+            assert_eq!(store.read(run, 0, length).await.unwrap(), pattern(seed, length), "{seed}, kill {kill}");
+            named += 1;
+            bytes += records::whole_blocks(length as u64);
+        }
+        assert!(named > 0);
+        assert_eq!(store.usage().run_bytes, bytes, "what lives is what the keys name");
+        let headers = 4096 * store.space.all().len() as u64;
+        wait_until("nothing else takes space", || occupied(dir.path()) <= bytes + headers).await;
+    }
+}
+
+/// Run by [`a_full_disk_loses_nothing_and_recovers`], in a mount namespace of its own with a small file system.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the child of another test"]
+async fn fills_a_small_disk() {
+    let Some(dir) = std::env::var_os("STRONGROOM_TEST_CHILD") else { return };
+    let dir = Path::new(&dir);
+    let store = open(Options { reserve_bytes: 8 << 20, ..options(dir) });
+    fill(&*store, "k", 64).await;
+
+    // Runs until the reserve is reached; each was refused or is there whole.
+    let mut runs = Vec::new();
+    loop {
+        assert!(runs.len() < 200, "the disk is small");
+        let bytes = pattern(runs.len() as u64, MIB);
+        let mut writer = match store.create(None).await {
+            Ok(writer) => writer,
+            Err(error) => break assert!(matches!(error, StoreError::NoSpace), "{error:?}"),
+        };
+        if let Err(error) = writer.append(&bytes).await {
+            break assert!(matches!(error, StoreError::NoSpace), "{error:?}");
+        }
+        let sealed = match writer.seal().await {
+            Ok(sealed) => sealed,
+            Err(error) => break assert!(matches!(error, StoreError::NoSpace), "{error:?}"),
+        };
+        let id = sealed.id;
+        match store.commit(P, Batch::new().adopt(sealed)).await {
+            Ok(outcome) => assert_eq!(outcome, Outcome::Applied),
+            Err(error) => break assert!(matches!(error, StoreError::NoSpace), "{error:?}"),
+        }
+        runs.push(id);
+    }
+    assert!(runs.len() > 10, "{}", runs.len());
+
+    // Somebody else takes the rest, to the last byte: RocksDB itself fails.
+    let ballast = dir.join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while io::Write::write(&mut file, &[1; 4096]).is_ok_and(|written| written > 0) {}
+    let mut refused = 0;
+    for n in 0..2000_u32 {
+        // Replacing a value passes the floor, and meets the full disk.
+        let key = n.to_be_bytes().to_vec();
+        let batch = Batch::new().put(key.clone(), pattern(1, 60_000)).delete(b"nothing".to_vec());
+        match store.commit(P, batch).await {
+            Ok(outcome) => assert_eq!(outcome, Outcome::Applied),
+            Err(error) => {
+                assert!(matches!(error, StoreError::NoSpace), "{error:?}");
+                assert_eq!(store.get(P, &key).await.unwrap(), None, "a failed commit is not seen");
+                refused += 1;
+                if refused == 3 {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(refused, 3, "the disk was full");
+    for (n, run) in runs.iter().enumerate() {
+        assert_eq!(store.read(*run, 0, MIB).await.unwrap(), pattern(n as u64, MIB), "reads go on");
+    }
+
+    // Space returns, and with it the store.
+    std::fs::remove_file(ballast).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while store.commit(P, Batch::new().delete(b"x".to_vec())).await.is_err() {
+        assert!(Instant::now() < deadline, "the store recovers");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for run in runs.drain(..runs.len() / 2) {
+        release(&store, run).await;
+    }
+    wait_until("deletes give space back", || store.usage().reclaimable_bytes == 0).await;
+    let run = fill(&*store, "k2", 1024).await;
+    drop(store);
+    let store = open(options(dir));
+    assert_eq!(store.read(run, 0, MIB).await.unwrap(), pattern(9, MIB));
+    assert_eq!(store.get(P, b"k2").await.unwrap().unwrap(), run.0[..]);
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_recovers() {
+    let dir = TempDir::new().unwrap();
+    let script = r#"mount -t tmpfs -o size=64m none "$STRONGROOM_TEST_CHILD" && exec "$0" "$@""#;
+    let test = child("fills_a_small_disk", dir.path());
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(test.get_program()).args(test.get_args());
+    command.env("STRONGROOM_TEST_CHILD", dir.path());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// This test program, to run one of its ignored tests on `dir`.
+fn child(test: &str, dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    command.args(["--exact", &name, "--ignored", "--nocapture"]).env("STRONGROOM_TEST_CHILD", dir);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}

@@ -1,0 +1,234 @@
+//! Writing a run: two buffers, one being filled while the other is written.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::allocator::{Allocator, LONGEST, Taken};
+use super::buffer::{AlignedBuffer, BufferPool};
+use super::records::{Extent, RunRecord, whole_blocks};
+use super::segment::Segment;
+use super::space::{Claim, ClaimLease, Space, Task};
+use crate::store::{RunId, RunWriter, SealedRun, StoreError};
+
+/// The first extent of a run of unknown length, in bytes; each further one is twice as long as the last.
+const FIRST_GUESS: u64 = 1 << 20;
+
+/// A run being written to segments.
+pub(super) struct SegmentWriter {
+    id: RunId,
+    space: Arc<Space>,
+    allocator: Arc<Allocator>,
+    pool: Arc<BufferPool>,
+    claim: Arc<Claim>,
+    size_hint: Option<u64>,
+    /// Bytes of the hint that were promised and are not yet taken.
+    promised: u64,
+    next_guess: u64,
+    length: u64,
+    /// The extents so far; the last one is still being filled.
+    taken: Vec<Taken>,
+    /// Bytes of the last extent that are spoken for.
+    used: u64,
+    filling: Option<AlignedBuffer>,
+    writing: Option<JoinHandle<Result<AlignedBuffer, StoreError>>>,
+}
+
+/// A part of a buffer and where it goes.
+struct Piece {
+    segment: Arc<Segment>,
+    offset: u64,
+    from: usize,
+    to: usize,
+}
+
+impl SegmentWriter {
+    /// Starts a run, seeing first that its bytes will find room.
+    pub(super) fn start(
+        id: RunId,
+        size_hint: Option<u64>,
+        space: Arc<Space>,
+        allocator: Arc<Allocator>,
+        pool: Arc<BufferPool>,
+    ) -> Result<Self, StoreError> {
+        let promised = size_hint.map_or(0, |hint| whole_blocks(hint.min(i64::MAX.unsigned_abs())));
+        allocator.promise(promised)?;
+        let claim = Arc::new(Claim::new(Arc::clone(&space)));
+        Ok(Self {
+            id,
+            space,
+            allocator,
+            pool,
+            claim,
+            size_hint,
+            promised,
+            next_guess: FIRST_GUESS,
+            length: 0,
+            taken: Vec::new(),
+            used: 0,
+            filling: None,
+            writing: None,
+        })
+    }
+
+    /// Hands the filled buffer over to be written, once the one before it is.
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        let Some(mut buffer) = self.filling.take() else { return Ok(()) };
+        self.filling = self.written().await?;
+        buffer.pad();
+        let mut pieces = Vec::with_capacity(1);
+        let mut from = 0;
+        while from < buffer.filled() {
+            let piece = self.place(from, buffer.filled()).await?;
+            from = piece.to;
+            pieces.push(piece);
+        }
+        let claim = Arc::clone(&self.claim);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            // Held to the end of the write; see `Claim`.
+            let _claim = claim;
+            for piece in pieces {
+                piece.segment.write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
+            }
+            buffer.clear();
+            Ok(buffer)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the write under way; returns its buffer.
+    async fn written(&mut self) -> Result<Option<AlignedBuffer>, StoreError> {
+        match self.writing.take() {
+            Some(writing) => writing.await.map_err(|error| StoreError::Engine(Box::new(error)))?.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds a place for the bytes `from..to` of a buffer, or for as many of them as an extent has room for.
+    async fn place(&mut self, from: usize, to: usize) -> Result<Piece, StoreError> {
+        if self.taken.last().is_none_or(|last| self.used == last.extent.length) {
+            self.extend().await?;
+        }
+        let Some(last) = self.taken.last() else { return Err(StoreError::NoSpace) };
+        let room = usize::try_from(last.extent.length - self.used).unwrap_or(usize::MAX);
+        let to = to.min(from.saturating_add(room));
+        let piece = Piece { segment: Arc::clone(&last.segment), offset: last.extent.offset + self.used, from, to };
+        self.used += bytes_of(to - from);
+        Ok(piece)
+    }
+
+    /// Takes one more extent: what was promised, or a guess that grows with the run.
+    async fn extend(&mut self) -> Result<(), StoreError> {
+        let wanted = if self.promised > 0 {
+            self.promised.min(LONGEST)
+        } else {
+            let guess = self.next_guess;
+            self.next_guess = (guess * 2).min(LONGEST);
+            guess
+        };
+        let taken = match self.allocator.take(wanted) {
+            Some(taken) => taken,
+            None => {
+                let (allocator, claim) = (Arc::clone(&self.allocator), Arc::clone(&self.claim));
+                // The task owns the extent until the claim does: were this future dropped meanwhile, it must not leak.
+                let task = tokio::task::spawn_blocking(move || {
+                    let taken = allocator.take_blocking(wanted)?;
+                    claim.add(taken.extent);
+                    Ok::<_, StoreError>(taken)
+                });
+                let taken = task.await.map_err(|error| StoreError::Engine(Box::new(error)))??;
+                self.took(taken);
+                return Ok(());
+            }
+        };
+        self.claim.add(taken.extent);
+        self.took(taken);
+        Ok(())
+    }
+
+    fn took(&mut self, taken: Taken) {
+        let fulfilled = self.promised.min(taken.extent.length);
+        self.promised -= fulfilled;
+        self.allocator.forgo(fulfilled);
+        self.used = 0;
+        self.taken.push(taken);
+    }
+
+    /// Returns what the last extent was not needed for.
+    fn trim(&mut self) {
+        let Some(last) = self.taken.last_mut() else { return };
+        let extent = last.extent;
+        if self.used < extent.length {
+            let unused = Extent { offset: extent.offset + self.used, length: extent.length - self.used, ..extent };
+            last.extent.length = self.used;
+            self.claim.shorten_last(self.used);
+            if !last.segment.give_back(&extent, unused.offset) {
+                self.space.died(&[unused]);
+                self.space.tell(Task::Trimmed(unused));
+            }
+        }
+    }
+
+    /// Where the run's bytes are, exactly.
+    fn record(&self) -> RunRecord {
+        let mut left = self.length;
+        let exact = self.taken.iter().map(|taken| {
+            let length = taken.extent.length.min(left);
+            left -= length;
+            Extent { length, ..taken.extent }
+        });
+        RunRecord { extents: exact.collect() }
+    }
+}
+
+#[async_trait]
+impl RunWriter for SegmentWriter {
+    async fn append(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let buffer = self.filling.get_or_insert_with(|| self.pool.take(self.size_hint));
+            let filled = buffer.fill(bytes);
+            let full = buffer.is_full();
+            self.length += bytes_of(filled);
+            bytes = &bytes[filled..];
+            if full {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn seal(mut self: Box<Self>) -> Result<SealedRun, StoreError> {
+        if self.filling.as_ref().is_some_and(|buffer| buffer.filled() > 0) {
+            self.flush().await?;
+        }
+        self.filling = None;
+        self.written().await?;
+        self.trim();
+        let mut synced: Option<&Arc<Segment>> = None;
+        for taken in &self.taken {
+            // Extents of one segment follow each other.
+            if synced.is_none_or(|segment| segment.id != taken.segment.id) {
+                taken.segment.sync().await?;
+                synced = Some(&taken.segment);
+            }
+        }
+        Ok(SealedRun {
+            id: self.id,
+            length: self.length,
+            locator: Bytes::from(self.record().encode()),
+            lease: Some(Box::new(ClaimLease(Arc::clone(&self.claim)))),
+        })
+    }
+}
+
+impl Drop for SegmentWriter {
+    fn drop(&mut self) {
+        self.allocator.forgo(self.promised);
+    }
+}
+
+fn bytes_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
