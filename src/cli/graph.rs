@@ -1,18 +1,39 @@
 //! The object graph: which component holds which, from the configuration to the protocols. The only place that knows all
 //! of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::{error, info};
 
 use super::accounts;
 use super::credentials::RootCredentials;
+use super::metering::{MeteredKms, watch_store};
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::crypto::SharedEntropy;
+use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::http::Protocols;
-use crate::iam::Directory;
+use crate::kms::SharedKms;
+use crate::kms::api::KmsApi;
+use crate::kms::local::{LocalKms, OpenError};
+use crate::kms::root::{RootKey, RootKeyError, RootKeySource};
+use crate::s3::{S3, Settings};
+use crate::sigv4::SigningKeys;
+use crate::sse::{ServerKey, Sse, SseError};
+use crate::store::rocks::{Options, RocksStore};
+use crate::store::{MetaStore, SharedStore, StoreError};
 use crate::telemetry::Metrics;
-use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+
+/// The environment variable that may hold the root key, as base64 of 32 bytes.
+const ROOT_KEY_VARIABLE: &str = "STRONGROOM_ROOT_KEY";
+/// Where the root key is kept if the operator says nothing.
+const ROOT_KEY_FILE: &str = "root.key";
+/// Objects whose sealed form has at most this many bytes are values in RocksDB (`benches/README.md` has the measurement).
+const INLINE_LIMIT: usize = 32 * 1024;
+/// How often keys whose deletion is due are looked for.
+const KEY_DELETION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the graph is built from.
 pub(super) struct Ground<'a> {
@@ -27,60 +48,120 @@ pub(super) struct Ground<'a> {
 /// The graph.
 pub(super) struct Graph {
     pub(super) protocols: Protocols,
+    key_deletion: JoinHandle<()>,
 }
 
 /// A component cannot start.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GraphError {}
+pub(super) enum GraphError {
+    /// The store.
+    #[error("the store cannot be opened: {}", chain(.0))]
+    Store(#[from] StoreError),
+    /// The root key.
+    #[error("{}", chain(.0))]
+    Root(#[from] RootKeyError),
+    /// The key service.
+    #[error("the key service cannot be opened: {}", chain(.0))]
+    Kms(#[from] OpenError),
+    /// The server key.
+    #[error("the server key cannot be opened: {}", chain(.0))]
+    ServerKey(#[from] SseError),
+}
 
 impl Graph {
     /// Opens and joins all components.
     pub(super) async fn build(ground: Ground<'_>) -> Result<Self, GraphError> {
-        let Ground {
-            config,
-            root,
-            data_dir: _,
-            metrics: _,
-            clock: _,
-            entropy: _,
-        } = ground;
+        let Ground { config, root, data_dir, metrics, clock, entropy } = ground;
         let directory = Arc::new(accounts::directory(config, &root.id, &root.secret));
-        let unserved: Arc<dyn Protocol> = Arc::new(Unserved { _directory: directory });
-        Ok(Self {
-            protocols: Protocols {
-                s3: Arc::clone(&unserved),
-                kms: unserved,
-            },
-        })
+        let signing_keys = Arc::new(SigningKeys::default());
+        let body_timeout = Duration::from_secs(config.limits.stall_seconds.into());
+        let region = config.region.to_string();
+
+        let store = RocksStore::open(Options::new(data_dir.join("store")), Arc::clone(&entropy))?;
+        watch_store(&metrics, Arc::clone(&store));
+
+        // A fresh root key would open nothing of a store that another one sealed.
+        let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
+        let root_key = Arc::new(RootKey::load(&root_key_source(config, &data_dir), is_new, &*entropy)?);
+        let server_key = ServerKey::load_or_create(&*store, &*root_key, &*entropy).await?;
+        let meta: Arc<dyn MetaStore> = Arc::clone(&store) as Arc<dyn MetaStore>;
+        let kms = LocalKms::open(meta, root_key, Arc::clone(&clock), Arc::clone(&entropy), region.clone()).await?;
+        let kms = Arc::new(kms);
+        let key_deletion = tokio::spawn(destroy_due_keys(Arc::clone(&kms)));
+
+        let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
+        let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&entropy)));
+        let settings = Settings {
+            base_domains: base_domains(config, &region),
+            region,
+            inline_limit: INLINE_LIMIT,
+            body_timeout,
+        };
+        let shared: SharedStore = store;
+        let s3 = S3::new(
+            settings,
+            shared,
+            sse,
+            Arc::clone(&directory),
+            Arc::clone(&signing_keys),
+            Arc::clone(&clock),
+            entropy,
+        );
+        s3.recover().await?;
+        let kms_api = KmsApi::new(kms, directory, signing_keys, clock, body_timeout);
+        Ok(Self { protocols: Protocols { s3: Arc::new(s3), kms: Arc::new(kms_api) }, key_deletion })
     }
 
     /// Closes what must be closed, when no request is open any more.
     pub(super) async fn close(self) {
+        self.key_deletion.abort();
+        // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
+        drop(self.key_deletion.await);
         drop(self.protocols);
     }
 }
 
-/// Stands where a protocol will: answers that it is not implemented.
-struct Unserved {
-    _directory: Arc<Directory>,
+fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {
+    if let Ok(text) = std::env::var(ROOT_KEY_VARIABLE)
+        && !text.is_empty()
+    {
+        return RootKeySource::Given(SecretBytes::new(text.into_bytes()));
+    }
+    let default = || data_dir.join(ROOT_KEY_FILE);
+    RootKeySource::File(config.kms.root_key_file.clone().unwrap_or_else(default))
 }
 
-#[async_trait::async_trait]
-impl Protocol for Unserved {
-    async fn call(&self, cx: &RequestContext, _: http::Request<RequestBody>) -> http::Response<ResponseBody> {
-        let body = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NotImplemented</Code><Message>A header you provided \
-             implies functionality that is not implemented</Message><RequestId>{}</RequestId></Error>",
-            cx.id
-        );
-        let mut response = http::Response::new(ResponseBody::from(body));
-        *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
-        let answered = Answered {
-            protocol: "s3",
-            error_code: Some("NotImplemented"),
-            ..Answered::default()
-        };
-        response.extensions_mut().insert(answered);
-        response
+/// The domains below which a host name's first labels name a bucket: `localhost`, AWS's own (so that clients which DNS
+/// or a proxy sends here work unchanged), and the operator's.
+fn base_domains(config: &Config, region: &str) -> Vec<String> {
+    let own = config.base_domains.iter().map(ToString::to_string);
+    let aws = ["s3.amazonaws.com".to_owned(), format!("s3.{region}.amazonaws.com"), format!("s3-{region}.amazonaws.com")];
+    std::iter::once("localhost".to_owned()).chain(aws).chain(own).collect()
+}
+
+async fn destroy_due_keys(kms: Arc<LocalKms>) {
+    let mut ticks = tokio::time::interval(KEY_DELETION_INTERVAL);
+    loop {
+        ticks.tick().await;
+        match kms.destroy_due().await {
+            Ok(destroyed) => {
+                for key_id in destroyed {
+                    info!(%key_id, "destroyed a key whose deletion was due");
+                }
+            }
+            Err(error) => error!(%error, "keys whose deletion is due could not be destroyed"),
+        }
     }
+}
+
+/// An error and what lies beneath it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    line
 }

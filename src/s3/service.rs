@@ -17,7 +17,7 @@ use crate::kms::Caller;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
 use crate::store::schema::BucketRecord;
-use crate::store::{Partition, SharedStore, commit};
+use crate::store::{Partition, SharedStore, StoreError, commit};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
 
 /// The S3 service of one region.
@@ -98,6 +98,22 @@ impl S3 {
         entropy: SharedEntropy,
     ) -> Self {
         Self { store, sse, directory, clock, entropy, settings, keys }
+    }
+
+    /// At start: takes up what a crash cut off.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let page = commit::read_buckets(&*self.store, &after, 1000).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (_, record) in &page {
+                commit::revive_bucket(&*self.store, record).await?;
+            }
+        }
     }
 
     async fn answer(

@@ -14,10 +14,12 @@ use crate::crypto::{Entropy, Secret, SecretBytes, Unauthentic, kdf, random};
 use crate::kms::DataKey;
 use crate::kms::root::RootKey;
 use crate::store::schema::{Record, Table, key_of};
-use crate::store::{Batch, MetaStore, Outcome, Partition};
+use crate::store::{Batch, MetaStore, Outcome, Partition, StoreError};
 
 /// The version byte of wrapped keys and sealed entity tags.
 const VERSION: u8 = 1;
+/// What the record is called.
+const RECORD: &[u8] = b"sse-s3";
 /// The number of the key that the first start draws.
 const FIRST: u32 = 1;
 
@@ -81,6 +83,14 @@ impl RootSeal for RootKey {
 }
 
 impl ServerKey {
+    /// Whether `store` holds a server key that some root key has sealed.
+    ///
+    /// # Errors
+    /// As [`MetaStore::get`].
+    pub async fn exists(store: &dyn MetaStore) -> Result<bool, StoreError> {
+        Ok(store.get(Partition::GLOBAL, &key_of(Table::Server, RECORD)).await?.is_some())
+    }
+
     /// The store's server key, drawn now if there is none yet. Safe to run from several servers at once.
     ///
     /// # Errors
@@ -90,7 +100,7 @@ impl ServerKey {
         root: &dyn RootSeal,
         entropy: &dyn Entropy,
     ) -> Result<Self, SseError> {
-        let at = key_of(Table::Server, b"sse-s3");
+        let at = key_of(Table::Server, RECORD);
         loop {
             if let Some(value) = store.get(Partition::GLOBAL, &at).await? {
                 return Self::from_record(&ServerKeyRecord::from_value(&value)?, root);

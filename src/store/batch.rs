@@ -63,6 +63,28 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The expectation with this index failed, and no run has to be handed back.
+    pub(super) fn conflict(expectation: usize) -> Self {
+        Self::Conflict { expectation, adopted: Vec::new() }
+    }
+
+    /// The index of the expectation that failed.
+    pub fn failed(&self) -> Option<usize> {
+        match self {
+            Self::Applied => None,
+            Self::Conflict { expectation, .. } => Some(*expectation),
+        }
+    }
+}
+
+/// Equal if the same expectation failed, or none.
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Self) -> bool {
+        self.failed() == other.failed()
+    }
+}
+
 impl Batch {
     /// An empty batch.
     pub fn new() -> Self {

@@ -73,7 +73,7 @@ impl MetaStore for MemoryStore {
             Expectation::Equals(key, value) => keys.get(key) != Some(value),
         });
         if let Some(index) = failed {
-            return Ok(Outcome::Conflict(index));
+            return Ok(Outcome::Conflict { expectation: index, adopted: batch.adopted });
         }
         for mutation in batch.mutations {
             match mutation {

@@ -201,7 +201,7 @@ impl<'m> Group<'m> {
                 Expectation::Equals(key, value) => self.value(partition, key)?.as_ref() == Some(value),
             };
             if !holds {
-                return Ok(Outcome::Conflict(index));
+                return Ok(Outcome::Conflict { expectation: index, adopted: batch.adopted });
             }
         }
         let adopted = batch.adopted.iter().map(|run| RunRecord::decode(&run.locator)).collect::<Result<Vec<_>, _>>()?;
@@ -337,9 +337,9 @@ impl<'m> Group<'m> {
 
     fn relocate(&mut self, run: RunId, from: Extent, to: Vec<Extent>) -> Result<Outcome, StoreError> {
         self.load_run(run)?;
-        let Some(Some(mut record)) = self.runs.get(&run).cloned() else { return Ok(Outcome::Conflict(0)) };
+        let Some(Some(mut record)) = self.runs.get(&run).cloned() else { return Ok(Outcome::conflict(0)) };
         let Some(at) = record.extents.iter().position(|extent| *extent == from) else {
-            return Ok(Outcome::Conflict(0));
+            return Ok(Outcome::conflict(0));
         };
         self.disown(&from);
         self.released.push(from);
