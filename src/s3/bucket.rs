@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, refuse_not_offered};
+use super::render;
 use super::request::is_bucket_name;
 use super::service::{Bucket, Call, S3, no_content};
 use super::xml::{self, XmlWriter};
-use super::render;
 use crate::clock::{from_millis, iso8601};
 use crate::crypto::random;
 use crate::iam::Permit;
@@ -44,10 +44,16 @@ impl S3 {
             return Err(ErrorCode::InvalidBucketName.with("BucketName", name));
         }
         refuse_not_offered(&call.headers)?;
-        if call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if call
+            .header("x-amz-bucket-object-lock-enabled")
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        {
             return Err(ErrorCode::NotImplemented.with("Header", "x-amz-bucket-object-lock-enabled"));
         }
-        if call.header("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
+        if call
+            .header("x-amz-object-ownership")
+            .is_some_and(|value| value != "BucketOwnerEnforced")
+        {
             return Err(ErrorCode::NotImplemented.with("Header", "x-amz-object-ownership"));
         }
         let document = self.read_document(call, body, MAX_CONFIGURATION).await?;
@@ -57,7 +63,10 @@ impl S3 {
             xml::read(&document, "CreateBucketConfiguration")?
         };
         if configuration.location.is_some() || configuration.bucket.is_some() {
-            return Err(S3Error::new(ErrorCode::NotImplemented, "Directory buckets are not implemented by this server."));
+            return Err(S3Error::new(
+                ErrorCode::NotImplemented,
+                "Directory buckets are not implemented by this server.",
+            ));
         }
         self.check_location(configuration.location_constraint.as_deref())?;
         let account = call.identity()?.account.id.clone();
@@ -78,7 +87,11 @@ impl S3 {
         }
         let mut response = render::empty(StatusCode::OK);
         insert(response.headers_mut(), LOCATION, &format!("/{name}"));
-        insert(response.headers_mut(), HeaderName::from_static("x-amz-bucket-arn"), &format!("arn:aws:s3:::{name}"));
+        insert(
+            response.headers_mut(),
+            HeaderName::from_static("x-amz-bucket-arn"),
+            &format!("arn:aws:s3:::{name}"),
+        );
         Ok(response)
     }
 
@@ -92,7 +105,9 @@ impl S3 {
             Err(S3Error::new(ErrorCode::IllegalLocationConstraintException, message))
         };
         match constraint {
-            Some(CLASSIC_REGION) => Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", CLASSIC_REGION)),
+            Some(CLASSIC_REGION) => {
+                Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", CLASSIC_REGION))
+            }
             Some(asked) if asked == region => Ok(()),
             Some("EU") if region == "eu-west-1" => Ok(()),
             Some(asked) => illegal(asked),
@@ -104,7 +119,11 @@ impl S3 {
     pub(super) fn head_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
-        insert(headers, HeaderName::from_static("x-amz-bucket-region"), &bucket.record.region);
+        insert(
+            headers,
+            HeaderName::from_static("x-amz-bucket-region"),
+            &bucket.record.region,
+        );
         insert(headers, HeaderName::from_static("x-amz-access-point-alias"), "false");
         insert(headers, HeaderName::from_static("x-amz-bucket-arn"), &bucket.arn());
         Ok(response)

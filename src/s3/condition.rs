@@ -72,7 +72,10 @@ impl Preconditions {
 
     /// The one condition that the entity tag is among `tags`.
     pub fn if_match(tags: &str) -> Self {
-        Self { if_match: Some(TagList::parse(tags)), ..Self::default() }
+        Self {
+            if_match: Some(TagList::parse(tags)),
+            ..Self::default()
+        }
     }
 
     /// Judges them against what exists: its entity tag (without quotes) and modification time in milliseconds.

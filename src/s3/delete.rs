@@ -1,7 +1,7 @@
 //! DeleteObject and DeleteObjects.
 
-use futures_util::{FutureExt as _, StreamExt as _};
 use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::Response;
 use serde::Deserialize;
 
@@ -50,7 +50,10 @@ impl S3 {
         key: &ObjectKey,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
-        if let Some(name) = ["x-amz-if-match-last-modified-time", "x-amz-if-match-size"].iter().find(|n| call.header(n).is_some()) {
+        if let Some(name) = ["x-amz-if-match-last-modified-time", "x-amz-if-match-size"]
+            .iter()
+            .find(|n| call.header(n).is_some())
+        {
             return Err(ErrorCode::NotImplemented.with("Header", *name));
         }
         let etag = call.header("if-match").map(str::to_owned);
@@ -75,14 +78,20 @@ impl S3 {
         });
         let document = self.read_document(call, body, MAX_DOCUMENT).await?;
         if !has_digest {
-            return Err(S3Error::new(ErrorCode::InvalidRequest, "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"));
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+            ));
         }
         let request: Delete = xml::read(&document, "Delete")?;
         if request.objects.is_empty() || request.objects.len() > MAX_KEYS {
             return Err(ErrorCode::MalformedXml.into());
         }
-        let deletions: Vec<_> =
-            request.objects.iter().map(|entry| self.delete_entry(call, bucket, entry).boxed()).collect();
+        let deletions: Vec<_> = request
+            .objects
+            .iter()
+            .map(|entry| self.delete_entry(call, bucket, entry).boxed())
+            .collect();
         let results: Vec<Result<()>> = stream::iter(deletions).buffered(PARALLEL).collect().await;
         Ok(render::document(XmlWriter::document("DeleteResult", |xml| {
             for (entry, result) in request.objects.iter().zip(&results) {
@@ -106,7 +115,12 @@ impl S3 {
     async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<()> {
         let key = ObjectKey::parse(&entry.key)?;
         let resource = format!("{}/{key}", bucket.arn());
-        iam::authorize(call.identity.as_ref(), "s3:DeleteObject", &resource, Some(&bucket.record.account))?;
+        iam::authorize(
+            call.identity.as_ref(),
+            "s3:DeleteObject",
+            &resource,
+            Some(&bucket.record.account),
+        )?;
         check_version(&key, entry.version_id.as_deref())?;
         self.delete(bucket, &key, entry.etag.as_deref()).await
     }

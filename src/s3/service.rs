@@ -97,7 +97,15 @@ impl S3 {
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
-        Self { store, sse, directory, clock, entropy, settings, keys }
+        Self {
+            store,
+            sse,
+            directory,
+            clock,
+            entropy,
+            settings,
+            keys,
+        }
     }
 
     /// At start: takes up what a crash cut off.
@@ -141,15 +149,26 @@ impl S3 {
         answered.operation = row.name;
         let signed = self.authenticate(&head)?;
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
-        let key = signed.as_ref().and_then(|signed| self.directory.access_key(signed.access_key_id()));
+        let key = signed
+            .as_ref()
+            .and_then(|signed| self.directory.access_key(signed.access_key_id()));
         let identity = key.map(|key| key.identity.clone());
-        let call = Call { cx, row, query, headers: parts.headers, identity, signed };
+        let call = Call {
+            cx,
+            row,
+            query,
+            headers: parts.headers,
+            identity,
+            signed,
+        };
         self.dispatch(&call, target, body).await
     }
 
     /// Who signed the request, if anybody did.
     fn authenticate(&self, head: &Head<'_>) -> Result<Option<Signed>> {
-        let Some(presented) = Presented::from_head(head)? else { return Ok(None) };
+        let Some(presented) = Presented::from_head(head)? else {
+            return Ok(None);
+        };
         let verifier = Verifier {
             secrets: &*self.directory,
             region: &self.settings.region,
@@ -177,7 +196,12 @@ impl S3 {
             Target::Object(name, key) => (name, Some(key)),
         };
         if call.row.operation == Operation::CreateBucket {
-            let permit = iam::authorize(call.identity.as_ref(), call.row.action, &format!("arn:aws:s3:::{name}"), None)?;
+            let permit = iam::authorize(
+                call.identity.as_ref(),
+                call.row.action,
+                &format!("arn:aws:s3:::{name}"),
+                None,
+            )?;
             return self.create_bucket(call, &name, permit, body).await;
         }
         let bucket = self.bucket(call, name).await?;
@@ -188,8 +212,12 @@ impl S3 {
             Some(key) => format!("{}/{key}", bucket.arn()),
             None => bucket.arn(),
         };
-        let permit =
-            iam::authorize(call.identity.as_ref(), call.row.action, &resource, Some(&bucket.record.account))?;
+        let permit = iam::authorize(
+            call.identity.as_ref(),
+            call.row.action,
+            &resource,
+            Some(&bucket.record.account),
+        )?;
         if call.row.offer == Offer::Refused {
             return Err(S3Error::new(
                 ErrorCode::NotImplemented,
@@ -294,7 +322,12 @@ impl S3 {
 impl Protocol for S3 {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
-        let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
+        let mut answered = Answered {
+            protocol: "s3",
+            operation: "Unknown",
+            access_key_id: None,
+            error_code: None,
+        };
         let mut response = match self.answer(cx, parts, body, &mut answered).await {
             Ok(response) => response,
             Err(error) => {

@@ -83,7 +83,9 @@ impl RunSink {
             return Ok(Sealed::new(NewRun::Run(run), id, header));
         }
         let (bytes, header) = self.sealer.finish();
-        let Some(mut writer) = self.writer.take() else { return Err(ErrorCode::InternalError.into()) };
+        let Some(mut writer) = self.writer.take() else {
+            return Err(ErrorCode::InternalError.into());
+        };
         writer.append(&bytes).await?;
         let run = writer.seal().await?;
         let id = run.id.0;
@@ -101,7 +103,15 @@ impl RunSink {
 impl Sealed {
     fn new(run: NewRun, id: [u8; 16], header: RunHeader) -> Self {
         let inline = matches!(run, NewRun::Inline(..));
-        Self { run, run_ref: RunRef { id, header: ByteVec::from(header.to_bytes().to_vec()), inline }, header }
+        Self {
+            run,
+            run_ref: RunRef {
+                id,
+                header: ByteVec::from(header.to_bytes().to_vec()),
+                inline,
+            },
+            header,
+        }
     }
 }
 
@@ -137,11 +147,14 @@ impl S3 {
 
     /// Reads a small document, verified, whole.
     pub(super) async fn read_document(&self, call: &Call<'_>, body: RequestBody, limit: usize) -> Result<Bytes> {
-        let required =
-            Requirements { max_length: limit as u64, md5: false, checksum: None, stall: self.settings.body_timeout };
+        let required = Requirements {
+            max_length: limit as u64,
+            md5: false,
+            checksum: None,
+            stall: self.settings.body_timeout,
+        };
         let plan = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
         let (document, _) = payload::read_all(PayloadStream::new(plan, body), limit).await?;
         Ok(document)
     }
 }
-

@@ -88,7 +88,10 @@ impl ServerKey {
     /// # Errors
     /// As [`MetaStore::get`].
     pub async fn exists(store: &dyn MetaStore) -> Result<bool, StoreError> {
-        Ok(store.get(Partition::GLOBAL, &key_of(Table::Server, RECORD)).await?.is_some())
+        Ok(store
+            .get(Partition::GLOBAL, &key_of(Table::Server, RECORD))
+            .await?
+            .is_some())
     }
 
     /// The store's server key, drawn now if there is none yet. Safe to run from several servers at once.

@@ -15,7 +15,10 @@ pub(super) struct Fields<'v>(&'v Map<String, Value>);
 impl<'v> Fields<'v> {
     /// The members of `document`, which must be an object.
     pub fn new(document: &'v Value) -> Result<Self, Failure> {
-        document.as_object().map(Self).ok_or_else(|| serialization("The request is not a JSON object"))
+        document
+            .as_object()
+            .map(Self)
+            .ok_or_else(|| serialization("The request is not a JSON object"))
     }
 
     /// The members of an object within a request.
@@ -51,12 +54,16 @@ impl<'v> Fields<'v> {
     pub fn bounded(self, name: &str, least: i64, most: i64) -> Result<Option<i64>, KmsError> {
         let number = self.number(name)?;
         match number {
-            Some(number) if number < least => {
-                Err(invalid(name, &number.to_string(), &format!("Member must have value greater than or equal to {least}")))
-            }
-            Some(number) if number > most => {
-                Err(invalid(name, &number.to_string(), &format!("Member must have value less than or equal to {most}")))
-            }
+            Some(number) if number < least => Err(invalid(
+                name,
+                &number.to_string(),
+                &format!("Member must have value greater than or equal to {least}"),
+            )),
+            Some(number) if number > most => Err(invalid(
+                name,
+                &number.to_string(),
+                &format!("Member must have value less than or equal to {most}"),
+            )),
             number => Ok(number),
         }
     }
@@ -94,12 +101,18 @@ impl<'v> Fields<'v> {
 
     /// The key that may be named.
     pub fn optional_key(self, name: &str) -> Result<Option<KeyRef>, KmsError> {
-        if self.text(name)?.is_none() { Ok(None) } else { self.key(name).map(Some) }
+        if self.text(name)?.is_none() {
+            Ok(None)
+        } else {
+            self.key(name).map(Some)
+        }
     }
 
     /// An encryption context.
     pub fn context(self, name: &str) -> Result<EncryptionContext, KmsError> {
-        let Some(value) = self.present(name) else { return Ok(EncryptionContext::new()) };
+        let Some(value) = self.present(name) else {
+            return Ok(EncryptionContext::new());
+        };
         let pairs = value.as_object().ok_or_else(|| mistyped(name))?;
         pairs
             .iter()
@@ -141,10 +154,18 @@ impl<'v> Fields<'v> {
 /// `ValidationException` for a text whose length is out of bounds.
 pub(super) fn check_length(name: &str, value: &str, length: usize, least: usize, most: usize) -> Result<(), KmsError> {
     if length < least {
-        return Err(invalid(name, value, &format!("Member must have length greater than or equal to {least}")));
+        return Err(invalid(
+            name,
+            value,
+            &format!("Member must have length greater than or equal to {least}"),
+        ));
     }
     if length > most {
-        return Err(invalid(name, value, &format!("Member must have length less than or equal to {most}")));
+        return Err(invalid(
+            name,
+            value,
+            &format!("Member must have length less than or equal to {most}"),
+        ));
     }
     Ok(())
 }
@@ -179,7 +200,9 @@ fn mistyped(name: &str) -> KmsError {
 /// AWS's validation shows members with a lower-case first letter.
 fn lower_first(name: &str) -> String {
     let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -65,14 +65,19 @@ pub(super) async fn perform(
         }
         Handler::CreateAlias => {
             let alias = alias_name(fields)?;
-            kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)
+            kms.create_alias(caller, alias, &fields.key("TargetKeyId")?)
+                .await
+                .map(|()| Value::Null)
         }
         Handler::CreateKey => {
             let key = kms.create_key(caller, new_key(fields)?).await?;
             Ok(json!({"KeyMetadata": metadata(&key)}))
         }
         Handler::Decrypt => decrypt(kms, caller, fields).await,
-        Handler::DeleteAlias => kms.delete_alias(caller, alias_name(fields)?).await.map(|()| Value::Null),
+        Handler::DeleteAlias => kms
+            .delete_alias(caller, alias_name(fields)?)
+            .await
+            .map(|()| Value::Null),
         Handler::DescribeKey => {
             let name = fields.key("KeyId")?;
             if name == KeyRef::aws_s3() {
@@ -81,8 +86,14 @@ pub(super) async fn perform(
             }
             Ok(json!({"KeyMetadata": metadata(&kms.metadata(caller, &name)?)}))
         }
-        Handler::DisableKey => kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null),
-        Handler::EnableKey => kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null),
+        Handler::DisableKey => kms
+            .set_enabled(caller, &key_not_alias(fields)?, false)
+            .await
+            .map(|()| Value::Null),
+        Handler::EnableKey => kms
+            .set_enabled(caller, &key_not_alias(fields)?, true)
+            .await
+            .map(|()| Value::Null),
         Handler::Encrypt => encrypt(kms, caller, fields).await,
         Handler::GenerateDataKey => generate(kms, caller, fields, true),
         Handler::GenerateDataKeyWithoutPlaintext => generate(kms, caller, fields, false),
@@ -114,14 +125,19 @@ pub(super) async fn perform(
             let truncated = keys.len() > limit;
             keys.truncate(limit);
             let next = keys.last().filter(|_| truncated).map(|arn| arn.id().to_owned());
-            let keys: Vec<Value> =
-                keys.iter().map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()})).collect();
+            let keys: Vec<Value> = keys
+                .iter()
+                .map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()}))
+                .collect();
             Ok(paged(json!({"Keys": keys}), next))
         }
         Handler::ListResourceTags => {
             let key = kms.metadata(caller, &key_not_alias(fields)?)?;
-            let tags: Vec<Value> =
-                key.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
+            let tags: Vec<Value> = key
+                .tags
+                .iter()
+                .map(|(key, value)| json!({"TagKey": key, "TagValue": value}))
+                .collect();
             Ok(json!({"Tags": tags, "Truncated": false}))
         }
         Handler::ReEncrypt => re_encrypt(kms, caller, fields).await,
@@ -138,7 +154,9 @@ pub(super) async fn perform(
         }
         Handler::UpdateAlias => {
             let alias = alias_name(fields)?;
-            kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)
+            kms.update_alias(caller, alias, &fields.key("TargetKeyId")?)
+                .await
+                .map(|()| Value::Null)
         }
     }
 }
@@ -146,7 +164,14 @@ pub(super) async fn perform(
 async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
     algorithm(fields, "EncryptionAlgorithm")?;
     let plaintext = zeroize::Zeroizing::new(fields.required_blob("Plaintext", MAX_PLAINTEXT)?);
-    let wrapped = kms.encrypt(caller, &fields.key("KeyId")?, &plaintext, &fields.context("EncryptionContext")?).await?;
+    let wrapped = kms
+        .encrypt(
+            caller,
+            &fields.key("KeyId")?,
+            &plaintext,
+            &fields.context("EncryptionContext")?,
+        )
+        .await?;
     unless_dry(fields)?;
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(&wrapped.blob),
@@ -160,7 +185,9 @@ async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<
     no_recipient(fields)?;
     let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
     let key = fields.optional_key("KeyId")?;
-    let opened = kms.decrypt(caller, &blob, key.as_ref(), &fields.context("EncryptionContext")?).await?;
+    let opened = kms
+        .decrypt(caller, &blob, key.as_ref(), &fields.context("EncryptionContext")?)
+        .await?;
     unless_dry(fields)?;
     Ok(json!({
         "Plaintext": STANDARD.encode(opened.plaintext.expose()),
@@ -179,7 +206,9 @@ async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resu
     let target = fields.key("DestinationKeyId")?;
     let to = fields.context("DestinationEncryptionContext")?;
     let opened = kms.origin(caller, &blob)?;
-    let wrapped = kms.re_encrypt(caller, &blob, (source.as_ref(), &from), (&target, &to)).await?;
+    let wrapped = kms
+        .re_encrypt(caller, &blob, (source.as_ref(), &from), (&target, &to))
+        .await?;
     unless_dry(fields)?;
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(&wrapped.blob),
@@ -206,10 +235,16 @@ fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext:
             return Err(KmsErrorKind::Validation.with("Please specify either number of bytes or key spec."));
         }
         (Some(_), Some(_)) => {
-            return Err(KmsErrorKind::Validation.with("Please specify either number of bytes or key spec, but not both."));
+            return Err(
+                KmsErrorKind::Validation.with("Please specify either number of bytes or key spec, but not both.")
+            );
         }
     };
-    let action = if with_plaintext { "kms:GenerateDataKey" } else { "kms:GenerateDataKeyWithoutPlaintext" };
+    let action = if with_plaintext {
+        "kms:GenerateDataKey"
+    } else {
+        "kms:GenerateDataKeyWithoutPlaintext"
+    };
     let context = fields.context("EncryptionContext")?;
     let (plaintext, wrapped) = kms.generate(caller, &key, &context, length, action)?;
     unless_dry(fields)?;
@@ -260,15 +295,21 @@ fn new_key(fields: Fields<'_>) -> Result<NewKey, KmsError> {
             .with("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."));
     }
     if let Some(spec) = spec.filter(|spec| *spec != SYMMETRIC) {
-        return Err(KmsErrorKind::UnsupportedOperation.with(format!("KeySpec {spec} is not supported by this key service.")));
+        return Err(
+            KmsErrorKind::UnsupportedOperation.with(format!("KeySpec {spec} is not supported by this key service."))
+        );
     }
     if let Some(usage) = usage.filter(|usage| *usage != "ENCRYPT_DECRYPT") {
-        return Err(KmsErrorKind::Validation.with(format!("KeyUsage {usage} is not compatible with KeySpec {SYMMETRIC}")));
+        return Err(
+            KmsErrorKind::Validation.with(format!("KeyUsage {usage} is not compatible with KeySpec {SYMMETRIC}"))
+        );
     }
     if let Some(origin) = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?
         && origin != "AWS_KMS"
     {
-        return Err(KmsErrorKind::UnsupportedOperation.with(format!("Origin {origin} is not supported by this key service.")));
+        return Err(
+            KmsErrorKind::UnsupportedOperation.with(format!("Origin {origin} is not supported by this key service."))
+        );
     }
     if fields.flag("MultiRegion")? || fields.has("CustomKeyStoreId") || fields.has("XksKeyId") {
         return Err(KmsErrorKind::UnsupportedOperation
@@ -280,13 +321,19 @@ fn new_key(fields: Fields<'_>) -> Result<NewKey, KmsError> {
         // A policy that was stored but not evaluated would promise what is not kept.
         return Err(KmsErrorKind::UnsupportedOperation.with("Key policies are not supported by this key service yet."));
     }
-    Ok(NewKey { description: description.to_owned(), tags: tags(fields)?, policy: None })
+    Ok(NewKey {
+        description: description.to_owned(),
+        tags: tags(fields)?,
+        policy: None,
+    })
 }
 
 fn tags(fields: Fields<'_>) -> Result<Vec<(String, String)>, KmsError> {
     let mut tags: Vec<(String, String)> = Vec::new();
     for item in fields.list("Tags")? {
-        let item = item.as_object().ok_or_else(|| KmsErrorKind::Validation.with("The value of Tags is not of the expected type"))?;
+        let item = item
+            .as_object()
+            .ok_or_else(|| KmsErrorKind::Validation.with("The value of Tags is not of the expected type"))?;
         let item = Fields::of(item);
         let key = item.required_text("TagKey", 128)?;
         let value = item.text("TagValue")?.unwrap_or_default();
@@ -342,21 +389,27 @@ fn key_not_alias(fields: Fields<'_>) -> Result<KeyRef, KmsError> {
 fn algorithm(fields: Fields<'_>, name: &str) -> Result<(), KmsError> {
     match fields.choice(name, &[SYMMETRIC, "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"])? {
         None | Some(SYMMETRIC) => Ok(()),
-        Some(other) => Err(KmsErrorKind::InvalidKeyUsage
-            .with(format!("Algorithm {other} and key spec {SYMMETRIC} are incompatible."))),
+        Some(other) => {
+            Err(KmsErrorKind::InvalidKeyUsage
+                .with(format!("Algorithm {other} and key spec {SYMMETRIC} are incompatible.")))
+        }
     }
 }
 
 fn no_recipient(fields: Fields<'_>) -> Result<(), KmsError> {
     if fields.has("Recipient") {
-        return Err(KmsErrorKind::UnsupportedOperation.with("Recipient attestation is not supported by this key service."));
+        return Err(
+            KmsErrorKind::UnsupportedOperation.with("Recipient attestation is not supported by this key service.")
+        );
     }
     Ok(())
 }
 
 fn unless_dry(fields: Fields<'_>) -> Result<(), KmsError> {
     if fields.flag("DryRun")? {
-        return Err(KmsErrorKind::DryRunOperation.with("The request would have succeeded, but the DryRun option is set."));
+        return Err(
+            KmsErrorKind::DryRunOperation.with("The request would have succeeded, but the DryRun option is set.")
+        );
     }
     Ok(())
 }
@@ -414,7 +467,10 @@ fn default_policy(account: &str) -> String {
 }
 
 /// A time as the JSON protocol has it: seconds since the Unix epoch, with a fraction.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit a double's 53 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of this era fit a double's 53 bits"
+)]
 fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }

@@ -38,9 +38,10 @@ impl From<KmsError> for S3Error {
                 ErrorCode::SlowDown,
                 "Please reduce your request rate for operations involving AWS KMS.",
             ),
-            Kind::Unavailable | Kind::DependencyTimeout | Kind::Internal => {
-                Self::new(ErrorCode::ServiceUnavailable, "The key management service is not available. Please try again.")
-            }
+            Kind::Unavailable | Kind::DependencyTimeout | Kind::Internal => Self::new(
+                ErrorCode::ServiceUnavailable,
+                "The key management service is not available. Please try again.",
+            ),
             Kind::Validation | Kind::UnsupportedOperation => told(ErrorCode::InvalidArgument),
             // The server's own ciphertexts and calls: none of these is the S3 client's doing.
             Kind::InvalidCiphertext
@@ -103,12 +104,14 @@ impl From<sigv4::Error> for S3Error {
                 // The argument's value is a credential's form: AWS shows it back to whoever sent it.
                 Self::argument("Authorization", authorization, text)
             }
-            E::RequestTimeTooSkewed { request_time, server_time, max_skew_millis } => {
-                told(ErrorCode::RequestTimeTooSkewed)
-                    .with("RequestTime", request_time.as_str())
-                    .with("ServerTime", iso8601(server_time))
-                    .with("MaxAllowedSkewMilliseconds", max_skew_millis.to_string())
-            }
+            E::RequestTimeTooSkewed {
+                request_time,
+                server_time,
+                max_skew_millis,
+            } => told(ErrorCode::RequestTimeTooSkewed)
+                .with("RequestTime", request_time.as_str())
+                .with("ServerTime", iso8601(server_time))
+                .with("MaxAllowedSkewMilliseconds", max_skew_millis.to_string()),
             E::SigV4aNotImplemented => told(ErrorCode::NotImplemented),
             E::SignatureDoesNotMatch(mismatch) => mismatched(*mismatch),
         }

@@ -91,7 +91,13 @@ impl BufferPool {
             let start = memory.as_ptr().align_offset(alignment());
             (memory, start)
         });
-        AlignedBuffer { memory, start, capacity, filled: 0, pool: Arc::clone(self) }
+        AlignedBuffer {
+            memory,
+            start,
+            capacity,
+            filled: 0,
+            pool: Arc::clone(self),
+        }
     }
 }
 
@@ -106,8 +112,12 @@ mod tests {
     #[test]
     fn buffers_are_aligned_sized_and_padded() {
         let pool = Arc::new(BufferPool::default());
-        for (hint, capacity) in [(None, BUFFER_LEN), (Some(1), 16_384), (Some(20_000), 20_480), (Some(u64::MAX), BUFFER_LEN)]
-        {
+        for (hint, capacity) in [
+            (None, BUFFER_LEN),
+            (Some(1), 16_384),
+            (Some(20_000), 20_480),
+            (Some(u64::MAX), BUFFER_LEN),
+        ] {
             let mut buffer = pool.take(hint);
             let bytes = vec![7; BUFFER_LEN + 1];
             assert_eq!(buffer.fill(&bytes[..5]), 5);

@@ -82,7 +82,7 @@ pub struct Options {
     pub direct_io: DirectIo,
     /// Whether space is given back by punching holes.
     pub hole_punching: HolePunching,
-    /// Free bytes below which nothing is added, so that there is room to delete.
+    /// Free bytes below which nothing is added, so that there is room to delete. At least 32 MiB.
     pub reserve_bytes: u64,
     /// Bytes of RocksDB's block cache.
     pub block_cache_bytes: usize,
@@ -148,11 +148,17 @@ impl RocksStore {
         let able = Abilities::probe(&segments, options.direct_io, options.hole_punching)?;
         tracing::info!(direct_io = able.direct, hole_punching = able.punch, "opened the store");
         let (tell, tasks) = std::sync::mpsc::channel();
-        let space = Arc::new(Space::new(segments, able, options.reserve_bytes, tell));
+        let reserve = options.reserve_bytes.max(tuning::LEAST_RESERVE);
+        let space = Arc::new(Space::new(segments, able, reserve, tell));
         let next = load_segments(&meta, &space)?;
         let (committer, jobs) = Committer::channel();
         let segment_size = options.segment_size.max(16 * BLOCK);
-        let allocator = Arc::new(Allocator::new(Arc::clone(&space), committer.clone(), segment_size, next));
+        let allocator = Arc::new(Allocator::new(
+            Arc::clone(&space),
+            committer.clone(),
+            segment_size,
+            next,
+        ));
         let reader = Arc::new(Reader::new(Arc::clone(&meta), Arc::clone(&space)));
         let reclaimer = Reclaimer {
             meta: Arc::clone(&meta),
@@ -203,12 +209,16 @@ impl RocksStore {
 impl MetaStore for RocksStore {
     async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let (family, key) = (Family::of_key(key), full_key(partition, key));
-        self.read_meta(true, move |meta, reach| meta.get(family, &key, reach)).await
+        self.read_meta(true, move |meta, reach| meta.get(family, &key, reach))
+            .await
     }
 
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
         let range = range.clone();
-        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| meta.scan(partition, &range, limit, reach)).await
+        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| {
+            meta.scan(partition, &range, limit, reach)
+        })
+        .await
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
@@ -220,7 +230,11 @@ impl MetaStore for RocksStore {
 impl BlobStore for RocksStore {
     async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError> {
         let id = RunId(random::bytes(&*self.entropy));
-        let (space, allocator, pool) = (Arc::clone(&self.space), Arc::clone(&self.allocator), Arc::clone(&self.pool));
+        let (space, allocator, pool) = (
+            Arc::clone(&self.space),
+            Arc::clone(&self.allocator),
+            Arc::clone(&self.pool),
+        );
         Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator, pool)?))
     }
 
@@ -260,7 +274,9 @@ fn load_segments(meta: &Meta, space: &Space) -> Result<SegmentId, StoreError> {
     let mut present = Vec::new();
     for entry in std::fs::read_dir(&space.dir).map_err(io_failure)? {
         let name = entry.map_err(io_failure)?.file_name();
-        let Some(id) = name.to_str().and_then(SegmentId::from_file_name) else { continue };
+        let Some(id) = name.to_str().and_then(SegmentId::from_file_name) else {
+            continue;
+        };
         present.push(id);
         if space.record(id).is_none() {
             tracing::warn!(segment = id.0, "a segment file that no record names is left alone");
@@ -288,7 +304,10 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io_failure)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(io_failure)
 }
 
 fn join(thread: Option<JoinHandle<()>>) {

@@ -46,7 +46,10 @@ struct Piece {
 
 impl Reader {
     pub(super) fn new(meta: Arc<Meta>, space: Arc<Space>) -> Self {
-        let files = Files { dir: space.dir.clone(), open: Mutex::default() };
+        let files = Files {
+            dir: space.dir.clone(),
+            open: Mutex::default(),
+        };
         Self { meta, space, files }
     }
 
@@ -71,14 +74,18 @@ impl Reader {
             return Ok(None);
         }
         let epoch = self.space.epoch();
-        let Read::Done(record) = self.meta.run(run, Reach::Memory)? else { return Ok(None) };
+        let Read::Done(record) = self.meta.run(run, Reach::Memory)? else {
+            return Ok(None);
+        };
         let pieces = pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, length)?;
         let mut bytes = vec![0; length];
         let mut rest = bytes.as_mut_slice();
         for piece in pieces {
             let (into, after) = rest.split_at_mut(piece.length);
             rest = after;
-            let Some(file) = self.files.opened(piece.segment) else { return Ok(None) };
+            let Some(file) = self.files.opened(piece.segment) else {
+                return Ok(None);
+            };
             let slices = &mut [IoSliceMut::new(into)];
             match rustix::io::preadv2(&*file, slices, piece.offset, ReadWriteFlags::NOWAIT) {
                 Ok(read) if read == piece.length => {}
@@ -106,7 +113,10 @@ impl Reader {
                 Err(error) => failed = Some(error),
             }
         }
-        Err(unreadable(run, failed.unwrap_or_else(|| io::Error::other("it never stays in one place"))))
+        Err(unreadable(
+            run,
+            failed.unwrap_or_else(|| io::Error::other("it never stays in one place")),
+        ))
     }
 
     fn look_up(&self, run: RunId) -> Result<(u64, RunRecord), StoreError> {
@@ -154,7 +164,10 @@ impl Files {
         let mut header = [0; HEADER_LEN];
         file.read_exact_at(&mut header, 0)?;
         if header != segment.header() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment file has the wrong header"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a segment file has the wrong header",
+            ));
         }
         // Readahead would pull in neighbours that are still being written past the page cache.
         rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
@@ -175,9 +188,8 @@ fn read_whole(file: &File, piece: &Piece) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(piece.length);
     while bytes.len() < piece.length {
         let offset = piece.offset + u64::try_from(bytes.len()).map_err(io::Error::other)?;
-        let read = rustix::io::retry_on_intr(|| {
-            rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), offset)
-        })?;
+        let read =
+            rustix::io::retry_on_intr(|| rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), offset))?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -200,7 +212,11 @@ fn pieces(record: &RunRecord, start: u64, length: usize) -> Result<Vec<Piece>, S
             continue;
         }
         let length = usize::try_from(extent.length - skip).unwrap_or(usize::MAX).min(left);
-        pieces.push(Piece { segment: extent.segment, offset: extent.offset + skip, length });
+        pieces.push(Piece {
+            segment: extent.segment,
+            offset: extent.offset + skip,
+            length,
+        });
         skip = 0;
         left -= length;
     }
@@ -226,11 +242,21 @@ mod tests {
 
     #[test]
     fn ranges_fall_on_the_right_extents() {
-        let extent = |segment, length| Extent { segment: SegmentId(segment), offset: 4096, length };
-        let record = RunRecord { extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)] };
+        let extent = |segment, length| Extent {
+            segment: SegmentId(segment),
+            offset: 4096,
+            length,
+        };
+        let record = RunRecord {
+            extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)],
+        };
         let of = |start, length| {
-            pieces(&record, start, length)
-                .map(|pieces| pieces.iter().map(|p| (p.segment.0, p.offset, p.length)).collect::<Vec<_>>())
+            pieces(&record, start, length).map(|pieces| {
+                pieces
+                    .iter()
+                    .map(|p| (p.segment.0, p.offset, p.length))
+                    .collect::<Vec<_>>()
+            })
         };
         assert_eq!(of(0, 10).unwrap(), [(1, 4096, 10)]);
         assert_eq!(of(9, 3).unwrap(), [(1, 4105, 1), (2, 4096, 2)]);

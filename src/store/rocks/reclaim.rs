@@ -16,7 +16,9 @@ use super::allocator::Allocator;
 use super::committer::{Change, Committer};
 use super::meta::{Family, Meta};
 use super::reader::Reader;
-use super::records::{BLOCK, Extent, OwnerRecord, SegmentId, SegmentState, decode_queued, owner_key, queue_key, split_extent_key};
+use super::records::{
+    BLOCK, Extent, OwnerRecord, SegmentId, SegmentState, decode_queued, owner_key, queue_key, split_extent_key,
+};
 use super::segment::{io_failure, punch};
 use super::space::{Space, Task};
 use crate::store::StoreError;
@@ -116,10 +118,12 @@ impl Reclaimer {
         for of_segment in extents.chunk_by(|a, b| a.segment == b.segment) {
             let segment = of_segment[0].segment;
             let punched = self.open(segment).and_then(|file| {
-                of_segment.chunk_by(|a, b| a.end() == b.offset).try_for_each(|touching| {
-                    let (first, last) = (touching[0], touching[touching.len() - 1]);
-                    punch(&file, first.offset, last.end() - first.offset)
-                })
+                of_segment
+                    .chunk_by(|a, b| a.end() == b.offset)
+                    .try_for_each(|touching| {
+                        let (first, last) = (touching[0], touching[touching.len() - 1]);
+                        punch(&file, first.offset, last.end() - first.offset)
+                    })
             });
             match punched {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -170,7 +174,11 @@ impl Reclaimer {
         for (id, held) in self.space.all() {
             // What this process has opened meanwhile is claimed.
             let left_open = held.record.state == SegmentState::Open && held.claims == 0;
-            let swept = if left_open { self.sweep(id, held.record.capacity) } else { Ok(()) };
+            let swept = if left_open {
+                self.sweep(id, held.record.capacity)
+            } else {
+                Ok(())
+            };
             if let Err(error) = swept.and_then(|()| self.bury(id)) {
                 tracing::warn!(segment = id.0, %error, "a segment could not be swept; the next start tries again");
             }
@@ -184,10 +192,17 @@ impl Reclaimer {
     /// Gives back whatever no record names in a segment that was open when its process ended.
     fn sweep(&self, id: SegmentId, capacity: u64) -> Result<(), StoreError> {
         let (mut used, mut unnamed) = (BLOCK, Vec::new());
-        let owned = self.owned(id)?.into_iter().map(|(extent, _)| (extent.offset, extent.end()));
+        let owned = self
+            .owned(id)?
+            .into_iter()
+            .map(|(extent, _)| (extent.offset, extent.end()));
         for (offset, end) in owned.chain([(capacity, capacity)]) {
             if offset > used {
-                unnamed.push(Extent { segment: id, offset: used, length: offset - used });
+                unnamed.push(Extent {
+                    segment: id,
+                    offset: used,
+                    length: offset - used,
+                });
             }
             used = end;
         }
@@ -209,7 +224,14 @@ impl Reclaimer {
             for (key, value) in pairs {
                 let (segment, offset) = split_extent_key(&key)?;
                 let owner = OwnerRecord::decode(&value)?;
-                owned.push((Extent { segment, offset, length: owner.length }, owner));
+                owned.push((
+                    Extent {
+                        segment,
+                        offset,
+                        length: owner.length,
+                    },
+                    owner,
+                ));
             }
             if last {
                 return Ok(owned);
@@ -225,7 +247,10 @@ impl Reclaimer {
             let pairs = self.meta.pairs_blocking(Family::Space, &start, end.clone(), AT_ONCE)?;
             let Some((last, _)) = pairs.last() else { return Ok(()) };
             start = [last, &[0][..]].concat();
-            let queued = pairs.iter().map(|(key, value)| decode_queued(key, value)).collect::<Result<Vec<_>, _>>()?;
+            let queued = pairs
+                .iter()
+                .map(|(key, value)| decode_queued(key, value))
+                .collect::<Result<Vec<_>, _>>()?;
             self.space.died(&queued);
             self.space.next_epoch();
             self.give_back(&queued)?;
@@ -240,7 +265,8 @@ impl Reclaimer {
         }
         for (id, held) in self.space.all() {
             let sparse = held.record.live > 0 && held.record.live < held.reclaimable(self.space.able);
-            if sparse && held.record.state == SegmentState::Settled
+            if sparse
+                && held.record.state == SegmentState::Settled
                 && let Err(error) = self.rewrite(id)
             {
                 tracing::warn!(segment = id.0, %error, "a sparse segment could not be rewritten");
@@ -249,6 +275,8 @@ impl Reclaimer {
     }
 
     fn open(&self, segment: SegmentId) -> io::Result<File> {
-        File::options().write(true).open(self.space.dir.join(segment.file_name()))
+        File::options()
+            .write(true)
+            .open(self.space.dir.join(segment.file_name()))
     }
 }

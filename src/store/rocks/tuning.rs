@@ -2,8 +2,7 @@
 //! memtables of all column families together stay under [`MEMTABLES`].
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, ReadOptions,
-    ReadTier, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, ReadOptions, ReadTier, WriteOptions,
 };
 
 use super::meta::Family;
@@ -12,6 +11,8 @@ use super::meta::Family;
 const MEMTABLES: usize = 48 << 20;
 /// Bytes of one memtable.
 const MEMTABLE: usize = 16 << 20;
+/// The least free space that RocksDB is to be left with, in bytes: it needs a memtable's worth to recover from a full disk.
+pub(super) const LEAST_RESERVE: u64 = 32 << 20;
 /// Bytes of log after which the column family that holds the oldest of it is flushed.
 const LOG: u64 = 128 << 20;
 /// Open table files. Their index and filter blocks are in the block cache, so a handle is cheap.
@@ -39,7 +40,10 @@ pub(super) fn database() -> Options {
 /// The column families, sharing one block cache of `cache_bytes`.
 pub(super) fn families(cache_bytes: usize) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(cache_bytes);
-    Family::ALL.iter().map(|&family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache))).collect()
+    Family::ALL
+        .iter()
+        .map(|&family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache)))
+        .collect()
 }
 
 /// Options of a write that is durable before it returns.

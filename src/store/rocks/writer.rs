@@ -75,7 +75,9 @@ impl SegmentWriter {
 
     /// Hands the filled buffer over to be written, once the one before it is.
     async fn flush(&mut self) -> Result<(), StoreError> {
-        let Some(mut buffer) = self.filling.take() else { return Ok(()) };
+        let Some(mut buffer) = self.filling.take() else {
+            return Ok(());
+        };
         self.filling = self.written().await?;
         buffer.pad();
         let mut pieces = Vec::with_capacity(1);
@@ -90,7 +92,9 @@ impl SegmentWriter {
             // Held to the end of the write; see `Claim`.
             let _claim = claim;
             for piece in pieces {
-                piece.segment.write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
+                piece
+                    .segment
+                    .write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
             }
             buffer.clear();
             Ok(buffer)
@@ -101,7 +105,10 @@ impl SegmentWriter {
     /// Waits for the write under way; returns its buffer.
     async fn written(&mut self) -> Result<Option<AlignedBuffer>, StoreError> {
         match self.writing.take() {
-            Some(writing) => writing.await.map_err(|error| StoreError::Engine(Box::new(error)))?.map(Some),
+            Some(writing) => writing
+                .await
+                .map_err(|error| StoreError::Engine(Box::new(error)))?
+                .map(Some),
             None => Ok(None),
         }
     }
@@ -111,10 +118,17 @@ impl SegmentWriter {
         if self.taken.last().is_none_or(|last| self.used == last.extent.length) {
             self.extend().await?;
         }
-        let Some(last) = self.taken.last() else { return Err(StoreError::NoSpace) };
+        let Some(last) = self.taken.last() else {
+            return Err(StoreError::NoSpace);
+        };
         let room = usize::try_from(last.extent.length - self.used).unwrap_or(usize::MAX);
         let to = to.min(from.saturating_add(room));
-        let piece = Piece { segment: Arc::clone(&last.segment), offset: last.extent.offset + self.used, from, to };
+        let piece = Piece {
+            segment: Arc::clone(&last.segment),
+            offset: last.extent.offset + self.used,
+            from,
+            to,
+        };
         self.used += bytes_of(to - from);
         Ok(piece)
     }
@@ -161,7 +175,11 @@ impl SegmentWriter {
         let Some(last) = self.taken.last_mut() else { return };
         let extent = last.extent;
         if self.used < extent.length {
-            let unused = Extent { offset: extent.offset + self.used, length: extent.length - self.used, ..extent };
+            let unused = Extent {
+                offset: extent.offset + self.used,
+                length: extent.length - self.used,
+                ..extent
+            };
             last.extent.length = self.used;
             self.claim.shorten_last(self.used);
             if !last.segment.give_back(&extent, unused.offset) {
@@ -179,7 +197,9 @@ impl SegmentWriter {
             left -= length;
             Extent { length, ..taken.extent }
         });
-        RunRecord { extents: exact.collect() }
+        RunRecord {
+            extents: exact.collect(),
+        }
     }
 }
 
