@@ -116,9 +116,14 @@ impl Activity {
         self.unread.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the client may still be sending what nobody will read, on a connection with one request at a time.
+    /// Whether the client may still be sending what nobody will read.
     pub(super) fn has_unread(&self) -> bool {
-        !self.multiplexed && self.unread.load(Ordering::Relaxed)
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Whether several requests share the connection: HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed
     }
 
     /// A request's head is complete.

@@ -4,9 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
@@ -14,14 +16,18 @@ use super::edge::Origin;
 use super::exchange::{Exchange, Flow};
 use crate::wire::{BoxError, ResponseBody};
 
+/// How long to go on taking what the sender of a refused request sends, so that it reads the answer: a connection that is
+/// closed, or a stream that is reset, while its client still sends may lose the answer that says why.
+pub(super) const LINGER: Duration = Duration::from_secs(3);
+
 /// A request's body. It is read only when a handler polls it: hyper answers `Expect: 100-continue` at the first poll, so
 /// a request that is refused by its headers is refused before its body is sent.
 ///
 /// Its errors are [`io::Error`]s: `TimedOut` when nothing came for the allowed time, `UnexpectedEof` when the client left
 /// or sent less than it announced, `InvalidData` when what came is no HTTP.
 pub(super) struct Inbound {
-    inner: Incoming,
-    ended: bool,
+    /// `None` once it has ended.
+    inner: Option<Incoming>,
     flow: Flow,
     origin: Arc<Origin>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -30,8 +36,7 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn new(inner: Incoming, flow: Flow, origin: Arc<Origin>) -> Self {
         Self {
-            ended: inner.is_end_stream(),
-            inner,
+            inner: Some(inner).filter(|inner| !inner.is_end_stream()),
             flow,
             origin,
             timer: None,
@@ -41,8 +46,13 @@ impl Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        if !self.ended {
+        let Some(mut rest) = self.inner.take() else { return };
+        if !self.origin.activity.is_multiplexed() {
+            // The socket lingers; reading on would also send the 100 that was withheld.
             self.origin.activity.leave_unread();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let discard = async move { while let Some(Ok(_)) = rest.frame().await {} };
+            runtime.spawn(tokio::time::timeout(LINGER, discard));
         }
     }
 }
@@ -53,10 +63,15 @@ impl Body for Inbound {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.inner).poll_frame(cx) {
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(&mut *inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.timer = None;
-                this.ended = frame.is_none() || this.inner.is_end_stream();
+                if !matches!(frame, Some(Ok(_))) || inner.is_end_stream() {
+                    this.inner = None;
+                }
                 Poll::Ready(frame.map(|frame| match frame {
                     Ok(frame) => {
                         this.flow.received(frame.data_ref().map_or(0, Bytes::len));
@@ -78,11 +93,13 @@ impl Body for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

@@ -167,11 +167,12 @@ impl Shared {
     async fn accept(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Tls>>, mut phase: watch::Receiver<Phase>) {
         loop {
             let accepted = async {
+                // In this order: a slot taken beforehand would be kept from the other listener.
+                let (stream, peer) = listener.accept().await?;
                 let slot = Arc::clone(&self.slots)
                     .acquire_owned()
                     .await
                     .map_err(io::Error::other)?;
-                let (stream, peer) = listener.accept().await?;
                 Ok::<_, io::Error>((slot, stream, peer))
             };
             let accepted = tokio::select! {

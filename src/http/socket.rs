@@ -4,16 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::activity::Activity;
-
-/// How long to go on reading what a refused client sends. Closing a socket with unread bytes resets it, and the reset
-/// may overtake the answer that says why.
-const LINGER: Duration = Duration::from_secs(3);
+use super::body::LINGER;
 
 /// The socket.
 pub(super) struct Socket<S> {
@@ -80,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
                 return Poll::Ready(Ok(()));
             }
         }
+        // Closing a socket with unread bytes resets it.
         let this = self.get_mut();
         let deadline = this
             .lingering

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -80,7 +80,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Unusable`].
     pub fn new(material: Material) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certificate = Arc::new(Current(RwLock::new(certified(material, &provider)?)));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certificate) as _;
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -88,7 +88,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         Ok(Self {
             config: Arc::new(config),
             certificate,
