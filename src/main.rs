@@ -8,10 +8,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// jemalloc reads its options here when the process starts: freed pages go back to the system within a second, by a thread
 /// of its own, so that a burst of requests does not stay resident.
-#[expect(
-    unsafe_code,
-    reason = "a symbol that jemalloc looks up; it holds a NUL-terminated string, as it must"
-)]
+#[expect(unsafe_code, reason = "a symbol that jemalloc looks up; it holds a NUL-terminated string, as it must")]
 #[unsafe(export_name = "malloc_conf")]
 pub static MALLOC_CONF: &[u8; 60] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 

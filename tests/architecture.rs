@@ -27,18 +27,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hyper", &["http/"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("StatusCode", &["http/", "s3/", "kms/api/", "wire/", "cli/graph.rs"]),
-    (
-        "HeaderMap",
-        &[
-            "http/",
-            "s3/",
-            "kms/api/",
-            "wire/",
-            "sigv4/",
-            "sse/headers.rs",
-            "sse/headers/",
-        ],
-    ),
+    ("HeaderMap", &["http/", "s3/", "kms/api/", "wire/", "sigv4/", "sse/headers.rs", "sse/headers/"]),
 ];
 
 /// The longest file allowed, in lines.
@@ -63,10 +52,7 @@ fn every_module_has_a_layer() {
     let root = fs::read_to_string(source_directory().join("lib.rs")).unwrap();
     for line in code(&root).lines() {
         if let Some(module) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) {
-            assert!(
-                LAYERS.iter().any(|layer| layer.contains(&module)),
-                "{module} stands in no layer"
-            );
+            assert!(LAYERS.iter().any(|layer| layer.contains(&module)), "{module} stands in no layer");
         }
     }
 }
@@ -74,20 +60,12 @@ fn every_module_has_a_layer() {
 /// The checker itself: each kind of violation, and what looks like one and is none.
 #[test]
 fn violations_are_found() {
-    let check = |path: &str, text: &str| {
-        violations(&Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        })
-    };
+    let check = |path: &str, text: &str| violations(&Source { path: path.to_owned(), text: text.to_owned() });
     let broken = [
         ("store/mod.rs", "use crate::kms::Kms;"),
         ("store/mod.rs", "fn f() { crate::s3::g() }"),
         ("store/mod.rs", "use crate::{clock::Clock, sse::Sse};"),
-        (
-            "store/mod.rs",
-            "use crate::{\n    clock::Clock,\n    kms::{Kms, arn::KeyArn},\n};",
-        ),
+        ("store/mod.rs", "use crate::{\n    clock::Clock,\n    kms::{Kms, arn::KeyArn},\n};"),
         ("sigv4/mod.rs", "use crate::store::Store;"),
         ("s3/put.rs", "use crate::kms::api::KmsApi;"),
         ("kms/local/mod.rs", "use crate::kms::api::Target;"),
@@ -101,10 +79,7 @@ fn violations_are_found() {
         ("sse/seal.rs", "fn f() -> ::aws_lc_rs::aead::Tag { todo!() }"),
         ("store/memory.rs", "use rocksdb::DB;"),
         ("sse/plan.rs", "use http::HeaderMap;"),
-        (
-            "kms/local/mod.rs",
-            "fn f() -> http::StatusCode { http::StatusCode::OK }",
-        ),
+        ("kms/local/mod.rs", "fn f() -> http::StatusCode { http::StatusCode::OK }"),
         ("main.rs", "use strongroom::store::Store;"),
     ];
     for (path, text) in broken {
@@ -114,22 +89,13 @@ fn violations_are_found() {
     let sound = [
         ("store/mod.rs", "use crate::clock::Clock;\nuse crate::crypto::Secret;"),
         ("store/rocks/mod.rs", "use rocksdb::DB;\nuse crate::store::Store;"),
-        (
-            "sse/mod.rs",
-            "// use crate::s3::Put;\n//! [`crate::s3`] does\nuse crate::{clock, kms::Kms};",
-        ),
+        ("sse/mod.rs", "// use crate::s3::Put;\n//! [`crate::s3`] does\nuse crate::{clock, kms::Kms};"),
         ("sse/mod.rs", "const TEXT: &str = \"use crate::s3::Put\";"),
         ("sse/headers.rs", "use http::HeaderMap;"),
-        (
-            "kms/api/mod.rs",
-            "use crate::kms::Kms;\nuse crate::iam::Identity;\nuse http::StatusCode;",
-        ),
+        ("kms/api/mod.rs", "use crate::kms::Kms;\nuse crate::iam::Identity;\nuse http::StatusCode;"),
         ("http/tls.rs", "use rustls::crypto::aws_lc_rs;"),
         ("clock.rs", "mod tests { use super::*; }"),
-        (
-            "kms/api/create.rs",
-            "use super::super::error::KmsError;\nuse super::json;",
-        ),
+        ("kms/api/create.rs", "use super::super::error::KmsError;\nuse super::json;"),
         ("main.rs", "fn main() { strongroom::cli::main() }"),
     ];
     for (path, text) in sound {
@@ -176,13 +142,8 @@ fn may_use(user: &str, used: &str) -> bool {
 
 /// The line of the layer that `path` (`kms::api::json`) stands in, and the module that gives it its place there.
 fn layer(path: &str) -> Option<(usize, &'static str)> {
-    let places = LAYERS
-        .iter()
-        .enumerate()
-        .flat_map(|(line, layer)| layer.iter().map(move |module| (line, *module)));
-    places
-        .filter(|(_, module)| part_of(path, module))
-        .max_by_key(|(_, module)| module.len())
+    let places = LAYERS.iter().enumerate().flat_map(|(line, layer)| layer.iter().map(move |module| (line, *module)));
+    places.filter(|(_, module)| part_of(path, module)).max_by_key(|(_, module)| module.len())
 }
 
 /// `kms::api::json` of `kms/api/json.rs`.
@@ -214,11 +175,7 @@ fn expand(prefix: &str, rest: &str, paths: &mut Vec<String>) {
         return;
     }
     let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-    let path = if prefix.is_empty() {
-        rest[..end].to_owned()
-    } else {
-        format!("{prefix}::{}", &rest[..end])
-    };
+    let path = if prefix.is_empty() { rest[..end].to_owned() } else { format!("{prefix}::{}", &rest[..end]) };
     match rest[end..].strip_prefix("::") {
         Some(deeper) if prefix.is_empty() => expand(&path, deeper, paths),
         _ => paths.push(path.trim_end_matches("::").to_owned()),
@@ -252,7 +209,8 @@ fn names(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(at, _)| {
         let before = &code[..at];
         let inside = before.strip_suffix("::").is_some_and(|path| path.ends_with(is_word));
-        !before.ends_with(is_word) && !code[at + name.len()..].starts_with(is_word) && !(is_crate && inside)
+        let whole = !before.ends_with(is_word) && !code[at + name.len()..].starts_with(is_word);
+        whole && !(is_crate && inside)
     })
 }
 
@@ -266,17 +224,13 @@ fn climbs(user: &str, code: &str) -> Option<&'static str> {
     let higher = |module: &&str| module.split_once("::").is_some_and(|(parent, _)| part_of(user, parent));
     let above = LAYERS.concat().into_iter().filter(higher).find(|module| {
         let child = module.rsplit("::").next().unwrap_or_default();
-        !part_of(user, module)
-            && ["super", "self"]
-                .iter()
-                .any(|up| code.contains(&format!("{up}::{child}::")))
+        !part_of(user, module) && ["super", "self"].iter().any(|up| code.contains(&format!("{up}::{child}::")))
     });
     above.map(|_| "uses a module that stands above the one it is a part of")
 }
 
 fn part_of(path: &str, module: &str) -> bool {
-    path.strip_prefix(module)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 fn is_word(c: char) -> bool {
@@ -297,9 +251,7 @@ fn code(text: &str) -> String {
         } else if let Some(hashes) = raw_string(rest) {
             let close = format!("\"{}", "#".repeat(hashes));
             let open = rest.find('"').unwrap_or(0) + 1;
-            rest[open..]
-                .find(&close)
-                .map_or(rest.len(), |end| open + end + close.len())
+            rest[open..].find(&close).map_or(rest.len(), |end| open + end + close.len())
         } else if c == '"' {
             string_end(rest)
         } else {
@@ -347,10 +299,7 @@ fn sources() -> Vec<Source> {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let below = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-                sources.push(Source {
-                    text: fs::read_to_string(&path).unwrap(),
-                    path: below,
-                });
+                sources.push(Source { text: fs::read_to_string(&path).unwrap(), path: below });
             }
         }
     }

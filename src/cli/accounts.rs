@@ -8,20 +8,10 @@ use crate::iam::{Account, Directory};
 pub fn directory(config: &Config, id: &AccessKeyId, secret: &SecretKey) -> Directory {
     let mut directory = Directory::default();
     let root = &config.root;
-    let account = account(
-        &root.account_id,
-        root.canonical_id.as_ref(),
-        &root.display_name,
-        &root.email,
-    );
+    let account = account(&root.account_id, root.canonical_id.as_ref(), &root.display_name, &root.email);
     directory.add_root(account, id.to_string(), SecretBytes::new(secret.expose().to_vec()));
     for other in &config.accounts {
-        let account = self::account(
-            &other.id,
-            other.canonical_id.as_ref(),
-            &other.display_name,
-            &other.email,
-        );
+        let account = self::account(&other.id, other.canonical_id.as_ref(), &other.display_name, &other.email);
         let secret = SecretBytes::new(other.secret_access_key.expose().to_vec());
         directory.add_root(account, other.access_key_id.to_string(), secret);
     }
@@ -56,10 +46,7 @@ mod tests {
         });
         let root = text("AKIAIOSFODNN7EXAMPLE").try_into().unwrap();
         let directory = directory(&config, &root, &text("the-secret-of-the-root").try_into().unwrap());
-        assert_eq!(
-            directory.access_key("AKIAIOSFODNN7EXAMPLE").unwrap().secret.expose(),
-            b"the-secret-of-the-root"
-        );
+        assert_eq!(directory.access_key("AKIAIOSFODNN7EXAMPLE").unwrap().secret.expose(), b"the-secret-of-the-root");
         let other = directory.access_key("AKIAI44QH8DHBEXAMPLE").unwrap();
         assert_eq!(other.identity.account.id, "111122223333");
         assert_eq!(other.identity.account.display_name, "analytics");

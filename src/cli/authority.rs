@@ -64,17 +64,14 @@ impl Authority {
                 key
             }
         };
-        let certificate = match certificate {
-            Some(pem) => pem,
-            None => {
-                let pem = authority(clock).self_signed(&key)?.pem();
-                directory.write(CERTIFICATE, &pem, Readers::Everyone)?;
-                pem
-            }
+        let certificate = if let Some(pem) = certificate {
+            pem
+        } else {
+            let pem = authority(clock).self_signed(&key)?.pem();
+            directory.write(CERTIFICATE, &pem, Readers::Everyone)?;
+            pem
         };
-        Ok(Self {
-            issuer: Issuer::from_ca_cert_pem(&certificate, key)?,
-        })
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&certificate, key)? })
     }
 
     /// A fresh certificate for `names`.
@@ -89,10 +86,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(Material {
-            chain: vec![certificate.der().clone()],
-            key,
-        })
+        Ok(Material { chain: vec![certificate.der().clone()], key })
     }
 }
 
@@ -126,11 +120,7 @@ fn authority(clock: &dyn Clock) -> CertificateParams {
     // The day tells the authorities of several data directories apart.
     params.distinguished_name = subject(&format!("Strongroom authority of {today}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     valid(&mut params, yesterday, today.saturating_add(AUTHORITY_YEARS.years()));
     params
 }
@@ -159,6 +149,7 @@ fn valid(params: &mut CertificateParams, from: Date, to: Date) {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::config::Tls;
 
     #[test]
     fn the_authority_is_made_once_and_its_key_is_not_made_again() {
@@ -169,21 +160,20 @@ mod tests {
         let (certificate, key) = (directory.read(CERTIFICATE).unwrap(), directory.read(KEY).unwrap());
         assert!(certificate.is_some());
         obtain().unwrap();
-        assert_eq!(
-            (directory.read(CERTIFICATE).unwrap(), directory.read(KEY).unwrap()),
-            (certificate, key)
-        );
+        assert_eq!((directory.read(CERTIFICATE).unwrap(), directory.read(KEY).unwrap()), (certificate, key));
         std::fs::remove_file(directory.path().join(KEY)).unwrap();
         assert!(matches!(obtain(), Err(AuthorityError::KeyMissing)));
     }
 
     #[test]
     fn the_names_follow_the_configuration() {
-        let mut config = Config::default();
-        config.region = "eu-west-1".to_owned().try_into().unwrap();
-        config.base_domains = vec!["s3.example.com".to_owned().try_into().unwrap()];
-        config.tls.names = vec!["storage.example.com".to_owned()];
-        config.listen = "192.0.2.7:9000".parse().unwrap();
+        let config = Config {
+            region: "eu-west-1".to_owned().try_into().unwrap(),
+            base_domains: vec!["s3.example.com".to_owned().try_into().unwrap()],
+            listen: "192.0.2.7:9000".parse().unwrap(),
+            tls: Tls { names: vec!["storage.example.com".to_owned()], ..Tls::default() },
+            ..Config::default()
+        };
         let names = names(&config);
         for name in [
             "localhost",

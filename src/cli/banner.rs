@@ -19,11 +19,7 @@ pub(super) struct Banner<'a> {
 impl Banner<'_> {
     /// The text.
     pub(super) fn render(&self) -> String {
-        let mut text = format!(
-            "Strongroom {} serves S3 and KMS at {}",
-            env!("CARGO_PKG_VERSION"),
-            self.endpoint()
-        );
+        let mut text = format!("Strongroom {} serves S3 and KMS at {}", env!("CARGO_PKG_VERSION"), self.endpoint());
         if let Some(http) = self.addresses.http {
             // Writing to a string cannot fail.
             let _ = write!(text, " (and http://{})", reachable(http));
@@ -38,10 +34,7 @@ impl Banner<'_> {
         }
         match &self.credentials {
             Some(path) => export("AWS_SHARED_CREDENTIALS_FILE", &quoted(path)),
-            None => export(
-                "AWS_ACCESS_KEY_ID",
-                "... AWS_SECRET_ACCESS_KEY=...   # the root's, as you configured them",
-            ),
+            None => export("AWS_ACCESS_KEY_ID", "... AWS_SECRET_ACCESS_KEY=...   # the root's, as you configured them"),
         }
         // botocore, and with it boto3 and aws-cli 1, knows only the second.
         export("AWS_REGION", &format!("{0} AWS_DEFAULT_REGION={0}", self.region));
@@ -66,14 +59,8 @@ fn reachable(address: SocketAddr) -> String {
 /// A path as a POSIX shell reads it back.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
-    let plain = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"/._-+@%:,".contains(&b));
-    if plain {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@%:,".contains(&b));
+    if plain { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -83,10 +70,7 @@ mod tests {
     #[test]
     fn the_lines_make_aws_work() {
         let banner = Banner {
-            addresses: Addresses {
-                https: "0.0.0.0:9000".parse().unwrap(),
-                http: None,
-            },
+            addresses: Addresses { https: "0.0.0.0:9000".parse().unwrap(), http: None },
             region: "us-east-1",
             authority: Some("/var/lib/strong room/tls/ca.pem".into()),
             credentials: Some("/var/lib/it's/credentials".into()),

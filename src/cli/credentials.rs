@@ -32,27 +32,19 @@ impl RootCredentials {
     /// Those of `root` if it has any, else those in the directory, else fresh ones, which the directory keeps.
     pub(super) fn obtain(root: &Root, directory: &DataDir, entropy: &dyn Entropy) -> Result<Self, CredentialsError> {
         if let (Some(id), Some(secret)) = (&root.access_key_id, &root.secret_access_key) {
-            return Ok(Self {
-                id: id.clone(),
-                secret: secret.clone(),
-                kept: false,
-            });
+            return Ok(Self { id: id.clone(), secret: secret.clone(), kept: false });
         }
         let malformed = || CredentialsError::Malformed(directory.path().join(Self::FILE));
-        let text = match directory.read(Self::FILE)? {
-            Some(text) => text,
-            None => {
-                let text = format!(
-                    "[default]\naws_access_key_id = AKIA{}\naws_secret_access_key = {}\n",
-                    letters::<16>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", entropy),
-                    letters::<40>(
-                        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-                        entropy
-                    ),
-                );
-                directory.write(Self::FILE, &text, Readers::Owner)?;
-                text
-            }
+        let text = if let Some(text) = directory.read(Self::FILE)? {
+            text
+        } else {
+            let text = format!(
+                "[default]\naws_access_key_id = AKIA{}\naws_secret_access_key = {}\n",
+                letters::<16>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", entropy),
+                letters::<40>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", entropy),
+            );
+            directory.write(Self::FILE, &text, Readers::Owner)?;
+            text
         };
         let (id, secret) = parse(&text).ok_or_else(malformed)?;
         Ok(Self { id, secret, kept: true })
@@ -62,19 +54,12 @@ impl RootCredentials {
 /// `N` of the characters of `alphabet`, whose number divides 256, so that each is as likely.
 fn letters<const N: usize>(alphabet: &[u8], entropy: &dyn Entropy) -> String {
     debug_assert!(256 % alphabet.len() == 0);
-    random::bytes::<N>(entropy)
-        .iter()
-        .map(|&byte| char::from(alphabet[usize::from(byte) % alphabet.len()]))
-        .collect()
+    random::bytes::<N>(entropy).iter().map(|&byte| char::from(alphabet[usize::from(byte) % alphabet.len()])).collect()
 }
 
 /// The access key of the `[default]` section.
 fn parse(text: &str) -> Option<(AccessKeyId, SecretKey)> {
-    let section = text
-        .lines()
-        .map(str::trim)
-        .skip_while(|line| *line != "[default]")
-        .skip(1);
+    let section = text.lines().map(str::trim).skip_while(|line| *line != "[default]").skip(1);
     let pairs: Vec<(&str, &str)> = section
         .take_while(|line| !line.starts_with('['))
         .filter_map(|line| line.split_once('='))
@@ -125,11 +110,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = DataDir::open(parent.path()).unwrap();
         directory
-            .write(
-                RootCredentials::FILE,
-                "[other]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
-                Readers::Owner,
-            )
+            .write(RootCredentials::FILE, "[other]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", Readers::Owner)
             .unwrap();
         let error = RootCredentials::obtain(&Root::default(), &directory, &SystemEntropy::new()).unwrap_err();
         assert!(error.to_string().contains("no access key under [default]"));

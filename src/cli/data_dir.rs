@@ -42,10 +42,7 @@ pub(super) enum Readers {
 impl DataDir {
     /// Makes `path` if it is absent, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, DataDirError> {
-        let failed = |path: &Path, source| DataDirError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |path: &Path, source| DataDirError::Io { path: path.to_owned(), source };
         make(path).map_err(|source| failed(path, source))?;
         // Absolute, so that what is printed for other processes means the same there.
         let path = path.canonicalize().map_err(|source| failed(path, source))?;
@@ -94,20 +91,13 @@ impl DataDir {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&temporary)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
             File::open(parent)?.sync_all()
         };
-        written().map_err(|source| DataDirError::Io {
-            path: path.clone(),
-            source,
-        })
+        written().map_err(|source| DataDirError::Io { path: path.clone(), source })
     }
 }
 

@@ -36,10 +36,7 @@ impl MeteredKms {
 
     fn count<T>(&self, operation: &'static str, result: Result<T, KmsError>) -> Result<T, KmsError> {
         let outcome = if result.is_ok() { "ok" } else { "error" };
-        self.metrics
-            .kms_requests
-            .get_or_create(&KmsLabels { operation, outcome })
-            .inc();
+        self.metrics.kms_requests.get_or_create(&KmsLabels { operation, outcome }).inc();
         result
     }
 }
@@ -52,10 +49,7 @@ impl Kms for MeteredKms {
         key: &KeyRef,
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
-        self.count(
-            "GenerateDataKey",
-            self.inner.generate_data_key(caller, key, context).await,
-        )
+        self.count("GenerateDataKey", self.inner.generate_data_key(caller, key, context).await)
     }
 
     async fn decrypt(

@@ -1,7 +1,7 @@
 //! `strongroom serve`: from the settings to a listening server, and from the signal to stop to a closed store.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,10 +56,7 @@ pub(super) fn run(arguments: ServeArgs) -> Result<(), StartError> {
     };
     log::start(&config.log.filter, format)?;
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("strongroom")
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("strongroom").build()?;
     let served = runtime.block_on(serve(config));
     runtime.shutdown_timeout(AFTERMATH);
     served
@@ -83,10 +80,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     })
     .await?;
     let edge = Arc::new(Edge::new(graph.protocols.clone(), metrics, clock, entropy));
-    let addresses = Addresses {
-        https: config.listen,
-        http: config.http_listen,
-    };
+    let addresses = Addresses { https: config.listen, http: config.http_listen };
     // From here on a signal is a wish to stop, not the end of the process.
     let stop = stop_signal()?;
     let server = Server::bind(addresses, Arc::clone(&tls), Arc::clone(&edge), config.limits.clone()).await?;
@@ -104,27 +98,17 @@ async fn serve(config: Config) -> Result<(), StartError> {
 /// Where the server's certificate comes from.
 enum Certificate {
     /// The operator's files.
-    Given {
-        certificate: std::path::PathBuf,
-        key: std::path::PathBuf,
-    },
+    Given { certificate: PathBuf, key: PathBuf },
     /// Our own authority.
-    Issued {
-        authority: Authority,
-        names: Vec<String>,
-        clock: SharedClock,
-    },
+    Issued { authority: Box<Authority>, names: Vec<String>, clock: SharedClock },
 }
 
 impl Certificate {
     fn obtain(config: &Config, directory: &DataDir, clock: &SharedClock) -> Result<Self, StartError> {
         match (&config.tls.certificate, &config.tls.key) {
-            (Some(certificate), Some(key)) => Ok(Self::Given {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            }),
+            (Some(certificate), Some(key)) => Ok(Self::Given { certificate: certificate.clone(), key: key.clone() }),
             _ => Ok(Self::Issued {
-                authority: Authority::obtain(directory, clock.as_ref())?,
+                authority: Box::new(Authority::obtain(directory, clock.as_ref())?),
                 names: authority::names(config),
                 clock: Arc::clone(clock),
             }),
@@ -134,11 +118,7 @@ impl Certificate {
     fn material(&self) -> Result<Material, StartError> {
         match self {
             Self::Given { certificate, key } => Ok(Material::read(certificate, key)?),
-            Self::Issued {
-                authority,
-                names,
-                clock,
-            } => Ok(authority.issue(names, clock.as_ref())?),
+            Self::Issued { authority, names, clock } => Ok(authority.issue(names, clock.as_ref())?),
         }
     }
 }
@@ -186,11 +166,7 @@ fn announce(addresses: Addresses, config: &Config, root: &RootCredentials, data_
         let banner = Banner {
             addresses,
             region: &config.region.to_string(),
-            authority: config
-                .tls
-                .certificate
-                .is_none()
-                .then(|| data_dir.join(authority::CERTIFICATE)),
+            authority: config.tls.certificate.is_none().then(|| data_dir.join(authority::CERTIFICATE)),
             credentials: root.kept.then(|| data_dir.join(RootCredentials::FILE)),
         };
         stdout.write_all(banner.render().as_bytes())?;

@@ -61,12 +61,7 @@ pub(super) fn settle(arguments: ServeArgs, variable: impl Fn(&str) -> Option<Str
     if let Some(region) = read(&variable, "STRONGROOM_REGION")? {
         config.region = region;
     }
-    let ServeArgs {
-        config: _,
-        data_dir,
-        listen,
-        http_listen,
-    } = arguments;
+    let ServeArgs { config: _, data_dir, listen, http_listen } = arguments;
     config.data_dir = data_dir.unwrap_or(config.data_dir);
     config.listen = listen.unwrap_or(config.listen);
     config.http_listen = http_listen.or(config.http_listen);
@@ -79,13 +74,7 @@ fn read<T: TryFrom<String, Error = InvalidValue>>(
 ) -> Result<Option<T>, SettingsError> {
     // An empty variable counts as absent, as compose files and unit files leave them.
     let value = variable(name).filter(|value| !value.is_empty());
-    value
-        .map(T::try_from)
-        .transpose()
-        .map_err(|problem| SettingsError::Environment {
-            variable: name,
-            problem,
-        })
+    value.map(T::try_from).transpose().map_err(|problem| SettingsError::Environment { variable: name, problem })
 }
 
 #[cfg(test)]
@@ -121,10 +110,7 @@ mod tests {
                 .replace("the file's secret, long enough", "the-files-secret-long-enough")
                 .as_str(),
         );
-        let arguments = || ServeArgs {
-            config: Some(file.path().to_owned()),
-            ..ServeArgs::default()
-        };
+        let arguments = || ServeArgs { config: Some(file.path().to_owned()), ..ServeArgs::default() };
         let config = settle(arguments(), |name| {
             Some(
                 match name {
@@ -139,10 +125,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(config.root.access_key_id.unwrap().to_string(), "AKIAFROMENVIRONMENT0");
-        assert_eq!(
-            config.root.secret_access_key.unwrap().expose(),
-            b"the-environments-secret"
-        );
+        assert_eq!(config.root.secret_access_key.unwrap().expose(), b"the-environments-secret");
         assert_eq!(config.root.account_id.to_string(), "123456789012");
         assert_eq!(config.region.to_string(), "eu-west-1");
 
@@ -154,10 +137,7 @@ mod tests {
     fn a_variable_that_means_nothing_is_named_and_not_shown() {
         let wrong = |name: &str| (name == "STRONGROOM_ROOT_SECRET_ACCESS_KEY").then(|| "hunter2".to_owned());
         let error = settle(ServeArgs::default(), wrong).unwrap_err().to_string();
-        assert!(
-            error.starts_with("STRONGROOM_ROOT_SECRET_ACCESS_KEY: expected a secret access key"),
-            "{error}"
-        );
+        assert!(error.starts_with("STRONGROOM_ROOT_SECRET_ACCESS_KEY: expected a secret access key"), "{error}");
         assert!(!error.contains("hunter2"));
     }
 }

@@ -168,14 +168,8 @@ pub struct Account {
 
 #[cfg(test)]
 impl Account {
-    const OPTIONS: &'static [&'static str] = &[
-        "id",
-        "canonical_id",
-        "display_name",
-        "email",
-        "access_key_id",
-        "secret_access_key",
-    ];
+    const OPTIONS: &'static [&'static str] =
+        &["id", "canonical_id", "display_name", "email", "access_key_id", "secret_access_key"];
 }
 
 /// Why a configuration was refused.
@@ -210,10 +204,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], whose text names the file, the line and, for an unknown key, the nearest known one.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(path, &text)
     }
 
@@ -260,10 +252,7 @@ impl Config {
         let region = &self.region;
         let own = ["localhost".to_owned(), "s3.localhost".to_owned()];
         let amazon = ["s3.amazonaws.com".to_owned(), format!("s3.{region}.amazonaws.com")];
-        own.into_iter()
-            .chain(amazon)
-            .chain(self.base_domains.iter().map(ToString::to_string))
-            .collect()
+        own.into_iter().chain(amazon).chain(self.base_domains.iter().map(ToString::to_string)).collect()
     }
 }
 

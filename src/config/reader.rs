@@ -24,17 +24,13 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(problem: String) -> Self {
-        Self {
-            span: None,
-            key: None,
-            problem,
-        }
+        Self { span: None, key: None, problem }
     }
 
     /// The line of the place, from 1.
     pub(super) fn line(&self, text: &str) -> usize {
-        let start = self.span.as_ref().map_or(0, |span| span.start.min(text.len()));
-        text.as_bytes()[..start].iter().filter(|&&b| b == b'\n').count() + 1
+        let start = self.span.as_ref().map_or(0, |span| span.start);
+        text.get(..start).map_or(0, |before| before.matches('\n').count()) + 1
     }
 
     fn at(mut self, span: Range<usize>) -> Self {
@@ -136,10 +132,7 @@ impl<'de> de::Deserializer<'de> for Value<'de> {
             DeValue::Boolean(flag) => visitor.visit_bool(flag),
             DeValue::Datetime(at) => visitor.visit_string(at.to_string()),
             DeValue::Array(items) => visitor.visit_seq(Items(items.into_iter())),
-            DeValue::Table(table) => visitor.visit_map(Entries {
-                entries: table.into_iter(),
-                value: None,
-            }),
+            DeValue::Table(table) => visitor.visit_map(Entries { entries: table.into_iter(), value: None }),
         };
         read.map_err(|refusal| refusal.at(span))
     }
@@ -197,27 +190,18 @@ impl<'de, I: Iterator<Item = Entry<'de>>> de::MapAccess<'de> for Entries<'de, I>
             return Ok(None);
         };
         let key: &str = entry.0.get_ref();
-        let read = seed
-            .deserialize(key.into_deserializer())
-            .map_err(|refusal: Refusal| refusal.at(entry.0.span()));
+        let read = seed.deserialize(key.into_deserializer()).map_err(|refusal: Refusal| refusal.at(entry.0.span()));
         self.value = Some(entry);
         read.map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
-        let (key, value) = self
-            .value
-            .take()
-            .ok_or_else(|| Refusal::new("a value without a key".to_owned()))?;
+        let (key, value) = self.value.take().ok_or_else(|| Refusal::new("a value without a key".to_owned()))?;
         let span = value.span();
         // Refusals inside a table or an array have a place, and a key, of their own already.
         let nested = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
         seed.deserialize(Value(value)).map_err(|refusal| {
-            if nested || refusal.key.is_some() {
-                refusal.at(span)
-            } else {
-                refusal.named(key.get_ref())
-            }
+            if nested || refusal.key.is_some() { refusal.at(span) } else { refusal.named(key.get_ref()) }
         })
     }
 }

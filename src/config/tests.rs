@@ -20,27 +20,15 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
         refused("[limits]\nidle_second = 4\n"),
         "config/x.toml:2: unknown key 'idle_second'; did you mean 'idle_seconds'?"
     );
-    assert_eq!(
-        refused("[tls]\nzzz = 4\n"),
-        "config/x.toml:2: unknown key 'zzz'; known here: certificate, key, names"
-    );
+    assert_eq!(refused("[tls]\nzzz = 4\n"), "config/x.toml:2: unknown key 'zzz'; known here: certificate, key, names");
 }
 
 #[test]
 fn a_wrong_type_or_value_is_refused_with_its_line() {
-    assert_eq!(
-        refused("\n[limits]\nstreams = \"many\"\n"),
-        "config/x.toml:3: streams: expected u32, found a string"
-    );
-    assert_eq!(
-        refused("listen = 9000"),
-        "config/x.toml:1: listen: expected socket address, found the integer 9000"
-    );
+    assert_eq!(refused("\n[limits]\nstreams = \"many\"\n"), "config/x.toml:3: streams: expected u32, found a string");
+    assert_eq!(refused("listen = 9000"), "config/x.toml:1: listen: expected socket address, found the integer 9000");
     assert!(refused("listen = \"nowhere\"").starts_with("config/x.toml:1: listen: "));
-    assert_eq!(
-        refused("[limits]\nstreams = -1"),
-        "config/x.toml:2: streams: expected u32, found the integer -1"
-    );
+    assert_eq!(refused("[limits]\nstreams = -1"), "config/x.toml:2: streams: expected u32, found the integer -1");
     assert!(refused("[log]\nformat = \"xml\"").starts_with("config/x.toml:2: format: unknown variant"));
     assert!(refused("region = \"EU West\"").contains(":1: region: "));
     assert!(refused("a = = 1").starts_with("config/x.toml:1: "));
@@ -51,19 +39,13 @@ fn secrets_are_in_no_message_and_no_debug_form() {
     let text = "[[accounts]]\nid = \"111122223333\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_access_key = ";
     assert!(!refused(&format!("{text}\"short\"")).contains("short"));
     let config = parsed(&format!("{text}\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\""));
-    assert_eq!(
-        config.accounts[0].secret_access_key.expose(),
-        b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-    );
+    assert_eq!(config.accounts[0].secret_access_key.expose(), b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
     assert!(!format!("{config:?}").contains("wJalr"));
 }
 
 #[test]
 fn a_missing_part_of_an_account_is_named() {
-    assert_eq!(
-        refused("[[accounts]]\nid = \"111122223333\"\n"),
-        "config/x.toml:1: missing key 'access_key_id'"
-    );
+    assert_eq!(refused("[[accounts]]\nid = \"111122223333\"\n"), "config/x.toml:1: missing key 'access_key_id'");
 }
 
 #[test]
@@ -84,9 +66,7 @@ fn uncommented() -> String {
         line.strip_prefix("#")
             .filter(|rest| {
                 rest.starts_with('[')
-                    || rest
-                        .split_once(" = ")
-                        .is_some_and(|(key, _)| !key.contains(' ') && !key.is_empty())
+                    || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ') && !key.is_empty())
             })
             .unwrap_or(line)
             .to_owned()
@@ -97,11 +77,7 @@ fn uncommented() -> String {
 #[test]
 fn the_example_parses_as_it_stands_and_with_every_option_taken_out_of_its_comment() {
     let plain = parsed(EXAMPLE);
-    assert_eq!(
-        format!("{plain:?}"),
-        format!("{:?}", Config::default()),
-        "the example changes nothing"
-    );
+    assert_eq!(format!("{plain:?}"), format!("{:?}", Config::default()), "the example changes nothing");
     let full = parsed(&uncommented()).consistent().unwrap();
     assert_eq!(full.accounts.len(), 1);
 }
@@ -118,16 +94,9 @@ fn the_example_shows_every_option_and_its_default() {
         ("log", Log::OPTIONS),
     ];
     for (section, options) in sections {
-        let shown = if section.is_empty() {
-            &table
-        } else {
-            table[section].as_table().unwrap()
-        };
+        let shown = if section.is_empty() { &table } else { table[section].as_table().unwrap() };
         for option in options {
-            assert!(
-                shown.contains_key(*option),
-                "{section}.{option} is missing from the example"
-            );
+            assert!(shown.contains_key(*option), "{section}.{option} is missing from the example");
         }
     }
     let account = table["accounts"].as_array().unwrap()[0].as_table().unwrap();
@@ -135,8 +104,5 @@ fn the_example_shows_every_option_and_its_default() {
     let full = parsed(&uncommented());
     assert_eq!(format!("{:?}", full.limits), format!("{:?}", Limits::default()));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", Log::default()));
-    assert_eq!(
-        (full.listen, full.data_dir),
-        (Config::default().listen, Config::default().data_dir)
-    );
+    assert_eq!((full.listen, full.data_dir), (Config::default().listen, Config::default().data_dir));
 }

@@ -90,9 +90,7 @@ impl Default for AccountId {
 impl AccountId {
     /// The canonical user id of an account that was given none.
     pub fn canonical_id(&self) -> CanonicalId {
-        CanonicalId(hex::encode(sha256(
-            format!("strongroom canonical user id {self}").as_bytes(),
-        )))
+        CanonicalId(hex::encode(sha256(format!("strongroom canonical user id {self}").as_bytes())))
     }
 }
 
@@ -120,11 +118,7 @@ impl TryFrom<String> for SecretKey {
     fn try_from(text: String) -> Result<Self, InvalidValue> {
         let fits = (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         let secret = SecretBytes::new(text.into_bytes());
-        if fits {
-            Ok(Self(secret))
-        } else {
-            Err(InvalidValue("a secret access key of 16 to 128 printable characters"))
-        }
+        if fits { Ok(Self(secret)) } else { Err(InvalidValue("a secret access key of 16 to 128 printable characters")) }
     }
 }
 

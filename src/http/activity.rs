@@ -175,11 +175,7 @@ impl Open {
         let id = requests.next;
         requests.next += 1;
         requests.sending.insert(id, Arc::clone(&since));
-        Sending {
-            activity: Arc::clone(&self.0),
-            id,
-            since,
-        }
+        Sending { activity: Arc::clone(&self.0), id, since }
     }
 }
 
@@ -222,11 +218,8 @@ impl Drop for Sending {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
-        idle: Duration::from_secs(10),
-        header: Duration::from_secs(3),
-        stall: Duration::from_secs(5),
-    };
+    const PATIENCE: Patience =
+        Patience { idle: Duration::from_secs(10), header: Duration::from_secs(3), stall: Duration::from_secs(5) };
 
     impl Activity {
         fn pass(&self, seconds: u64) {

@@ -35,12 +35,7 @@ pub(super) struct Inbound {
 
 impl Inbound {
     pub(super) fn new(inner: Incoming, flow: Flow, origin: Arc<Origin>) -> Self {
-        Self {
-            inner: Some(inner).filter(|inner| !inner.is_end_stream()),
-            flow,
-            origin,
-            timer: None,
-        }
+        Self { inner: Some(inner).filter(|inner| !inner.is_end_stream()), flow, origin, timer: None }
     }
 }
 
@@ -81,13 +76,8 @@ impl Body for Inbound {
                 }))
             }
             Poll::Pending => {
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.origin.stall)));
-                timer
-                    .as_mut()
-                    .poll(cx)
-                    .map(|()| Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
+                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.origin.stall)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
             }
         }
     }
@@ -97,18 +87,12 @@ impl Body for Inbound {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 fn lost(error: hyper::Error) -> io::Error {
-    let kind = if error.is_parse() {
-        io::ErrorKind::InvalidData
-    } else {
-        io::ErrorKind::UnexpectedEof
-    };
+    let kind = if error.is_parse() { io::ErrorKind::InvalidData } else { io::ErrorKind::UnexpectedEof };
     io::Error::new(kind, error)
 }
 

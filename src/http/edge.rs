@@ -67,14 +67,7 @@ impl Edge {
     pub fn new(protocols: Protocols, metrics: Arc<Metrics>, clock: SharedClock, entropy: SharedEntropy) -> Self {
         let readiness = Readiness::default();
         let internal = internal::router(Arc::clone(&metrics), readiness.clone());
-        Self {
-            protocols,
-            internal,
-            readiness,
-            metrics,
-            clock,
-            entropy,
-        }
+        Self { protocols, internal, readiness, metrics, clock, entropy }
     }
 
     /// Whether `/_/health/ready` says so.
@@ -105,10 +98,8 @@ impl Edge {
         let route = Route::of(&request);
         let request = request.map(|body| Inbound::new(body, flow, origin).boxed_unsync());
         // What a handler holds when it panics is dropped; the stores keep their invariants by atomic commits alone.
-        let mut response = AssertUnwindSafe(self.dispatch(route, &cx, request))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
+        let mut response =
+            AssertUnwindSafe(self.dispatch(route, &cx, request)).catch_unwind().await.unwrap_or_else(|_| {
                 self.metrics.panics.inc();
                 tracing::error!(request_id = %cx.id, path = exchange.path(), "a handler panicked");
                 internal_error(route, &cx.id)
@@ -123,14 +114,11 @@ impl Edge {
                 headers.insert(name, value);
             }
         }
-        let answered = response
-            .extensions_mut()
-            .remove::<Answered>()
-            .unwrap_or_else(|| Answered {
-                protocol: route.name(),
-                operation: "Unknown",
-                ..Answered::default()
-            });
+        let answered = response.extensions_mut().remove::<Answered>().unwrap_or_else(|| Answered {
+            protocol: route.name(),
+            operation: "Unknown",
+            ..Answered::default()
+        });
         exchange.answered(response.status(), answered);
         Ok(response.map(|body| Outbound::new(body, exchange)))
     }
@@ -159,16 +147,8 @@ impl Edge {
         let Ok(response) = TowerToHyperService::new(self.internal.clone()).call(request).await;
         let (mut parts, body) = response.into_parts();
         // All of these answers are short texts, at hand.
-        let bytes = body
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
-        parts.extensions.insert(Answered {
-            protocol: Route::Internal.name(),
-            operation,
-            ..Answered::default()
-        });
+        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        parts.extensions.insert(Answered { protocol: Route::Internal.name(), operation, ..Answered::default() });
         Response::from_parts(parts, ResponseBody::from(bytes))
     }
 }
@@ -201,10 +181,9 @@ fn internal_error(route: Route, id: &RequestId) -> Response<ResponseBody> {
     let message = "We encountered an internal error. Please try again.";
     let (content_type, body) = match route {
         Route::Internal => ("text/plain", format!("{message}\n")),
-        Route::Kms => (
-            "application/x-amz-json-1.1",
-            format!(r#"{{"__type":"KMSInternalException","message":"{message}"}}"#),
-        ),
+        Route::Kms => {
+            ("application/x-amz-json-1.1", format!(r#"{{"__type":"KMSInternalException","message":"{message}"}}"#))
+        }
         Route::Query => ("text/xml", query_error("Receiver", "InternalFailure", message, id)),
         Route::S3 => (
             "application/xml",
@@ -215,29 +194,15 @@ fn internal_error(route: Route, id: &RequestId) -> Response<ResponseBody> {
             ),
         ),
     };
-    let code = if route == Route::Kms {
-        "KMSInternalException"
-    } else {
-        "InternalError"
-    };
-    error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        (content_type, body),
-        (route, code),
-        id,
-    )
+    let code = if route == Route::Kms { "KMSInternalException" } else { "InternalError" };
+    error(StatusCode::INTERNAL_SERVER_ERROR, (content_type, body), (route, code), id)
 }
 
 /// STS and IAM are not served yet; their clients understand only the query protocol's errors.
 fn not_implemented(id: &RequestId) -> Response<ResponseBody> {
     let message = "STS and IAM are not implemented on this server.";
     let body = query_error("Sender", "NotImplemented", message, id);
-    error(
-        StatusCode::NOT_IMPLEMENTED,
-        ("text/xml", body),
-        (Route::Query, "NotImplemented"),
-        id,
-    )
+    error(StatusCode::NOT_IMPLEMENTED, ("text/xml", body), (Route::Query, "NotImplemented"), id)
 }
 
 fn query_error(fault: &str, code: &str, message: &str, id: &RequestId) -> String {
@@ -256,9 +221,7 @@ fn error(
 ) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if matches!(route, Route::Kms | Route::Query)
         && let Ok(value) = HeaderValue::from_str(&id.id)
     {

@@ -63,11 +63,7 @@ impl Exchange {
             flow,
             metrics,
             status: None,
-            answered: Answered {
-                protocol: "unknown",
-                operation: "Unknown",
-                ..Answered::default()
-            },
+            answered: Answered { protocol: "unknown", operation: "Unknown", ..Answered::default() },
             sent: 0,
             complete: false,
             sending: None,
@@ -117,12 +113,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         let received = self.flow.0.load(Ordering::Relaxed);
-        let Answered {
-            protocol,
-            operation,
-            access_key_id,
-            error_code,
-        } = &self.answered;
+        let Answered { protocol, operation, access_key_id, error_code } = &self.answered;
         self.metrics.in_flight.dec();
         self.metrics.request(Ended {
             protocol,

@@ -45,11 +45,7 @@ impl Route {
         if request.headers().contains_key(X_AMZ_TARGET) {
             return Self::Kms;
         }
-        match request
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-        {
+        match request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
             Some(form) if form.starts_with("application/x-www-form-urlencoded") => Self::Query,
             _ => Self::S3,
         }
@@ -57,17 +53,8 @@ impl Route {
 }
 
 fn host<B>(request: &Request<B>) -> &str {
-    let header = || {
-        request
-            .headers()
-            .get(HOST)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
-    let host = request
-        .uri()
-        .authority()
-        .map_or_else(header, http::uri::Authority::as_str);
+    let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let host = request.uri().authority().map_or_else(header, http::uri::Authority::as_str);
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
@@ -75,11 +62,7 @@ fn host<B>(request: &Request<B>) -> &str {
 /// front of S3's own label (`kms.s3.amazonaws.com`), so that none can pass for a service.
 fn service(host: &str) -> Option<&str> {
     let (service, domain) = host.split_once('.')?;
-    let region = if domain == "amazonaws.com" {
-        ""
-    } else {
-        domain.strip_suffix(".amazonaws.com")?
-    };
+    let region = if domain == "amazonaws.com" { "" } else { domain.strip_suffix(".amazonaws.com")? };
     let bucket = region.contains('.') || region == "s3" || region.starts_with("s3-");
     (matches!(service, "kms" | "sts" | "iam") && !bucket).then_some(service)
 }
@@ -103,10 +86,7 @@ mod tests {
         assert_eq!(route("GET", "/_/health/live", &[]), Route::Internal);
         assert_eq!(route("PUT", "/_", &[]), Route::Internal);
         assert_eq!(route("PUT", "/_/bucket", &target), Route::Internal);
-        assert_eq!(
-            route("POST", "/", &[("host", "kms.eu-west-1.amazonaws.com:443")]),
-            Route::Kms
-        );
+        assert_eq!(route("POST", "/", &[("host", "kms.eu-west-1.amazonaws.com:443")]), Route::Kms);
         assert_eq!(route("POST", "https://sts.amazonaws.com/", &[]), Route::Query);
         assert_eq!(route("GET", "/", &[("host", "iam.amazonaws.com")]), Route::Query);
         assert_eq!(route("POST", "/", &target), Route::Kms);
@@ -120,19 +100,10 @@ mod tests {
         assert_eq!(route("POST", "/bucket?delete", &target), Route::S3);
         assert_eq!(route("GET", "/_bucket", &[]), Route::S3);
         assert_eq!(route("GET", "/key", &[("host", "kms.s3.amazonaws.com")]), Route::S3);
-        assert_eq!(
-            route("GET", "/key", &[("host", "kms.s3-us-west-2.amazonaws.com")]),
-            Route::S3
-        );
+        assert_eq!(route("GET", "/key", &[("host", "kms.s3-us-west-2.amazonaws.com")]), Route::S3);
         assert_eq!(route("GET", "/key", &[("host", "kms.notamazonaws.com")]), Route::S3);
-        assert_eq!(
-            route("GET", "/key", &[("host", "kms.s3.us-east-1.amazonaws.com")]),
-            Route::S3
-        );
+        assert_eq!(route("GET", "/key", &[("host", "kms.s3.us-east-1.amazonaws.com")]), Route::S3);
         assert_eq!(route("GET", "/", &[("host", "s3.amazonaws.com")]), Route::S3);
-        assert_eq!(
-            route("POST", "/", &[("content-type", "multipart/form-data; boundary=x")]),
-            Route::S3
-        );
+        assert_eq!(route("POST", "/", &[("content-type", "multipart/form-data; boundary=x")]), Route::S3);
     }
 }

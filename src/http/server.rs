@@ -89,13 +89,7 @@ impl Server {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        Ok(Self {
-            https,
-            http,
-            tls,
-            edge,
-            limits,
-        })
+        Ok(Self { https, http, tls, edge, limits })
     }
 
     /// The addresses listened on: with the real port where port 0 was asked for.
@@ -104,18 +98,13 @@ impl Server {
     /// What the system says.
     pub fn addresses(&self) -> io::Result<Addresses> {
         let http = self.http.as_ref().map(TcpListener::local_addr).transpose()?;
-        Ok(Addresses {
-            https: self.https.local_addr()?,
-            http,
-        })
+        Ok(Addresses { https: self.https.local_addr()?, http })
     }
 
     /// Serves until `stop` resolves, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
         let (phase, watching) = watch::channel(Phase::Serving);
-        let connections = usize::try_from(self.limits.connections)
-            .unwrap_or(usize::MAX)
-            .min(Semaphore::MAX_PERMITS);
+        let connections = usize::try_from(self.limits.connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             edge: Arc::clone(&self.edge),
             slots: Arc::new(Semaphore::new(connections)),
@@ -145,9 +134,7 @@ impl Server {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError { address, source })
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
 /// Resolves when the server is to stop.
@@ -169,10 +156,7 @@ impl Shared {
             let accepted = async {
                 // In this order: a slot taken beforehand would be kept from the other listener.
                 let (stream, peer) = listener.accept().await?;
-                let slot = Arc::clone(&self.slots)
-                    .acquire_owned()
-                    .await
-                    .map_err(io::Error::other)?;
+                let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(io::Error::other)?;
                 Ok::<_, io::Error>((slot, stream, peer))
             };
             let accepted = tokio::select! {
@@ -200,9 +184,7 @@ impl Shared {
         mut phase: watch::Receiver<Phase>,
         _slot: OwnedSemaphorePermit,
     ) {
-        let transport = TransportLabel {
-            transport: if tls.is_some() { "https" } else { "http" },
-        };
+        let transport = TransportLabel { transport: if tls.is_some() { "https" } else { "http" } };
         self.edge.metrics().accepted.get_or_create(&transport).inc();
         let open = self.edge.metrics().connections.get_or_create_owned(&transport);
         open.inc();
@@ -243,11 +225,7 @@ impl Shared {
             }
             Err(_) => ("timeout", None),
         };
-        self.edge
-            .metrics()
-            .handshakes
-            .get_or_create(&OutcomeLabel { outcome })
-            .inc();
+        self.edge.metrics().handshakes.get_or_create(&OutcomeLabel { outcome }).inc();
         stream
     }
 
@@ -261,12 +239,7 @@ impl Shared {
     ) {
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
-        let origin = Arc::new(Origin {
-            peer,
-            tls,
-            activity: Arc::clone(&activity),
-            stall: self.patience.stall,
-        });
+        let origin = Arc::new(Origin { peer, tls, activity: Arc::clone(&activity), stall: self.patience.stall });
         let edge = Arc::clone(&self.edge);
         let service = service_fn(move |request| Arc::clone(&edge).answer(Arc::clone(&origin), request));
         let header_bytes = self.limits.header_bytes;

@@ -59,7 +59,7 @@ impl Protocol for Paths {
                 *response.body_mut() = "not to be sent".into();
             }
             "/endless" => {
-                let chunk = || Ok::<_, BoxError>(Bytes::from_static(&[7; 64 * 1024]));
+                let chunk = || Ok::<_, BoxError>(Bytes::from_static(&[7; 16 * 1024]));
                 *response.body_mut() = ResponseBody::Chunked(Box::pin(stream::repeat_with(chunk)));
             }
             "/short" => {
@@ -68,20 +68,13 @@ impl Protocol for Paths {
                     sleep(Duration::from_millis(100)).await;
                     Err("the disk failed".into())
                 });
-                *response.body_mut() = ResponseBody::Stream {
-                    remaining: 8,
-                    stream: Box::pin(half.chain(end)),
-                };
+                *response.body_mut() = ResponseBody::Stream { remaining: 8, stream: Box::pin(half.chain(end)) };
             }
             "/panic" => panic!("as asked"),
             "/tls" => *response.body_mut() = format!("{:?}", cx.tls).into(),
             _ => *response.body_mut() = "hello".into(),
         }
-        response.extensions_mut().insert(Answered {
-            protocol: "s3",
-            operation: "Test",
-            ..Answered::default()
-        });
+        response.extensions_mut().insert(Answered { protocol: "s3", operation: "Test", ..Answered::default() });
         response
     }
 }
@@ -98,44 +91,20 @@ struct Running {
 async fn start(limits: Limits) -> Running {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = Tls::new(Material {
-        chain: vec![made.cert.der().clone()],
-        key,
-    })
-    .unwrap();
+    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
     let protocol: Arc<dyn Protocol> = Arc::new(Paths);
     let metrics = Arc::new(Metrics::default());
-    let protocols = Protocols {
-        s3: Arc::clone(&protocol),
-        kms: protocol,
-    };
-    let edge = Edge::new(
-        protocols,
-        Arc::clone(&metrics),
-        Arc::new(SystemClock),
-        Arc::new(SystemEntropy::new()),
-    );
+    let protocols = Protocols { s3: Arc::clone(&protocol), kms: protocol };
+    let edge = Edge::new(protocols, Arc::clone(&metrics), Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
     let any = "127.0.0.1:0".parse().unwrap();
-    let addresses = Addresses {
-        https: any,
-        http: Some(any),
-    };
-    let server = Server::bind(addresses, Arc::new(tls), Arc::new(edge), limits)
-        .await
-        .unwrap();
+    let addresses = Addresses { https: any, http: Some(any) };
+    let server = Server::bind(addresses, Arc::new(tls), Arc::new(edge), limits).await.unwrap();
     let addresses = server.addresses().unwrap();
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running {
-        https: addresses.https,
-        http: addresses.http.unwrap(),
-        certificate: made.cert,
-        metrics,
-        stop,
-        ended,
-    }
+    Running { https: addresses.https, http: addresses.http.unwrap(), certificate: made.cert, metrics, stop, ended }
 }
 
 impl Running {
@@ -150,10 +119,7 @@ impl Running {
             .with_no_client_auth();
         let stream = TcpStream::connect(self.https).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap()
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
     async fn plain(&self) -> TcpStream {
@@ -165,21 +131,10 @@ impl Running {
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), self.certificate.pem()).unwrap();
         let mut command = Command::new("curl");
-        command
-            .args(["--silent", "--show-error", "--include", "--max-time", "20", "--cacert"])
-            .arg(ca.path());
-        command
-            .args(arguments)
-            .arg(format!("https://localhost:{}{path}", self.https.port()));
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .unwrap()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "curl: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--cacert"]).arg(ca.path());
+        command.args(arguments).arg(format!("https://localhost:{}{path}", self.https.port()));
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 }
@@ -211,13 +166,8 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 fn header<'t>(response: &'t str, name: &str) -> Option<&'t str> {
-    let mut lines = response
-        .lines()
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_once(": "));
-    lines
-        .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
+    let mut lines = response.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(": "));
+    lines.find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// How long until the server closes `stream`.
@@ -225,9 +175,7 @@ async fn closed(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let start = Instant::now();
     let mut rest = Vec::new();
     // A reset is as good an end as any.
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest))
-        .await
-        .expect("the server must close");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the server must close");
     start.elapsed()
 }
 
@@ -236,12 +184,7 @@ fn get(path: &str) -> String {
 }
 
 fn limits() -> Limits {
-    Limits {
-        idle_seconds: 60,
-        header_seconds: 60,
-        stall_seconds: 60,
-        ..Limits::default()
-    }
+    Limits { idle_seconds: 60, header_seconds: 60, stall_seconds: 60, ..Limits::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,10 +200,7 @@ async fn both_http_versions_answer_with_the_common_headers() {
         assert!(header(&response, "date").unwrap().ends_with(" GMT"));
     }
     let tls = server.curl(&["--tls-max", "1.2"], "/tls").await;
-    assert!(
-        tls.contains("TLSv1.2") && tls.contains("TLS_ECDHE_ECDSA_WITH_AES_"),
-        "{tls}"
-    );
+    assert!(tls.contains("TLSv1.2") && tls.contains("TLS_ECDHE_ECDSA_WITH_AES_"), "{tls}");
     assert!(server.curl(&[], "/tls").await.contains("\"TLS_AES_256_GCM_SHA384\""));
     let mut plain = server.plain().await;
     send(&mut plain, &get("/tls")).await;
@@ -276,11 +216,7 @@ async fn health_and_metrics_are_under_a_name_no_bucket_can_have() {
     assert!(server.curl(&["-X", "PUT"], "/_").await.starts_with("HTTP/2 404"));
     server.curl(&["--data-binary", "12345"], "/echo").await;
     let metrics = server.curl(&[], "/_/metrics").await;
-    assert!(
-        header(&metrics, "content-type")
-            .unwrap()
-            .starts_with("application/openmetrics-text")
-    );
+    assert!(header(&metrics, "content-type").unwrap().starts_with("application/openmetrics-text"));
     for line in [
         "strongroom_requests_total{protocol=\"s3\",operation=\"Test\",status=\"2xx\"} 1",
         "strongroom_received_bytes_total{protocol=\"s3\",operation=\"Test\"} 5",
@@ -293,75 +229,37 @@ async fn health_and_metrics_are_under_a_name_no_bucket_can_have() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handshake_blocks_nobody_and_is_cut_off() {
-    let server = start(Limits {
-        handshake_seconds: 1,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { handshake_seconds: 1, ..limits() }).await;
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(TcpStream::connect(server.https).await.unwrap());
     }
-    let mut prompt = timeout(Duration::from_millis(900), server.tls())
-        .await
-        .expect("others must not wait");
+    let mut prompt = timeout(Duration::from_millis(900), server.tls()).await.expect("others must not wait");
     send(&mut prompt, &get("/")).await;
     assert!(receive(&mut prompt).await.ends_with("hello"));
     assert!(closed(&mut silent[0]).await < Duration::from_secs(5));
-    assert!(
-        server
-            .metrics
-            .encode()
-            .contains("strongroom_tls_handshakes_total{outcome=\"timeout\"}")
-    );
+    assert!(server.metrics.encode().contains("strongroom_tls_handshakes_total{outcome=\"timeout\"}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_bounded_in_size_and_time() {
-    let server = start(Limits {
-        header_bytes: 16 * 1024,
-        header_seconds: 1,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { header_bytes: 16 * 1024, header_seconds: 1, ..limits() }).await;
     let mut large = server.plain().await;
-    send(
-        &mut large,
-        &format!(
-            "GET / HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n",
-            "x".repeat(17 * 1024)
-        ),
-    )
-    .await;
+    send(&mut large, &format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(17 * 1024))).await;
     assert!(receive(&mut large).await.starts_with("HTTP/1.1 431"));
     let mut fitting = server.plain().await;
-    send(
-        &mut fitting,
-        &format!(
-            "GET / HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n",
-            "x".repeat(15 * 1024)
-        ),
-    )
-    .await;
+    send(&mut fitting, &format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(15 * 1024)))
+        .await;
     assert!(receive(&mut fitting).await.starts_with("HTTP/1.1 200"));
     let mut slow = server.plain().await;
     send(&mut slow, "GET / HTTP/1.1\r\nhost: loc").await;
     let took = closed(&mut slow).await;
-    assert!(
-        took >= Duration::from_millis(900) && took < Duration::from_secs(10),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(10), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
-    let server = start(Limits {
-        idle_seconds: 1,
-        header_seconds: 1,
-        stall_seconds: 1,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { idle_seconds: 1, header_seconds: 1, stall_seconds: 1, ..limits() }).await;
     let mut connection = server.tls().await;
     for _ in 0..3 {
         sleep(Duration::from_millis(500)).await;
@@ -380,20 +278,14 @@ async fn continue_is_sent_only_when_a_handler_wants_the_body() {
     let mut refused = server.tls().await;
     send(&mut refused, &request("/refuse")).await;
     let response = receive(&mut refused).await;
-    assert!(
-        response.starts_with("HTTP/1.1 403") && response.ends_with("refused"),
-        "{response}"
-    );
+    assert!(response.starts_with("HTTP/1.1 403") && response.ends_with("refused"), "{response}");
 
     let mut wanted = server.tls().await;
     send(&mut wanted, &request("/echo")).await;
     assert!(receive(&mut wanted).await.starts_with("HTTP/1.1 100"));
     send(&mut wanted, "body").await;
     let response = receive(&mut wanted).await;
-    assert!(
-        response.starts_with("HTTP/1.1 200") && response.ends_with("body"),
-        "{response}"
-    );
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("body"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -402,33 +294,19 @@ async fn a_refused_upload_hears_why() {
     for _ in 0..5 {
         let mut upload = server.plain().await;
         let length = 8 * 1024 * 1024;
-        send(
-            &mut upload,
-            &format!("PUT /refuse HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"),
-        )
-        .await;
+        send(&mut upload, &format!("PUT /refuse HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"))
+            .await;
         let (mut reader, mut writer) = upload.into_split();
         let writing = tokio::spawn(async move { writer.write_all(&vec![0; length]).await });
-        writing
-            .await
-            .unwrap()
-            .expect("the server must not reset the connection while we send");
+        writing.await.unwrap().expect("the server must not reset the connection while we send");
         let response = receive(&mut reader).await;
-        assert!(
-            response.starts_with("HTTP/1.1 403") && response.ends_with("refused"),
-            "{response}"
-        );
+        assert!(response.starts_with("HTTP/1.1 403") && response.ends_with("refused"), "{response}");
     }
     for size in [10, 2_000_000] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), vec![b'x'; size]).unwrap();
-        let response = server
-            .curl(&["--http2", "-T", file.path().to_str().unwrap()], "/refuse")
-            .await;
-        assert!(
-            response.starts_with("HTTP/2 403") && response.ends_with("refused"),
-            "{response}"
-        );
+        let response = server.curl(&["--http2", "-T", file.path().to_str().unwrap()], "/refuse").await;
+        assert!(response.starts_with("HTTP/2 403") && response.ends_with("refused"), "{response}");
     }
 }
 
@@ -464,12 +342,7 @@ async fn some_responses_have_no_body_whatever_the_handler_says() {
     for path in ["/204", "/304"] {
         assert!(server.curl(&["--http2"], path).await.ends_with("\r\n\r\n"));
     }
-    assert!(
-        server
-            .curl(&["--http2", "--head"], "/")
-            .await
-            .contains("content-length: 5")
-    );
+    assert!(server.curl(&["--http2", "--head"], "/").await.contains("content-length: 5"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -478,10 +351,7 @@ async fn a_body_that_is_not_whole_cuts_the_connection() {
     let mut connection = server.plain().await;
     send(&mut connection, &get("/short")).await;
     let mut response = Vec::new();
-    timeout(PATIENCE, connection.read_to_end(&mut response))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, connection.read_to_end(&mut response)).await.unwrap().unwrap();
     let response = String::from_utf8(response).unwrap();
     assert_eq!(header(&response, "content-length"), Some("8"));
     assert!(response.ends_with("half"));
@@ -489,30 +359,16 @@ async fn a_body_that_is_not_whole_cuts_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_stall_are_let_go() {
-    let server = start(Limits {
-        stall_seconds: 1,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { stall_seconds: 1, ..limits() }).await;
     let mut deaf = server.tls().await;
     send(&mut deaf, &get("/endless")).await;
     let mut mute = server.tls().await;
-    send(
-        &mut mute,
-        "PUT /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nab",
-    )
-    .await;
+    send(&mut mute, "PUT /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nab").await;
     let response = receive(&mut mute).await;
-    assert!(
-        response.starts_with("HTTP/1.1 400") && response.ends_with("Some(TimedOut)"),
-        "{response}"
-    );
+    assert!(response.starts_with("HTTP/1.1 400") && response.ends_with("Some(TimedOut)"), "{response}");
     let start = Instant::now();
     while server.metrics.in_flight.get() > 0 {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "the deaf client's response must be given up"
-        );
+        assert!(start.elapsed() < PATIENCE, "the deaf client's response must be given up");
         sleep(Duration::from_millis(50)).await;
     }
     assert!(server.metrics.encode().contains("status=\"aborted\"} 1"));
@@ -522,11 +378,7 @@ async fn clients_that_stall_are_let_go() {
 async fn a_client_that_leaves_is_told_from_one_that_stalls() {
     let server = start(limits()).await;
     let mut leaving = server.plain().await;
-    send(
-        &mut leaving,
-        "PUT /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nab",
-    )
-    .await;
+    send(&mut leaving, "PUT /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nab").await;
     leaving.shutdown().await.unwrap();
     let start = Instant::now();
     while server.metrics.in_flight.get() > 0 || !server.metrics.encode().contains("strongroom_requests_total{") {
@@ -537,23 +389,14 @@ async fn a_client_that_leaves_is_told_from_one_that_stalls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait() {
-    let server = start(Limits {
-        connections: 1,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { connections: 1, ..limits() }).await;
     let mut first = server.plain().await;
     send(&mut first, &get("/")).await;
     receive(&mut first).await;
     let mut second = server.plain().await;
     send(&mut second, &get("/")).await;
     let mut byte = [0];
-    assert!(
-        timeout(Duration::from_millis(300), second.read(&mut byte))
-            .await
-            .is_err(),
-        "the limit is one connection"
-    );
+    assert!(timeout(Duration::from_millis(300), second.read(&mut byte)).await.is_err(), "the limit is one connection");
     drop(first);
     assert!(receive(&mut second).await.ends_with("hello"));
 }
@@ -568,14 +411,8 @@ async fn draining_finishes_what_was_begun_and_nothing_else() {
     send(&mut busy, &get("/slow")).await;
     sleep(Duration::from_millis(200)).await;
     server.stop.send(()).unwrap();
-    assert!(
-        closed(&mut idle).await < Duration::from_millis(450),
-        "an idle connection is not waited for"
-    );
-    assert!(
-        TcpStream::connect(server.https).await.is_err(),
-        "the listener is closed"
-    );
+    assert!(closed(&mut idle).await < Duration::from_millis(450), "an idle connection is not waited for");
+    assert!(TcpStream::connect(server.https).await.is_err(), "the listener is closed");
     let response = receive(&mut busy).await;
     assert!(response.ends_with("slow but sure"), "{response}");
     assert_eq!(timeout(PATIENCE, server.ended).await.unwrap().unwrap(), Drained::Clean);
@@ -598,11 +435,7 @@ async fn readiness_ends_when_draining_begins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_ends_even_if_a_client_does_not() {
-    let server = start(Limits {
-        drain_seconds: 1,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { drain_seconds: 1, ..limits() }).await;
     let mut deaf = server.tls().await;
     send(&mut deaf, &get("/endless")).await;
     sleep(Duration::from_millis(100)).await;

@@ -30,25 +30,13 @@ impl Material {
     /// # Errors
     /// [`TlsError::Pem`].
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let unreadable = |path: &Path, source| TlsError::Pem {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |path: &Path, source| TlsError::Pem { path: path.to_owned(), source };
         let chain = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .and_then(|chain| {
-                if chain.is_empty() {
-                    Err(pem::Error::NoItemsFound)
-                } else {
-                    Ok(chain)
-                }
-            })
+            .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
             .map_err(|source| unreadable(certificate, source))?;
         let private_key = PrivateKeyDer::from_pem_file(key).map_err(|source| unreadable(key, source))?;
-        Ok(Self {
-            chain,
-            key: private_key,
-        })
+        Ok(Self { chain, key: private_key })
     }
 }
 
@@ -89,10 +77,7 @@ impl Tls {
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self {
-            config: Arc::new(config),
-            certificate,
-        })
+        Ok(Self { config: Arc::new(config), certificate })
     }
 
     /// Shows this certificate from the next handshake on.
@@ -111,11 +96,7 @@ impl Tls {
 }
 
 fn certified(material: Material, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
-    Ok(Arc::new(CertifiedKey::from_der(
-        material.chain,
-        material.key,
-        provider,
-    )?))
+    Ok(Arc::new(CertifiedKey::from_der(material.chain, material.key, provider)?))
 }
 
 /// The certificate shown now, whatever name the client asks for: it covers all of them.

@@ -19,11 +19,7 @@ pub enum Format {
 impl Format {
     /// [`Format::Human`] if standard error is a terminal.
     pub fn of_stderr() -> Self {
-        if io::stderr().is_terminal() {
-            Self::Human
-        } else {
-            Self::Json
-        }
+        if io::stderr().is_terminal() { Self::Human } else { Self::Json }
     }
 }
 
@@ -44,9 +40,7 @@ pub enum LogError {
 /// [`LogError`].
 pub fn start(filter: &str, format: Format) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(filter);
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
     match format {
         Format::Human => {
             let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
@@ -58,19 +52,16 @@ pub fn start(filter: &str, format: Format) -> Result<(), LogError> {
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panicked: {}", panic.payload_as_str().unwrap_or("no message"));
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(place, "panicked: {}", message.unwrap_or("no message"));
     }));
     Ok(())
 }
 
 /// A query string as the log may show it: without the values that sign a request or stand for a session.
 pub fn redact_query(query: &str) -> String {
-    const SIGNING: [&str; 4] = [
-        "x-amz-signature",
-        "x-amz-security-token",
-        "signature",
-        "x-amz-credential",
-    ];
+    const SIGNING: [&str; 4] = ["x-amz-signature", "x-amz-security-token", "signature", "x-amz-credential"];
     let shown = |pair: &str| match pair.split_once('=') {
         // Whatever its case or its escapes, a signature must not pass for something else.
         Some((name, _)) if name.contains('%') || SIGNING.iter().any(|s| name.eq_ignore_ascii_case(s)) => {
@@ -96,9 +87,6 @@ mod tests {
 
     #[test]
     fn a_filter_that_means_nothing_is_refused() {
-        assert!(matches!(
-            start("strongroom=loudest", Format::Json),
-            Err(LogError::Filter(_))
-        ));
+        assert!(matches!(start("strongroom=loudest", Format::Json), Err(LogError::Filter(_))));
     }
 }

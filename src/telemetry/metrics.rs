@@ -16,9 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Upper bounds of the duration histograms, in seconds.
-const DURATIONS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
-];
+const DURATIONS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Labels of an answered request.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -155,14 +153,7 @@ impl Metrics {
 
     /// Counts a request that has ended.
     pub fn request(&self, ended: Ended) {
-        let Ended {
-            protocol,
-            operation,
-            status,
-            took,
-            received,
-            sent,
-        } = ended;
+        let Ended { protocol, operation, status, took, received, sent } = ended;
         let labels = OperationLabels { protocol, operation };
         let status = match status {
             None => "aborted",
@@ -172,13 +163,7 @@ impl Metrics {
             Some(400..=499) => "4xx",
             Some(_) => "5xx",
         };
-        self.requests
-            .get_or_create(&RequestLabels {
-                protocol,
-                operation,
-                status,
-            })
-            .inc();
+        self.requests.get_or_create(&RequestLabels { protocol, operation, status }).inc();
         self.duration.get_or_create(&labels).observe(took.as_secs_f64());
         self.received.get_or_create(&labels).inc_by(received);
         self.sent.get_or_create(&labels).inc_by(sent);

@@ -1,0 +1,56 @@
+# make run    the server, from source
+# make test   all tests: Rust's, and real clients (aws-cli, boto3, curl) against the built server
+# make lint   formatting, clippy, documentation
+# make bench  the benchmarks
+#
+# One profile serves all of them, so that RocksDB is compiled once. CARGO_TARGET_DIR and VENV may say where things go.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := run
+
+CACHE := $(HOME)/.cache/strongroom
+VENV ?= $(CACHE)/venv
+
+# In CI every run is a fresh clone: what was compiled stays outside.
+ifeq ($(CI),true)
+CARGO_TARGET_DIR ?= $(CACHE)/target
+endif
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+STRONGROOM := $(CARGO_TARGET_DIR)/release/strongroom
+# What `make run ARGS="--listen 0.0.0.0:9000"` passes on.
+ARGS ?=
+# How the client tests are spread: one worker per core.
+PYTEST_ARGS ?= -n auto
+
+.PHONY: run build test test-rust test-clients bench lint bootstrap venv
+
+bootstrap:
+	@.ci/bootstrap
+
+run: bootstrap
+	cargo run --locked --release -- serve $(ARGS)
+
+build: bootstrap
+	cargo build --locked --release
+
+test: test-rust test-clients
+
+test-rust: bootstrap
+	cargo test --locked --release
+
+test-clients: build venv
+	PATH="$(VENV)/bin:$$PATH" STRONGROOM_BINARY="$(STRONGROOM)" "$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
+
+venv: bootstrap
+	@.ci/venv "$(VENV)" tests/clients/requirements.txt
+
+bench: bootstrap
+	cargo bench --locked --profile release
+
+lint: bootstrap
+	cargo fmt --check
+	cargo clippy --locked --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps
