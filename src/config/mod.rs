@@ -193,7 +193,7 @@ pub enum ConfigError {
         /// What is wrong there.
         problem: String,
     },
-    /// Options that contradict each other, wherever they came from.
+    /// Options that contradict each other or make no sense, wherever they came from.
     #[error("{0}")]
     Contradiction(String),
 }
@@ -231,6 +231,20 @@ impl Config {
         }
         if self.http_listen == Some(self.listen) && self.listen.port() != 0 {
             return contradiction("listen and http_listen must differ");
+        }
+        let limits = &self.limits;
+        for (name, value, least) in [
+            ("connections", limits.connections, 1),
+            ("streams", limits.streams, 1),
+            ("header_bytes", limits.header_bytes, 8 * 1024),
+            ("handshake_seconds", limits.handshake_seconds, 1),
+            ("header_seconds", limits.header_seconds, 1),
+            ("idle_seconds", limits.idle_seconds, 1),
+            ("stall_seconds", limits.stall_seconds, 1),
+        ] {
+            if value < least {
+                return contradiction(&format!("limits.{name} must be at least {least}"));
+            }
         }
         let mut ids = vec![&self.root.account_id];
         let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();

@@ -53,6 +53,8 @@ fn contradictions_are_refused() {
     let contradiction = |text: &str| parsed(text).consistent().unwrap_err().to_string();
     assert!(contradiction("[tls]\ncertificate = \"a.pem\"").contains("together"));
     assert!(contradiction("[root]\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"").contains("together"));
+    assert_eq!(contradiction("[limits]\nconnections = 0"), "limits.connections must be at least 1");
+    assert_eq!(contradiction("[limits]\nheader_bytes = 100"), "limits.header_bytes must be at least 8192");
     assert!(contradiction("http_listen = \"127.0.0.1:9000\"").contains("differ"));
     let account = "[[accounts]]\nid = \"111122223333\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\n\
                    secret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n";
