@@ -86,3 +86,87 @@ impl Kms for MeteredKms {
         self.count("DescribeKey", self.inner.describe(caller, key).await)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kms::{KeyArn, error::KmsErrorKind};
+
+    /// Describes every key and does nothing else.
+    struct Describing;
+
+    fn refusal<T>() -> Result<T, KmsError> {
+        Err(KmsError { kind: KmsErrorKind::UnsupportedOperation, message: String::new(), source: None })
+    }
+
+    #[async_trait]
+    impl Kms for Describing {
+        async fn generate_data_key(
+            &self,
+            _: &Caller,
+            _: &KeyRef,
+            _: &EncryptionContext,
+        ) -> Result<GeneratedKey, KmsError> {
+            refusal()
+        }
+
+        async fn decrypt(
+            &self,
+            _: &Caller,
+            _: &[u8],
+            _: Option<&KeyRef>,
+            _: &EncryptionContext,
+        ) -> Result<Decrypted, KmsError> {
+            refusal()
+        }
+
+        async fn encrypt(
+            &self,
+            _: &Caller,
+            _: &KeyRef,
+            _: &[u8],
+            _: &EncryptionContext,
+        ) -> Result<WrappedKey, KmsError> {
+            refusal()
+        }
+
+        async fn re_encrypt(
+            &self,
+            _: &Caller,
+            _: &[u8],
+            _: (Option<&KeyRef>, &EncryptionContext),
+            _: (&KeyRef, &EncryptionContext),
+        ) -> Result<WrappedKey, KmsError> {
+            refusal()
+        }
+
+        async fn describe(&self, _: &Caller, _: &KeyRef) -> Result<KeyDescription, KmsError> {
+            let arn = KeyArn::new("us-east-1", "000000000000", "1234abcd-12ab-34cd-56ef-1234567890ab");
+            Ok(KeyDescription { arn, enabled: true, aws_managed: false })
+        }
+    }
+
+    #[tokio::test]
+    async fn every_call_is_counted_by_its_outcome() {
+        let metrics = Arc::new(Metrics::default());
+        let kms = MeteredKms::new(Arc::new(Describing), Arc::clone(&metrics));
+        let caller = Caller {
+            account: "000000000000".to_owned(),
+            principal: "arn:aws:iam::000000000000:root".to_owned(),
+            via_service: None,
+            request_id: String::new(),
+        };
+        let (key, context) = (KeyRef::aws_s3(), EncryptionContext::new());
+        assert!(kms.describe(&caller, &key).await.unwrap().enabled);
+        assert!(kms.generate_data_key(&caller, &key, &context).await.is_err());
+        assert!(kms.decrypt(&caller, b"", None, &context).await.is_err());
+        assert!(kms.encrypt(&caller, &key, b"", &context).await.is_err());
+        assert!(kms.re_encrypt(&caller, b"", (None, &context), (&key, &context)).await.is_err());
+        let text = metrics.encode();
+        assert!(text.contains("strongroom_kms_requests_total{operation=\"DescribeKey\",outcome=\"ok\"} 1"));
+        for operation in ["GenerateDataKey", "Decrypt", "Encrypt", "ReEncrypt"] {
+            let line = format!("strongroom_kms_requests_total{{operation=\"{operation}\",outcome=\"error\"}} 1");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+}

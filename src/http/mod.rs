@@ -1,13 +1,13 @@
 //! The front end: sockets, TLS, HTTP/1.1 and HTTP/2, and the edge that every request passes.
 //!
-//! - [`server`]: the accept loops, one task per connection, TLS handshakes off the accept path, draining;
-//! - [`socket`]: what a connection reads and writes, and how it closes;
-//! - [`activity`]: what a connection is doing, so that idle, slow and stalled ones are closed;
-//! - [`edge`]: request ids, the choice of protocol, panics, the headers of every response;
-//! - [`route`]: which protocol a request speaks;
-//! - [`body`]: request and response bodies, counted and timed;
-//! - [`exchange`]: one request's record, from its head to the end of its response: the access log and the metrics;
-//! - [`internal`]: health and metrics, under `/_/`.
+//! - `server`: the accept loops, one task per connection, TLS handshakes off the accept path, draining;
+//! - `socket`: what a connection reads and writes, and how it closes;
+//! - `activity`: what a connection is doing, so that idle, slow and stalled ones are closed;
+//! - `edge`: request ids, the choice of protocol, panics, the headers of every response;
+//! - `route`: which protocol a request speaks;
+//! - `body`: request and response bodies, counted and timed;
+//! - `exchange`: one request's record, from its head to the end of its response: the access log and the metrics;
+//! - `internal`: health and metrics, under `/_/`.
 //!
 //! It knows nothing of S3 or the KMS: a protocol is a [`crate::wire::Protocol`].
 

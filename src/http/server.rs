@@ -116,12 +116,13 @@ impl Server {
             tokio::spawn(Arc::clone(&shared).accept(http, None, watching.clone()));
         }
         drop(watching);
+        let loops = phase.receiver_count();
         self.edge.readiness().set(true);
         stop.await;
         self.edge.readiness().set(false);
-        info!(connections = phase.receiver_count(), "draining");
-        phase.send_replace(Phase::Draining);
         // Every accept loop and connection holds a receiver for as long as it lives.
+        info!(connections = phase.receiver_count().saturating_sub(loops), "draining");
+        phase.send_replace(Phase::Draining);
         let limit = Duration::from_secs(self.limits.drain_seconds.into());
         if timeout(limit, phase.closed()).await.is_ok() {
             return Drained::Clean;
