@@ -71,14 +71,7 @@ pub(super) enum GraphError {
 impl Graph {
     /// Opens and joins all components.
     pub(super) async fn build(ground: Ground<'_>) -> Result<Self, GraphError> {
-        let Ground {
-            config,
-            root,
-            data_dir,
-            metrics,
-            clock,
-            entropy,
-        } = ground;
+        let Ground { config, root, data_dir, metrics, clock, entropy } = ground;
         let directory = Arc::new(accounts::directory(config, &root.id, &root.secret));
         let signing_keys = Arc::new(SigningKeys::default());
         let body_timeout = Duration::from_secs(config.limits.stall_seconds.into());
@@ -98,12 +91,8 @@ impl Graph {
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
         let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&entropy)));
-        let settings = Settings {
-            base_domains: base_domains(config, &region),
-            region,
-            inline_limit: INLINE_LIMIT,
-            body_timeout,
-        };
+        let settings =
+            Settings { base_domains: base_domains(config, &region), region, inline_limit: INLINE_LIMIT, body_timeout };
         let shared: SharedStore = store;
         let s3 = S3::new(
             settings,
@@ -116,13 +105,7 @@ impl Graph {
         );
         s3.recover().await?;
         let kms_api = KmsApi::new(kms, directory, signing_keys, clock, body_timeout);
-        Ok(Self {
-            protocols: Protocols {
-                s3: Arc::new(s3),
-                kms: Arc::new(kms_api),
-            },
-            key_deletion,
-        })
+        Ok(Self { protocols: Protocols { s3: Arc::new(s3), kms: Arc::new(kms_api) }, key_deletion })
     }
 
     /// Closes what must be closed, when no request is open any more.
@@ -148,11 +131,8 @@ fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {
 /// or a proxy sends here work unchanged), and the operator's.
 fn base_domains(config: &Config, region: &str) -> Vec<String> {
     let own = config.base_domains.iter().map(ToString::to_string);
-    let aws = [
-        "s3.amazonaws.com".to_owned(),
-        format!("s3.{region}.amazonaws.com"),
-        format!("s3-{region}.amazonaws.com"),
-    ];
+    let aws =
+        ["s3.amazonaws.com".to_owned(), format!("s3.{region}.amazonaws.com"), format!("s3-{region}.amazonaws.com")];
     std::iter::once("localhost".to_owned()).chain(aws).chain(own).collect()
 }
 

@@ -38,9 +38,7 @@ impl Aes256Gcm {
         aad: &[u8],
         sealed: &'d mut [u8],
     ) -> Result<&'d mut [u8], Unauthentic> {
-        self.0
-            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed)
-            .map_err(|_| Unauthentic)
+        self.0.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed).map_err(|_| Unauthentic)
     }
 
     /// Decrypts `sealed` (ciphertext, then tag) into `out`, which must have the plaintext's length.
@@ -55,13 +53,8 @@ impl Aes256Gcm {
         out: &mut [u8],
     ) -> Result<(), Unauthentic> {
         let (ciphertext, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(Unauthentic)?;
-        let opened = self.0.open_separate_gather(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(aad),
-            ciphertext,
-            tag,
-            out,
-        );
+        let opened =
+            self.0.open_separate_gather(Nonce::assume_unique_for_key(nonce), Aad::from(aad), ciphertext, tag, out);
         opened.map_err(|_| {
             out.fill(0);
             Unauthentic
@@ -130,20 +123,12 @@ mod tests {
         let ring_key =
             ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, key.expose()).unwrap());
         let nonce = ring::aead::Nonce::assume_unique_for_key([9; 12]);
-        let opened = ring_key
-            .open_in_place(nonce, ring::aead::Aad::from(b"aad"), &mut data.clone())
-            .unwrap()
-            .to_vec();
+        let opened = ring_key.open_in_place(nonce, ring::aead::Aad::from(b"aad"), &mut data.clone()).unwrap().to_vec();
         assert_eq!(opened, b"some plaintext");
         let mut out = [0; 14];
-        Aes256Gcm::new(&key)
-            .open_into([9; 12], b"aad", &data, &mut out)
-            .unwrap();
+        Aes256Gcm::new(&key).open_into([9; 12], b"aad", &data, &mut out).unwrap();
         assert_eq!(&out, b"some plaintext");
-        assert_eq!(
-            Aes256Gcm::new(&key).open_in_place([9; 12], b"other", &mut data),
-            Err(Unauthentic)
-        );
+        assert_eq!(Aes256Gcm::new(&key).open_in_place([9; 12], b"other", &mut data), Err(Unauthentic));
     }
 
     #[test]

@@ -50,10 +50,7 @@ pub struct SeededEntropy {
 impl SeededEntropy {
     /// The sequence that `seed` stands for.
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            counter: std::sync::atomic::AtomicU64::new(0),
-        }
+        Self { seed, counter: std::sync::atomic::AtomicU64::new(0) }
     }
 }
 

@@ -61,14 +61,7 @@ impl Directory {
             access_key_id: access_key_id.clone(),
         };
         self.accounts.insert(account.id.clone(), account);
-        self.keys.insert(
-            access_key_id.clone(),
-            Arc::new(AccessKey {
-                id: access_key_id,
-                secret,
-                identity,
-            }),
-        );
+        self.keys.insert(access_key_id.clone(), Arc::new(AccessKey { id: access_key_id, secret, identity }));
     }
 
     /// The access key with this id.

@@ -83,25 +83,13 @@ impl KeyRef {
         if let ["arn", "aws", "kms", region, account, resource] = fields[..] {
             let (region, account) = (region.to_owned(), account.to_owned());
             if let Some(id) = resource.strip_prefix("key/") {
-                return Self::KeyArn {
-                    region,
-                    account,
-                    id: id.to_owned(),
-                };
+                return Self::KeyArn { region, account, id: id.to_owned() };
             }
             if resource.starts_with("alias/") {
-                return Self::AliasArn {
-                    region,
-                    account,
-                    alias: resource.to_owned(),
-                };
+                return Self::AliasArn { region, account, alias: resource.to_owned() };
             }
         }
-        if text.starts_with("alias/") {
-            Self::Alias(text.to_owned())
-        } else {
-            Self::Id(text.to_owned())
-        }
+        if text.starts_with("alias/") { Self::Alias(text.to_owned()) } else { Self::Id(text.to_owned()) }
     }
 
     /// S3's AWS managed key of the caller's account.

@@ -93,11 +93,7 @@ impl KmsErrorKind {
 
     /// This kind with AWS's text.
     pub fn with(self, message: impl Into<String>) -> KmsError {
-        KmsError {
-            kind: self,
-            message: message.into(),
-            source: None,
-        }
+        KmsError { kind: self, message: message.into(), source: None }
     }
 
     /// This kind with AWS's text, keeping what lies beneath for the log.
@@ -106,10 +102,6 @@ impl KmsErrorKind {
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> KmsError {
-        KmsError {
-            kind: self,
-            message: message.into(),
-            source: Some(Box::new(source)),
-        }
+        KmsError { kind: self, message: message.into(), source: Some(Box::new(source)) }
     }
 }

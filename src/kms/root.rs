@@ -93,23 +93,15 @@ impl RootKey {
     /// # Errors
     /// [`RootKeyError::Malformed`].
     pub fn parse(text: &[u8]) -> Result<Self, RootKeyError> {
-        let decoded = STANDARD
-            .decode(text.trim_ascii())
-            .map(Zeroizing::new)
-            .map_err(|_| RootKeyError::Malformed)?;
-        Secret::from_slice(&decoded)
-            .map(Self::new)
-            .ok_or(RootKeyError::Malformed)
+        let decoded = STANDARD.decode(text.trim_ascii()).map(Zeroizing::new).map_err(|_| RootKeyError::Malformed)?;
+        Secret::from_slice(&decoded).map(Self::new).ok_or(RootKeyError::Malformed)
     }
 
     /// Seals `plaintext` for the purpose that `label` names.
     pub fn seal(&self, entropy: &dyn Entropy, label: &str, plaintext: &[u8]) -> Vec<u8> {
         let mut sealed = vec![VERSION];
         sealed.extend_from_slice(&self.id);
-        sealed.extend(
-            self.cipher(label)
-                .seal(random::bytes(entropy), label.as_bytes(), plaintext),
-        );
+        sealed.extend(self.cipher(label).seal(random::bytes(entropy), label.as_bytes(), plaintext));
         sealed
     }
 
@@ -125,9 +117,7 @@ impl RootKey {
         if *id != self.id {
             return Err(RootKeyError::WrongKey);
         }
-        self.cipher(label)
-            .open(label.as_bytes(), sealed)
-            .map_err(|_| RootKeyError::Damaged)
+        self.cipher(label).open(label.as_bytes(), sealed).map_err(|_| RootKeyError::Damaged)
     }
 
     fn new(key: Secret<32>) -> Self {
@@ -139,27 +129,17 @@ impl RootKey {
         let key = Secret::filled(|bytes: &mut [u8; 32]| entropy.fill(bytes));
         let mut text = Zeroizing::new(STANDARD.encode(key.expose()));
         text.push('\n');
-        write_new(path, text.as_bytes()).map_err(|source| RootKeyError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        write_new(path, text.as_bytes()).map_err(|source| RootKeyError::Io { path: path.to_owned(), source })?;
         Ok(Self::new(key))
     }
 
     fn cipher(&self, label: &str) -> Aes256GcmSiv {
-        Aes256GcmSiv::new(&kdf::derive(
-            self.key.expose(),
-            &[],
-            &[b"strongroom/root/seal", label.as_bytes()],
-        ))
+        Aes256GcmSiv::new(&kdf::derive(self.key.expose(), &[], &[b"strongroom/root/seal", label.as_bytes()]))
     }
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, RootKeyError> {
-    let failed = |source| RootKeyError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| RootKeyError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -175,10 +155,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, RootKeyError> {
 
 /// Writes a file that did not exist, durably, readable by its owner alone.
 fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(contents)?;
@@ -197,10 +174,7 @@ mod tests {
         let path = dir.path().join("keys/root.key");
         let source = RootKeySource::File(path.clone());
         let entropy = SeededEntropy::new(1);
-        assert!(matches!(
-            RootKey::load(&source, false, &entropy),
-            Err(RootKeyError::Missing(_))
-        ));
+        assert!(matches!(RootKey::load(&source, false, &entropy), Err(RootKeyError::Missing(_))));
         let made = RootKey::load(&source, true, &entropy).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let found = RootKey::load(&source, false, &entropy).unwrap();
@@ -234,10 +208,7 @@ mod tests {
         for at in 9..sealed.len() {
             let mut flipped = sealed.clone();
             flipped[at] ^= 1;
-            assert!(
-                matches!(one.open("label", &flipped), Err(RootKeyError::Damaged)),
-                "byte {at}"
-            );
+            assert!(matches!(one.open("label", &flipped), Err(RootKeyError::Damaged)), "byte {at}");
         }
     }
 }

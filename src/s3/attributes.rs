@@ -45,11 +45,7 @@ impl S3 {
             ));
         }
         if let Some(unknown) = asked.iter().find(|name| !NAMES.contains(name)) {
-            return Err(S3Error::argument(
-                "x-amz-object-attributes",
-                *unknown,
-                "Invalid attribute name specified.",
-            ));
+            return Err(S3Error::argument("x-amz-object-attributes", *unknown, "Invalid attribute name specified."));
         }
         let wants = |name: &str| asked.contains(&name);
         let object = self.object(bucket, key, call.query.value("versionId")).await?;
@@ -105,29 +101,19 @@ impl S3 {
         let number = |name: &'static str, default: u32| match call.header(name) {
             None => Ok(default),
             Some(text) => text.parse::<u32>().map_err(|_| {
-                S3Error::argument(
-                    name,
-                    text,
-                    format!("Provided {name} not an integer or within integer range"),
-                )
+                S3Error::argument(name, text, format!("Provided {name} not an integer or within integer range"))
             }),
         };
         let limit = number("x-amz-max-parts", MAX_PARTS)?.min(MAX_PARTS);
         let marker = number("x-amz-part-number-marker", 0)?;
-        let (after, count) = (
-            u16::try_from(marker).unwrap_or(u16::MAX),
-            usize::try_from(limit).unwrap_or(usize::MAX),
-        );
+        let (after, count) = (u16::try_from(marker).unwrap_or(u16::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
         let mut parts = commit::read_parts(&*self.store, bucket.partition(), *upload, after, count + 1).await?;
         let truncated = parts.len() > count;
         parts.truncate(count);
         let mut shown = Vec::with_capacity(parts.len());
         for part in parts {
             let header = run_header(&part.record.run)?;
-            let scope = Scope::Run {
-                part: part.number,
-                header: &header,
-            };
+            let scope = Scope::Run { part: part.number, header: &header };
             let checksums = self.open_checksums(object_key, scope, part.record.checksums.as_ref())?;
             shown.push((part.number, part.record.size, checksums));
         }

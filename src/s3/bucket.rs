@@ -44,16 +44,10 @@ impl S3 {
             return Err(ErrorCode::InvalidBucketName.with("BucketName", name));
         }
         refuse_not_offered(&call.headers)?;
-        if call
-            .header("x-amz-bucket-object-lock-enabled")
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        {
+        if call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Err(ErrorCode::NotImplemented.with("Header", "x-amz-bucket-object-lock-enabled"));
         }
-        if call
-            .header("x-amz-object-ownership")
-            .is_some_and(|value| value != "BucketOwnerEnforced")
-        {
+        if call.header("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
             return Err(ErrorCode::NotImplemented.with("Header", "x-amz-object-ownership"));
         }
         let document = self.read_document(call, body, MAX_CONFIGURATION).await?;
@@ -87,11 +81,7 @@ impl S3 {
         }
         let mut response = render::empty(StatusCode::OK);
         insert(response.headers_mut(), LOCATION, &format!("/{name}"));
-        insert(
-            response.headers_mut(),
-            HeaderName::from_static("x-amz-bucket-arn"),
-            &format!("arn:aws:s3:::{name}"),
-        );
+        insert(response.headers_mut(), HeaderName::from_static("x-amz-bucket-arn"), &format!("arn:aws:s3:::{name}"));
         Ok(response)
     }
 
@@ -119,11 +109,7 @@ impl S3 {
     pub(super) fn head_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
-        insert(
-            headers,
-            HeaderName::from_static("x-amz-bucket-region"),
-            &bucket.record.region,
-        );
+        insert(headers, HeaderName::from_static("x-amz-bucket-region"), &bucket.record.region);
         insert(headers, HeaderName::from_static("x-amz-access-point-alias"), "false");
         insert(headers, HeaderName::from_static("x-amz-bucket-arn"), &bucket.arn());
         Ok(response)

@@ -74,16 +74,12 @@ impl Algorithm {
 
     /// The algorithm of this name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
     /// The algorithm whose header this is, in any case.
     pub fn from_header(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.header().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(name))
     }
 
     /// The kind that a multipart upload has if it names none.
@@ -158,9 +154,7 @@ impl Kind {
 
     /// The kind of this name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Composite, Self::FullObject]
-            .into_iter()
-            .find(|kind| kind.as_str().eq_ignore_ascii_case(name))
+        [Self::Composite, Self::FullObject].into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(name))
     }
 }
 
@@ -184,10 +178,7 @@ impl Checksum {
     pub fn from_digest(algorithm: Algorithm, digest: &[u8]) -> Option<Self> {
         let mut padded = [0; 32];
         padded.get_mut(..digest.len())?.copy_from_slice(digest);
-        (digest.len() == algorithm.length()).then_some(Self {
-            algorithm,
-            digest: padded,
-        })
+        (digest.len() == algorithm.length()).then_some(Self { algorithm, digest: padded })
     }
 
     /// From base64; `None` if that is not well-formed or has not the algorithm's length.
@@ -309,18 +300,12 @@ impl Checksums {
                 for (checksum, _) in parts {
                     hasher.update(checksum.digest());
                 }
-                Some(Self {
-                    set: vec![hasher.finish()],
-                    parts: u16::try_from(parts.len()).ok()?,
-                })
+                Some(Self { set: vec![hasher.finish()], parts: u16::try_from(parts.len()).ok()? })
             }
             Kind::FullObject => {
                 let crc = algorithm.crc()?;
                 let value = |checksum: &Checksum| {
-                    checksum
-                        .digest()
-                        .iter()
-                        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
+                    checksum.digest().iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
                 };
                 let combined = rest.iter().fold(value(&first.0), |sum, (checksum, length)| {
                     crc_fast::checksum_combine(crc, sum, value(checksum), *length)
@@ -336,10 +321,7 @@ impl Checksums {
             Some((base64, parts)) => (base64, parts.parse().ok().filter(|parts| *parts > 0)?),
             None => (text, 0),
         };
-        Some(Self {
-            set: vec![Checksum::parse(algorithm, base64)?],
-            parts,
-        })
+        Some(Self { set: vec![Checksum::parse(algorithm, base64)?], parts })
     }
 
     /// Whether there are none.
@@ -349,19 +331,12 @@ impl Checksums {
 
     /// What they cover.
     pub fn kind(&self) -> Kind {
-        if self.parts == 0 {
-            Kind::FullObject
-        } else {
-            Kind::Composite
-        }
+        if self.parts == 0 { Kind::FullObject } else { Kind::Composite }
     }
 
     /// The checksum of this algorithm.
     pub fn by_algorithm(&self, algorithm: Algorithm) -> Option<Checksum> {
-        self.set
-            .iter()
-            .find(|checksum| checksum.algorithm == algorithm)
-            .copied()
+        self.set.iter().find(|checksum| checksum.algorithm == algorithm).copied()
     }
 
     /// Algorithms and values as headers and bodies show them, in the order of [`Algorithm::ALL`].
@@ -394,16 +369,10 @@ impl Checksums {
         let [VERSION, high, low, rest @ ..] = bytes else {
             return Err(Malformed);
         };
-        let mut all = Self {
-            set: Vec::new(),
-            parts: u16::from_be_bytes([*high, *low]),
-        };
+        let mut all = Self { set: Vec::new(), parts: u16::from_be_bytes([*high, *low]) };
         let mut rest = rest;
         while let Some((code, tail)) = rest.split_first() {
-            let algorithm = Algorithm::ALL
-                .into_iter()
-                .find(|algorithm| algorithm.code() == *code)
-                .ok_or(Malformed)?;
+            let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.code() == *code).ok_or(Malformed)?;
             let (digest, tail) = tail.split_at_checked(algorithm.length()).ok_or(Malformed)?;
             all.insert(Checksum::from_digest(algorithm, digest).ok_or(Malformed)?);
             rest = tail;
@@ -431,10 +400,7 @@ mod tests {
             (Algorithm::Crc32c, "e3069283"),
             (Algorithm::Crc64Nvme, "ae8b14860a799888"),
             (Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
-            (
-                Algorithm::Sha256,
-                "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
-            ),
+            (Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
         ];
         for (algorithm, digest) in checks {
             let checksum = Checksum::of(algorithm, b"123456789");
@@ -467,31 +433,18 @@ mod tests {
     #[test]
     fn composites_are_checksums_of_checksums() {
         // AWS: "Checking object integrity", the tutorial's two-part SHA-256 form: SHA256(SHA256(a) || SHA256(b))-2.
-        let parts = [
-            Checksum::of(Algorithm::Sha256, b"a"),
-            Checksum::of(Algorithm::Sha256, b"b"),
-        ];
+        let parts = [Checksum::of(Algorithm::Sha256, b"a"), Checksum::of(Algorithm::Sha256, b"b")];
         let whole = Checksum::of(Algorithm::Sha256, &[parts[0].digest(), parts[1].digest()].concat());
         let composite = Checksums::of_parts(Kind::Composite, &parts.map(|part| (part, 1))).unwrap();
-        assert_eq!(
-            composite.values().collect::<Vec<_>>(),
-            [(Algorithm::Sha256, format!("{whole}-2"))]
-        );
+        assert_eq!(composite.values().collect::<Vec<_>>(), [(Algorithm::Sha256, format!("{whole}-2"))]);
         assert_eq!(composite.kind(), Kind::Composite);
-        assert_eq!(
-            Checksums::parse(Algorithm::Sha256, &format!("{whole}-2")),
-            Some(composite)
-        );
+        assert_eq!(Checksums::parse(Algorithm::Sha256, &format!("{whole}-2")), Some(composite));
     }
 
     #[test]
     fn parts_that_do_not_fit_together_make_no_checksum() {
         let part = |algorithm| (Checksum::of(algorithm, b"a"), 1);
-        let (crc32, crc64, sha1) = (
-            part(Algorithm::Crc32),
-            part(Algorithm::Crc64Nvme),
-            part(Algorithm::Sha1),
-        );
+        let (crc32, crc64, sha1) = (part(Algorithm::Crc32), part(Algorithm::Crc64Nvme), part(Algorithm::Sha1));
         assert_eq!(Checksums::of_parts(Kind::Composite, &[]), None);
         assert_eq!(Checksums::of_parts(Kind::Composite, &[crc32, sha1]), None);
         assert_eq!(Checksums::of_parts(Kind::Composite, &[crc64]), None);

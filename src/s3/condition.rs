@@ -27,10 +27,7 @@ pub enum Mood {
 impl Preconditions {
     /// The conditions on what the request names.
     pub fn of_request(headers: &HeaderMap) -> Self {
-        Self::read(
-            headers,
-            [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE],
-        )
+        Self::read(headers, [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE])
     }
 
     /// The conditions on the source of a copy.
@@ -52,30 +49,18 @@ impl Preconditions {
     /// # Errors
     /// `NotImplemented` for `If-None-Match` with anything but `*`, as AWS answers.
     pub fn of_write(headers: &HeaderMap) -> Result<Self> {
-        let Self {
-            if_match,
-            if_none_match,
-            ..
-        } = Self::of_request(headers);
+        let Self { if_match, if_none_match, .. } = Self::of_request(headers);
         if if_none_match.as_ref().is_some_and(|tags| !tags.any) {
-            return Err(ErrorCode::NotImplemented.with("Header", "If-None-Match").with(
-                "additionalMessage",
-                "We don't accept the provided value of If-None-Match header for this API",
-            ));
+            return Err(ErrorCode::NotImplemented
+                .with("Header", "If-None-Match")
+                .with("additionalMessage", "We don't accept the provided value of If-None-Match header for this API"));
         }
-        Ok(Self {
-            if_match,
-            if_none_match,
-            ..Self::default()
-        })
+        Ok(Self { if_match, if_none_match, ..Self::default() })
     }
 
     /// The one condition that the entity tag is among `tags`.
     pub fn if_match(tags: &str) -> Self {
-        Self {
-            if_match: Some(TagList::parse(tags)),
-            ..Self::default()
-        }
+        Self { if_match: Some(TagList::parse(tags)), ..Self::default() }
     }
 
     /// Judges them against what exists: its entity tag (without quotes) and modification time in milliseconds.
@@ -145,10 +130,7 @@ impl TagList {
             .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned())
             .filter(|tag| !tag.is_empty())
             .collect();
-        Self {
-            any: tags.iter().any(|tag| tag == "*"),
-            tags,
-        }
+        Self { any: tags.iter().any(|tag| tag == "*"), tags }
     }
 
     fn matches(&self, etag: &str) -> bool {
@@ -186,26 +168,15 @@ impl ByteRange {
             return Ok(None);
         };
         let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-            (Ok(first), Ok(last)) if first <= last => Self {
-                start: first,
-                end: last.saturating_add(1).min(size),
-            },
-            (Ok(first), Err(_)) if last.trim().is_empty() => Self {
-                start: first,
-                end: size,
-            },
-            (Err(_), Ok(suffix)) if first.trim().is_empty() => Self {
-                start: size.saturating_sub(suffix),
-                end: size,
-            },
+            (Ok(first), Ok(last)) if first <= last => Self { start: first, end: last.saturating_add(1).min(size) },
+            (Ok(first), Err(_)) if last.trim().is_empty() => Self { start: first, end: size },
+            (Err(_), Ok(suffix)) if first.trim().is_empty() => Self { start: size.saturating_sub(suffix), end: size },
             _ => return Ok(None),
         };
         if range.start < range.end {
             return Ok(Some(range));
         }
-        Err(ErrorCode::InvalidRange
-            .with("RangeRequested", asked)
-            .with("ActualObjectSize", size.to_string()))
+        Err(ErrorCode::InvalidRange.with("RangeRequested", asked).with("ActualObjectSize", size.to_string()))
     }
 
     /// How many bytes.
@@ -219,10 +190,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
     fn range(text: &str, size: u64) -> Result<Option<(u64, u64)>> {
@@ -250,46 +218,23 @@ mod tests {
     fn conditions_follow_the_rfc() {
         const AT: i64 = 1_138_985_109_500;
         let judge = |pairs: &[(&'static str, &str)], mood| {
-            Preconditions::of_request(&headers(pairs))
-                .judge("abc", AT, mood)
-                .map_err(|error| error.code)
+            Preconditions::of_request(&headers(pairs)).judge("abc", AT, mood).map_err(|error| error.code)
         };
         let same = "Fri, 03 Feb 2006 16:45:09 GMT";
         let earlier = "Fri, 03 Feb 2006 16:45:08 GMT";
         assert_eq!(judge(&[("if-match", "\"abc\"")], Mood::Read), Ok(()));
         assert_eq!(judge(&[("if-match", "abc")], Mood::Read), Ok(()));
         assert_eq!(judge(&[("if-match", "*")], Mood::Read), Ok(()));
-        assert_eq!(
-            judge(&[("if-match", "\"x\", \"y\"")], Mood::Read),
-            Err(ErrorCode::PreconditionFailed)
-        );
-        assert_eq!(
-            judge(&[("if-none-match", "\"x\", \"abc\"")], Mood::Read),
-            Err(ErrorCode::NotModified)
-        );
-        assert_eq!(
-            judge(&[("if-none-match", "\"abc\"")], Mood::Strict),
-            Err(ErrorCode::PreconditionFailed)
-        );
-        assert_eq!(
-            judge(&[("if-modified-since", same)], Mood::Read),
-            Err(ErrorCode::NotModified)
-        );
+        assert_eq!(judge(&[("if-match", "\"x\", \"y\"")], Mood::Read), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(&[("if-none-match", "\"x\", \"abc\"")], Mood::Read), Err(ErrorCode::NotModified));
+        assert_eq!(judge(&[("if-none-match", "\"abc\"")], Mood::Strict), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(&[("if-modified-since", same)], Mood::Read), Err(ErrorCode::NotModified));
         assert_eq!(judge(&[("if-modified-since", earlier)], Mood::Read), Ok(()));
         assert_eq!(judge(&[("if-unmodified-since", same)], Mood::Read), Ok(()));
-        assert_eq!(
-            judge(&[("if-unmodified-since", earlier)], Mood::Read),
-            Err(ErrorCode::PreconditionFailed)
-        );
+        assert_eq!(judge(&[("if-unmodified-since", earlier)], Mood::Read), Err(ErrorCode::PreconditionFailed));
         // If-Match overrides If-Unmodified-Since, If-None-Match overrides If-Modified-Since.
-        assert_eq!(
-            judge(&[("if-match", "abc"), ("if-unmodified-since", earlier)], Mood::Read),
-            Ok(())
-        );
-        assert_eq!(
-            judge(&[("if-none-match", "x"), ("if-modified-since", same)], Mood::Read),
-            Ok(())
-        );
+        assert_eq!(judge(&[("if-match", "abc"), ("if-unmodified-since", earlier)], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-none-match", "x"), ("if-modified-since", same)], Mood::Read), Ok(()));
     }
 
     #[test]
@@ -299,15 +244,9 @@ mod tests {
             conditions.judge_write(present, "k").map_err(|error| error.code)
         };
         assert_eq!(judge(&[("if-none-match", "*")], None), Ok(()));
-        assert_eq!(
-            judge(&[("if-none-match", "*")], Some("abc")),
-            Err(ErrorCode::PreconditionFailed)
-        );
+        assert_eq!(judge(&[("if-none-match", "*")], Some("abc")), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(&[("if-match", "abc")], Some("abc")), Ok(()));
-        assert_eq!(
-            judge(&[("if-match", "abd")], Some("abc")),
-            Err(ErrorCode::PreconditionFailed)
-        );
+        assert_eq!(judge(&[("if-match", "abd")], Some("abc")), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(&[("if-match", "abc")], None), Err(ErrorCode::NoSuchKey));
         assert!(Preconditions::of_write(&headers(&[("if-none-match", "abc")])).is_err());
     }

@@ -59,14 +59,10 @@ impl CopySource {
         let path = percent_decode(path, false).ok_or_else(|| invalid("Invalid copy source encoding"))?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         match path.split_once('/') {
-            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(Self {
-                bucket: bucket.to_owned(),
-                key: ObjectKey::parse(key)?,
-                version,
-            }),
-            _ => Err(invalid(
-                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-            )),
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+                Ok(Self { bucket: bucket.to_owned(), key: ObjectKey::parse(key)?, version })
+            }
+            _ => Err(invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")),
         }
     }
 }
@@ -105,13 +101,9 @@ impl S3 {
             ));
         }
         let changes = directive == Directive::Replace
-            || [
-                "x-amz-server-side-encryption",
-                "x-amz-storage-class",
-                "x-amz-website-redirect-location",
-            ]
-            .iter()
-            .any(|name| call.headers.contains_key(*name));
+            || ["x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"]
+                .iter()
+                .any(|name| call.headers.contains_key(*name));
         if !changes && source.bucket.name == bucket.name && source.key == *key {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,
@@ -125,9 +117,7 @@ impl S3 {
         }
         self.judge_write(bucket, key, &conditions).await?;
 
-        let source_key = self
-            .unlock(call, &source.bucket.name, &source.key, &source.object.envelope)
-            .await?;
+        let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let algorithm = match checksum::requested(&call.headers)? {
             Some(algorithm) => algorithm,
@@ -147,10 +137,7 @@ impl S3 {
         let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
         let (stored_etag, etag) = self.make_etag(&envelope, etag_scope, verified.md5);
         let modified = self.clock.now().as_millisecond();
-        let scope = Scope::Run {
-            part: 0,
-            header: &sealed.header,
-        };
+        let scope = Scope::Run { part: 0, header: &sealed.header };
         let record = ObjectRecord {
             modified,
             size: verified.length,
@@ -180,25 +167,13 @@ impl S3 {
         if text(&call.headers, "x-amz-source-expected-bucket-owner").is_some_and(|owner| owner != record.account) {
             return Err(ErrorCode::AccessDenied.into());
         }
-        let bucket = Bucket {
-            name: named.bucket,
-            record,
-        };
+        let bucket = Bucket { name: named.bucket, record };
         let resource = format!("{}/{}", bucket.arn(), named.key);
-        iam::authorize(
-            call.identity.as_ref(),
-            "s3:GetObject",
-            &resource,
-            Some(&bucket.record.account),
-        )?;
+        iam::authorize(call.identity.as_ref(), "s3:GetObject", &resource, Some(&bucket.record.account))?;
         let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;
         self.require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::Strict)?;
-        Ok(Source {
-            bucket,
-            key: named.key,
-            object,
-        })
+        Ok(Source { bucket, key: named.key, object })
     }
 }
 
@@ -225,10 +200,7 @@ mod tests {
             (bucket.to_owned(), key.to_owned(), version.map(str::to_owned))
         };
         assert_eq!(parse("/b/k").unwrap(), of("b", "k", None));
-        assert_eq!(
-            parse("b/a%20b/c%3F?versionId=null").unwrap(),
-            of("b", "a b/c?", Some("null"))
-        );
+        assert_eq!(parse("b/a%20b/c%3F?versionId=null").unwrap(), of("b", "a b/c?", Some("null")));
         assert_eq!(parse("b/a+b").unwrap(), of("b", "a+b", None));
         for bad in ["", "/", "b", "b/", "/b/", "b/%ff"] {
             assert_eq!(parse(bad).unwrap_err().code, ErrorCode::InvalidArgument, "{bad}");

@@ -50,9 +50,8 @@ impl S3 {
         key: &ObjectKey,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
-        if let Some(name) = ["x-amz-if-match-last-modified-time", "x-amz-if-match-size"]
-            .iter()
-            .find(|n| call.header(n).is_some())
+        if let Some(name) =
+            ["x-amz-if-match-last-modified-time", "x-amz-if-match-size"].iter().find(|n| call.header(n).is_some())
         {
             return Err(ErrorCode::NotImplemented.with("Header", *name));
         }
@@ -87,11 +86,8 @@ impl S3 {
         if request.objects.is_empty() || request.objects.len() > MAX_KEYS {
             return Err(ErrorCode::MalformedXml.into());
         }
-        let deletions: Vec<_> = request
-            .objects
-            .iter()
-            .map(|entry| self.delete_entry(call, bucket, entry).boxed())
-            .collect();
+        let deletions: Vec<_> =
+            request.objects.iter().map(|entry| self.delete_entry(call, bucket, entry).boxed()).collect();
         let results: Vec<Result<()>> = stream::iter(deletions).buffered(PARALLEL).collect().await;
         Ok(render::document(XmlWriter::document("DeleteResult", |xml| {
             for (entry, result) in request.objects.iter().zip(&results) {
@@ -115,12 +111,7 @@ impl S3 {
     async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<()> {
         let key = ObjectKey::parse(&entry.key)?;
         let resource = format!("{}/{key}", bucket.arn());
-        iam::authorize(
-            call.identity.as_ref(),
-            "s3:DeleteObject",
-            &resource,
-            Some(&bucket.record.account),
-        )?;
+        iam::authorize(call.identity.as_ref(), "s3:DeleteObject", &resource, Some(&bucket.record.account))?;
         check_version(&key, entry.version_id.as_deref())?;
         self.delete(bucket, &key, entry.etag.as_deref()).await
     }

@@ -56,9 +56,8 @@ impl S3 {
         }
         let selection = select(call, &object)?;
 
-        let with_checksums = call
-            .header("x-amz-checksum-mode")
-            .is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+        let with_checksums =
+            call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
         let with_checksums = with_checksums && selection.end - selection.start == object.record.size;
         let object_key = if head_only && !with_checksums {
             None
@@ -66,11 +65,7 @@ impl S3 {
             Some(self.unlock(call, &bucket.name, key, &object.envelope).await?)
         };
 
-        let mut response = render::empty(if selection.partial {
-            StatusCode::PARTIAL_CONTENT
-        } else {
-            StatusCode::OK
-        });
+        let mut response = render::empty(if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
         let headers = response.headers_mut();
         write_attributes(&object.record.attributes, &call.query, headers);
         insert_etag(headers, &object.etag);
@@ -79,11 +74,7 @@ impl S3 {
         headers.extend(sse::headers::echo(&object.envelope, false)?);
         if selection.partial {
             let last = selection.end.saturating_sub(1);
-            insert(
-                headers,
-                CONTENT_RANGE,
-                &format!("bytes {}-{last}/{}", selection.start, object.record.size),
-            );
+            insert(headers, CONTENT_RANGE, &format!("bytes {}-{last}/{}", selection.start, object.record.size));
         }
         if let Some(parts) = selection.parts {
             insert_number(headers, "x-amz-mp-parts-count", parts);
@@ -116,36 +107,18 @@ fn select(call: &Call<'_>, object: &Object) -> Result<Selection> {
             "Cannot specify both Range header and partNumber query parameter",
         )),
         (Some(number), Ok(None)) => select_part(number, object),
-        (None, Ok(None)) => Ok(Selection {
-            start: 0,
-            end: size,
-            partial: false,
-            parts: None,
-        }),
-        (None, Ok(Some(range))) => Ok(Selection {
-            start: range.start,
-            end: range.end,
-            partial: true,
-            parts: None,
-        }),
+        (None, Ok(None)) => Ok(Selection { start: 0, end: size, partial: false, parts: None }),
+        (None, Ok(Some(range))) => Ok(Selection { start: range.start, end: range.end, partial: true, parts: None }),
         (None, Err(error)) => Err(error),
     }
 }
 
 fn select_part(number: u16, object: &Object) -> Result<Selection> {
     let size = object.record.size;
-    let unsatisfiable = || {
-        ErrorCode::InvalidPartNumber
-            .with("ActualPartCount", "1")
-            .with("PartNumberRequested", number.to_string())
-    };
+    let unsatisfiable =
+        || ErrorCode::InvalidPartNumber.with("ActualPartCount", "1").with("PartNumberRequested", number.to_string());
     match &object.record.body {
-        Body::Run(_) if number == 1 => Ok(Selection {
-            start: 0,
-            end: size,
-            partial: size > 0,
-            parts: None,
-        }),
+        Body::Run(_) if number == 1 => Ok(Selection { start: 0, end: size, partial: size > 0, parts: None }),
         Body::Run(_) => Err(unsatisfiable()),
         Body::Parts { spans, .. } => {
             let (start, end) = locate(spans, number).ok_or_else(|| {
@@ -153,12 +126,7 @@ fn select_part(number: u16, object: &Object) -> Result<Selection> {
                     .with("ActualPartCount", part_count(spans).to_string())
                     .with("PartNumberRequested", number.to_string())
             })?;
-            Ok(Selection {
-                start,
-                end,
-                partial: true,
-                parts: Some(part_count(spans)),
-            })
+            Ok(Selection { start, end, partial: true, parts: Some(part_count(spans)) })
         }
     }
 }

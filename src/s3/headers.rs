@@ -56,12 +56,7 @@ const NOT_OFFERED: &[&str] = &[
 
 /// A header's value, if it is there, is text, and is not empty.
 pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-    headers
-        .get(name)?
-        .to_str()
-        .ok()
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
+    headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
 
 /// Reads what a write says about its object.
@@ -71,25 +66,16 @@ pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 /// `AccessControlListNotSupported`'s cases as `InvalidArgument`.
 pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
     refuse_not_offered(headers)?;
-    let mut attributes = Attributes {
-        storage_class: storage_class(headers)?,
-        ..Attributes::default()
-    };
+    let mut attributes = Attributes { storage_class: storage_class(headers)?, ..Attributes::default() };
     for &name in KEPT {
         let value = headers.get(name).map(|value| decoded(value.as_bytes()));
-        let value = if name == "content-encoding" {
-            value.map(|value| without_chunked(&value))
-        } else {
-            value
-        };
+        let value = if name == "content-encoding" { value.map(|value| without_chunked(&value)) } else { value };
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             attributes.headers.push((name.to_owned(), value));
         }
     }
     if !headers.contains_key("content-type") {
-        attributes
-            .headers
-            .push(("content-type".to_owned(), DEFAULT_CONTENT_TYPE.to_owned()));
+        attributes.headers.push(("content-type".to_owned(), DEFAULT_CONTENT_TYPE.to_owned()));
     }
     let mut size = 0;
     for name in headers.keys() {
@@ -97,11 +83,7 @@ pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
             continue;
         };
         // A repeated header is one value, its parts joined by commas. (RFC 9110, section 5.2)
-        let values: Vec<String> = headers
-            .get_all(name)
-            .iter()
-            .map(|value| decoded(value.as_bytes()))
-            .collect();
+        let values: Vec<String> = headers.get_all(name).iter().map(|value| decoded(value.as_bytes())).collect();
         let value = values.join(",");
         size += short.len() + value.len();
         attributes.metadata.push((short.to_owned(), value));
@@ -147,19 +129,13 @@ pub fn write_attributes(attributes: &Attributes, overrides: &Query, headers: &mu
         }
     }
     if attributes.storage_class != STANDARD_CLASS {
-        insert(
-            headers,
-            HeaderName::from_static("x-amz-storage-class"),
-            &attributes.storage_class,
-        );
+        insert(headers, HeaderName::from_static("x-amz-storage-class"), &attributes.storage_class);
     }
 }
 
 /// Whether the query overrides response headers, which only signed requests may.
 pub fn has_overrides(query: &Query) -> bool {
-    query
-        .pairs()
-        .any(|(key, _)| key.strip_prefix("response-").is_some_and(|name| KEPT.contains(&name)))
+    query.pairs().any(|(key, _)| key.strip_prefix("response-").is_some_and(|name| KEPT.contains(&name)))
 }
 
 /// Sets a header to text; text that no header can hold is left out.
@@ -202,11 +178,7 @@ fn encoded(value: &str) -> String {
 
 /// `Content-Encoding` without `aws-chunked`, which is the transfer's, not the object's.
 fn without_chunked(value: &str) -> String {
-    let kept: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| *coding != "aws-chunked")
-        .collect();
+    let kept: Vec<&str> = value.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
     kept.join(",")
 }
 
@@ -217,10 +189,7 @@ mod tests {
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
-            headers.append(
-                HeaderName::try_from(*name).unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
+            headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -237,11 +206,7 @@ mod tests {
         ]);
         let attributes = read_attributes(&sent).unwrap();
         let mut back = HeaderMap::new();
-        write_attributes(
-            &attributes,
-            &Query::parse("response-cache-control=private").unwrap(),
-            &mut back,
-        );
+        write_attributes(&attributes, &Query::parse("response-cache-control=private").unwrap(), &mut back);
         let value = |name: &str| back.get(name).and_then(|value| value.to_str().ok());
         assert_eq!(value("cache-control"), Some("private"));
         assert_eq!(value("content-encoding"), Some("gzip"));
@@ -255,19 +220,10 @@ mod tests {
     fn what_is_not_kept_is_refused() {
         let code = |pairs: &[(&str, &str)]| read_attributes(&headers(pairs)).map(drop).map_err(|error| error.code);
         assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2047))]), Ok(()));
-        assert_eq!(
-            code(&[("x-amz-meta-a", &"x".repeat(2048))]),
-            Err(ErrorCode::MetadataTooLarge)
-        );
-        assert_eq!(
-            code(&[("x-amz-storage-class", "COLD")]),
-            Err(ErrorCode::InvalidStorageClass)
-        );
+        assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2048))]), Err(ErrorCode::MetadataTooLarge));
+        assert_eq!(code(&[("x-amz-storage-class", "COLD")]), Err(ErrorCode::InvalidStorageClass));
         assert_eq!(code(&[("x-amz-tagging", "a=b")]), Err(ErrorCode::NotImplemented));
         assert_eq!(code(&[("x-amz-acl", "private")]), Ok(()));
-        assert_eq!(
-            code(&[("x-amz-acl", "public-read")]),
-            Err(ErrorCode::AccessControlListNotSupported)
-        );
+        assert_eq!(code(&[("x-amz-acl", "public-read")]), Err(ErrorCode::AccessControlListNotSupported));
     }
 }

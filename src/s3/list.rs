@@ -47,10 +47,7 @@ pub(super) struct Page<V> {
 impl Position {
     /// Behind every entry of `name`.
     pub fn behind(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            tail: Vec::new(),
-        }
+        Self { name: name.to_owned(), tail: Vec::new() }
     }
 }
 
@@ -70,11 +67,7 @@ impl<'q> Listing<'q> {
             None => false,
             Some("url") => true,
             Some(other) => {
-                return Err(S3Error::argument(
-                    "encoding-type",
-                    other,
-                    "Invalid Encoding Method specified in Request",
-                ));
+                return Err(S3Error::argument("encoding-type", other, "Invalid Encoding Method specified in Request"));
             }
         };
         let limit = query.number(limit)?.unwrap_or(MAX_KEYS).min(MAX_KEYS);
@@ -89,11 +82,7 @@ impl<'q> Listing<'q> {
 
     /// A name as the listing shows it.
     pub fn show(&self, name: &str) -> String {
-        if self.url_encoded {
-            percent_encode(name, true)
-        } else {
-            name.to_owned()
-        }
+        if self.url_encoded { percent_encode(name, true) } else { name.to_owned() }
     }
 
     /// The common prefix that `name` falls under.
@@ -112,10 +101,7 @@ impl<'q> Listing<'q> {
         table: Table,
         read: impl Fn(&[u8], bytes::Bytes) -> Result<V>,
     ) -> Result<Page<V>> {
-        let mut page = Page {
-            entries: Vec::new(),
-            truncated: false,
-        };
+        let mut page = Page { entries: Vec::new(), truncated: false };
         if self.limit == 0 {
             return Ok(page);
         }
@@ -209,30 +195,18 @@ impl S3 {
         let query = &call.query;
         let token = query.value("continuation-token");
         if token == Some("") {
-            return Err(S3Error::argument(
-                "continuation-token",
-                "",
-                "The continuation token provided is incorrect",
-            ));
+            return Err(S3Error::argument("continuation-token", "", "The continuation token provided is incorrect"));
         }
         let start_after = query.non_empty("start-after");
         let after = match token {
             Some(token) => Some(decode_token(token).ok_or_else(|| {
-                S3Error::argument(
-                    "continuation-token",
-                    token,
-                    "The continuation token provided is incorrect",
-                )
+                S3Error::argument("continuation-token", token, "The continuation token provided is incorrect")
             })?),
             None => start_after.map(str::to_owned),
         };
         let listing = Listing::read(query, "max-keys", after.as_deref().map(Position::behind))?;
         let page = self.walk_objects(&listing, bucket).await?;
-        let owner = if query.value("fetch-owner") == Some("true") {
-            self.owner(bucket)
-        } else {
-            None
-        };
+        let owner = if query.value("fetch-owner") == Some("true") { self.owner(bucket) } else { None };
         let document = self.page_document(
             bucket,
             &listing,
@@ -252,9 +226,7 @@ impl S3 {
 
     async fn walk_objects(&self, listing: &Listing<'_>, bucket: &Bucket) -> Result<Page<ObjectRecord>> {
         let read = |_: &[u8], value: bytes::Bytes| Ok(ObjectRecord::from_value(&value)?);
-        listing
-            .walk(&*self.store, bucket.partition(), Table::Object, read)
-            .await
+        listing.walk(&*self.store, bucket.partition(), Table::Object, read).await
     }
 
     /// What both versions of the listing have in common.

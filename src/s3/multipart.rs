@@ -70,12 +70,10 @@ impl NamedPart {
 
     /// Whether what the client gives is what was stored.
     fn agrees(&self, stored: &Checksums) -> bool {
-        Algorithm::ALL
-            .into_iter()
-            .all(|algorithm| match self.checksum(algorithm) {
-                None => true,
-                Some(given) => Checksum::parse(algorithm, given) == stored.by_algorithm(algorithm),
-            })
+        Algorithm::ALL.into_iter().all(|algorithm| match self.checksum(algorithm) {
+            None => true,
+            Some(given) => Checksum::parse(algorithm, given) == stored.by_algorithm(algorithm),
+        })
     }
 }
 
@@ -110,16 +108,8 @@ impl S3 {
         let headers = response.headers_mut();
         headers.extend(sse::headers::echo(&envelope, true)?);
         if let Some((algorithm, kind)) = checksum {
-            insert(
-                headers,
-                http::HeaderName::from_static("x-amz-checksum-algorithm"),
-                algorithm.name(),
-            );
-            insert(
-                headers,
-                http::HeaderName::from_static("x-amz-checksum-type"),
-                kind.as_str(),
-            );
+            insert(headers, http::HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name());
+            insert(headers, http::HeaderName::from_static("x-amz-checksum-type"), kind.as_str());
         }
         Ok(response)
     }
@@ -153,10 +143,7 @@ impl S3 {
         let tag = format!("{}-{}", hex::encode(digest::md5(&assembled.tags)), named.parts.len());
         let generation = random::bytes(&*self.entropy);
         let (etag, tag) = self.store_etag(&envelope, bucket.etag_of_object(key.as_str(), &generation), tag);
-        let scope = Scope::Parts {
-            size: assembled.size,
-            spans: &assembled.spans,
-        };
+        let scope = Scope::Parts { size: assembled.size, spans: &assembled.spans };
         let record = ObjectRecord {
             modified: self.clock.now().as_millisecond(),
             size: assembled.size,
@@ -164,29 +151,12 @@ impl S3 {
             attributes: upload.record.attributes.clone(),
             envelope: upload.record.envelope.clone(),
             checksums: self.seal_checksums(&object_key, scope, &assembled.checksums),
-            body: Body::Parts {
-                upload: upload.id,
-                spans: assembled.spans,
-            },
+            body: Body::Parts { upload: upload.id, spans: assembled.spans },
             generation,
         };
-        let chosen = |number: u16| {
-            named
-                .parts
-                .binary_search_by_key(&number, |part| part.part_number)
-                .is_ok()
-        };
+        let chosen = |number: u16| named.parts.binary_search_by_key(&number, |part| part.part_number).is_ok();
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
-        commit::complete_upload(
-            &*self.store,
-            bucket.partition(),
-            &upload,
-            &parts,
-            chosen,
-            &record,
-            admit,
-        )
-        .await?;
+        commit::complete_upload(&*self.store, bucket.partition(), &upload, &parts, chosen, &record, admit).await?;
         completed(call, bucket, key, &tag, &envelope, &assembled.checksums)
     }
 
@@ -220,18 +190,9 @@ impl S3 {
         parts: &[Part],
     ) -> Result<Assembled> {
         // Uploads that named no algorithm get what AWS computes by itself: CRC-64/NVME over the full object.
-        let algorithm = upload
-            .record
-            .checksum_algorithm
-            .as_deref()
-            .and_then(Algorithm::from_name);
+        let algorithm = upload.record.checksum_algorithm.as_deref().and_then(Algorithm::from_name);
         let algorithm = algorithm.unwrap_or(Algorithm::Crc64Nvme);
-        let kind = upload
-            .record
-            .checksum_type
-            .as_deref()
-            .and_then(Kind::from_name)
-            .unwrap_or(Kind::FullObject);
+        let kind = upload.record.checksum_type.as_deref().and_then(Kind::from_name).unwrap_or(Kind::FullObject);
         let mut of_parts = Vec::with_capacity(named.len());
         let mut assembled = Assembled::default();
         for (index, name) in named.iter().enumerate() {
@@ -241,9 +202,7 @@ impl S3 {
                     .with("PartNumber", name.part_number.to_string())
                     .with("ETag", name.etag.trim_matches('"'))
             };
-            let found = parts
-                .binary_search_by_key(&name.part_number, |part| part.number)
-                .map_err(|_| invalid())?;
+            let found = parts.binary_search_by_key(&name.part_number, |part| part.number).map_err(|_| invalid())?;
             let etag = self.part_etag(bucket, &upload.id, &parts[found])?;
             let part = &parts[found].record;
             if name.etag.trim_matches('"') != etag {
@@ -257,20 +216,13 @@ impl S3 {
                     .with("ETag", etag));
             }
             let header = super::object::run_header(&part.run)?;
-            let scope = Scope::Run {
-                part: name.part_number,
-                header: &header,
-            };
+            let scope = Scope::Run { part: name.part_number, header: &header };
             let checksums = self.open_checksums(key, scope, part.checksums.as_ref())?;
             if !name.agrees(&checksums) {
                 return Err(invalid());
             }
             of_parts.extend(checksums.by_algorithm(algorithm).map(|checksum| (checksum, part.size)));
-            assembled.add(
-                name.part_number,
-                part.size,
-                &hex::decode(&etag).map_err(S3Error::internal)?,
-            );
+            assembled.add(name.part_number, part.size, &hex::decode(&etag).map_err(S3Error::internal)?);
         }
         if assembled.size > MAX_OBJECT {
             return Err(ErrorCode::EntityTooLarge
@@ -313,56 +265,46 @@ impl S3 {
             (name, "") => Some(Position::behind(name)),
             (name, id) => {
                 let invalid = || S3Error::argument("upload-id-marker", id, "Invalid uploadId marker");
-                Some(Position {
-                    name: name.to_owned(),
-                    tail: decode_upload_id(id).ok_or_else(invalid)?.to_vec(),
-                })
+                Some(Position { name: name.to_owned(), tail: decode_upload_id(id).ok_or_else(invalid)?.to_vec() })
             }
         };
         let listing = Listing::read(query, "max-uploads", after)?;
         let read = |id: &[u8], value: bytes::Bytes| {
-            let id: [u8; 16] = id
-                .try_into()
-                .map_err(|_| S3Error::internal("an upload's key is damaged"))?;
+            let id: [u8; 16] = id.try_into().map_err(|_| S3Error::internal("an upload's key is damaged"))?;
             Ok((id, <UploadRecord as crate::store::schema::Record>::from_value(&value)?))
         };
-        let page = listing
-            .walk(&*self.store, bucket.partition(), Table::Upload, read)
-            .await?;
+        let page = listing.walk(&*self.store, bucket.partition(), Table::Upload, read).await?;
         let owner = self.owner(bucket);
-        Ok(render::document(XmlWriter::document(
-            "ListMultipartUploadsResult",
-            |xml| {
-                xml.text("Bucket", &bucket.name);
-                xml.text("KeyMarker", listing.show(key_marker));
-                xml.text("UploadIdMarker", id_marker);
-                if page.truncated {
-                    xml.optional("NextKeyMarker", page.last().map(|name| listing.show(name)));
-                    if let Some(Entry::Key(_, (id, _))) = page.entries.last() {
-                        xml.text("NextUploadIdMarker", encode_upload_id(*id));
-                    }
+        Ok(render::document(XmlWriter::document("ListMultipartUploadsResult", |xml| {
+            xml.text("Bucket", &bucket.name);
+            xml.text("KeyMarker", listing.show(key_marker));
+            xml.text("UploadIdMarker", id_marker);
+            if page.truncated {
+                xml.optional("NextKeyMarker", page.last().map(|name| listing.show(name)));
+                if let Some(Entry::Key(_, (id, _))) = page.entries.last() {
+                    xml.text("NextUploadIdMarker", encode_upload_id(*id));
                 }
-                xml.text("Prefix", listing.show(listing.prefix));
-                xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
-                xml.optional("EncodingType", listing.url_encoded.then_some("url"));
-                xml.text("MaxUploads", listing.limit);
-                xml.text("IsTruncated", page.truncated);
-                for entry in &page.entries {
-                    if let Entry::Key(name, (id, record)) = entry {
-                        xml.element("Upload", |xml| {
-                            xml.text("Key", listing.show(name));
-                            xml.text("UploadId", encode_upload_id(*id));
-                            write_people(xml, self.directory.account(&record.account), owner);
-                            xml.text("StorageClass", &record.attributes.storage_class);
-                            xml.text("Initiated", iso8601(from_millis(record.initiated)));
-                            xml.optional("ChecksumAlgorithm", record.checksum_algorithm.as_deref());
-                            xml.optional("ChecksumType", record.checksum_type.as_deref());
-                        });
-                    }
+            }
+            xml.text("Prefix", listing.show(listing.prefix));
+            xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
+            xml.optional("EncodingType", listing.url_encoded.then_some("url"));
+            xml.text("MaxUploads", listing.limit);
+            xml.text("IsTruncated", page.truncated);
+            for entry in &page.entries {
+                if let Entry::Key(name, (id, record)) = entry {
+                    xml.element("Upload", |xml| {
+                        xml.text("Key", listing.show(name));
+                        xml.text("UploadId", encode_upload_id(*id));
+                        write_people(xml, self.directory.account(&record.account), owner);
+                        xml.text("StorageClass", &record.attributes.storage_class);
+                        xml.text("Initiated", iso8601(from_millis(record.initiated)));
+                        xml.optional("ChecksumAlgorithm", record.checksum_algorithm.as_deref());
+                        xml.optional("ChecksumType", record.checksum_type.as_deref());
+                    });
                 }
-                write_common_prefixes(xml, &listing, &page.entries);
-            },
-        )))
+            }
+            write_common_prefixes(xml, &listing, &page.entries);
+        })))
     }
 
     /// The open upload that the query names.
@@ -370,9 +312,7 @@ impl S3 {
     /// # Errors
     /// `NoSuchUpload`.
     pub(super) async fn upload(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Upload> {
-        self.find_upload(call, bucket, key)
-            .await?
-            .ok_or_else(|| no_such_upload(call))
+        self.find_upload(call, bucket, key).await?.ok_or_else(|| no_such_upload(call))
     }
 
     async fn find_upload(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Upload>> {
@@ -397,11 +337,7 @@ impl Assembled {
         self.tags.extend_from_slice(tag);
         match self.spans.last_mut() {
             Some(span) if span.size == size && span.first + span.count == number => span.count += 1,
-            _ => self.spans.push(PartSpan {
-                first: number,
-                count: 1,
-                size,
-            }),
+            _ => self.spans.push(PartSpan { first: number, count: 1, size }),
         }
     }
 
@@ -420,23 +356,15 @@ impl Assembled {
             return Ok(());
         };
         let agrees = declared.values().all(|(algorithm, value)| {
-            self.checksums
-                .values()
-                .any(|(ours, computed)| ours == algorithm && computed == value)
+            self.checksums.values().any(|(ours, computed)| ours == algorithm && computed == value)
         });
         if agrees {
             return Ok(());
         }
-        let name = declared
-            .values()
-            .next()
-            .map_or("checksum", |(algorithm, _)| algorithm.name());
+        let name = declared.values().next().map_or("checksum", |(algorithm, _)| algorithm.name());
         Err(S3Error::new(
             ErrorCode::BadDigest,
-            format!(
-                "The {} you specified did not match the calculated checksum.",
-                name.to_ascii_lowercase()
-            ),
+            format!("The {} you specified did not match the calculated checksum.", name.to_ascii_lowercase()),
         ))
     }
 }
@@ -489,10 +417,7 @@ fn decode_upload_id(text: &str) -> Option<[u8; 16]> {
 }
 
 fn upload_id(call: &Call<'_>) -> Result<[u8; 16]> {
-    call.query
-        .value("uploadId")
-        .and_then(decode_upload_id)
-        .ok_or_else(|| no_such_upload(call))
+    call.query.value("uploadId").and_then(decode_upload_id).ok_or_else(|| no_such_upload(call))
 }
 
 fn no_such_upload(call: &Call<'_>) -> S3Error {

@@ -23,15 +23,9 @@ impl Object {
     /// What its checksums are sealed to.
     pub fn scope<'a>(&'a self, header: Option<&'a sse::RunHeader>) -> Scope<'a> {
         match (&self.record.body, header) {
-            (Body::Parts { spans, .. }, _) => Scope::Parts {
-                size: self.record.size,
-                spans,
-            },
+            (Body::Parts { spans, .. }, _) => Scope::Parts { size: self.record.size, spans },
             (Body::Run(_), Some(header)) => Scope::Run { part: 0, header },
-            (Body::Run(_), None) => Scope::Parts {
-                size: self.record.size,
-                spans: &[],
-            },
+            (Body::Run(_), None) => Scope::Parts { size: self.record.size, spans: &[] },
         }
     }
 }
@@ -58,10 +52,7 @@ impl S3 {
         key: &ObjectKey,
         envelope: &Envelope,
     ) -> Result<sse::ObjectKey> {
-        let name = ObjectName {
-            bucket,
-            key: key.as_str(),
-        };
+        let name = ObjectName { bucket, key: key.as_str() };
         Ok(self.sse.unlock(envelope, &self.kms_caller(call)?, name).await?)
     }
 
@@ -104,10 +95,7 @@ impl S3 {
 
     /// The entity tag of a part of `upload`.
     pub(super) fn part_etag(&self, bucket: &Bucket, upload: &[u8; 16], part: &Part) -> Result<String> {
-        self.reveal_etag(
-            bucket.etag_of_part(upload, part.number, &part.record.run.id),
-            &part.record.etag,
-        )
+        self.reveal_etag(bucket.etag_of_part(upload, part.number, &part.record.run.id), &part.record.etag)
     }
 
     /// Seals checksums to what they are of.
@@ -120,12 +108,7 @@ impl S3 {
         if checksums.is_empty() {
             return None;
         }
-        Some(ByteVec::from(sse::seal_checksums(
-            key,
-            &*self.entropy,
-            scope,
-            &checksums.encode(),
-        )))
+        Some(ByteVec::from(sse::seal_checksums(key, &*self.entropy, scope, &checksums.encode())))
     }
 
     /// Opens what [`Self::seal_checksums`] returned.
@@ -155,20 +138,12 @@ impl S3 {
 impl Bucket {
     /// What the sealed entity tag of an object is bound to.
     pub(super) fn etag_of_object<'a>(&'a self, key: &'a str, generation: &'a [u8; 16]) -> EtagScope<'a> {
-        EtagScope {
-            bucket: &self.record.id,
-            of: EtagOf::Object(key),
-            write: generation,
-        }
+        EtagScope { bucket: &self.record.id, of: EtagOf::Object(key), write: generation }
     }
 
     /// What the sealed entity tag of a part is bound to.
     pub(super) fn etag_of_part<'a>(&'a self, upload: &'a [u8; 16], number: u16, run: &'a [u8; 16]) -> EtagScope<'a> {
-        EtagScope {
-            bucket: &self.record.id,
-            of: EtagOf::Part { upload, number },
-            write: run,
-        }
+        EtagScope { bucket: &self.record.id, of: EtagOf::Part { upload, number }, write: run }
     }
 }
 
@@ -181,14 +156,8 @@ pub(super) fn run_header(run: &RunRef) -> Result<sse::RunHeader> {
 pub(super) fn check_version(key: &ObjectKey, version: Option<&str>) -> Result<()> {
     match version {
         None | Some("null") => Ok(()),
-        Some("") => Err(S3Error::argument(
-            "versionId",
-            "",
-            "Version id cannot be the empty string",
-        )),
-        Some(version) => Err(ErrorCode::NoSuchVersion
-            .with("Key", key.as_str())
-            .with("VersionId", version)),
+        Some("") => Err(S3Error::argument("versionId", "", "Version id cannot be the empty string")),
+        Some(version) => Err(ErrorCode::NoSuchVersion.with("Key", key.as_str()).with("VersionId", version)),
     }
 }
 

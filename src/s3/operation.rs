@@ -250,34 +250,13 @@ mod tests {
     #[test]
     fn queries_select() {
         assert_eq!(route(Method::GET, TargetKind::Bucket, ""), Some(Operation::ListObjects));
-        assert_eq!(
-            route(Method::GET, TargetKind::Bucket, "list-type=2&prefix=a"),
-            Some(Operation::ListObjectsV2)
-        );
-        assert_eq!(
-            route(Method::GET, TargetKind::Bucket, "list-type=3"),
-            Some(Operation::ListObjects)
-        );
-        assert_eq!(
-            route(Method::GET, TargetKind::Bucket, "uploads"),
-            Some(Operation::ListMultipartUploads)
-        );
-        assert_eq!(
-            route(Method::PUT, TargetKind::Object, "partNumber=1&uploadId=x"),
-            Some(Operation::UploadPart)
-        );
-        assert_eq!(
-            route(Method::PUT, TargetKind::Object, "encryption"),
-            Some(Operation::UpdateObjectEncryption)
-        );
-        assert_eq!(
-            route(Method::GET, TargetKind::Object, "x-id=GetObject"),
-            Some(Operation::GetObject)
-        );
-        assert_eq!(
-            route(Method::POST, TargetKind::Object, "uploads"),
-            Some(Operation::CreateMultipartUpload)
-        );
+        assert_eq!(route(Method::GET, TargetKind::Bucket, "list-type=2&prefix=a"), Some(Operation::ListObjectsV2));
+        assert_eq!(route(Method::GET, TargetKind::Bucket, "list-type=3"), Some(Operation::ListObjects));
+        assert_eq!(route(Method::GET, TargetKind::Bucket, "uploads"), Some(Operation::ListMultipartUploads));
+        assert_eq!(route(Method::PUT, TargetKind::Object, "partNumber=1&uploadId=x"), Some(Operation::UploadPart));
+        assert_eq!(route(Method::PUT, TargetKind::Object, "encryption"), Some(Operation::UpdateObjectEncryption));
+        assert_eq!(route(Method::GET, TargetKind::Object, "x-id=GetObject"), Some(Operation::GetObject));
+        assert_eq!(route(Method::POST, TargetKind::Object, "uploads"), Some(Operation::CreateMultipartUpload));
         assert_eq!(route(Method::POST, TargetKind::Service, ""), None);
     }
 }

@@ -49,9 +49,7 @@ impl S3 {
         let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, number).await?;
 
-        let (etag, _) = self
-            .write_part(bucket, &upload, &envelope, &object_key, (number, sealed, &verified))
-            .await?;
+        let (etag, _) = self.write_part(bucket, &upload, &envelope, &object_key, (number, sealed, &verified)).await?;
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
         insert_etag(headers, &etag);
@@ -75,16 +73,12 @@ impl S3 {
         let source = self.copy_source(call).await?;
         let range = copy_range(call, source.object.record.size)?;
         let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
-        let source_key = self
-            .unlock(call, &source.bucket.name, &source.key, &source.object.envelope)
-            .await?;
+        let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
         let algorithm = part_algorithm(&upload).unwrap_or(Algorithm::Crc64Nvme);
         let required = self.data_requirements(envelope.kms().is_some(), algorithm);
         let reader = ObjectReader::new(self, source.bucket.partition(), &source.object.record.body, source_key);
         let plan = PayloadPlan::internal(range.end - range.start, &required);
-        let (sealed, verified) = self
-            .receive(plan, reader.into_payload(range), &object_key, number)
-            .await?;
+        let (sealed, verified) = self.receive(plan, reader.into_payload(range), &object_key, number).await?;
 
         let part = (number, sealed, &verified);
         let (etag, modified) = self.write_part(bucket, &upload, &envelope, &object_key, part).await?;
@@ -109,10 +103,7 @@ impl S3 {
         let etag_scope = bucket.etag_of_part(&upload.id, number, &sealed.run_ref.id);
         let (stored_etag, etag) = self.make_etag(envelope, etag_scope, verified.md5);
         let modified = self.clock.now().as_millisecond();
-        let scope = Scope::Run {
-            part: number,
-            header: &sealed.header,
-        };
+        let scope = Scope::Run { part: number, header: &sealed.header };
         let record = PartRecord {
             modified,
             size: verified.length,
@@ -135,10 +126,7 @@ impl S3 {
         let marker = call.query.number("part-number-marker")?.unwrap_or(0);
         let limit = call.query.number("max-parts")?.unwrap_or(MAX_PARTS).min(MAX_PARTS);
         let upload = self.upload(call, bucket, key).await?;
-        let (after, count) = (
-            u16::try_from(marker).unwrap_or(u16::MAX),
-            usize::try_from(limit).unwrap_or(usize::MAX),
-        );
+        let (after, count) = (u16::try_from(marker).unwrap_or(u16::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
         let mut parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, after, count + 1).await?;
         let truncated = parts.len() > count;
         parts.truncate(count);
@@ -156,10 +144,7 @@ impl S3 {
             let checksums = match &object_key {
                 Some(object_key) => {
                     let header = run_header(&part.record.run)?;
-                    let scope = Scope::Run {
-                        part: part.number,
-                        header: &header,
-                    };
+                    let scope = Scope::Run { part: part.number, header: &header };
                     self.open_checksums(object_key, scope, part.record.checksums.as_ref())?
                 }
                 None => Checksums::default(),
@@ -193,11 +178,7 @@ impl S3 {
 
 /// The algorithm that the upload was begun with.
 fn part_algorithm(upload: &Upload) -> Option<Algorithm> {
-    upload
-        .record
-        .checksum_algorithm
-        .as_deref()
-        .and_then(Algorithm::from_name)
+    upload.record.checksum_algorithm.as_deref().and_then(Algorithm::from_name)
 }
 
 /// Refuses a part whose checksum is of another algorithm than the upload's.
@@ -243,14 +224,8 @@ fn copy_range(call: &Call<'_>, size: u64) -> Result<std::ops::Range<u64>> {
                        the zero-based offsets of the first and last bytes to copy";
         S3Error::argument(name, text, message)
     };
-    let (first, last) = text
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-        .ok_or_else(malformed)?;
-    let (first, last): (u64, u64) = (
-        first.parse().map_err(|_| malformed())?,
-        last.parse().map_err(|_| malformed())?,
-    );
+    let (first, last) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or_else(malformed)?;
+    let (first, last): (u64, u64) = (first.parse().map_err(|_| malformed())?, last.parse().map_err(|_| malformed())?);
     if first > last {
         return Err(malformed());
     }

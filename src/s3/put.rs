@@ -40,20 +40,14 @@ impl S3 {
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
         self.judge_write(bucket, key, &conditions).await?;
 
-        let name = ObjectName {
-            bucket: &bucket.name,
-            key: key.as_str(),
-        };
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
 
         let generation = random::bytes(&*self.entropy);
         let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
         let (stored_etag, etag) = self.make_etag(&envelope, etag_scope, verified.md5);
-        let scope = Scope::Run {
-            part: 0,
-            header: &sealed.header,
-        };
+        let scope = Scope::Run { part: 0, header: &sealed.header };
         let record = ObjectRecord {
             modified: self.clock.now().as_millisecond(),
             size: verified.length,
@@ -93,15 +87,7 @@ impl S3 {
         conditions: &Preconditions,
     ) -> Result<()> {
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
-        Ok(commit::write_object(
-            &*self.store,
-            bucket.partition(),
-            key.as_str(),
-            record,
-            sealed.run,
-            admit,
-        )
-        .await?)
+        Ok(commit::write_object(&*self.store, bucket.partition(), key.as_str(), record, sealed.run, admit).await?)
     }
 
     /// Judges a write's conditions against what is there.
@@ -115,9 +101,7 @@ impl S3 {
         if conditions.is_empty() {
             return Ok(());
         }
-        let etag = present
-            .map(|record| self.object_etag(bucket, key.as_str(), record))
-            .transpose()?;
+        let etag = present.map(|record| self.object_etag(bucket, key.as_str(), record)).transpose()?;
         conditions.judge_write(etag.as_deref(), key.as_str())
     }
 
@@ -130,10 +114,7 @@ impl S3 {
     ) -> Result<(Attributes, Envelope, sse::ObjectKey)> {
         let plan = Plan::decide(SseRequest::parse(&call.headers)?, None);
         let attributes = read_attributes(&call.headers)?;
-        let name = ObjectName {
-            bucket: &bucket.name,
-            key: key.as_str(),
-        };
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
         Ok((attributes, envelope, object_key))
     }

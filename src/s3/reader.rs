@@ -50,14 +50,7 @@ struct OpenRun {
 impl ObjectReader {
     /// A reader of the object with this body, whose data key is `key`.
     pub fn new(s3: &S3, bucket: Partition, body: &Body, key: ObjectKey) -> Self {
-        Self {
-            store: Arc::clone(&s3.store),
-            bucket,
-            key,
-            body: body.clone(),
-            pieces: VecDeque::new(),
-            open: None,
-        }
+        Self { store: Arc::clone(&s3.store), bucket, key, body: body.clone(), pieces: VecDeque::new(), open: None }
     }
 
     /// Chooses the bytes that [`Self::next`] yields.
@@ -76,11 +69,7 @@ impl ObjectReader {
                 if let Some(read) = open.reads.next() {
                     let sealed = match &open.inline {
                         Some(bytes) => inline_slice(bytes, read.sealed_start(), read.sealed_len())?,
-                        None => {
-                            self.store
-                                .read(open.run.run(), read.sealed_start(), read.sealed_len())
-                                .await?
-                        }
+                        None => self.store.read(open.run.run(), read.sealed_start(), read.sealed_len()).await?,
                     };
                     return Ok(Some(open.opener.open(&read, &sealed)?));
                 }
@@ -120,14 +109,10 @@ impl ObjectReader {
                 }
             }
         });
-        let rest = stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|chunk| (chunk, receiver))
-        });
+        let rest =
+            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|chunk| (chunk, receiver)) });
         let chunks = futures_util::StreamExt::chain(stream::once(async { Ok(first) }), rest);
-        Ok(ResponseBody::Stream {
-            remaining: length,
-            stream: Box::pin(chunks),
-        })
+        Ok(ResponseBody::Stream { remaining: length, stream: Box::pin(chunks) })
     }
 
     /// The chosen bytes as the payload of a copy.
@@ -149,23 +134,13 @@ impl ObjectReader {
             }
         };
         let inline = if run.inline {
-            Some(
-                self.store
-                    .get(self.bucket, &commit::data_key(run.id))
-                    .await?
-                    .ok_or_else(vanished)?,
-            )
+            Some(self.store.get(self.bucket, &commit::data_key(run.id)).await?.ok_or_else(vanished)?)
         } else {
             None
         };
         let opener = Opener::new(&self.key, &run_header(&run)?, piece.part)?;
         let reads = opener.reads(piece.range, FRAMES)?;
-        Ok(OpenRun {
-            opener,
-            run,
-            inline,
-            reads,
-        })
+        Ok(OpenRun { opener, run, inline, reads })
     }
 }
 
@@ -190,10 +165,7 @@ fn pieces(spans: &[PartSpan], range: &Range<u64>) -> VecDeque<Piece> {
         for part in span.first..span.first.saturating_add(span.count) {
             let (start, end) = (at.max(range.start), (at + span.size).min(range.end));
             if start < end {
-                pieces.push_back(Piece {
-                    part,
-                    range: start - at..end - at,
-                });
+                pieces.push_back(Piece { part, range: start - at..end - at });
             }
             at += span.size;
         }
@@ -207,18 +179,7 @@ mod tests {
 
     #[test]
     fn a_range_is_cut_at_the_borders_of_parts() {
-        let spans = [
-            PartSpan {
-                first: 1,
-                count: 2,
-                size: 5,
-            },
-            PartSpan {
-                first: 4,
-                count: 1,
-                size: 3,
-            },
-        ];
+        let spans = [PartSpan { first: 1, count: 2, size: 5 }, PartSpan { first: 4, count: 1, size: 3 }];
         let cut =
             |range: Range<u64>| -> Vec<_> { pieces(&spans, &range).into_iter().map(|p| (p.part, p.range)).collect() };
         assert_eq!(cut(0..13), vec![(1, 0..5), (2, 0..5), (4, 0..3)]);

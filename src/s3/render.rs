@@ -17,9 +17,7 @@ pub fn empty(status: StatusCode) -> Response<ResponseBody> {
 /// 200 with an XML document.
 pub fn document(xml: String) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(xml));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response
 }
 
@@ -57,10 +55,7 @@ mod tests {
     use super::*;
 
     fn id() -> RequestId {
-        RequestId {
-            id: "REQ".to_owned(),
-            extended: "HOST".to_owned(),
-        }
+        RequestId { id: "REQ".to_owned(), extended: "HOST".to_owned() }
     }
 
     #[test]

@@ -113,12 +113,8 @@ pub fn is_bucket_name(name: &str) -> bool {
         && bytes.last().is_some_and(|&b| allowed(b))
         && !name.contains("..")
         && name.parse::<std::net::Ipv4Addr>().is_err()
-        && !["xn--", "sthree-", "amzn-s3-demo-"]
-            .iter()
-            .any(|reserved| name.starts_with(reserved))
-        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"]
-            .iter()
-            .any(|reserved| name.ends_with(reserved))
+        && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|reserved| name.starts_with(reserved))
+        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|reserved| name.ends_with(reserved))
 }
 
 /// A query string: its keys and values, decoded, in the order in which they came.
@@ -167,16 +163,12 @@ impl Query {
         };
         match text.parse::<i64>() {
             Ok(number @ 0..=0x7fff_ffff) => Ok(u32::try_from(number).ok()),
-            Ok(_) => Err(S3Error::argument(
-                key,
-                text,
-                format!("Argument {key} must be an integer between 0 and 2147483647"),
-            )),
-            Err(_) => Err(S3Error::argument(
-                key,
-                text,
-                format!("Provided {key} not an integer or within integer range"),
-            )),
+            Ok(_) => {
+                Err(S3Error::argument(key, text, format!("Argument {key} must be an integer between 0 and 2147483647")))
+            }
+            Err(_) => {
+                Err(S3Error::argument(key, text, format!("Provided {key} not an integer or within integer range")))
+            }
         }
     }
 }
@@ -222,11 +214,7 @@ pub fn percent_encode(text: &str, keep_slash: bool) -> String {
 /// The bucket that a virtual-host style `host` names. The longest base wins, so that `s3.amazonaws.com` is never taken
 /// for a bucket `s3` below `amazonaws.com`.
 fn virtual_bucket<'h>(host: &'h str, bases: &[String]) -> Option<&'h str> {
-    let host = if host.starts_with('[') {
-        host
-    } else {
-        host.split_once(':').map_or(host, |(name, _)| name)
-    };
+    let host = if host.starts_with('[') { host } else { host.split_once(':').map_or(host, |(name, _)| name) };
     let strip = |base: &String| {
         let split = host.len().checked_sub(base.len())?;
         let (head, tail) = (host.get(..split)?, host.get(split..)?);
@@ -262,10 +250,7 @@ mod tests {
 
     #[test]
     fn virtual_host_style() {
-        assert_eq!(
-            parse("my.bucket.localhost:9000", "/"),
-            Target::Bucket("my.bucket".to_owned())
-        );
+        assert_eq!(parse("my.bucket.localhost:9000", "/"), Target::Bucket("my.bucket".to_owned()));
         assert_eq!(parse("b.S3.us-east-1.amazonaws.com", "/k/l"), object("b", "k/l"));
         assert_eq!(parse("b.s3.amazonaws.com", "//k"), object("b", "/k"));
     }
@@ -284,19 +269,9 @@ mod tests {
         for good in ["abc", "a.b-c", "123", &"a".repeat(63)] {
             assert!(is_bucket_name(good), "{good}");
         }
-        for bad in [
-            "ab",
-            "Abc",
-            "a_b",
-            "-ab",
-            "ab-",
-            "a..b",
-            "192.168.5.4",
-            "xn--abc",
-            "abc--x-s3",
-            "_",
-            &"a".repeat(64),
-        ] {
+        for bad in
+            ["ab", "Abc", "a_b", "-ab", "ab-", "a..b", "192.168.5.4", "xn--abc", "abc--x-s3", "_", &"a".repeat(64)]
+        {
             assert!(!is_bucket_name(bad), "{bad}");
         }
     }

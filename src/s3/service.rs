@@ -97,15 +97,7 @@ impl S3 {
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
-        Self {
-            store,
-            sse,
-            directory,
-            clock,
-            entropy,
-            settings,
-            keys,
-        }
+        Self { store, sse, directory, clock, entropy, settings, keys }
     }
 
     /// At start: takes up what a crash cut off.
@@ -149,18 +141,9 @@ impl S3 {
         answered.operation = row.name;
         let signed = self.authenticate(&head)?;
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
-        let key = signed
-            .as_ref()
-            .and_then(|signed| self.directory.access_key(signed.access_key_id()));
+        let key = signed.as_ref().and_then(|signed| self.directory.access_key(signed.access_key_id()));
         let identity = key.map(|key| key.identity.clone());
-        let call = Call {
-            cx,
-            row,
-            query,
-            headers: parts.headers,
-            identity,
-            signed,
-        };
+        let call = Call { cx, row, query, headers: parts.headers, identity, signed };
         self.dispatch(&call, target, body).await
     }
 
@@ -196,12 +179,8 @@ impl S3 {
             Target::Object(name, key) => (name, Some(key)),
         };
         if call.row.operation == Operation::CreateBucket {
-            let permit = iam::authorize(
-                call.identity.as_ref(),
-                call.row.action,
-                &format!("arn:aws:s3:::{name}"),
-                None,
-            )?;
+            let permit =
+                iam::authorize(call.identity.as_ref(), call.row.action, &format!("arn:aws:s3:::{name}"), None)?;
             return self.create_bucket(call, &name, permit, body).await;
         }
         let bucket = self.bucket(call, name).await?;
@@ -212,12 +191,7 @@ impl S3 {
             Some(key) => format!("{}/{key}", bucket.arn()),
             None => bucket.arn(),
         };
-        let permit = iam::authorize(
-            call.identity.as_ref(),
-            call.row.action,
-            &resource,
-            Some(&bucket.record.account),
-        )?;
+        let permit = iam::authorize(call.identity.as_ref(), call.row.action, &resource, Some(&bucket.record.account))?;
         if call.row.offer == Offer::Refused {
             return Err(S3Error::new(
                 ErrorCode::NotImplemented,
@@ -322,12 +296,7 @@ impl S3 {
 impl Protocol for S3 {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
-        let mut answered = Answered {
-            protocol: "s3",
-            operation: "Unknown",
-            access_key_id: None,
-            error_code: None,
-        };
+        let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
         let mut response = match self.answer(cx, parts, body, &mut answered).await {
             Ok(response) => response,
             Err(error) => {

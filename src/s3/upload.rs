@@ -103,15 +103,7 @@ impl RunSink {
 impl Sealed {
     fn new(run: NewRun, id: [u8; 16], header: RunHeader) -> Self {
         let inline = matches!(run, NewRun::Inline(..));
-        Self {
-            run,
-            run_ref: RunRef {
-                id,
-                header: ByteVec::from(header.to_bytes().to_vec()),
-                inline,
-            },
-            header,
-        }
+        Self { run, run_ref: RunRef { id, header: ByteVec::from(header.to_bytes().to_vec()), inline }, header }
     }
 }
 
@@ -147,12 +139,8 @@ impl S3 {
 
     /// Reads a small document, verified, whole.
     pub(super) async fn read_document(&self, call: &Call<'_>, body: RequestBody, limit: usize) -> Result<Bytes> {
-        let required = Requirements {
-            max_length: limit as u64,
-            md5: false,
-            checksum: None,
-            stall: self.settings.body_timeout,
-        };
+        let required =
+            Requirements { max_length: limit as u64, md5: false, checksum: None, stall: self.settings.body_timeout };
         let plan = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
         let (document, _) = payload::read_all(PayloadStream::new(plan, body), limit).await?;
         Ok(document)

@@ -46,16 +46,12 @@ pub(super) fn request(
 
 /// The string whose HMAC is the signature.
 pub(super) fn string_to_sign(date: &AmzDate, scope: &Scope, canonical_request: &[u8]) -> String {
-    format!(
-        "{ALGORITHM}\n{date}\n{scope}\n{}",
-        hex::encode(sha256(canonical_request))
-    )
+    format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex::encode(sha256(canonical_request)))
 }
 
 /// Whether the path has characters that its canonical form encodes and the wire form does not.
 pub(super) fn has_unencoded_reserved(path: &str) -> bool {
-    path.bytes()
-        .any(|byte| !is_unreserved(byte) && byte != b'/' && byte != b'%')
+    path.bytes().any(|byte| !is_unreserved(byte) && byte != b'/' && byte != b'%')
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters and, if `keep_slash`, the slash.
@@ -156,9 +152,7 @@ fn append_header(out: &mut Vec<u8>, head: &Head<'_>, name: &str) -> Result<(), E
 }
 
 fn append_trimmed(out: &mut Vec<u8>, value: &[u8]) {
-    let words = value
-        .split(|byte| matches!(byte, b' ' | b'\t'))
-        .filter(|word| !word.is_empty());
+    let words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     for (index, word) in words.enumerate() {
         if index > 0 {
             out.push(b' ');
@@ -230,34 +224,19 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-amz-meta-a", HeaderValue::from_static("  one \t two  "));
         headers.append("x-amz-meta-a", HeaderValue::from_static("three"));
-        let head = Head {
-            method: &Method::GET,
-            path: "/",
-            query: "",
-            headers: &headers,
-            authority: Some("h"),
-        };
+        let head = Head { method: &Method::GET, path: "/", query: "", headers: &headers, authority: Some("h") };
         let mut out = Vec::new();
         for name in ["host", "x-amz-meta-a", "absent"] {
             append_header(&mut out, &head, name).unwrap();
         }
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "host:h\nx-amz-meta-a:one two,three\nabsent:\n"
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), "host:h\nx-amz-meta-a:one two,three\nabsent:\n");
     }
 
     #[test]
     fn edge_case_6_values_that_are_not_utf8_are_signed_as_bytes() {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-meta-a", HeaderValue::from_bytes(b"caf\xe9").unwrap());
-        let head = Head {
-            method: &Method::GET,
-            path: "/",
-            query: "",
-            headers: &headers,
-            authority: Some("h"),
-        };
+        let head = Head { method: &Method::GET, path: "/", query: "", headers: &headers, authority: Some("h") };
         let canonical = request(&head, PathForm::Raw, "host;x-amz-meta-a", "p").unwrap();
         assert!(canonical.windows(5).any(|window| window == b"caf\xe9\n"));
         let unsigned = request(&head, PathForm::Raw, "host", "p").unwrap();

@@ -27,12 +27,7 @@ pub struct ChunkMismatch {
 impl ChunkSignatures {
     /// The chain that begins with `seed`, the signature of the request's head.
     pub(super) fn new(key: SigningKey, date: AmzDate, scope: Scope, seed: String) -> Self {
-        Self {
-            key,
-            date,
-            scope,
-            previous: seed,
-        }
+        Self { key, date, scope, previous: seed }
     }
 
     /// Signs the next chunk.
@@ -64,21 +59,14 @@ impl ChunkSignatures {
     }
 
     fn chunk_to_sign(&self, chunk_sha256: [u8; 32]) -> String {
-        let Self {
-            date, scope, previous, ..
-        } = self;
+        let Self { date, scope, previous, .. } = self;
         let hash = hex::encode(chunk_sha256);
         format!("AWS4-HMAC-SHA256-PAYLOAD\n{date}\n{scope}\n{previous}\n{EMPTY_SHA256}\n{hash}")
     }
 
     fn trailer_to_sign(&self, trailer_sha256: [u8; 32]) -> String {
-        let Self {
-            date, scope, previous, ..
-        } = self;
-        format!(
-            "AWS4-HMAC-SHA256-TRAILER\n{date}\n{scope}\n{previous}\n{}",
-            hex::encode(trailer_sha256)
-        )
+        let Self { date, scope, previous, .. } = self;
+        format!("AWS4-HMAC-SHA256-TRAILER\n{date}\n{scope}\n{previous}\n{}", hex::encode(trailer_sha256))
     }
 
     fn verify(&mut self, string_to_sign: String, signature: &str) -> Result<(), ChunkMismatch> {

@@ -54,10 +54,7 @@ struct Entry {
 impl SigningKeys {
     /// Keeps at most `capacity` keys.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            entries: RwLock::default(),
-        }
+        Self { capacity, entries: RwLock::default() }
     }
 
     /// The key of `access_key_id` and `secret` for `scope`, and whether it was at hand.
@@ -79,10 +76,7 @@ impl SigningKeys {
             // Deriving costs a microsecond, so starting over is cheaper than remembering who was used when.
             entries.clear();
         }
-        let entry = Entry {
-            secret: SecretBytes::new(secret.to_vec()),
-            key: key.clone(),
-        };
+        let entry = Entry { secret: SecretBytes::new(secret.to_vec()), key: key.clone() };
         entries.insert(name(access_key_id, scope), entry);
     }
 }
@@ -108,11 +102,7 @@ mod tests {
     use super::*;
 
     fn scope(date: &str) -> Scope {
-        Scope {
-            date: date.to_owned(),
-            region: "us-east-1".to_owned(),
-            service: "iam".to_owned(),
-        }
+        Scope { date: date.to_owned(), region: "us-east-1".to_owned(), service: "iam".to_owned() }
     }
 
     #[test]

@@ -92,12 +92,7 @@ impl<'a> Head<'a> {
 
     /// The first value of a header; a value that is empty or not ASCII counts as absent.
     fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers
-            .get(name)?
-            .to_str()
-            .ok()
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
+        self.headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
     }
 }
 
@@ -110,25 +105,13 @@ pub struct Service {
 
 impl Service {
     /// AWS Identity and Access Management.
-    pub const IAM: Self = Self {
-        name: "iam",
-        path: PathRule::NormalisedTwice,
-    };
+    pub const IAM: Self = Self { name: "iam", path: PathRule::NormalisedTwice };
     /// The key service.
-    pub const KMS: Self = Self {
-        name: "kms",
-        path: PathRule::NormalisedTwice,
-    };
+    pub const KMS: Self = Self { name: "kms", path: PathRule::NormalisedTwice };
     /// The object store.
-    pub const S3: Self = Self {
-        name: "s3",
-        path: PathRule::AsSent,
-    };
+    pub const S3: Self = Self { name: "s3", path: PathRule::AsSent };
     /// The security token service.
-    pub const STS: Self = Self {
-        name: "sts",
-        path: PathRule::NormalisedTwice,
-    };
+    pub const STS: Self = Self { name: "sts", path: PathRule::NormalisedTwice };
 
     /// Its name in scopes.
     pub const fn name(self) -> &'static str {
@@ -178,38 +161,22 @@ mod tests {
     use super::*;
 
     fn host_of<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Result<Option<&'a [u8]>, Error> {
-        Head {
-            method: &Method::GET,
-            path: "/",
-            query: "",
-            headers,
-            authority,
-        }
-        .host()
+        Head { method: &Method::GET, path: "/", query: "", headers, authority }.host()
     }
 
     #[test]
     fn edge_case_1_http2_takes_the_host_from_the_authority() {
         let mut headers = HeaderMap::new();
-        assert_eq!(
-            host_of(&headers, Some("b.example.com")).unwrap(),
-            Some(&b"b.example.com"[..])
-        );
+        assert_eq!(host_of(&headers, Some("b.example.com")).unwrap(), Some(&b"b.example.com"[..]));
         headers.insert(HOST, HeaderValue::from_static("B.example.com"));
-        assert_eq!(
-            host_of(&headers, Some("b.example.com")).unwrap(),
-            Some(&b"B.example.com"[..])
-        );
+        assert_eq!(host_of(&headers, Some("b.example.com")).unwrap(), Some(&b"B.example.com"[..]));
     }
 
     #[test]
     fn edge_case_2_two_hosts_are_refused() {
         let mut headers = HeaderMap::new();
         headers.append(HOST, HeaderValue::from_static("a.example.com"));
-        assert!(matches!(
-            host_of(&headers, Some("b.example.com")),
-            Err(Error::AmbiguousHost)
-        ));
+        assert!(matches!(host_of(&headers, Some("b.example.com")), Err(Error::AmbiguousHost)));
         headers.append(HOST, HeaderValue::from_static("b.example.com"));
         assert!(matches!(host_of(&headers, None), Err(Error::AmbiguousHost)));
     }

@@ -80,19 +80,15 @@ impl Presented {
     }
 
     fn from_header(head: &Head<'_>, authorization: &str) -> Result<Self, Error> {
-        let malformed = |message: &str| Error::AuthorizationHeaderMalformed {
-            message: message.to_owned(),
-            region: None,
-        };
+        let malformed =
+            |message: &str| Error::AuthorizationHeaderMalformed { message: message.to_owned(), region: None };
         let (scheme, rest) = authorization.split_once([' ', '\t']).unwrap_or((authorization, ""));
         match scheme {
             ALGORITHM => {}
             "AWS" => return Err(Error::UnsupportedMechanism),
             "AWS4-ECDSA-P256-SHA256" => return Err(Error::SigV4aNotImplemented),
             _ => {
-                return Err(Error::UnsupportedType {
-                    authorization: authorization.to_owned(),
-                });
+                return Err(Error::UnsupportedType { authorization: authorization.to_owned() });
             }
         }
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
@@ -127,10 +123,8 @@ impl Presented {
     }
 
     fn from_query(query: &str) -> Result<Self, Error> {
-        let malformed = |message: &str| Error::AuthorizationQueryParametersError {
-            message: message.to_owned(),
-            region: None,
-        };
+        let malformed =
+            |message: &str| Error::AuthorizationQueryParametersError { message: message.to_owned(), region: None };
         let parameter = |name: &str| {
             let mut values = pairs(query).filter(|(key, _)| key == name).map(|(_, value)| value);
             let value = values.next().filter(|value| !value.is_empty());
@@ -141,9 +135,7 @@ impl Presented {
             ALGORITHM => {}
             "AWS4-ECDSA-P256-SHA256" => return Err(Error::SigV4aNotImplemented),
             _ => {
-                return Err(malformed(
-                    "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\"",
-                ));
+                return Err(malformed("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\""));
             }
         }
         let credential = required("X-Amz-Credential")?;
@@ -234,10 +226,7 @@ fn authorization(head: &Head<'_>) -> Result<Option<String>, Error> {
 fn header_date(head: &Head<'_>) -> Option<AmzDate> {
     match head.header("x-amz-date") {
         Some(date) => AmzDate::parse(date),
-        None => head
-            .header(DATE.as_str())
-            .and_then(clock::parse_http_date)
-            .map(AmzDate::at),
+        None => head.header(DATE.as_str()).and_then(clock::parse_http_date).map(AmzDate::at),
     }
 }
 
@@ -248,7 +237,7 @@ fn credential_parts(credential: &str) -> Result<(String, Scope), String> {
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(
-            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned(),
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned()
         );
     };
     if access_key_id.is_empty() {
@@ -260,24 +249,14 @@ fn credential_parts(credential: &str) -> Result<(String, Scope), String> {
         ));
     }
     if terminator != TERMINATOR {
-        return Err(format!(
-            "incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."
-        ));
+        return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."));
     }
-    let scope = Scope {
-        date: date.to_owned(),
-        region: region.to_owned(),
-        service: service.to_owned(),
-    };
+    let scope = Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() };
     Ok((access_key_id.to_owned(), scope))
 }
 
 fn other_day(scope: &Scope, date: &AmzDate) -> String {
-    format!(
-        "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{}\".",
-        scope.date,
-        date.day()
-    )
+    format!("Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{}\".", scope.date, date.day())
 }
 
 #[cfg(test)]
@@ -298,13 +277,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        Presented::from_head(&Head {
-            method: &Method::GET,
-            path: "/",
-            query,
-            headers: &map,
-            authority: None,
-        })
+        Presented::from_head(&Head { method: &Method::GET, path: "/", query, headers: &map, authority: None })
     }
 
     fn header_message(authorization: &str, date: &str) -> String {
@@ -323,9 +296,7 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        let header = present("", &[("authorization", GOOD), ("x-amz-date", "20150830T123600Z")])
-            .unwrap()
-            .unwrap();
+        let header = present("", &[("authorization", GOOD), ("x-amz-date", "20150830T123600Z")]).unwrap().unwrap();
         assert_eq!(header.access_key_id(), "AKID");
         assert_eq!(header.scope.to_string(), "20150830/us-east-1/s3/aws4_request");
         assert_eq!(header.kind, Kind::Header);
@@ -337,10 +308,7 @@ mod tests {
     #[test]
     fn a_date_header_will_do() {
         let headers = [("authorization", GOOD), ("date", "Sun, 30 Aug 2015 12:36:00 GMT")];
-        assert_eq!(
-            present("", &headers).unwrap().unwrap().date.as_str(),
-            "20150830T123600Z"
-        );
+        assert_eq!(present("", &headers).unwrap().unwrap().date.as_str(), "20150830T123600Z");
     }
 
     #[test]
@@ -351,37 +319,19 @@ mod tests {
 
     #[test]
     fn other_mechanisms_are_refused() {
-        assert!(matches!(
-            present("", &[("authorization", "AWS AKID:sig")]),
-            Err(Error::UnsupportedMechanism)
-        ));
-        assert!(matches!(
-            present("AWSAccessKeyId=A&Signature=b&Expires=1", &[]),
-            Err(Error::UnsupportedMechanism)
-        ));
+        assert!(matches!(present("", &[("authorization", "AWS AKID:sig")]), Err(Error::UnsupportedMechanism)));
+        assert!(matches!(present("AWSAccessKeyId=A&Signature=b&Expires=1", &[]), Err(Error::UnsupportedMechanism)));
         let sigv4a = "AWS4-ECDSA-P256-SHA256 Credential=a";
-        assert!(matches!(
-            present("", &[("authorization", sigv4a)]),
-            Err(Error::SigV4aNotImplemented)
-        ));
-        assert!(matches!(
-            present("", &[("authorization", "Bearer x")]),
-            Err(Error::UnsupportedType { .. })
-        ));
-        assert!(matches!(
-            present(GOOD_QUERY, &[("authorization", GOOD)]),
-            Err(Error::OneMechanismOnly { .. })
-        ));
+        assert!(matches!(present("", &[("authorization", sigv4a)]), Err(Error::SigV4aNotImplemented)));
+        assert!(matches!(present("", &[("authorization", "Bearer x")]), Err(Error::UnsupportedType { .. })));
+        assert!(matches!(present(GOOD_QUERY, &[("authorization", GOOD)]), Err(Error::OneMechanismOnly { .. })));
         let twice = [("authorization", GOOD), ("authorization", GOOD)];
         assert!(matches!(present("", &twice), Err(Error::UnsupportedType { .. })));
     }
 
     #[test]
     fn a_date_is_required() {
-        assert!(matches!(
-            present("", &[("authorization", GOOD)]),
-            Err(Error::MissingDate)
-        ));
+        assert!(matches!(present("", &[("authorization", GOOD)]), Err(Error::MissingDate)));
         assert!(matches!(
             present("", &[("authorization", GOOD), ("x-amz-date", "yesterday")]),
             Err(Error::MissingDate)

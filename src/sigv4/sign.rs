@@ -9,16 +9,8 @@ use super::{ALGORITHM, AmzDate, Error, Head, Kind, Scope, Service, Signed, Signi
 use crate::clock::Timestamp;
 
 /// Headers that proxies may change and that are therefore not signed.
-const UNSIGNED: &[&str] = &[
-    "authorization",
-    "connection",
-    "expect",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-];
+const UNSIGNED: &[&str] =
+    &["authorization", "connection", "expect", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"];
 
 /// An access key and what it signs for.
 #[derive(Clone, Copy)]
@@ -57,10 +49,7 @@ impl Signer<'_> {
     /// The URI names no host, or the key id or token cannot stand in a header.
     pub fn sign<B>(&self, request: &mut Request<B>, payload_hash: &str, at: Timestamp) -> Result<Signed, SignError> {
         let date = AmzDate::at(at);
-        let host = request
-            .uri()
-            .authority()
-            .map(|authority| HeaderValue::from_str(authority.as_str()));
+        let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
         let headers = request.headers_mut();
         match host {
             Some(host) => drop(headers.insert(HOST, host.map_err(http::Error::from)?)),
@@ -114,13 +103,7 @@ impl Signer<'_> {
             query.push_str("&X-Amz-Security-Token=");
             query.push_str(&encoded(token));
         }
-        let head = Head {
-            method,
-            path: uri.path(),
-            query: &query,
-            headers,
-            authority: Some(authority.as_str()),
-        };
+        let head = Head { method, path: uri.path(), query: &query, headers, authority: Some(authority.as_str()) };
         let signed = self.signed(&head, date, Kind::Presigned { lifetime }, &names, UNSIGNED_PAYLOAD)?;
         let mut parts = uri.clone().into_parts();
         let target = format!("{}?{query}&X-Amz-Signature={}", uri.path(), signed.signature);
@@ -155,20 +138,12 @@ impl Signer<'_> {
     }
 
     fn scope(&self, date: &AmzDate) -> Scope {
-        Scope {
-            date: date.day().to_owned(),
-            region: self.region.to_owned(),
-            service: self.service.name().to_owned(),
-        }
+        Scope { date: date.day().to_owned(), region: self.region.to_owned(), service: self.service.name().to_owned() }
     }
 }
 
 fn names(headers: &HeaderMap) -> Vec<&str> {
-    let mut names: Vec<&str> = headers
-        .keys()
-        .map(HeaderName::as_str)
-        .filter(|name| !UNSIGNED.contains(name))
-        .collect();
+    let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).filter(|name| !UNSIGNED.contains(name)).collect();
     names.sort_unstable();
     names
 }

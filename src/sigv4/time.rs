@@ -19,10 +19,7 @@ impl AmzDate {
     pub fn at(at: Timestamp) -> Self {
         let text = at.strftime("%Y%m%dT%H%M%SZ").to_string();
         // Years below 1000 or above 9999 cannot be written so, and no clock shows them.
-        Self::parse(&text).unwrap_or(Self {
-            text: *b"19700101T000000Z",
-            at: Timestamp::UNIX_EPOCH,
-        })
+        Self::parse(&text).unwrap_or(Self { text: *b"19700101T000000Z", at: Timestamp::UNIX_EPOCH })
     }
 
     /// Reads exactly `YYYYMMDDTHHMMSSZ`.
@@ -32,16 +29,11 @@ impl AmzDate {
             return None;
         }
         let number = |from: usize, to: usize| {
-            bytes[from..to]
-                .iter()
-                .try_fold(0_i16, |n, b| b.is_ascii_digit().then(|| n * 10 + i16::from(b - b'0')))
+            bytes[from..to].iter().try_fold(0_i16, |n, b| b.is_ascii_digit().then(|| n * 10 + i16::from(b - b'0')))
         };
         let pair = |from: usize| number(from, from + 2).and_then(|n| i8::try_from(n).ok());
         let civil = DateTime::new(number(0, 4)?, pair(4)?, pair(6)?, pair(9)?, pair(11)?, pair(13)?, 0).ok()?;
-        Some(Self {
-            text: bytes,
-            at: TimeZone::UTC.to_timestamp(civil).ok()?,
-        })
+        Some(Self { text: bytes, at: TimeZone::UTC.to_timestamp(civil).ok()? })
     }
 
     /// `YYYYMMDDTHHMMSSZ`.
@@ -76,14 +68,9 @@ mod tests {
         assert_eq!(date.timestamp().as_second(), 1_440_938_160);
         assert_eq!(date.day(), "20150830");
         assert_eq!(AmzDate::at(date.timestamp()), date);
-        for bad in [
-            "",
-            "20150830T123600",
-            "2015-08-30T12:36Z",
-            "20151330T123600Z",
-            "2015083 T123600Z",
-            "20150830T1236é",
-        ] {
+        for bad in
+            ["", "20150830T123600", "2015-08-30T12:36Z", "20151330T123600Z", "2015083 T123600Z", "20150830T1236é"]
+        {
             assert!(AmzDate::parse(bad).is_none(), "{bad}");
         }
     }

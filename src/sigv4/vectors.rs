@@ -12,10 +12,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::crypto::digest::sha256;
 
-const SUITE_SERVICE: Service = Service {
-    name: "service",
-    path: PathRule::NormalisedTwice,
-};
+const SUITE_SERVICE: Service = Service { name: "service", path: PathRule::NormalisedTwice };
 const S3_KEY: (&str, &str) = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
 const SUITE_KEY: (&str, &str) = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
 
@@ -60,10 +57,7 @@ impl Raw {
         let mut headers = HeaderMap::new();
         for line in lines {
             let (name, value) = line.split_once(':').unwrap();
-            headers.append(
-                name.parse::<HeaderName>().unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
+            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         Self {
             method: method.parse().unwrap(),
@@ -75,13 +69,7 @@ impl Raw {
     }
 
     fn head(&self) -> Head<'_> {
-        Head {
-            method: &self.method,
-            path: &self.path,
-            query: &self.query,
-            headers: &self.headers,
-            authority: None,
-        }
+        Head { method: &self.method, path: &self.path, query: &self.query, headers: &self.headers, authority: None }
     }
 }
 
@@ -108,25 +96,17 @@ fn case_of_the_suite(path: &Path) {
     let read = |extension| fs::read_to_string(path.with_extension(extension)).unwrap();
     let (canonical_request, authorization) = (read("creq"), read("authz"));
     let mut raw = Raw::parse(&read("req"));
-    let token = canonical_request
-        .lines()
-        .find_map(|line| line.strip_prefix("x-amz-security-token:"));
+    let token = canonical_request.lines().find_map(|line| line.strip_prefix("x-amz-security-token:"));
     if let Some(token) = token {
-        raw.headers
-            .insert("x-amz-security-token", HeaderValue::from_str(token).unwrap());
+        raw.headers.insert("x-amz-security-token", HeaderValue::from_str(token).unwrap());
     }
-    raw.headers
-        .insert("authorization", HeaderValue::from_str(&authorization).unwrap());
+    raw.headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
     let payload_hash = hex::encode(sha256(raw.body.as_bytes()));
 
     let presented = Presented::from_head(&raw.head()).unwrap().unwrap();
     let path_form = PathForm::Encoded(PathRule::NormalisedTwice);
     let canonical = canonical::request(&raw.head(), path_form, &presented.signed_headers, &payload_hash).unwrap();
-    assert_eq!(
-        String::from_utf8(canonical.clone()).unwrap(),
-        canonical_request,
-        "{name}"
-    );
+    assert_eq!(String::from_utf8(canonical.clone()).unwrap(), canonical_request, "{name}");
     let to_sign = canonical::string_to_sign(&presented.date, &presented.scope, &canonical);
     assert_eq!(to_sign, read("sts"), "{name}");
 
@@ -165,10 +145,7 @@ fn the_worked_examples_of_s3_pass() {
         let name = &example.name;
         let mut headers = HeaderMap::new();
         for (name, value) in &example.headers {
-            headers.append(
-                name.parse::<HeaderName>().unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            );
+            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
         }
         if let Some(signed_headers) = &example.signed_headers {
             let authorization = format!(
@@ -178,19 +155,10 @@ fn the_worked_examples_of_s3_pass() {
             headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
         }
         let method = example.method.parse().unwrap();
-        let head = Head {
-            method: &method,
-            path: &example.path,
-            query: &example.query,
-            headers: &headers,
-            authority: None,
-        };
+        let head =
+            Head { method: &method, path: &example.path, query: &example.query, headers: &headers, authority: None };
         let presented = Presented::from_head(&head).unwrap().unwrap();
-        assert_eq!(
-            presented.s3_payload_hash(&head).unwrap(),
-            example.payload_hash,
-            "{name}"
-        );
+        assert_eq!(presented.s3_payload_hash(&head).unwrap(), example.payload_hash, "{name}");
         let verifier = Verifier {
             secrets: &OneKey(S3_KEY, None),
             region: "us-east-1",
@@ -204,9 +172,7 @@ fn the_worked_examples_of_s3_pass() {
             chunks.verify_chunk(sha256(&vec![b'a'; *size]), signature).unwrap();
         }
         if let Some((trailer, signature)) = &example.trailer {
-            chunks
-                .verify_trailer(sha256(format!("{trailer}\n").as_bytes()), signature)
-                .unwrap();
+            chunks.verify_trailer(sha256(format!("{trailer}\n").as_bytes()), signature).unwrap();
         }
     }
 }
@@ -226,13 +192,9 @@ fn signer(service: Service) -> Signer<'static> {
 fn signed_request(uri: &str, headers: &[(&'static str, &str)]) -> Request<()> {
     let mut request = Request::builder().method(Method::PUT).uri(uri).body(()).unwrap();
     for (name, value) in headers {
-        request
-            .headers_mut()
-            .append(*name, HeaderValue::from_str(value).unwrap());
+        request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
     }
-    signer(Service::S3)
-        .sign(&mut request, UNSIGNED_PAYLOAD, at(NOW))
-        .unwrap();
+    signer(Service::S3).sign(&mut request, UNSIGNED_PAYLOAD, at(NOW)).unwrap();
     request
 }
 
@@ -252,13 +214,7 @@ fn verify_with<B>(
         Service::S3 => presented.s3_payload_hash(&head)?,
         _ => EMPTY_SHA256.to_owned(),
     };
-    let verifier = Verifier {
-        secrets,
-        region: "eu-central-1",
-        service,
-        now,
-        keys: &SigningKeys::default(),
-    };
+    let verifier = Verifier { secrets, region: "eu-central-1", service, now, keys: &SigningKeys::default() };
     presented.verify(&head, &verifier, &payload_hash)
 }
 
@@ -266,15 +222,9 @@ fn verify_with<B>(
 fn a_signature_shows_what_was_signed_if_it_does_not_match() {
     let mut request = signed_request("https://b.example.com/k", &[]);
     *request.method_mut() = Method::DELETE;
-    let Err(Error::SignatureDoesNotMatch(mismatch)) = verify(&request, Service::S3, NOW) else {
-        panic!()
-    };
+    let Err(Error::SignatureDoesNotMatch(mismatch)) = verify(&request, Service::S3, NOW) else { panic!() };
     assert_eq!(mismatch.access_key_id, S3_KEY.0);
-    assert!(
-        mismatch
-            .canonical_request
-            .starts_with(b"DELETE\n/k\n\nhost:b.example.com\n")
-    );
+    assert!(mismatch.canonical_request.starts_with(b"DELETE\n/k\n\nhost:b.example.com\n"));
     let hash = hex::encode(sha256(&mismatch.canonical_request));
     let scope = "20261124/eu-central-1/s3/aws4_request";
     assert_eq!(mismatch.string_to_sign, format!("{ALGORITHM}\n{NOW}\n{scope}\n{hash}"));
@@ -286,10 +236,7 @@ fn a_signature_shows_what_was_signed_if_it_does_not_match() {
 fn s3_requests_must_name_their_payloads_hash() {
     let mut request = signed_request("https://b.example.com/k", &[]);
     request.headers_mut().remove("x-amz-content-sha256");
-    assert!(matches!(
-        verify(&request, Service::S3, NOW),
-        Err(Error::MissingContentSha256)
-    ));
+    assert!(matches!(verify(&request, Service::S3, NOW), Err(Error::MissingContentSha256)));
 }
 
 #[test]
@@ -322,10 +269,7 @@ fn unknown_keys_other_regions_and_other_services_are_told_so() {
 #[test]
 fn session_tokens_must_be_those_of_the_key() {
     let mut request = Request::builder().uri("https://b.example.com/").body(()).unwrap();
-    let signer = Signer {
-        session_token: Some("token"),
-        ..signer(Service::S3)
-    };
+    let signer = Signer { session_token: Some("token"), ..signer(Service::S3) };
     signer.sign(&mut request, EMPTY_SHA256, at(NOW)).unwrap();
     assert!(verify_with(&request, Service::S3, at(NOW), &OneKey(S3_KEY, Some("token"))).is_ok());
     for wrong in [None, Some("other")] {
@@ -340,39 +284,21 @@ fn session_tokens_must_be_those_of_the_key() {
 #[test]
 fn edge_case_3_amz_headers_must_be_signed() {
     let mut request = signed_request("https://b.example.com/k", &[]);
-    request
-        .headers_mut()
-        .insert("x-amz-copy-source", HeaderValue::from_static("b/other"));
-    request
-        .headers_mut()
-        .insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
-    request
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("text/plain"));
-    let Err(Error::HeadersNotSigned { mut names }) = verify(&request, Service::S3, NOW) else {
-        panic!()
-    };
+    request.headers_mut().insert("x-amz-copy-source", HeaderValue::from_static("b/other"));
+    request.headers_mut().insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
+    request.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
+    let Err(Error::HeadersNotSigned { mut names }) = verify(&request, Service::S3, NOW) else { panic!() };
     names.sort();
     assert_eq!(names, ["x-amz-copy-source", "x-amz-server-side-encryption"]);
 
     let uri = "https://b.example.com/k".parse().unwrap();
-    let uri = signer(Service::S3)
-        .presign(&Method::PUT, &uri, &HeaderMap::new(), 60, at(NOW))
-        .unwrap();
+    let uri = signer(Service::S3).presign(&Method::PUT, &uri, &HeaderMap::new(), 60, at(NOW)).unwrap();
     let presigned = |name: &'static str, value: &'static str| {
-        let request = Request::builder()
-            .method(Method::PUT)
-            .uri(&uri)
-            .header(name, value)
-            .body(())
-            .unwrap();
+        let request = Request::builder().method(Method::PUT).uri(&uri).header(name, value).body(()).unwrap();
         verify(&request, Service::S3, NOW)
     };
     assert!(presigned("x-amz-content-sha256", UNSIGNED_PAYLOAD).is_ok());
-    assert!(matches!(
-        presigned("x-amz-copy-source", "b/k"),
-        Err(Error::HeadersNotSigned { .. })
-    ));
+    assert!(matches!(presigned("x-amz-copy-source", "b/k"), Err(Error::HeadersNotSigned { .. })));
 }
 
 #[test]
@@ -383,26 +309,14 @@ fn edge_case_4_reserved_characters_may_be_signed_as_they_are() {
         let head = Head::of(&request);
         let canonical = canonical::request(&head, PathForm::Raw, &presented.signed_headers, UNSIGNED_PAYLOAD).unwrap();
         let key = SigningKey::derive(S3_KEY.1.as_bytes(), &presented.scope);
-        let signature = key.sign(&canonical::string_to_sign(
-            &presented.date,
-            &presented.scope,
-            &canonical,
-        ));
-        let header = request.headers()["authorization"]
-            .to_str()
-            .unwrap()
-            .replace(&presented.signature, &signature);
-        request
-            .headers_mut()
-            .insert("authorization", HeaderValue::from_str(&header).unwrap());
+        let signature = key.sign(&canonical::string_to_sign(&presented.date, &presented.scope, &canonical));
+        let header = request.headers()["authorization"].to_str().unwrap().replace(&presented.signature, &signature);
+        request.headers_mut().insert("authorization", HeaderValue::from_str(&header).unwrap());
         verify(&request, Service::S3, NOW)
     };
     assert!(sign_raw("/env:/terraform.tfstate").is_ok());
     // Nothing reserved stands unencoded, so there is no second attempt with the path as sent.
-    assert!(matches!(
-        sign_raw("/env%3a/terraform.tfstate"),
-        Err(Error::SignatureDoesNotMatch(_))
-    ));
+    assert!(matches!(sign_raw("/env%3a/terraform.tfstate"), Err(Error::SignatureDoesNotMatch(_))));
 }
 
 #[test]
@@ -412,49 +326,31 @@ fn edge_case_5_clocks_may_differ_by_fifteen_minutes() {
         assert!(verify(&request, Service::S3, now).is_ok());
     }
     for now in ["20261124T114459Z", "20261124T121501Z"] {
-        let Err(Error::RequestTimeTooSkewed {
-            request_time,
-            server_time,
-            max_skew_millis,
-        }) = verify(&request, Service::S3, now)
+        let Err(Error::RequestTimeTooSkewed { request_time, server_time, max_skew_millis }) =
+            verify(&request, Service::S3, now)
         else {
             panic!()
         };
-        assert_eq!(
-            (request_time.as_str(), server_time, max_skew_millis),
-            (NOW, at(now), 900_000)
-        );
+        assert_eq!((request_time.as_str(), server_time, max_skew_millis), (NOW, at(now), 900_000));
     }
 }
 
 #[test]
 fn edge_case_5_presigned_requests_are_good_for_their_lifetime() {
-    let uri = "https://b.example.com/k?response-content-type=text%2Fplain"
-        .parse()
-        .unwrap();
-    let uri = signer(Service::S3)
-        .presign(&Method::GET, &uri, &HeaderMap::new(), 604_800, at(NOW))
-        .unwrap();
+    let uri = "https://b.example.com/k?response-content-type=text%2Fplain".parse().unwrap();
+    let uri = signer(Service::S3).presign(&Method::GET, &uri, &HeaderMap::new(), 604_800, at(NOW)).unwrap();
     let request = Request::builder().uri(uri).body(()).unwrap();
     for now in ["20261124T114500Z", NOW, "20261201T120000Z"] {
         assert!(verify(&request, Service::S3, now).is_ok(), "{now}");
     }
-    let Err(Error::Expired(window)) = verify(&request, Service::S3, "20261201T120001Z") else {
-        panic!()
-    };
+    let Err(Error::Expired(window)) = verify(&request, Service::S3, "20261201T120001Z") else { panic!() };
     assert_eq!((window.lifetime, window.expires), (604_800, at("20261201T120000Z")));
-    assert!(matches!(
-        verify(&request, Service::S3, "20261124T114459Z"),
-        Err(Error::NotYetValid(_))
-    ));
+    assert!(matches!(verify(&request, Service::S3, "20261124T114459Z"), Err(Error::NotYetValid(_))));
 }
 
 #[test]
 fn header_values_with_a_plus_and_queries_in_any_order_round_trip() {
-    let request = signed_request(
-        "https://b.example.com/a+b?z=1&a=x%2By&a",
-        &[("x-amz-meta-a", "1+1"), ("range", "b")],
-    );
+    let request = signed_request("https://b.example.com/a+b?z=1&a=x%2By&a", &[("x-amz-meta-a", "1+1"), ("range", "b")]);
     assert!(verify(&request, Service::S3, NOW).is_ok());
 }
 

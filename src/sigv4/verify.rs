@@ -99,57 +99,30 @@ impl Presented {
         let (key, cached) = verifier.keys.key(&self.access_key_id, secret, &self.scope);
         let matched = self.matches(head, verifier.service, &key, payload_hash);
         if known.is_none() {
-            return Err(Error::InvalidAccessKeyId {
-                access_key_id: self.access_key_id,
-            });
+            return Err(Error::InvalidAccessKeyId { access_key_id: self.access_key_id });
         }
         matched?;
         if !cached {
             verifier.keys.keep(&self.access_key_id, secret, &self.scope, &key);
         }
         let token = self.session_token.as_deref().unwrap_or_default();
-        if !constant_time_eq(
-            verifier.secrets.session_token(&self.access_key_id).unwrap_or_default(),
-            token.as_bytes(),
-        ) {
+        if !constant_time_eq(verifier.secrets.session_token(&self.access_key_id).unwrap_or_default(), token.as_bytes())
+        {
             return Err(Error::InvalidToken);
         }
         self.in_time(verifier.now)?;
-        let Self {
-            access_key_id,
-            scope,
-            date,
-            kind,
-            signed_headers,
-            signature,
-            session_token: _,
-        } = self;
+        let Self { access_key_id, scope, date, kind, signed_headers, signature, session_token: _ } = self;
         let payload_hash = payload_hash.to_owned();
-        Ok(Signed {
-            access_key_id,
-            scope,
-            date,
-            kind,
-            signed_headers,
-            signature,
-            payload_hash,
-            key,
-        })
+        Ok(Signed { access_key_id, scope, date, kind, signed_headers, signature, payload_hash, key })
     }
 
     fn in_scope_of(&self, verifier: &Verifier<'_>) -> Result<(), Error> {
         let (message, region) = if self.scope.service != verifier.service.name() {
             let (theirs, ours) = (&self.scope.service, verifier.service.name());
-            (
-                format!("incorrect service \"{theirs}\". This endpoint belongs to \"{ours}\"."),
-                None,
-            )
+            (format!("incorrect service \"{theirs}\". This endpoint belongs to \"{ours}\"."), None)
         } else if self.scope.region != verifier.region {
             let (theirs, ours) = (&self.scope.region, verifier.region);
-            (
-                format!("the region '{theirs}' is wrong; expecting '{ours}'"),
-                Some(ours.to_owned()),
-            )
+            (format!("the region '{theirs}' is wrong; expecting '{ours}'"), Some(ours.to_owned()))
         } else {
             return Ok(());
         };
@@ -165,30 +138,17 @@ impl Presented {
     /// The host, and in S3 every `x-amz-` header, must be signed: otherwise whoever holds a presigned PUT could add
     /// `x-amz-copy-source`, or choose the encryption. The one exception is bound by the signature as the payload's hash.
     fn covers_what_matters(&self, head: &Head<'_>, service: Service) -> Result<(), Error> {
-        let covered = |name: &str| {
-            self.signed_headers
-                .split(';')
-                .any(|signed| signed.eq_ignore_ascii_case(name))
-        };
+        let covered = |name: &str| self.signed_headers.split(';').any(|signed| signed.eq_ignore_ascii_case(name));
         let mut names: Vec<String> = Vec::new();
         if !covered(HOST.as_str()) {
             names.push(HOST.as_str().to_owned());
         }
         if service == Service::S3 {
             let matters = |name: &&str| name.starts_with("x-amz-") && *name != "x-amz-content-sha256";
-            let unsigned = head
-                .headers
-                .keys()
-                .map(HeaderName::as_str)
-                .filter(matters)
-                .filter(|name| !covered(name));
+            let unsigned = head.headers.keys().map(HeaderName::as_str).filter(matters).filter(|name| !covered(name));
             names.extend(unsigned.map(str::to_owned));
         }
-        if names.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::HeadersNotSigned { names })
-        }
+        if names.is_empty() { Ok(()) } else { Err(Error::HeadersNotSigned { names }) }
     }
 
     fn matches(&self, head: &Head<'_>, service: Service, key: &SigningKey, payload_hash: &str) -> Result<(), Error> {
@@ -227,11 +187,7 @@ impl Presented {
             Kind::Presigned { lifetime } => {
                 let millis = i64::from(lifetime) * 1000;
                 let expires = crate::clock::from_millis(self.date.timestamp().as_millisecond() + millis);
-                let window = Window {
-                    lifetime,
-                    expires,
-                    server_time: now,
-                };
+                let window = Window { lifetime, expires, server_time: now };
                 match age {
                     _ if age > millis => Err(Error::Expired(window)),
                     _ if age < -MAX_SKEW_MILLIS => Err(Error::NotYetValid(window)),

@@ -52,17 +52,11 @@ pub fn open_checksums(key: &ObjectKey, scope: Scope<'_>, blob: &[u8]) -> Result<
     let [VERSION, sealed @ ..] = blob else {
         return Err(SseError::corrupt("checksums: unknown version"));
     };
-    cipher(key)
-        .open(&aad(scope), sealed)
-        .map_err(|_| SseError::corrupt("checksums did not authenticate"))
+    cipher(key).open(&aad(scope), sealed).map_err(|_| SseError::corrupt("checksums did not authenticate"))
 }
 
 fn cipher(key: &ObjectKey) -> Aes256GcmSiv {
-    Aes256GcmSiv::new(&kdf::derive(
-        key.secret().expose(),
-        &[],
-        &[b"strongroom/attributes", &[VERSION]],
-    ))
+    Aes256GcmSiv::new(&kdf::derive(key.secret().expose(), &[], &[b"strongroom/attributes", &[VERSION]]))
 }
 
 fn aad(scope: Scope<'_>) -> Vec<u8> {
@@ -97,40 +91,19 @@ mod tests {
         let span = |first, count, size| PartSpan { first, count, size };
         let spans = [span(1, 2, 5), span(3, 1, 4)];
         let scopes = [
-            Scope::Run {
-                part: 0,
-                header: &header,
-            },
-            Scope::Run {
-                part: 1,
-                header: &header,
-            },
-            Scope::Run {
-                part: 0,
-                header: &other,
-            },
-            Scope::Parts {
-                size: 14,
-                spans: &spans,
-            },
-            Scope::Parts {
-                size: 15,
-                spans: &spans,
-            },
-            Scope::Parts {
-                size: 14,
-                spans: &spans[..1],
-            },
+            Scope::Run { part: 0, header: &header },
+            Scope::Run { part: 1, header: &header },
+            Scope::Run { part: 0, header: &other },
+            Scope::Parts { size: 14, spans: &spans },
+            Scope::Parts { size: 15, spans: &spans },
+            Scope::Parts { size: 14, spans: &spans[..1] },
             Scope::Parts { size: 14, spans: &[] },
         ];
         for (i, sealed_in) in scopes.into_iter().enumerate() {
             let blob = seal_checksums(&key, &entropy, sealed_in, b"crc");
             for (j, opened_in) in scopes.into_iter().enumerate() {
                 let opened = open_checksums(&key, opened_in, &blob);
-                assert_eq!(
-                    opened.ok().map(|c| c.expose().to_vec()),
-                    (i == j).then(|| b"crc".to_vec())
-                );
+                assert_eq!(opened.ok().map(|c| c.expose().to_vec()), (i == j).then(|| b"crc".to_vec()));
             }
             assert!(open_checksums(&object_key(2), sealed_in, &blob).is_err());
             for at in 0..blob.len() {

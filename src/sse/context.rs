@@ -49,10 +49,7 @@ impl ClientContext {
     /// Reads base64 of UTF-8 JSON that maps strings to strings; `None` if `text` is anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let json = STANDARD.decode(text).ok()?;
-        Some(Self {
-            text: text.to_owned(),
-            pairs: serde_json::from_slice(&json).ok()?,
-        })
+        Some(Self { text: text.to_owned(), pairs: serde_json::from_slice(&json).ok()? })
     }
 
     /// The header's text as the client sent it.
@@ -82,31 +79,19 @@ pub fn encryption_context(
     let Some(client) = client else {
         return Ok(EncryptionContext::new().with(S3_ARN, arn));
     };
-    if client
-        .pairs
-        .get(S3_ARN)
-        .is_some_and(|sent| *sent != object.arn() && *sent != arn)
-    {
+    if client.pairs.get(S3_ARN).is_some_and(|sent| *sent != object.arn() && *sent != arn) {
         // AWS documents the check and not its text.
         let message = "The value of 'aws:s3:arn' in the encryption context does not match the ARN of the object";
         return Err(SseError::argument(message, CONTEXT, Some(client.text.clone())));
     }
-    Ok(client
-        .pairs
-        .clone()
-        .into_iter()
-        .collect::<EncryptionContext>()
-        .with(S3_ARN, arn))
+    Ok(client.pairs.clone().into_iter().collect::<EncryptionContext>().with(S3_ARN, arn))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OBJECT: ObjectName<'_> = ObjectName {
-        bucket: "b",
-        key: "a/k ey",
-    };
+    const OBJECT: ObjectName<'_> = ObjectName { bucket: "b", key: "a/k ey" };
 
     fn client(json: &str) -> Option<ClientContext> {
         ClientContext::parse(&STANDARD.encode(json))
@@ -120,23 +105,12 @@ mod tests {
     fn only_string_maps_are_contexts() {
         assert!(client(r#"{"a":"b","c":""}"#).is_some());
         assert!(client("{}").is_some());
-        for bad in [
-            "",
-            "[]",
-            r#"{"a":1}"#,
-            r#"{"a":{"b":"c"}}"#,
-            r#"{"a":"b"} x"#,
-            r#"{"a":null}"#,
-            "\"a\"",
-        ] {
+        for bad in ["", "[]", r#"{"a":1}"#, r#"{"a":{"b":"c"}}"#, r#"{"a":"b"} x"#, r#"{"a":null}"#, "\"a\""] {
             assert!(client(bad).is_none(), "{bad}");
         }
         assert!(ClientContext::parse("not base64!").is_none());
         assert!(ClientContext::parse(&STANDARD.encode(b"{\"a\":\"\xff\"}")).is_none());
-        assert_eq!(
-            format!("{:?}", client(r#"{"a":"b"}"#).unwrap()),
-            "ClientContext(redacted)"
-        );
+        assert_eq!(format!("{:?}", client(r#"{"a":"b"}"#).unwrap()), "ClientContext(redacted)");
     }
 
     #[test]
@@ -144,17 +118,11 @@ mod tests {
         let arn = "arn:aws:s3:::b/a/k ey";
         let expected = EncryptionContext::new().with("aws:s3:arn", arn);
         assert_eq!(encryption_context(None, OBJECT, false).unwrap(), expected);
-        assert_eq!(
-            context(&format!(r#"{{"aws:s3:arn":"{arn}"}}"#), false).unwrap(),
-            expected
-        );
+        assert_eq!(context(&format!(r#"{{"aws:s3:arn":"{arn}"}}"#), false).unwrap(), expected);
         assert_eq!(context(r#"{"x":"y"}"#, false).unwrap(), expected.with("x", "y"));
         for wrong in ["arn:aws:s3:::b", "arn:aws:s3:::b/other", ""] {
             let error = context(&format!(r#"{{"aws:s3:arn":"{wrong}"}}"#), false).unwrap_err();
-            assert!(
-                matches!(error, SseError::InvalidArgument { name: CONTEXT, .. }),
-                "{wrong}"
-            );
+            assert!(matches!(error, SseError::InvalidArgument { name: CONTEXT, .. }), "{wrong}");
         }
     }
 
@@ -162,10 +130,7 @@ mod tests {
     fn a_bucket_key_takes_the_bucket_arn() {
         let expected = EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::b");
         assert_eq!(encryption_context(None, OBJECT, true).unwrap(), expected);
-        assert_eq!(
-            context(r#"{"aws:s3:arn":"arn:aws:s3:::b/a/k ey"}"#, true).unwrap(),
-            expected
-        );
+        assert_eq!(context(r#"{"aws:s3:arn":"arn:aws:s3:::b/a/k ey"}"#, true).unwrap(), expected);
         assert_eq!(context(r#"{"aws:s3:arn":"arn:aws:s3:::b"}"#, true).unwrap(), expected);
         assert!(context(r#"{"aws:s3:arn":"arn:aws:s3:::c"}"#, true).is_err());
     }

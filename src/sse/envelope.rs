@@ -93,9 +93,7 @@ impl Envelope {
             return Err(SseError::corrupt("envelope: unknown version"));
         };
         let mut decoder = Decoder::new(cbor);
-        let stored: Stored = decoder
-            .decode()
-            .map_err(|e| SseError::corrupt(format!("envelope: {e}")))?;
+        let stored: Stored = decoder.decode().map_err(|e| SseError::corrupt(format!("envelope: {e}")))?;
         if decoder.position() != cbor.len() {
             return Err(SseError::corrupt("envelope: trailing bytes"));
         }
@@ -136,23 +134,13 @@ impl TryFrom<Stored> for Envelope {
 
     fn try_from(stored: Stored) -> Result<Self, SseError> {
         let suite = Suite::from_id(stored.suite).ok_or_else(|| SseError::corrupt("envelope: unknown suite"))?;
-        let fields = (
-            stored.kind,
-            stored.key_arn,
-            stored.material_id,
-            stored.client_context,
-            stored.bucket_key,
-        );
+        let fields = (stored.kind, stored.key_arn, stored.material_id, stored.client_context, stored.bucket_key);
         let protection = match fields {
-            (Kind::S3, None, None, None, None) => Protection::S3 {
-                wrapped: stored.wrapped.into(),
-            },
+            (Kind::S3, None, None, None, None) => Protection::S3 { wrapped: stored.wrapped.into() },
             (Kind::Kms, Some(arn), material_id, context, bucket_key) => Protection::Kms(KmsProtection {
                 wrapped: WrappedKey {
                     blob: stored.wrapped.into(),
-                    key_arn: arn
-                        .parse::<KeyArn>()
-                        .map_err(|e| SseError::corrupt(format!("envelope: {e}")))?,
+                    key_arn: arn.parse::<KeyArn>().map_err(|e| SseError::corrupt(format!("envelope: {e}")))?,
                     material_id,
                 },
                 client_context: context.as_deref().map(client_context).transpose()?,
@@ -177,28 +165,14 @@ mod tests {
     const ARN: &str = "arn:aws:kms:us-east-1:000000000000:key/1234";
 
     fn s3() -> Envelope {
-        Envelope {
-            suite: Suite::Aes256Gcm,
-            protection: Protection::S3 { wrapped: vec![1; 85] },
-        }
+        Envelope { suite: Suite::Aes256Gcm, protection: Protection::S3 { wrapped: vec![1; 85] } }
     }
 
     fn kms(context: Option<&str>, bucket_key: Option<Vec<u8>>) -> Envelope {
-        let wrapped = WrappedKey {
-            blob: vec![2; 9],
-            key_arn: ARN.parse().unwrap(),
-            material_id: Some("m".to_owned()),
-        };
+        let wrapped = WrappedKey { blob: vec![2; 9], key_arn: ARN.parse().unwrap(), material_id: Some("m".to_owned()) };
         let client_context = context.map(|text| ClientContext::parse(text).unwrap());
-        let protection = Protection::Kms(KmsProtection {
-            wrapped,
-            client_context,
-            bucket_key,
-        });
-        Envelope {
-            suite: Suite::Aes256Gcm,
-            protection,
-        }
+        let protection = Protection::Kms(KmsProtection { wrapped, client_context, bucket_key });
+        Envelope { suite: Suite::Aes256Gcm, protection }
     }
 
     fn echoed(envelope: &Envelope, with_context: bool) -> Vec<(String, String)> {
@@ -213,15 +187,9 @@ mod tests {
         for envelope in [s3(), kms(None, None), kms(Some("eyJhIjoiYiJ9"), Some(vec![3; 80]))] {
             let bytes = envelope.to_bytes();
             assert_eq!(Envelope::from_bytes(&bytes).unwrap(), envelope);
-            assert!(
-                Envelope::from_bytes(&[&bytes[..], &[0]].concat()).is_err(),
-                "trailing byte"
-            );
+            assert!(Envelope::from_bytes(&[&bytes[..], &[0]].concat()).is_err(), "trailing byte");
             assert!(Envelope::from_bytes(&bytes[..bytes.len() - 1]).is_err(), "cut short");
-            assert!(
-                Envelope::from_bytes(&[&[2], &bytes[1..]].concat()).is_err(),
-                "unknown version"
-            );
+            assert!(Envelope::from_bytes(&[&[2], &bytes[1..]].concat()).is_err(), "unknown version");
         }
         assert!(Envelope::from_bytes(&[]).is_err());
     }
@@ -260,10 +228,7 @@ mod tests {
         assert_eq!(echoed(&s3(), true), [method("AES256")]);
         assert_eq!(echoed(&kms(None, None), true), [method("aws:kms"), key.clone()]);
         let full = kms(Some("eyJhIjoiYiJ9"), Some(vec![]));
-        assert_eq!(
-            echoed(&full, false),
-            [method("aws:kms"), key.clone(), bucket_key.clone()]
-        );
+        assert_eq!(echoed(&full, false), [method("aws:kms"), key.clone(), bucket_key.clone()]);
         assert_eq!(echoed(&full, true), [method("aws:kms"), key, context, bucket_key]);
     }
 

@@ -43,11 +43,7 @@ pub enum SseError {
 
 impl SseError {
     pub(super) fn argument(message: impl Into<Cow<'static, str>>, name: &'static str, value: Option<String>) -> Self {
-        Self::InvalidArgument {
-            message: message.into(),
-            name,
-            value,
-        }
+        Self::InvalidArgument { message: message.into(), name, value }
     }
 
     pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {

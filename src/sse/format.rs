@@ -36,11 +36,7 @@ pub const fn sealed_len(plaintext_len: u64) -> u64 {
 
 /// Frames of a run of `plaintext_len` bytes: an empty run has one, empty.
 pub(super) const fn frame_count(plaintext_len: u64) -> u64 {
-    if plaintext_len == 0 {
-        1
-    } else {
-        plaintext_len.div_ceil(FRAME_LEN)
-    }
+    if plaintext_len == 0 { 1 } else { plaintext_len.div_ceil(FRAME_LEN) }
 }
 
 /// The algorithms a run is sealed with. A closed set: a stored byte, never renumbered.
@@ -119,12 +115,7 @@ pub(super) struct RunIdentity {
 impl RunIdentity {
     /// A fresh identity. Its salt is random, so that sealing the same part again never repeats a key.
     pub(super) fn draw(suite: Suite, part: u16, entropy: &dyn Entropy) -> Self {
-        Self {
-            suite,
-            id: random::bytes(entropy),
-            salt: random::bytes(entropy),
-            part,
-        }
+        Self { suite, id: random::bytes(entropy), salt: random::bytes(entropy), part }
     }
 
     pub(super) fn cipher(&self, key: &ObjectKey) -> Aes256Gcm {
@@ -145,22 +136,12 @@ impl RunIdentity {
     }
 
     pub(super) fn header(&self, commitment: [u8; COMMITMENT_LEN], plaintext_len: u64) -> RunHeader {
-        RunHeader {
-            suite: self.suite,
-            id: self.id,
-            salt: self.salt,
-            commitment,
-            plaintext_len,
-        }
+        RunHeader { suite: self.suite, id: self.id, salt: self.salt, commitment, plaintext_len }
     }
 
     fn derive(&self, key: &ObjectKey, label: &[u8]) -> Secret<32> {
         let fields = [VERSION, self.suite.id()];
-        kdf::derive(
-            key.secret().expose(),
-            &self.salt,
-            &[label, &fields, &self.id, &self.part.to_be_bytes()],
-        )
+        kdf::derive(key.secret().expose(), &self.salt, &[label, &fields, &self.id, &self.part.to_be_bytes()])
     }
 }
 
@@ -194,17 +175,10 @@ impl RunHeader {
     /// # Errors
     /// [`SseError::Corrupt`] if it is not.
     pub(super) fn authenticate(&self, key: &ObjectKey, part: u16) -> Result<RunIdentity, SseError> {
-        let identity = RunIdentity {
-            suite: self.suite,
-            id: self.id,
-            salt: self.salt,
-            part,
-        };
+        let identity = RunIdentity { suite: self.suite, id: self.id, salt: self.salt, part };
         let expected = identity.commitment_key(key).commit(self.plaintext_len);
         if self.suite != key.suite() || !constant_time_eq(&expected, &self.commitment) {
-            return Err(SseError::corrupt(
-                "the run header does not belong to this data key and part",
-            ));
+            return Err(SseError::corrupt("the run header does not belong to this data key and part"));
         }
         Ok(identity)
     }
@@ -239,13 +213,7 @@ impl RunHeader {
         if plaintext_len > MAX_RUN_LEN {
             return Err(malformed());
         }
-        Ok(Self {
-            suite,
-            id: *id,
-            salt: *salt,
-            commitment: *commitment,
-            plaintext_len,
-        })
+        Ok(Self { suite, id: *id, salt: *salt, commitment: *commitment, plaintext_len })
     }
 }
 

@@ -70,16 +70,10 @@ impl SseRequest {
             }
             None => {
                 refuse_kms_settings(headers, None)?;
-                Ok(Self::Default {
-                    bucket_key: bucket_key(headers)?,
-                })
+                Ok(Self::Default { bucket_key: bucket_key(headers)? })
             }
             Some("aws:kms:dsse") => Err(SseError::NotImplemented { header: METHOD }),
-            Some(_) => Err(SseError::argument(
-                "The encryption method specified is not supported",
-                METHOD,
-                method,
-            )),
+            Some(_) => Err(SseError::argument("The encryption method specified is not supported", METHOD, method)),
         }
     }
 }
@@ -131,17 +125,11 @@ pub fn require_transport_for_kms(tls: bool, sigv4: bool) -> Result<(), SseError>
 /// [`SseError::Corrupt`] if the stored key ARN or context cannot stand in a header.
 pub fn echo(envelope: &Envelope, with_context: bool) -> Result<Vec<(HeaderName, HeaderValue)>, SseError> {
     let Some(kms) = envelope.kms() else {
-        return Ok(vec![(
-            HeaderName::from_static(METHOD),
-            HeaderValue::from_static("AES256"),
-        )]);
+        return Ok(vec![(HeaderName::from_static(METHOD), HeaderValue::from_static("AES256"))]);
     };
     let mut headers = vec![
         (HeaderName::from_static(METHOD), HeaderValue::from_static("aws:kms")),
-        (
-            HeaderName::from_static(KEY_ID),
-            stored_value(kms.wrapped.key_arn.as_str())?,
-        ),
+        (HeaderName::from_static(KEY_ID), stored_value(kms.wrapped.key_arn.as_str())?),
     ];
     if let (true, Some(context)) = (with_context, &kms.client_context) {
         headers.push((HeaderName::from_static(CONTEXT), stored_value(context.as_str())?));
@@ -199,16 +187,8 @@ fn bucket_key(headers: &HeaderMap) -> Result<Option<bool>, SseError> {
 
 /// The header's value, or `None` if it was not sent. Bytes that are not UTF-8 become U+FFFD, which no valid value holds.
 fn value_of(headers: &HeaderMap, name: &'static str) -> Option<String> {
-    let values: Vec<_> = headers
-        .get_all(name)
-        .iter()
-        .map(|v| String::from_utf8_lossy(v.as_bytes()))
-        .collect();
-    if values.is_empty() {
-        None
-    } else {
-        Some(values.join(","))
-    }
+    let values: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+    if values.is_empty() { None } else { Some(values.join(",")) }
 }
 
 fn stored_value(text: &str) -> Result<HeaderValue, SseError> {
@@ -224,10 +204,7 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |&(name, value): &(&'static str, &str)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            )
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
         };
         let mut map = HeaderMap::new();
         for (name, value) in pairs.iter().map(pair) {
@@ -250,35 +227,13 @@ mod tests {
     #[test]
     fn valid_requests_are_read() {
         assert_eq!(parse(&[]).unwrap(), SseRequest::Default { bucket_key: None });
-        assert_eq!(
-            parse(&[(BUCKET_KEY, "true")]).unwrap(),
-            SseRequest::Default { bucket_key: Some(true) }
-        );
+        assert_eq!(parse(&[(BUCKET_KEY, "true")]).unwrap(), SseRequest::Default { bucket_key: Some(true) });
         assert_eq!(parse(&[(METHOD, "AES256")]).unwrap(), SseRequest::S3);
-        assert_eq!(
-            parse(&[(METHOD, "AES256"), (BUCKET_KEY, "false")]).unwrap(),
-            SseRequest::S3
-        );
-        let bare = SseRequest::Kms {
-            key: None,
-            context: None,
-            bucket_key: None,
-        };
+        assert_eq!(parse(&[(METHOD, "AES256"), (BUCKET_KEY, "false")]).unwrap(), SseRequest::S3);
+        let bare = SseRequest::Kms { key: None, context: None, bucket_key: None };
         assert_eq!(parse(&[(METHOD, "aws:kms")]).unwrap(), bare);
-        let full = parse(&[
-            (METHOD, "aws:kms"),
-            (KEY_ID, "alias/k"),
-            (CONTEXT, "eyJhIjoiYiJ9"),
-            (BUCKET_KEY, "True"),
-        ]);
-        let SseRequest::Kms {
-            key,
-            context,
-            bucket_key,
-        } = full.unwrap()
-        else {
-            panic!("not KMS")
-        };
+        let full = parse(&[(METHOD, "aws:kms"), (KEY_ID, "alias/k"), (CONTEXT, "eyJhIjoiYiJ9"), (BUCKET_KEY, "True")]);
+        let SseRequest::Kms { key, context, bucket_key } = full.unwrap() else { panic!("not KMS") };
         assert_eq!((key.as_deref(), bucket_key), (Some("alias/k"), Some(true)));
         assert_eq!(context.unwrap().as_str(), "eyJhIjoiYiJ9");
     }
@@ -297,17 +252,11 @@ mod tests {
     #[test]
     fn kms_settings_need_the_kms_method() {
         for (name, value) in [(KEY_ID, "k"), (KEY_ID, ""), (CONTEXT, "e30=")] {
-            assert_eq!(
-                argument(parse(&[(name, value)])),
-                (KMS_REQUIRED.to_owned(), METHOD, None)
-            );
+            assert_eq!(argument(parse(&[(name, value)])), (KMS_REQUIRED.to_owned(), METHOD, None));
             let with_s3 = argument(parse(&[(METHOD, "AES256"), (name, value)]));
             assert_eq!(with_s3, (KMS_REQUIRED.to_owned(), METHOD, Some("AES256".to_owned())));
         }
-        assert_eq!(
-            argument(parse(&[(METHOD, "AES256"), (BUCKET_KEY, "true")])).0,
-            KMS_REQUIRED
-        );
+        assert_eq!(argument(parse(&[(METHOD, "AES256"), (BUCKET_KEY, "true")])).0, KMS_REQUIRED);
     }
 
     #[test]
@@ -322,10 +271,7 @@ mod tests {
             assert_eq!((name, sent.as_deref()), (CONTEXT, Some(value)));
         }
         for value in ["", "yes", "1"] {
-            assert_eq!(
-                argument(parse(&[(METHOD, "aws:kms"), (BUCKET_KEY, value)])).1,
-                BUCKET_KEY
-            );
+            assert_eq!(argument(parse(&[(METHOD, "aws:kms"), (BUCKET_KEY, value)])).1, BUCKET_KEY);
         }
     }
 
@@ -333,17 +279,11 @@ mod tests {
     fn what_is_not_offered_is_never_overlooked() {
         for name in CUSTOMER {
             let with_other = headers(&[(METHOD, "AES256"), (name, "")]);
-            for result in [
-                SseRequest::parse(&with_other).map(|_| ()),
-                refuse_on_read(&headers(&[(name, "x")])),
-            ] {
+            for result in [SseRequest::parse(&with_other).map(|_| ()), refuse_on_read(&headers(&[(name, "x")]))] {
                 assert!(matches!(result, Err(SseError::NotImplemented { header }) if header == name));
             }
         }
-        assert!(matches!(
-            parse(&[(METHOD, "aws:kms:dsse")]),
-            Err(SseError::NotImplemented { header: METHOD })
-        ));
+        assert!(matches!(parse(&[(METHOD, "aws:kms:dsse")]), Err(SseError::NotImplemented { header: METHOD })));
     }
 
     #[test]
@@ -351,11 +291,7 @@ mod tests {
         assert!(refuse_on_read(&headers(&[])).is_ok());
         for name in [METHOD, KEY_ID, CONTEXT, BUCKET_KEY] {
             match refuse_on_read(&headers(&[(name, "v")])) {
-                Err(SseError::InvalidArgument {
-                    message,
-                    name: at,
-                    value,
-                }) => {
+                Err(SseError::InvalidArgument { message, name: at, value }) => {
                     assert_eq!(message, format!("{name} header is not supported for this operation."));
                     assert_eq!((at, value.as_deref()), (name, Some("v")));
                 }

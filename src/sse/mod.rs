@@ -76,11 +76,7 @@ pub struct Sse {
 impl Sse {
     /// With the KMS for SSE-KMS and the server key for SSE-S3.
     pub fn new(kms: SharedKms, server_key: ServerKey, entropy: SharedEntropy) -> Self {
-        Self {
-            kms,
-            server_key,
-            entropy,
-        }
+        Self { kms, server_key, entropy }
     }
 
     /// Seals the entity tag of an SSE-S3 object or part, bound to where it is stored.
@@ -113,11 +109,7 @@ impl Sse {
                 let (key, wrapped) = self.server_key.generate(&*self.entropy, object);
                 (Protection::S3 { wrapped }, key)
             }
-            Choice::Kms {
-                key,
-                context,
-                bucket_key,
-            } => {
+            Choice::Kms { key, context, bucket_key } => {
                 let kms_context = encryption_context(context.as_ref(), object, *bucket_key)?;
                 let generated = self.kms.generate_data_key(caller, key, &kms_context).await?;
                 let (bucket_key, key) = if *bucket_key {
@@ -126,11 +118,8 @@ impl Sse {
                 } else {
                     (None, generated.key)
                 };
-                let protection = KmsProtection {
-                    wrapped: generated.wrapped,
-                    client_context: context.clone(),
-                    bucket_key,
-                };
+                let protection =
+                    KmsProtection { wrapped: generated.wrapped, client_context: context.clone(), bucket_key };
                 (Protection::Kms(protection), key)
             }
         };
@@ -152,10 +141,7 @@ impl Sse {
             Protection::S3 { wrapped } => self.server_key.unwrap(wrapped, object)?,
             Protection::Kms(kms) => self.unlock_kms(kms, caller, object).await?,
         };
-        Ok(ObjectKey {
-            key,
-            suite: envelope.suite,
-        })
+        Ok(ObjectKey { key, suite: envelope.suite })
     }
 
     async fn unlock_kms(
@@ -167,10 +153,7 @@ impl Sse {
         let context = encryption_context(kms.client_context.as_ref(), object, kms.uses_bucket_key())
             .map_err(|_| SseError::corrupt("the envelope's encryption context is of another object"))?;
         let named = KeyRef::from(&kms.wrapped.key_arn);
-        let decrypted = self
-            .kms
-            .decrypt(caller, &kms.wrapped.blob, Some(&named), &context)
-            .await?;
+        let decrypted = self.kms.decrypt(caller, &kms.wrapped.blob, Some(&named), &context).await?;
         let key = Secret::from_slice(decrypted.plaintext.expose())
             .ok_or_else(|| SseError::corrupt("the KMS unwrapped something that is not a 256-bit key"))?;
         let Some(wrapped) = &kms.bucket_key else {
@@ -183,13 +166,7 @@ impl Sse {
 
     fn under_bucket_key(&self, bucket_key: &DataKey, object: ObjectName<'_>) -> (Vec<u8>, DataKey) {
         let key = Secret::filled(|out| self.entropy.fill(out));
-        let wrapped = wrap::wrap(
-            bucket_key.expose(),
-            Purpose::BucketKey,
-            &object.arn(),
-            &*self.entropy,
-            &key,
-        );
+        let wrapped = wrap::wrap(bucket_key.expose(), Purpose::BucketKey, &object.arn(), &*self.entropy, &key);
         (wrapped.to_vec(), DataKey::new(key))
     }
 }

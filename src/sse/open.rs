@@ -25,11 +25,7 @@ impl Opener {
     /// [`SseError::Corrupt`] if the header does not belong to `key` and `part`.
     pub fn new(key: &ObjectKey, header: &RunHeader, part: u16) -> Result<Self, SseError> {
         let identity = header.authenticate(key, part)?;
-        Ok(Self {
-            cipher: identity.cipher(key),
-            identity,
-            plaintext_len: header.plaintext_len(),
-        })
+        Ok(Self { cipher: identity.cipher(key), identity, plaintext_len: header.plaintext_len() })
     }
 
     /// Plaintext bytes of the run.
@@ -49,13 +45,7 @@ impl Opener {
         let last_of_run = frame_count(self.plaintext_len) - 1;
         let next = (range.start / FRAME_LEN).min(last_of_run);
         let end = range.end.div_ceil(FRAME_LEN).max(next + 1);
-        Ok(FrameReads {
-            plaintext_len: self.plaintext_len,
-            range,
-            next,
-            end,
-            frames,
-        })
+        Ok(FrameReads { plaintext_len: self.plaintext_len, range, next, end, frames })
     }
 
     /// The plaintext that `read` is for, from the stored bytes that it names.

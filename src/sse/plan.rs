@@ -34,11 +34,7 @@ pub struct Plan(pub(super) Choice);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Choice {
     S3,
-    Kms {
-        key: KeyRef,
-        context: Option<ClientContext>,
-        bucket_key: bool,
-    },
+    Kms { key: KeyRef, context: Option<ClientContext>, bucket_key: bool },
 }
 
 impl Plan {
@@ -50,19 +46,10 @@ impl Plan {
         };
         Self(match (request, bucket_default) {
             (SseRequest::S3, _) | (SseRequest::Default { .. }, None) => Choice::S3,
-            (SseRequest::Default { bucket_key }, Some((key, default))) => Choice::Kms {
-                key: key_ref(key),
-                context: None,
-                bucket_key: bucket_key.unwrap_or(default),
-            },
-            (
-                SseRequest::Kms {
-                    key,
-                    context,
-                    bucket_key,
-                },
-                default,
-            ) => Choice::Kms {
+            (SseRequest::Default { bucket_key }, Some((key, default))) => {
+                Choice::Kms { key: key_ref(key), context: None, bucket_key: bucket_key.unwrap_or(default) }
+            }
+            (SseRequest::Kms { key, context, bucket_key }, default) => Choice::Kms {
                 key: key_ref(key.as_deref()),
                 context,
                 bucket_key: bucket_key.unwrap_or(default.is_some_and(|(_, enabled)| enabled)),
@@ -85,18 +72,11 @@ mod tests {
     use super::*;
 
     fn kms(key: Option<&str>, bucket_key: Option<bool>) -> SseRequest {
-        SseRequest::Kms {
-            key: key.map(str::to_owned),
-            context: None,
-            bucket_key,
-        }
+        SseRequest::Kms { key: key.map(str::to_owned), context: None, bucket_key }
     }
 
     fn default(key: Option<&str>, bucket_key: bool) -> Option<BucketDefault> {
-        Some(BucketDefault::Kms {
-            key: key.map(str::to_owned),
-            bucket_key,
-        })
+        Some(BucketDefault::Kms { key: key.map(str::to_owned), bucket_key })
     }
 
     #[test]
@@ -110,23 +90,13 @@ mod tests {
             (NONE, s3.clone(), None),
             (NONE, default(None, false), Some((ours, false))),
             (NONE, default(Some("alias/d"), true), Some(("alias/d", true))),
-            (
-                SseRequest::Default {
-                    bucket_key: Some(false),
-                },
-                default(None, true),
-                Some((ours, false)),
-            ),
+            (SseRequest::Default { bucket_key: Some(false) }, default(None, true), Some((ours, false))),
             (SseRequest::Default { bucket_key: Some(true) }, s3.clone(), None),
             (SseRequest::S3, None, None),
             (SseRequest::S3, default(None, true), None),
             (kms(None, None), None, Some((ours, false))),
             (kms(Some("alias/r"), Some(true)), s3, Some(("alias/r", true))),
-            (
-                kms(Some("alias/r"), None),
-                default(Some("alias/d"), true),
-                Some(("alias/r", true)),
-            ),
+            (kms(Some("alias/r"), None), default(Some("alias/d"), true), Some(("alias/r", true))),
             (kms(None, None), default(Some("alias/d"), true), Some((ours, true))),
             (kms(None, Some(false)), default(None, true), Some((ours, false))),
         ];

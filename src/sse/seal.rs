@@ -41,8 +41,7 @@ impl Sealer {
     /// # Errors
     /// [`SseError::RunTooLong`]; the run is then lost.
     pub fn push(&mut self, mut plaintext: &[u8]) -> Result<(), SseError> {
-        self.buffer
-            .reserve(plaintext.len() + (plaintext.len() / FRAME_SIZE + 2) * TAG_LEN);
+        self.buffer.reserve(plaintext.len() + (plaintext.len() / FRAME_SIZE + 2) * TAG_LEN);
         while !plaintext.is_empty() {
             let room = FRAME_SIZE - (self.buffer.len() - self.open_frame);
             if room == 0 {
@@ -74,9 +73,7 @@ impl Sealer {
         let last_len = self.buffer.len() - self.open_frame;
         let plaintext_len = frames_before * FRAME_LEN + u64::try_from(last_len).expect("a frame is 64 KiB at most");
         self.seal_frame(nonce);
-        let header = self
-            .identity
-            .header(self.commitment_key.commit(plaintext_len), plaintext_len);
+        let header = self.identity.header(self.commitment_key.commit(plaintext_len), plaintext_len);
         (self.buffer, header)
     }
 

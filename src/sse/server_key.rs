@@ -88,10 +88,7 @@ impl ServerKey {
     /// # Errors
     /// As [`MetaStore::get`].
     pub async fn exists(store: &dyn MetaStore) -> Result<bool, StoreError> {
-        Ok(store
-            .get(Partition::GLOBAL, &key_of(Table::Server, RECORD))
-            .await?
-            .is_some())
+        Ok(store.get(Partition::GLOBAL, &key_of(Table::Server, RECORD)).await?.is_some())
     }
 
     /// The store's server key, drawn now if there is none yet. Safe to run from several servers at once.
@@ -110,15 +107,11 @@ impl ServerKey {
             }
             let key = Secret::<32>::filled(|out| entropy.fill(out));
             let sealed = root.seal(entropy, &label(FIRST), key.expose()).into();
-            let record = ServerKeyRecord {
-                keys: vec![SealedKey { number: FIRST, sealed }],
-            };
+            let record = ServerKeyRecord { keys: vec![SealedKey { number: FIRST, sealed }] };
             let batch = Batch::new().expect(at.clone(), None).put(at.clone(), record.to_value());
             match store.commit(Partition::GLOBAL, batch).await? {
                 Outcome::Applied => {
-                    return Ok(Self {
-                        keys: vec![NumberedKey::new(FIRST, key)],
-                    });
+                    return Ok(Self { keys: vec![NumberedKey::new(FIRST, key)] });
                 }
                 // Another server was first: take its key.
                 Outcome::Conflict { .. } => {}
@@ -145,11 +138,7 @@ impl ServerKey {
     /// Seals the entity tag `etag`, which is an MD5 form and so tells of the plaintext.
     pub(super) fn seal_etag(&self, entropy: &dyn Entropy, scope: EtagScope<'_>, etag: &str) -> Vec<u8> {
         let current = self.current();
-        current.named(
-            &current
-                .etags
-                .seal(random::bytes(entropy), &scope.aad(), etag.as_bytes()),
-        )
+        current.named(&current.etags.seal(random::bytes(entropy), &scope.aad(), etag.as_bytes()))
     }
 
     /// Opens what [`Self::seal_etag`] returned for `scope`.
@@ -162,9 +151,7 @@ impl ServerKey {
 
     fn from_record(record: &ServerKeyRecord, root: &dyn RootSeal) -> Result<Self, SseError> {
         let open = |sealed: &SealedKey| {
-            let key = root
-                .open(&label(sealed.number), &sealed.sealed)
-                .map_err(|_| SseError::WrongRootKey)?;
+            let key = root.open(&label(sealed.number), &sealed.sealed).map_err(|_| SseError::WrongRootKey)?;
             let key = Secret::from_slice(key.expose())
                 .ok_or_else(|| SseError::corrupt("server key record: not a 256-bit key"))?;
             Ok(NumberedKey::new(sealed.number, key))
@@ -196,11 +183,7 @@ impl ServerKey {
 impl NumberedKey {
     fn new(number: u32, key: Secret<32>) -> Self {
         let etags = Aes256GcmSiv::new(&kdf::derive(key.expose(), &[], &[b"strongroom/etag"]));
-        Self {
-            number,
-            wrapping: key,
-            etags,
-        }
+        Self { number, wrapping: key, etags }
     }
 
     /// `blob` behind the version byte and the key's number.
@@ -256,9 +239,7 @@ impl Record for ServerKeyRecord {
 impl ServerKey {
     /// A server key that needs no store.
     pub(super) fn for_test(key: [u8; 32]) -> Self {
-        Self {
-            keys: vec![NumberedKey::new(FIRST, Secret::new(key))],
-        }
+        Self { keys: vec![NumberedKey::new(FIRST, Secret::new(key))] }
     }
 }
 
@@ -299,9 +280,7 @@ mod tests {
                 assert!(matches!(expectation, Expectation::Absent(key) if !map.contains_key(key)));
             }
             for mutation in batch.mutations {
-                let Mutation::Put(key, value) = mutation else {
-                    panic!("a put was expected")
-                };
+                let Mutation::Put(key, value) = mutation else { panic!("a put was expected") };
                 map.insert(key, value);
             }
             Ok(Outcome::Applied)
@@ -322,14 +301,9 @@ mod tests {
         }
 
         async fn commit(&self, _: Partition, batch: Batch) -> Result<Outcome, StoreError> {
-            let [Expectation::Absent(key)] = &batch.expectations[..] else {
-                panic!("absence was expected")
-            };
+            let [Expectation::Absent(key)] = &batch.expectations[..] else { panic!("absence was expected") };
             self.0.0.lock().unwrap().insert(key.clone(), self.1.clone());
-            Ok(Outcome::Conflict {
-                expectation: 0,
-                adopted: batch.adopted,
-            })
+            Ok(Outcome::Conflict { expectation: 0, adopted: batch.adopted })
         }
     }
 
@@ -354,25 +328,15 @@ mod tests {
     #[tokio::test]
     async fn one_key_is_drawn_and_found_again() {
         let (store, entropy) = (OneMap::default(), SeededEntropy::new(1));
-        let first = ServerKey::load_or_create(&store, &Root::new(1), &entropy)
-            .await
-            .unwrap();
+        let first = ServerKey::load_or_create(&store, &Root::new(1), &entropy).await.unwrap();
         let (key, wrapped) = first.generate(&entropy, OBJECT);
         assert_eq!(store.0.lock().unwrap().keys().collect::<Vec<_>>(), [b"Ssse-s3"]);
         let stored = store.0.lock().unwrap().values().next().unwrap().clone();
         let secret = first.keys[0].wrapping.expose();
-        assert!(
-            !stored.windows(16).any(|bytes| bytes == &secret[..16]),
-            "the key lies in clear"
-        );
+        assert!(!stored.windows(16).any(|bytes| bytes == &secret[..16]), "the key lies in clear");
 
-        let again = ServerKey::load_or_create(&store, &Root::new(1), &entropy)
-            .await
-            .unwrap();
-        assert_eq!(
-            again.unwrap(&wrapped, OBJECT).unwrap().expose().expose(),
-            key.expose().expose()
-        );
+        let again = ServerKey::load_or_create(&store, &Root::new(1), &entropy).await.unwrap();
+        assert_eq!(again.unwrap(&wrapped, OBJECT).unwrap().expose().expose(), key.expose().expose());
         let other = ServerKey::load_or_create(&store, &Root::new(2), &entropy).await;
         assert!(matches!(other, Err(SseError::WrongRootKey)));
     }
@@ -381,14 +345,10 @@ mod tests {
     async fn of_two_first_starts_one_wins() {
         let entropy = SeededEntropy::new(1);
         let winner_store = OneMap::default();
-        let winner = ServerKey::load_or_create(&winner_store, &Root::new(1), &entropy)
-            .await
-            .unwrap();
+        let winner = ServerKey::load_or_create(&winner_store, &Root::new(1), &entropy).await.unwrap();
         let value = winner_store.0.lock().unwrap().values().next().unwrap().clone();
         let loser_store = Raced(OneMap::default(), value);
-        let loser = ServerKey::load_or_create(&loser_store, &Root::new(1), &entropy)
-            .await
-            .unwrap();
+        let loser = ServerKey::load_or_create(&loser_store, &Root::new(1), &entropy).await.unwrap();
         assert_eq!(loser.keys[0].wrapping.expose(), winner.keys[0].wrapping.expose());
     }
 
@@ -397,10 +357,7 @@ mod tests {
         let (server, entropy) = (ServerKey::for_test([1; 32]), SeededEntropy::new(1));
         let (_, wrapped) = server.generate(&entropy, OBJECT);
         assert!(server.unwrap(&wrapped, OBJECT).is_ok());
-        for other in [
-            ObjectName { bucket: "b", key: "l" },
-            ObjectName { bucket: "c", key: "k" },
-        ] {
+        for other in [ObjectName { bucket: "b", key: "l" }, ObjectName { bucket: "c", key: "k" }] {
             assert!(matches!(server.unwrap(&wrapped, other), Err(SseError::Corrupt(_))));
         }
         assert!(ServerKey::for_test([2; 32]).unwrap(&wrapped, OBJECT).is_err());
@@ -414,20 +371,12 @@ mod tests {
 
     #[test]
     fn the_record_is_what_it_was() {
-        let record = |sealed| ServerKeyRecord {
-            keys: vec![SealedKey { number: FIRST, sealed }],
-        };
+        let record = |sealed| ServerKeyRecord { keys: vec![SealedKey { number: FIRST, sealed }] };
         let stored = golden("server-key.bin", &record(b"sealed".to_vec().into()).to_value());
         let read = ServerKeyRecord::from_value(&stored).unwrap();
-        assert_eq!(
-            (read.keys.len(), read.keys[0].number, &read.keys[0].sealed[..]),
-            (1, 1, &b"sealed"[..])
-        );
+        assert_eq!((read.keys.len(), read.keys[0].number, &read.keys[0].sealed[..]), (1, 1, &b"sealed"[..]));
         let none = ServerKeyRecord { keys: Vec::new() };
-        assert!(matches!(
-            ServerKey::from_record(&none, &Root::new(1)),
-            Err(SseError::Corrupt(_))
-        ));
+        assert!(matches!(ServerKey::from_record(&none, &Root::new(1)), Err(SseError::Corrupt(_))));
     }
 
     #[test]
@@ -437,10 +386,7 @@ mod tests {
         let (old, wrapped) = server.generate(&entropy, OBJECT);
         server.keys.push(NumberedKey::new(2, Secret::new([2; 32])));
         let (_, newly_wrapped) = server.generate(&entropy, OBJECT);
-        assert_eq!(
-            server.unwrap(&wrapped, OBJECT).unwrap().expose().expose(),
-            old.expose().expose()
-        );
+        assert_eq!(server.unwrap(&wrapped, OBJECT).unwrap().expose().expose(), old.expose().expose());
         assert_eq!((wrapped[4], newly_wrapped[4]), (1, 2));
     }
 
@@ -464,10 +410,7 @@ mod tests {
             let sealed = server.seal_etag(&entropy, sealed_in, "d41d8cd98f00b204e9800998ecf8427e-2");
             for (j, opened_in) in scopes.into_iter().enumerate() {
                 let opened = server.open_etag(opened_in, &sealed).ok();
-                assert_eq!(
-                    opened,
-                    (i == j).then(|| "d41d8cd98f00b204e9800998ecf8427e-2".to_owned())
-                );
+                assert_eq!(opened, (i == j).then(|| "d41d8cd98f00b204e9800998ecf8427e-2".to_owned()));
             }
             for at in 0..sealed.len() {
                 let mut flipped = sealed.clone();

@@ -84,10 +84,7 @@ mod tests {
         let (under, key) = (Secret::new([1; 32]), Secret::new([2; 32]));
         let entropy = SeededEntropy::new(1);
         let blob = wrap(&under, Purpose::ServerKey, "arn:a", &entropy, &key);
-        assert_eq!(
-            unwrap(&under, Purpose::ServerKey, "arn:a", &blob).unwrap().expose(),
-            key.expose()
-        );
+        assert_eq!(unwrap(&under, Purpose::ServerKey, "arn:a", &blob).unwrap().expose(), key.expose());
         assert_ne!(blob, wrap(&under, Purpose::ServerKey, "arn:a", &entropy, &key));
         assert!(unwrap(&under, Purpose::BucketKey, "arn:a", &blob).is_err());
         assert!(unwrap(&under, Purpose::ServerKey, "arn:b", &blob).is_err());
@@ -98,10 +95,7 @@ mod tests {
         for at in 0..WRAPPED_LEN {
             let mut flipped = blob;
             flipped[at] ^= 1;
-            assert!(
-                unwrap(&under, Purpose::ServerKey, "arn:a", &flipped).is_err(),
-                "byte {at}"
-            );
+            assert!(unwrap(&under, Purpose::ServerKey, "arn:a", &flipped).is_err(), "byte {at}");
         }
     }
 }

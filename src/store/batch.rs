@@ -66,10 +66,7 @@ pub enum Outcome {
 impl Outcome {
     /// The expectation with this index failed, and no run has to be handed back.
     pub(super) fn conflict(expectation: usize) -> Self {
-        Self::Conflict {
-            expectation,
-            adopted: Vec::new(),
-        }
+        Self::Conflict { expectation, adopted: Vec::new() }
     }
 
     /// The index of the expectation that failed.
@@ -135,11 +132,7 @@ impl Batch {
     /// Whether the store is larger after it, so that a full one must refuse. What replaces or removes anything passes,
     /// and so does what changes a flag.
     pub(super) fn grows(&self) -> bool {
-        let put: usize = self
-            .mutations
-            .iter()
-            .map(|mutation| mutation.value().map_or(0, Bytes::len))
-            .sum();
+        let put: usize = self.mutations.iter().map(|mutation| mutation.value().map_or(0, Bytes::len)).sum();
         let removes = !self.released.is_empty() || self.mutations.iter().any(|mutation| mutation.value().is_none());
         !self.adopted.is_empty() || (put > FLAG_LEN && !removes)
     }

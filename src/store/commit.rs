@@ -113,9 +113,7 @@ pub async fn write_object<E>(
         let present = store.get(bucket, &index_key).await?;
         let old = present.as_deref().map(ObjectRecord::from_value).transpose()?;
         admit(old.as_ref()).map_err(WriteError::Refused)?;
-        let mut batch = live_batch()
-            .expect(index_key.clone(), present)
-            .put(index_key.clone(), value.clone());
+        let mut batch = live_batch().expect(index_key.clone(), present).put(index_key.clone(), value.clone());
         if let Some(old) = &old {
             batch = release_body(store, bucket, old, batch).await?;
         }
@@ -144,9 +142,7 @@ pub async fn delete_object<E>(
         let old = present.as_deref().map(ObjectRecord::from_value).transpose()?;
         admit(old.as_ref()).map_err(WriteError::Refused)?;
         let Some(old) = old else { return Ok(false) };
-        let batch = Batch::new()
-            .expect(index_key.clone(), present)
-            .delete(index_key.clone());
+        let batch = Batch::new().expect(index_key.clone(), present).delete(index_key.clone());
         let batch = release_body(store, bucket, &old, batch).await?;
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(true),
@@ -187,12 +183,7 @@ pub async fn read_upload(
         return Ok(None);
     };
     let record = UploadRecord::from_value(&value)?;
-    Ok(Some(Upload {
-        key: key.to_owned(),
-        id,
-        value,
-        record,
-    }))
+    Ok(Some(Upload { key: key.to_owned(), id, value, record }))
 }
 
 /// Makes `record` the part `number` of `upload`, in place of one uploaded before.
@@ -212,10 +203,7 @@ pub async fn write_part<E>(
     loop {
         let present = store.get(bucket, &key).await?;
         let old = present.as_deref().map(PartRecord::from_value).transpose()?;
-        let mut batch = upload
-            .expected(live_batch())
-            .expect(key.clone(), present)
-            .put(key.clone(), value.clone());
+        let mut batch = upload.expected(live_batch()).expect(key.clone(), present).put(key.clone(), value.clone());
         if let Some(old) = &old {
             batch = release_run(&old.run, batch);
         }
@@ -243,10 +231,7 @@ pub async fn read_parts(
     let mut range = KeyRange::prefix(&key_of(Table::Part, &id));
     range.start = part_key(id, after.saturating_add(1));
     let pairs = store.scan(bucket, &range, limit).await?;
-    pairs
-        .into_iter()
-        .map(|(key, value)| read_part_pair(&key, value))
-        .collect()
+    pairs.into_iter().map(|(key, value)| read_part_pair(&key, value)).collect()
 }
 
 /// The part `number` of the upload `id`.
@@ -285,9 +270,7 @@ pub async fn complete_upload<E>(
         let old = present.as_deref().map(ObjectRecord::from_value).transpose()?;
         admit(old.as_ref()).map_err(WriteError::Refused)?;
         let mut batch = upload.expected(live_batch()).expect(index_key.clone(), present);
-        batch = batch
-            .put(index_key.clone(), record.to_value())
-            .delete(upload_key(&upload.key, upload.id));
+        batch = batch.put(index_key.clone(), record.to_value()).delete(upload_key(&upload.key, upload.id));
         for part in parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
@@ -351,17 +334,13 @@ pub async fn create_bucket(
     name: &str,
     record: &BucketRecord,
 ) -> Result<Option<BucketRecord>, StoreError> {
-    let _ = store
-        .commit(record.partition(), Batch::new().put(live_key(), LIVE))
-        .await?;
+    let _ = store.commit(record.partition(), Batch::new().put(live_key(), LIVE)).await?;
     let key = key_of(Table::Bucket, name.as_bytes());
     let batch = Batch::new().expect(key.clone(), None).put(key, record.to_value());
     match store.commit(Partition::GLOBAL, batch).await? {
         Outcome::Applied => Ok(None),
         Outcome::Conflict { .. } => {
-            let _ = store
-                .commit(record.partition(), Batch::new().delete(live_key()))
-                .await?;
+            let _ = store.commit(record.partition(), Batch::new().delete(live_key())).await?;
             read_bucket(store, name).await
         }
     }
@@ -372,9 +351,7 @@ pub async fn create_bucket(
 /// # Errors
 /// As [`MetaStore::get`].
 pub async fn read_bucket(store: &dyn MetaStore, name: &str) -> Result<Option<BucketRecord>, StoreError> {
-    let value = store
-        .get(Partition::GLOBAL, &key_of(Table::Bucket, name.as_bytes()))
-        .await?;
+    let value = store.get(Partition::GLOBAL, &key_of(Table::Bucket, name.as_bytes())).await?;
     value.map(|value| BucketRecord::from_value(&value)).transpose()
 }
 
@@ -423,9 +400,7 @@ pub async fn delete_bucket(
     record: &BucketRecord,
 ) -> Result<BucketDeletion, StoreError> {
     let bucket = record.partition();
-    let closing = Batch::new()
-        .expect(live_key(), Some(Bytes::from_static(LIVE)))
-        .put(live_key(), DELETING);
+    let closing = Batch::new().expect(live_key(), Some(Bytes::from_static(LIVE))).put(live_key(), DELETING);
     if let Outcome::Conflict { .. } = store.commit(bucket, closing).await? {
         return Ok(BucketDeletion::Busy);
     }
@@ -435,9 +410,7 @@ pub async fn delete_bucket(
         return left.map(|_| BucketDeletion::NotEmpty);
     }
     loop {
-        let uploads = store
-            .scan(bucket, &KeyRange::prefix(&[Table::Upload as u8]), 100)
-            .await?;
+        let uploads = store.scan(bucket, &KeyRange::prefix(&[Table::Upload as u8]), 100).await?;
         if uploads.is_empty() {
             break;
         }
@@ -446,9 +419,7 @@ pub async fn delete_bucket(
         }
     }
     let key = key_of(Table::Bucket, name.as_bytes());
-    let batch = Batch::new()
-        .expect(key.clone(), Some(record.to_value().into()))
-        .delete(key);
+    let batch = Batch::new().expect(key.clone(), Some(record.to_value().into())).delete(key);
     let _ = store.commit(Partition::GLOBAL, batch).await?;
     let _ = store.commit(bucket, Batch::new().delete(live_key())).await?;
     Ok(BucketDeletion::Deleted)
@@ -459,9 +430,7 @@ pub async fn delete_bucket(
 /// # Errors
 /// As [`MetaStore::commit`].
 pub async fn revive_bucket(store: &dyn MetaStore, record: &BucketRecord) -> Result<(), StoreError> {
-    let deleting = Batch::new()
-        .expect(live_key(), Some(Bytes::from_static(DELETING)))
-        .put(live_key(), LIVE);
+    let deleting = Batch::new().expect(live_key(), Some(Bytes::from_static(DELETING))).put(live_key(), LIVE);
     store.commit(record.partition(), deleting).await.map(drop)
 }
 
@@ -474,12 +443,7 @@ pub fn read_upload_pair(key: &[u8], value: Bytes) -> Result<Upload, StoreError> 
         .and_then(|(name, id)| Some((name, id.try_into().ok()?)))
         .ok_or_else(|| StoreError::Corrupt("upload key".to_owned()))?;
     let record = UploadRecord::from_value(&value)?;
-    Ok(Upload {
-        key: name,
-        id,
-        value,
-        record,
-    })
+    Ok(Upload { key: name, id, value, record })
 }
 
 /// The key of the upload `id` of `key`.
@@ -545,11 +509,7 @@ fn read_part_pair(key: &[u8], value: Bytes) -> Result<Part, StoreError> {
 }
 
 fn release_run(run: &RunRef, batch: Batch) -> Batch {
-    if run.inline {
-        batch.delete(data_key(run.id))
-    } else {
-        batch.release(run.run())
-    }
+    if run.inline { batch.delete(data_key(run.id)) } else { batch.release(run.run()) }
 }
 
 /// Adds to `batch` the removal of everything that `old` alone refers to. Parts of a completed upload never change, so

@@ -24,19 +24,12 @@ pub(super) struct Kept {
 impl Kept {
     /// A store that gives back every byte.
     pub(super) fn new(store: SharedStore, guard: impl Any) -> Self {
-        Self {
-            store,
-            slack: None,
-            _guard: Box::new(guard),
-        }
+        Self { store, slack: None, _guard: Box::new(guard) }
     }
 
     /// A store that may keep `slack` bytes, and one dead byte for each live one.
     pub(super) fn with_slack(self, slack: u64) -> Self {
-        Self {
-            slack: Some(slack),
-            ..self
-        }
+        Self { slack: Some(slack), ..self }
     }
 
     /// Waits until what can be given back has been.
@@ -123,10 +116,7 @@ pub(super) async fn assert_full(store: &dyn Store, key: &str) {
     assert!(matches!(store.commit(P, growing).await, Err(StoreError::NoSpace)));
     assert_eq!(store.get(P, b"new").await.unwrap(), None);
     assert_eq!(store.read(run, 0, 4096).await.unwrap(), pattern(9, 4096));
-    let batch = Batch::new()
-        .expect(key.into(), Some(named))
-        .delete(key.into())
-        .release(run);
+    let batch = Batch::new().expect(key.into(), Some(named)).delete(key.into()).release(run);
     assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
     assert!(matches!(store.read(run, 0, 1).await, Err(StoreError::RunNotFound(_))));
 }
@@ -149,41 +139,22 @@ pub(super) async fn commits_are_compare_and_swap(kept: &Kept) {
     assert_eq!(commit(store, create()).await, Outcome::conflict(0));
     let swap = |from: &'static [u8], to: &'static [u8]| {
         let first = Batch::new().expect(b"other".to_vec(), None);
-        first
-            .expect(key.clone(), Some(Bytes::from_static(from)))
-            .put(key.clone(), to)
-            .put(b"side".to_vec(), to)
+        first.expect(key.clone(), Some(Bytes::from_static(from))).put(key.clone(), to).put(b"side".to_vec(), to)
     };
     assert_eq!(commit(store, swap(b"0", b"2")).await, Outcome::conflict(1));
-    assert_eq!(
-        store.get(P, b"side").await.unwrap(),
-        None,
-        "a batch that does not hold changes nothing"
-    );
+    assert_eq!(store.get(P, b"side").await.unwrap(), None, "a batch that does not hold changes nothing");
     assert_eq!(commit(store, swap(b"1", b"2")).await, Outcome::Applied);
     assert_eq!(store.get(P, b"side").await.unwrap().as_deref(), Some(&b"2"[..]));
-    let empty = Batch::new()
-        .expect(b"empty".to_vec(), None)
-        .put(b"empty".to_vec(), Bytes::new());
+    let empty = Batch::new().expect(b"empty".to_vec(), None).put(b"empty".to_vec(), Bytes::new());
     assert_eq!(commit(store, empty).await, Outcome::Applied);
-    assert_eq!(
-        store.get(P, b"empty").await.unwrap(),
-        Some(Bytes::new()),
-        "an empty value is a value"
-    );
-    assert_eq!(
-        commit(store, Batch::new().expect(b"empty".to_vec(), None)).await,
-        Outcome::conflict(0)
-    );
+    assert_eq!(store.get(P, b"empty").await.unwrap(), Some(Bytes::new()), "an empty value is a value");
+    assert_eq!(commit(store, Batch::new().expect(b"empty".to_vec(), None)).await, Outcome::conflict(0));
 }
 
 pub(super) async fn mutations_apply_in_order(kept: &Kept) {
     let store = &kept.store;
     let key = b"k".to_vec();
-    let batch = Batch::new()
-        .put(key.clone(), &b"1"[..])
-        .delete(key.clone())
-        .put(key.clone(), &b"2"[..]);
+    let batch = Batch::new().put(key.clone(), &b"1"[..]).delete(key.clone()).put(key.clone(), &b"2"[..]);
     assert_eq!(commit(store, batch).await, Outcome::Applied);
     assert_eq!(store.get(P, &key).await.unwrap().as_deref(), Some(&b"2"[..]));
     let batch = Batch::new().put(key.clone(), &b"3"[..]).delete(key.clone());
@@ -224,19 +195,12 @@ pub(super) async fn concurrent_increments_are_all_counted(kept: &Kept) {
             let mut applied = 0;
             while applied < 20 {
                 let old = store.get(P, &key).await.unwrap();
-                let count = old
-                    .as_ref()
-                    .map_or(0, |v| u32::from_be_bytes(v[..].try_into().unwrap()));
-                let batch = Batch::new()
-                    .expect(key.clone(), old)
-                    .put(key.clone(), (count + 1).to_be_bytes().to_vec());
+                let count = old.as_ref().map_or(0, |v| u32::from_be_bytes(v[..].try_into().unwrap()));
+                let batch = Batch::new().expect(key.clone(), old).put(key.clone(), (count + 1).to_be_bytes().to_vec());
                 if store.commit(P, batch).await.unwrap() == Outcome::Applied {
                     applied += 1;
                     let seen = store.get(P, &key).await.unwrap().unwrap();
-                    assert!(
-                        u32::from_be_bytes(seen[..].try_into().unwrap()) > count,
-                        "an acknowledged commit is seen"
-                    );
+                    assert!(u32::from_be_bytes(seen[..].try_into().unwrap()) > count, "an acknowledged commit is seen");
                 }
             }
         }));
@@ -244,26 +208,18 @@ pub(super) async fn concurrent_increments_are_all_counted(kept: &Kept) {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(
-        store.get(P, &key).await.unwrap().unwrap(),
-        320_u32.to_be_bytes().to_vec()
-    );
+    assert_eq!(store.get(P, &key).await.unwrap().unwrap(), 320_u32.to_be_bytes().to_vec());
 }
 
 pub(super) async fn partitions_are_apart(kept: &Kept) {
     let store = &kept.store;
     let others = [Partition([6; 16]), Partition([8; 16])];
     for partition in others {
-        let batch = Batch::new()
-            .put(b"a".to_vec(), partition.0.to_vec())
-            .put(b"Da".to_vec(), partition.0.to_vec());
+        let batch = Batch::new().put(b"a".to_vec(), partition.0.to_vec()).put(b"Da".to_vec(), partition.0.to_vec());
         assert_eq!(store.commit(partition, batch).await.unwrap(), Outcome::Applied);
     }
     assert_eq!(store.get(P, b"a").await.unwrap(), None);
-    let everything = KeyRange {
-        start: Vec::new(),
-        end: vec![0xff; 20],
-    };
+    let everything = KeyRange { start: Vec::new(), end: vec![0xff; 20] };
     assert_eq!(store.scan(P, &everything, 10).await.unwrap(), []);
     for partition in others {
         let pairs = store.scan(partition, &everything, 10).await.unwrap();
@@ -280,10 +236,7 @@ pub(super) async fn scans_keep_their_bounds(kept: &Kept) {
     }
     assert_eq!(commit(store, batch).await, Outcome::Applied);
     let keys = async |start: &[u8], end: &[u8], limit: usize| {
-        let range = KeyRange {
-            start: start.to_vec(),
-            end: end.to_vec(),
-        };
+        let range = KeyRange { start: start.to_vec(), end: end.to_vec() };
         let pairs: Vec<Pair> = store.scan(P, &range, limit).await.unwrap();
         assert!(pairs.iter().all(|(key, value)| key == value));
         pairs.into_iter().map(|(key, _)| key.to_vec()).collect::<Vec<_>>()
@@ -291,40 +244,25 @@ pub(super) async fn scans_keep_their_bounds(kept: &Kept) {
     assert_eq!(keys(b"Oa", b"Ob", 9).await, [&b"Oa"[..], b"Oa\0"]);
     assert_eq!(keys(b"Oa\0", b"Oc", 9).await, [&b"Oa\0"[..], b"Ob", b"Ob\xff"]);
     assert_eq!(keys(b"Oa", b"Oc", 2).await, [&b"Oa"[..], b"Oa\0"]);
-    assert_eq!(
-        keys(b"Oa", b"Oc", 1000).await.len(),
-        4,
-        "limits for which scans take another way"
-    );
+    assert_eq!(keys(b"Oa", b"Oc", 1000).await.len(), 4, "limits for which scans take another way");
     assert_eq!(keys(b"", b"Z", 9).await.len(), 6);
     assert_eq!(keys(b"Oa", b"Oc", 0).await, [b""; 0]);
     assert_eq!(keys(b"Ob", b"Ob", 9).await, [b""; 0]);
     assert_eq!(keys(b"Oc", b"Oa", 9).await, [b""; 0]);
     let prefix = KeyRange::prefix(b"Ob");
     assert_eq!(store.scan(P, &prefix, 9).await.unwrap().len(), 2);
-    assert_eq!(
-        commit(store, Batch::new().delete(b"Ob".to_vec())).await,
-        Outcome::Applied
-    );
+    assert_eq!(commit(store, Batch::new().delete(b"Ob".to_vec())).await, Outcome::Applied);
     assert_eq!(store.scan(P, &prefix, 9).await.unwrap().len(), 1);
 }
 
 pub(super) async fn scans_cross_tables(kept: &Kept) {
     let store = &kept.store;
-    let keys: Vec<Vec<u8>> = [&b"C"[..], b"D", b"D1", b"D2", b"D\xff\xff", b"E", b"F"]
-        .map(<[u8]>::to_vec)
-        .to_vec();
-    let batch = keys
-        .iter()
-        .rev()
-        .fold(Batch::new(), |batch, key| batch.put(key.clone(), key.clone()));
+    let keys: Vec<Vec<u8>> = [&b"C"[..], b"D", b"D1", b"D2", b"D\xff\xff", b"E", b"F"].map(<[u8]>::to_vec).to_vec();
+    let batch = keys.iter().rev().fold(Batch::new(), |batch, key| batch.put(key.clone(), key.clone()));
     assert_eq!(commit(store, batch).await, Outcome::Applied);
     for from in 0..keys.len() {
         for limit in 0..=keys.len() {
-            let range = KeyRange {
-                start: keys[from].clone(),
-                end: b"F".to_vec(),
-            };
+            let range = KeyRange { start: keys[from].clone(), end: b"F".to_vec() };
             let pairs = store.scan(P, &range, limit).await.unwrap();
             let found: Vec<_> = pairs.iter().map(|(key, _)| key.to_vec()).collect();
             let until = (from + limit).min(keys.len() - 1).max(from);
@@ -341,20 +279,11 @@ pub(super) async fn runs_live_from_adoption_to_release(kept: &Kept) {
     writer.append(&bytes).await.unwrap();
     let sealed = writer.seal().await.unwrap();
     let id = sealed.id;
-    assert!(
-        is_gone(&store.read(id, 0, 1).await, id),
-        "a run that is not adopted does not exist"
-    );
-    assert_eq!(
-        commit(store, Batch::new().put(b"k".to_vec(), &b"v"[..]).adopt(sealed)).await,
-        Outcome::Applied
-    );
+    assert!(is_gone(&store.read(id, 0, 1).await, id), "a run that is not adopted does not exist");
+    assert_eq!(commit(store, Batch::new().put(b"k".to_vec(), &b"v"[..]).adopt(sealed)).await, Outcome::Applied);
     assert_eq!(store.read(id, 0, bytes.len()).await.unwrap(), bytes);
     assert!(store.usage().run_bytes >= before.run_bytes + 100_000);
-    assert_eq!(
-        commit(store, Batch::new().delete(b"k".to_vec()).release(id)).await,
-        Outcome::Applied
-    );
+    assert_eq!(commit(store, Batch::new().delete(b"k".to_vec()).release(id)).await, Outcome::Applied);
     assert!(is_gone(&store.read(id, 0, 1).await, id));
     kept.assert_reclaimed().await;
     assert_eq!(store.usage().run_bytes, before.run_bytes);
@@ -367,11 +296,7 @@ pub(super) async fn conflicts_discard_runs(kept: &Kept) {
     writer.append(&pattern(2, 50_000)).await.unwrap();
     let sealed = writer.seal().await.unwrap();
     let id = sealed.id;
-    let batch = Batch::new()
-        .expect(b"k".to_vec(), None)
-        .put(b"k".to_vec(), &b"x"[..])
-        .adopt(sealed)
-        .release(first);
+    let batch = Batch::new().expect(b"k".to_vec(), None).put(b"k".to_vec(), &b"x"[..]).adopt(sealed).release(first);
     assert_eq!(commit(store, batch).await, Outcome::conflict(0));
     assert!(is_gone(&store.read(id, 0, 1).await, id));
     assert_eq!(store.read(first, 0, 50_000).await.unwrap(), pattern(1, 50_000));
@@ -426,11 +351,7 @@ pub(super) async fn long_runs_come_back(kept: &Kept) {
         let mut at = 0;
         while at < bytes.len() {
             let length = (bytes.len() - at).min(900_001);
-            assert_eq!(
-                store.read(id, at as u64, length).await.unwrap(),
-                bytes[at..at + length],
-                "{key} at {at}"
-            );
+            assert_eq!(store.read(id, at as u64, length).await.unwrap(), bytes[at..at + length], "{key} at {at}");
             at += length;
         }
     }
@@ -481,10 +402,7 @@ pub(super) async fn runs_interleave(kept: &Kept) {
         task.await.unwrap();
     }
     kept.assert_reclaimed().await;
-    let range = KeyRange {
-        start: b"0".to_vec(),
-        end: b"A".to_vec(),
-    };
+    let range = KeyRange { start: b"0".to_vec(), end: b"A".to_vec() };
     for (key, value) in store.scan(P, &range, 1000).await.unwrap() {
         let seed: u64 = std::str::from_utf8(&key).unwrap().parse().unwrap();
         let id = RunId(value[..].try_into().unwrap());
@@ -509,11 +427,7 @@ pub(super) async fn releases_race_with_reads(kept: &Kept) {
             readers.push(tokio::spawn(async move {
                 let mut good = 0;
                 loop {
-                    let (start, length) = if reader % 2 == 0 {
-                        (0, 400_000)
-                    } else {
-                        (100_000, 100_000)
-                    };
+                    let (start, length) = if reader % 2 == 0 { (0, 400_000) } else { (100_000, 100_000) };
                     match store.read(id, start as u64, length).await {
                         Ok(read) => assert_eq!(read, bytes[start..start + length], "never other bytes"),
                         other => {
@@ -548,10 +462,7 @@ pub(super) async fn releasing_nothing_is_no_error(kept: &Kept) {
     assert_eq!(commit(store, batch).await, Outcome::Applied, "adopted, then released");
     assert!(is_gone(&store.read(id, 0, 1).await, id));
     let id = put_run(&**store, "k", b"bytes", None, 5).await;
-    assert_eq!(
-        commit(store, Batch::new().release(id).release(id)).await,
-        Outcome::Applied
-    );
+    assert_eq!(commit(store, Batch::new().release(id).release(id)).await, Outcome::Applied);
     kept.assert_reclaimed().await;
     assert_eq!(store.usage().run_bytes, 0);
 }
@@ -562,16 +473,9 @@ type Step = (Vec<(u8, Option<u8>)>, Vec<(u8, Option<u8>)>);
 /// Applies random batches to a store and to a plain map, and compares.
 pub(super) fn random_batches_agree_with_the_model(factory: impl Fn() -> Kept) {
     let key_and_value = || (0..6_u8, proptest::option::of(0..3_u8));
-    let lists = (
-        proptest::collection::vec(key_and_value(), 0..3),
-        proptest::collection::vec(key_and_value(), 0..4),
-    );
+    let lists = (proptest::collection::vec(key_and_value(), 0..3), proptest::collection::vec(key_and_value(), 0..4));
     let steps = proptest::collection::vec(lists, 1..40);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 12,
         failure_persistence: None,
@@ -631,15 +535,9 @@ async fn agree(kept: &Kept, steps: Vec<Step>) {
             assert!(is_gone(&store.read(adopted, 0, 1).await, adopted));
         }
     }
-    let everything = KeyRange {
-        start: Vec::new(),
-        end: vec![0xff],
-    };
+    let everything = KeyRange { start: Vec::new(), end: vec![0xff] };
     let pairs = store.scan(P, &everything, 100).await.unwrap();
-    let expected: Vec<Pair> = model
-        .into_iter()
-        .map(|(key, value)| (Bytes::from(key), value))
-        .collect();
+    let expected: Vec<Pair> = model.into_iter().map(|(key, value)| (Bytes::from(key), value)).collect();
     assert_eq!(pairs, expected);
     for (id, bytes) in runs {
         assert_eq!(store.read(id, 0, bytes.len()).await.unwrap(), bytes);

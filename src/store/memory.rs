@@ -32,12 +32,7 @@ struct Contents {
 impl MemoryStore {
     /// An empty store that draws the names of its runs from `entropy`.
     pub fn new(entropy: SharedEntropy) -> Self {
-        Self {
-            contents: Mutex::default(),
-            unadopted: Arc::default(),
-            full: Arc::default(),
-            entropy,
-        }
+        Self { contents: Mutex::default(), unadopted: Arc::default(), full: Arc::default(), entropy }
     }
 
     /// Makes the store behave as on a full disk, or no longer.
@@ -53,12 +48,7 @@ impl MemoryStore {
 #[async_trait]
 impl MetaStore for MemoryStore {
     async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self
-            .contents()
-            .partitions
-            .get(&partition)
-            .and_then(|keys| keys.get(key))
-            .cloned())
+        Ok(self.contents().partitions.get(&partition).and_then(|keys| keys.get(key)).cloned())
     }
 
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
@@ -70,9 +60,7 @@ impl MetaStore for MemoryStore {
             return Ok(Vec::new());
         };
         let pairs = keys.range(range.start.clone()..range.end.clone()).take(limit);
-        Ok(pairs
-            .map(|(key, value)| (Bytes::copy_from_slice(key), value.clone()))
-            .collect())
+        Ok(pairs.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect())
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
@@ -87,10 +75,7 @@ impl MetaStore for MemoryStore {
             Expectation::Equals(key, value) => keys.get(key) != Some(value),
         });
         if let Some(index) = failed {
-            return Ok(Outcome::Conflict {
-                expectation: index,
-                adopted: batch.adopted,
-            });
+            return Ok(Outcome::Conflict { expectation: index, adopted: batch.adopted });
         }
         for mutation in batch.mutations {
             match mutation {
@@ -119,23 +104,13 @@ impl BlobStore for MemoryStore {
             id: RunId(random::bytes(&*self.entropy)),
             bytes: Vec::new(),
             full: Arc::clone(&self.full),
-            claim: Claim {
-                length: 0,
-                unadopted: Arc::clone(&self.unadopted),
-            },
+            claim: Claim { length: 0, unadopted: Arc::clone(&self.unadopted) },
         }))
     }
 
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
-        let bytes = self
-            .contents()
-            .runs
-            .get(&run)
-            .cloned()
-            .ok_or(StoreError::RunNotFound(run))?;
-        let range = usize::try_from(start)
-            .ok()
-            .and_then(|start| Some(start..start.checked_add(length)?));
+        let bytes = self.contents().runs.get(&run).cloned().ok_or(StoreError::RunNotFound(run))?;
+        let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(length)?));
         match range {
             Some(range) if range.end <= bytes.len() => Ok(bytes.slice(range)),
             _ => Err(StoreError::Corrupt("a run is shorter than its record says".to_owned())),
@@ -147,11 +122,7 @@ impl Store for MemoryStore {
     fn usage(&self) -> Usage {
         let run_bytes = self.contents().runs.values().map(length_of).sum();
         let free_bytes = if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX };
-        Usage {
-            run_bytes,
-            free_bytes,
-            reclaimable_bytes: self.unadopted.load(Ordering::SeqCst),
-        }
+        Usage { run_bytes, free_bytes, reclaimable_bytes: self.unadopted.load(Ordering::SeqCst) }
     }
 }
 
@@ -176,12 +147,7 @@ impl RunWriter for MemoryWriter {
 
     async fn seal(self: Box<Self>) -> Result<SealedRun, StoreError> {
         let locator = Bytes::from(self.bytes);
-        Ok(SealedRun {
-            id: self.id,
-            length: length_of(&locator),
-            locator,
-            lease: Some(Box::new(self.claim)),
-        })
+        Ok(SealedRun { id: self.id, length: length_of(&locator), locator, lease: Some(Box::new(self.claim)) })
     }
 }
 

@@ -56,10 +56,7 @@ pub struct KeyRange {
 impl KeyRange {
     /// All keys that begin with `prefix`, which must not be empty nor all `0xff`.
     pub fn prefix(prefix: &[u8]) -> Self {
-        Self {
-            start: prefix.to_vec(),
-            end: prefix_end(prefix),
-        }
+        Self { start: prefix.to_vec(), end: prefix_end(prefix) }
     }
 }
 
@@ -68,10 +65,7 @@ impl KeyRange {
 /// # Panics
 /// If no such key exists (an empty prefix, or only `0xff`): all our keys begin with a table tag below `0xff`.
 pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
-    let last = prefix
-        .iter()
-        .rposition(|&b| b != 0xff)
-        .expect("a prefix begins with a table tag");
+    let last = prefix.iter().rposition(|&b| b != 0xff).expect("a prefix begins with a table tag");
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
     end

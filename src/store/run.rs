@@ -67,9 +67,6 @@ impl SealedRun {
 
 impl fmt::Debug for SealedRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealedRun")
-            .field("id", &self.id)
-            .field("length", &self.length)
-            .finish_non_exhaustive()
+        f.debug_struct("SealedRun").field("id", &self.id).field("length", &self.length).finish_non_exhaustive()
     }
 }

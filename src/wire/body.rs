@@ -51,10 +51,7 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Chunked(stream) => stream
-                .as_mut()
-                .poll_next(cx)
-                .map(|item| item.map(|chunk| chunk.map(Frame::data))),
+            Self::Chunked(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|chunk| chunk.map(Frame::data))),
             Self::Stream { remaining: 0, .. } => Poll::Ready(None),
             Self::Stream { remaining, stream } => stream.as_mut().poll_next(cx).map(|item| match item {
                 Some(Ok(chunk)) => match remaining.checked_sub(chunk.len() as u64) {

@@ -49,14 +49,8 @@ impl RequestId {
     pub fn draw(entropy: &dyn Entropy) -> Self {
         const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         let bytes = random::bytes::<72>(entropy);
-        let id = bytes[..16]
-            .iter()
-            .map(|b| char::from(ALPHABET[usize::from(b % 32)]))
-            .collect();
-        Self {
-            id,
-            extended: STANDARD.encode(&bytes[16..]),
-        }
+        let id = bytes[..16].iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
+        Self { id, extended: STANDARD.encode(&bytes[16..]) }
     }
 }
 

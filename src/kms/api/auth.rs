@@ -11,11 +11,7 @@ use crate::sigv4::{self, Head, Presented, Service, Verifier};
 /// The identity behind a request with this head and body.
 pub(super) fn authenticate(api: &KmsApi, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
     let presented = Presented::from_head(head).map_err(refusal)?.ok_or_else(|| {
-        Failure::new(
-            StatusCode::BAD_REQUEST,
-            "MissingAuthenticationTokenException",
-            "Missing Authentication Token",
-        )
+        Failure::new(StatusCode::BAD_REQUEST, "MissingAuthenticationTokenException", "Missing Authentication Token")
     })?;
     let verifier = Verifier {
         secrets: &*api.directory,
@@ -25,9 +21,7 @@ pub(super) fn authenticate(api: &KmsApi, head: &Head<'_>, body: &[u8]) -> Result
         keys: &api.keys,
     };
     // The signature covers the body that came: clients need send no hash of it.
-    let signed = presented
-        .verify(head, &verifier, &hex::encode(digest::sha256(body)))
-        .map_err(refusal)?;
+    let signed = presented.verify(head, &verifier, &hex::encode(digest::sha256(body))).map_err(refusal)?;
     let key = api.directory.access_key(signed.access_key_id());
     key.map(|key| key.identity.clone()).ok_or_else(unknown_client)
 }

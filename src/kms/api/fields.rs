@@ -15,10 +15,7 @@ pub(super) struct Fields<'v>(&'v Map<String, Value>);
 impl<'v> Fields<'v> {
     /// The members of `document`, which must be an object.
     pub fn new(document: &'v Value) -> Result<Self, Failure> {
-        document
-            .as_object()
-            .map(Self)
-            .ok_or_else(|| serialization("The request is not a JSON object"))
+        document.as_object().map(Self).ok_or_else(|| serialization("The request is not a JSON object"))
     }
 
     /// The members of an object within a request.
@@ -59,11 +56,9 @@ impl<'v> Fields<'v> {
                 &number.to_string(),
                 &format!("Member must have value greater than or equal to {least}"),
             )),
-            Some(number) if number > most => Err(invalid(
-                name,
-                &number.to_string(),
-                &format!("Member must have value less than or equal to {most}"),
-            )),
+            Some(number) if number > most => {
+                Err(invalid(name, &number.to_string(), &format!("Member must have value less than or equal to {most}")))
+            }
             number => Ok(number),
         }
     }
@@ -101,11 +96,7 @@ impl<'v> Fields<'v> {
 
     /// The key that may be named.
     pub fn optional_key(self, name: &str) -> Result<Option<KeyRef>, KmsError> {
-        if self.text(name)?.is_none() {
-            Ok(None)
-        } else {
-            self.key(name).map(Some)
-        }
+        if self.text(name)?.is_none() { Ok(None) } else { self.key(name).map(Some) }
     }
 
     /// An encryption context.
@@ -132,11 +123,9 @@ impl<'v> Fields<'v> {
     /// A member that must be one of `allowed`, if it is there.
     pub fn choice(self, name: &str, allowed: &[&str]) -> Result<Option<&'v str>, KmsError> {
         match self.text(name)? {
-            Some(text) if !allowed.contains(&text) => Err(invalid(
-                name,
-                text,
-                &format!("Member must satisfy enum value set: [{}]", allowed.join(", ")),
-            )),
+            Some(text) if !allowed.contains(&text) => {
+                Err(invalid(name, text, &format!("Member must satisfy enum value set: [{}]", allowed.join(", "))))
+            }
             text => Ok(text),
         }
     }
@@ -154,18 +143,10 @@ impl<'v> Fields<'v> {
 /// `ValidationException` for a text whose length is out of bounds.
 pub(super) fn check_length(name: &str, value: &str, length: usize, least: usize, most: usize) -> Result<(), KmsError> {
     if length < least {
-        return Err(invalid(
-            name,
-            value,
-            &format!("Member must have length greater than or equal to {least}"),
-        ));
+        return Err(invalid(name, value, &format!("Member must have length greater than or equal to {least}")));
     }
     if length > most {
-        return Err(invalid(
-            name,
-            value,
-            &format!("Member must have length less than or equal to {most}"),
-        ));
+        return Err(invalid(name, value, &format!("Member must have length less than or equal to {most}")));
     }
     Ok(())
 }
@@ -200,9 +181,7 @@ fn mistyped(name: &str) -> KmsError {
 /// AWS's validation shows members with a lower-case first letter.
 fn lower_first(name: &str) -> String {
     let mut letters = name.chars();
-    letters
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -65,19 +65,14 @@ pub(super) async fn perform(
         }
         Handler::CreateAlias => {
             let alias = alias_name(fields)?;
-            kms.create_alias(caller, alias, &fields.key("TargetKeyId")?)
-                .await
-                .map(|()| Value::Null)
+            kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)
         }
         Handler::CreateKey => {
             let key = kms.create_key(caller, new_key(fields)?).await?;
             Ok(json!({"KeyMetadata": metadata(&key)}))
         }
         Handler::Decrypt => decrypt(kms, caller, fields).await,
-        Handler::DeleteAlias => kms
-            .delete_alias(caller, alias_name(fields)?)
-            .await
-            .map(|()| Value::Null),
+        Handler::DeleteAlias => kms.delete_alias(caller, alias_name(fields)?).await.map(|()| Value::Null),
         Handler::DescribeKey => {
             let name = fields.key("KeyId")?;
             if name == KeyRef::aws_s3() {
@@ -86,14 +81,8 @@ pub(super) async fn perform(
             }
             Ok(json!({"KeyMetadata": metadata(&kms.metadata(caller, &name)?)}))
         }
-        Handler::DisableKey => kms
-            .set_enabled(caller, &key_not_alias(fields)?, false)
-            .await
-            .map(|()| Value::Null),
-        Handler::EnableKey => kms
-            .set_enabled(caller, &key_not_alias(fields)?, true)
-            .await
-            .map(|()| Value::Null),
+        Handler::DisableKey => kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null),
+        Handler::EnableKey => kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null),
         Handler::Encrypt => encrypt(kms, caller, fields).await,
         Handler::GenerateDataKey => generate(kms, caller, fields, true),
         Handler::GenerateDataKeyWithoutPlaintext => generate(kms, caller, fields, false),
@@ -125,19 +114,13 @@ pub(super) async fn perform(
             let truncated = keys.len() > limit;
             keys.truncate(limit);
             let next = keys.last().filter(|_| truncated).map(|arn| arn.id().to_owned());
-            let keys: Vec<Value> = keys
-                .iter()
-                .map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()}))
-                .collect();
+            let keys: Vec<Value> = keys.iter().map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()})).collect();
             Ok(paged(json!({"Keys": keys}), next))
         }
         Handler::ListResourceTags => {
             let key = kms.metadata(caller, &key_not_alias(fields)?)?;
-            let tags: Vec<Value> = key
-                .tags
-                .iter()
-                .map(|(key, value)| json!({"TagKey": key, "TagValue": value}))
-                .collect();
+            let tags: Vec<Value> =
+                key.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
             Ok(json!({"Tags": tags, "Truncated": false}))
         }
         Handler::ReEncrypt => re_encrypt(kms, caller, fields).await,
@@ -154,9 +137,7 @@ pub(super) async fn perform(
         }
         Handler::UpdateAlias => {
             let alias = alias_name(fields)?;
-            kms.update_alias(caller, alias, &fields.key("TargetKeyId")?)
-                .await
-                .map(|()| Value::Null)
+            kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)
         }
     }
 }
@@ -164,14 +145,7 @@ pub(super) async fn perform(
 async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
     algorithm(fields, "EncryptionAlgorithm")?;
     let plaintext = zeroize::Zeroizing::new(fields.required_blob("Plaintext", MAX_PLAINTEXT)?);
-    let wrapped = kms
-        .encrypt(
-            caller,
-            &fields.key("KeyId")?,
-            &plaintext,
-            &fields.context("EncryptionContext")?,
-        )
-        .await?;
+    let wrapped = kms.encrypt(caller, &fields.key("KeyId")?, &plaintext, &fields.context("EncryptionContext")?).await?;
     unless_dry(fields)?;
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(&wrapped.blob),
@@ -185,9 +159,7 @@ async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<
     no_recipient(fields)?;
     let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
     let key = fields.optional_key("KeyId")?;
-    let opened = kms
-        .decrypt(caller, &blob, key.as_ref(), &fields.context("EncryptionContext")?)
-        .await?;
+    let opened = kms.decrypt(caller, &blob, key.as_ref(), &fields.context("EncryptionContext")?).await?;
     unless_dry(fields)?;
     Ok(json!({
         "Plaintext": STANDARD.encode(opened.plaintext.expose()),
@@ -206,9 +178,7 @@ async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resu
     let target = fields.key("DestinationKeyId")?;
     let to = fields.context("DestinationEncryptionContext")?;
     let opened = kms.origin(caller, &blob)?;
-    let wrapped = kms
-        .re_encrypt(caller, &blob, (source.as_ref(), &from), (&target, &to))
-        .await?;
+    let wrapped = kms.re_encrypt(caller, &blob, (source.as_ref(), &from), (&target, &to)).await?;
     unless_dry(fields)?;
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(&wrapped.blob),
@@ -240,11 +210,7 @@ fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext:
             );
         }
     };
-    let action = if with_plaintext {
-        "kms:GenerateDataKey"
-    } else {
-        "kms:GenerateDataKeyWithoutPlaintext"
-    };
+    let action = if with_plaintext { "kms:GenerateDataKey" } else { "kms:GenerateDataKeyWithoutPlaintext" };
     let context = fields.context("EncryptionContext")?;
     let (plaintext, wrapped) = kms.generate(caller, &key, &context, length, action)?;
     unless_dry(fields)?;
@@ -321,11 +287,7 @@ fn new_key(fields: Fields<'_>) -> Result<NewKey, KmsError> {
         // A policy that was stored but not evaluated would promise what is not kept.
         return Err(KmsErrorKind::UnsupportedOperation.with("Key policies are not supported by this key service yet."));
     }
-    Ok(NewKey {
-        description: description.to_owned(),
-        tags: tags(fields)?,
-        policy: None,
-    })
+    Ok(NewKey { description: description.to_owned(), tags: tags(fields)?, policy: None })
 }
 
 fn tags(fields: Fields<'_>) -> Result<Vec<(String, String)>, KmsError> {
@@ -467,10 +429,7 @@ fn default_policy(account: &str) -> String {
 }
 
 /// A time as the JSON protocol has it: seconds since the Unix epoch, with a fraction.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds of this era fit a double's 53 bits"
-)]
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit a double's 53 bits")]
 fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }

@@ -61,23 +61,13 @@ impl From<KmsError> for Failure {
             }
             _ => StatusCode::BAD_REQUEST,
         };
-        Self {
-            status,
-            kind: error.kind.code(),
-            message: error.message,
-            source: error.source,
-        }
+        Self { status, kind: error.kind.code(), message: error.message, source: error.source }
     }
 }
 
 impl Failure {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { status, kind, message: message.into(), source: None }
     }
 }
 
@@ -90,13 +80,7 @@ impl KmsApi {
         clock: SharedClock,
         body_timeout: Duration,
     ) -> Self {
-        Self {
-            kms,
-            directory,
-            keys,
-            clock,
-            body_timeout,
-        }
+        Self { kms, directory, keys, clock, body_timeout }
     }
 
     async fn answer(
@@ -106,11 +90,7 @@ impl KmsApi {
         answered: &mut Answered,
     ) -> Result<Value, Failure> {
         let (parts, body) = request.into_parts();
-        let target = parts
-            .headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok())
-            .unwrap_or_default();
+        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let operation = target.strip_prefix("TrentService.").and_then(Operation::by_name);
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let body = self.read(body).await?;
@@ -159,11 +139,7 @@ impl KmsApi {
             Ok(result) => result,
             Err(_) => {
                 let message = "The request body did not arrive in time";
-                Err(Failure::new(
-                    StatusCode::BAD_REQUEST,
-                    "RequestTimeoutException",
-                    message,
-                ))
+                Err(Failure::new(StatusCode::BAD_REQUEST, "RequestTimeoutException", message))
             }
         }
     }
@@ -176,11 +152,7 @@ async fn collect(mut body: RequestBody) -> Result<Bytes, Failure> {
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > MAX_REQUEST {
             let message = "Request is too large";
-            return Err(Failure::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLargeException",
-                message,
-            ));
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", message));
         }
         whole.extend_from_slice(&data);
     }
@@ -190,12 +162,7 @@ async fn collect(mut body: RequestBody) -> Result<Bytes, Failure> {
 #[async_trait]
 impl Protocol for KmsApi {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
-        let mut answered = Answered {
-            protocol: "kms",
-            operation: "Unknown",
-            access_key_id: None,
-            error_code: None,
-        };
+        let mut answered = Answered { protocol: "kms", operation: "Unknown", access_key_id: None, error_code: None };
         let (status, document) = match self.answer(cx, request, &mut answered).await {
             Ok(document) => (StatusCode::OK, document),
             Err(failure) => {
@@ -204,17 +171,10 @@ impl Protocol for KmsApi {
                     let cause = failure.source.as_deref().map(tracing::field::debug);
                     tracing::error!(request_id = %cx.id, operation = answered.operation, code = failure.kind, cause, "request failed");
                 }
-                (
-                    failure.status,
-                    json!({"__type": failure.kind, "message": failure.message}),
-                )
+                (failure.status, json!({"__type": failure.kind, "message": failure.message}))
             }
         };
-        let body = if document.is_null() {
-            ResponseBody::empty()
-        } else {
-            ResponseBody::from(document.to_string())
-        };
+        let body = if document.is_null() { ResponseBody::empty() } else { ResponseBody::from(document.to_string()) };
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -79,9 +79,7 @@ impl LocalKms {
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
         let _changing = self.changing.lock().await;
         let record = self.new_record(caller, new, false);
-        let batch = Batch::new()
-            .expect(key_key(&record.id), None)
-            .put(key_key(&record.id), to_value(&record));
+        let batch = Batch::new().expect(key_key(&record.id), None).put(key_key(&record.id), to_value(&record));
         self.commit(batch).await?;
         Ok(metadata(&*self.install(record)?))
     }
@@ -134,11 +132,7 @@ impl LocalKms {
     pub async fn set_enabled(&self, caller: &Caller, name: &KeyRef, enabled: bool) -> Result<(), KmsError> {
         let action = if enabled { "kms:EnableKey" } else { "kms:DisableKey" };
         let state = if enabled { KeyState::Enabled } else { KeyState::Disabled };
-        self.change(caller, name, action, Need::Change, |record| {
-            record.state = state.to_byte()
-        })
-        .await
-        .map(drop)
+        self.change(caller, name, action, Need::Change, |record| record.state = state.to_byte()).await.map(drop)
     }
 
     /// Schedules a key's deletion in `days` days.
@@ -146,17 +140,12 @@ impl LocalKms {
     /// # Errors
     /// As its [`KeyState`] and policy say.
     pub async fn schedule_deletion(&self, caller: &Caller, name: &KeyRef, days: i64) -> Result<KeyMetadata, KmsError> {
-        let at = self
-            .clock
-            .now()
-            .as_millisecond()
-            .saturating_add(days.saturating_mul(MILLIS_PER_DAY));
+        let at = self.clock.now().as_millisecond().saturating_add(days.saturating_mul(MILLIS_PER_DAY));
         let change = |record: &mut KeyRecord| {
             record.state = KeyState::PendingDeletion.to_byte();
             record.deletion = Some(at);
         };
-        self.change(caller, name, "kms:ScheduleKeyDeletion", Need::Change, change)
-            .await
+        self.change(caller, name, "kms:ScheduleKeyDeletion", Need::Change, change).await
     }
 
     /// Cancels a key's deletion; the key is then disabled, as with AWS.
@@ -168,8 +157,7 @@ impl LocalKms {
             record.state = KeyState::Disabled.to_byte();
             record.deletion = None;
         };
-        self.change(caller, name, "kms:CancelKeyDeletion", Need::Cancel, change)
-            .await
+        self.change(caller, name, "kms:CancelKeyDeletion", Need::Cancel, change).await
     }
 
     /// Destroys the keys whose deletion is due, for good; their ids.
@@ -179,25 +167,13 @@ impl LocalKms {
     pub async fn destroy_due(&self) -> Result<Vec<String>, KmsError> {
         let _changing = self.changing.lock().await;
         let now = self.clock.now();
-        let due: Vec<Arc<Key>> = self
-            .ring()
-            .keys
-            .values()
-            .filter(|key| key.is_due(now))
-            .cloned()
-            .collect();
+        let due: Vec<Arc<Key>> = self.ring().keys.values().filter(|key| key.is_due(now)).cloned().collect();
         for key in &due {
             let id = &key.record.id;
-            let mut batch = Batch::new()
-                .expect(key_key(id), Some(stored(&key.record)))
-                .delete(key_key(id));
+            let mut batch = Batch::new().expect(key_key(id), Some(stored(&key.record))).delete(key_key(id));
             let aliases: Vec<(String, String)> = {
                 let ring = self.ring();
-                ring.aliases
-                    .iter()
-                    .filter(|(_, alias)| alias.key == *id)
-                    .map(|(name, _)| name.clone())
-                    .collect()
+                ring.aliases.iter().filter(|(_, alias)| alias.key == *id).map(|(name, _)| name.clone()).collect()
             };
             for (account, alias) in aliases {
                 batch = batch.delete(alias_key(&account, &alias));
@@ -221,18 +197,9 @@ impl LocalKms {
             return Err(KmsErrorKind::AlreadyExists.with(format!("An alias with the name {arn} already exists")));
         }
         let now = self.clock.now().as_millisecond();
-        let record = AliasRecord {
-            key: key.record.id.clone(),
-            created: now,
-            updated: now,
-        };
+        let record = AliasRecord { key: key.record.id.clone(), created: now, updated: now };
         let stored_key = alias_key(&caller.account, alias);
-        self.commit(
-            Batch::new()
-                .expect(stored_key.clone(), None)
-                .put(stored_key, to_value(&record)),
-        )
-        .await?;
+        self.commit(Batch::new().expect(stored_key.clone(), None).put(stored_key, to_value(&record))).await?;
         self.ring_mut().aliases.insert(name, record);
         Ok(())
     }
@@ -246,22 +213,11 @@ impl LocalKms {
         let old = self.own_alias(caller, alias)?;
         let key = self.alias_target(caller, target, "kms:UpdateAlias")?;
         let updated = self.clock.now().as_millisecond();
-        let record = AliasRecord {
-            key: key.record.id.clone(),
-            created: old.created,
-            updated,
-        };
+        let record = AliasRecord { key: key.record.id.clone(), created: old.created, updated };
         let stored_key = alias_key(&caller.account, alias);
         let expected = Bytes::from(to_value(&old));
-        self.commit(
-            Batch::new()
-                .expect(stored_key.clone(), Some(expected))
-                .put(stored_key, to_value(&record)),
-        )
-        .await?;
-        self.ring_mut()
-            .aliases
-            .insert((caller.account.clone(), alias.to_owned()), record);
+        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).put(stored_key, to_value(&record))).await?;
+        self.ring_mut().aliases.insert((caller.account.clone(), alias.to_owned()), record);
         Ok(())
     }
 
@@ -274,15 +230,8 @@ impl LocalKms {
         let old = self.own_alias(caller, alias)?;
         let stored_key = alias_key(&caller.account, alias);
         let expected = Bytes::from(to_value(&old));
-        self.commit(
-            Batch::new()
-                .expect(stored_key.clone(), Some(expected))
-                .delete(stored_key),
-        )
-        .await?;
-        self.ring_mut()
-            .aliases
-            .remove(&(caller.account.clone(), alias.to_owned()));
+        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
+        self.ring_mut().aliases.remove(&(caller.account.clone(), alias.to_owned()));
         Ok(())
     }
 
@@ -298,16 +247,9 @@ impl LocalKms {
         if self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
             return Ok(());
         }
-        let new = NewKey {
-            description: MANAGED_DESCRIPTION.to_owned(),
-            ..NewKey::default()
-        };
+        let new = NewKey { description: MANAGED_DESCRIPTION.to_owned(), ..NewKey::default() };
         let record = self.new_record(caller, new, true);
-        let alias = AliasRecord {
-            key: record.id.clone(),
-            created: record.created,
-            updated: record.created,
-        };
+        let alias = AliasRecord { key: record.id.clone(), created: record.created, updated: record.created };
         let name = alias_key(&caller.account, KeyRef::AWS_S3);
         let batch = Batch::new()
             .expect(name.clone(), None)
@@ -315,16 +257,12 @@ impl LocalKms {
             .put(name, to_value(&alias));
         self.commit(batch).await?;
         self.install(record)?;
-        self.ring_mut()
-            .aliases
-            .insert((caller.account.clone(), KeyRef::AWS_S3.to_owned()), alias);
+        self.ring_mut().aliases.insert((caller.account.clone(), KeyRef::AWS_S3.to_owned()), alias);
         Ok(())
     }
 
     fn new_record(&self, caller: &Caller, new: NewKey, aws_managed: bool) -> KeyRecord {
-        let id = uuid::Builder::from_random_bytes(random::bytes(&*self.entropy))
-            .into_uuid()
-            .to_string();
+        let id = uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
         let created = self.clock.now().as_millisecond();
         KeyRecord {
             materials: vec![new_material(&id, &self.root, &*self.entropy, created)],
@@ -356,9 +294,8 @@ impl LocalKms {
         let mut record = key.record.clone();
         change(&mut record);
         let stored_key = key_key(&record.id);
-        let batch = Batch::new()
-            .expect(stored_key.clone(), Some(stored(&key.record)))
-            .put(stored_key, to_value(&record));
+        let batch =
+            Batch::new().expect(stored_key.clone(), Some(stored(&key.record))).put(stored_key, to_value(&record));
         self.commit(batch).await?;
         Ok(metadata(&*self.install(record)?))
     }

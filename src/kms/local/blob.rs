@@ -43,10 +43,7 @@ impl BlobHeader {
         };
         let (key, rest) = rest.split_first_chunk()?;
         let (material, rest) = rest.split_first_chunk()?;
-        (rest.len() >= SALT_LEN + TAG_LEN).then_some(Self {
-            key: *key,
-            material: *material,
-        })
+        (rest.len() >= SALT_LEN + TAG_LEN).then_some(Self { key: *key, material: *material })
     }
 }
 
@@ -98,10 +95,7 @@ mod tests {
     use super::*;
     use crate::crypto::random::SeededEntropy;
 
-    const HEADER: BlobHeader = BlobHeader {
-        key: [1; 16],
-        material: [2; 32],
-    };
+    const HEADER: BlobHeader = BlobHeader { key: [1; 16], material: [2; 32] };
 
     fn context() -> EncryptionContext {
         EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::b/k")
@@ -126,13 +120,7 @@ mod tests {
 
     #[test]
     fn the_format_does_not_change() {
-        let blob = seal(
-            HEADER,
-            &Secret::new([7; 32]),
-            &context(),
-            b"data key",
-            &SeededEntropy::new(1),
-        );
+        let blob = seal(HEADER, &Secret::new([7; 32]), &context(), b"data key", &SeededEntropy::new(1));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/kms/blob.bin");
         if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
             std::fs::write(path, &blob).unwrap();
@@ -149,28 +137,15 @@ mod tests {
                 self.0
             }
         }
-        let blob = seal(
-            HEADER,
-            &Secret::new([7; 32]),
-            &context(),
-            b"data key",
-            &SeededEntropy::new(1),
-        );
+        let blob = seal(HEADER, &Secret::new([7; 32]), &context(), b"data key", &SeededEntropy::new(1));
         let mut key = [0; 32];
         let salt = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, &blob[49..81]);
         let prk = salt.extract(&[7; 32]);
-        prk.expand(&[b"strongroom/kms/blob"], Len(32))
-            .unwrap()
-            .fill(&mut key)
-            .unwrap();
+        prk.expand(&[b"strongroom/kms/blob"], Len(32)).unwrap().fill(&mut key).unwrap();
         let key = ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, &key).unwrap());
         let aad = [&blob[..81], b"\0\0\0\x0aaws:s3:arn\0\0\0\x10arn:aws:s3:::b/k"].concat();
         let nonce = ring::aead::Nonce::assume_unique_for_key([0; 12]);
         let mut sealed = blob[81..].to_vec();
-        assert_eq!(
-            key.open_in_place(nonce, ring::aead::Aad::from(aad), &mut sealed)
-                .unwrap(),
-            b"data key"
-        );
+        assert_eq!(key.open_in_place(nonce, ring::aead::Aad::from(aad), &mut sealed).unwrap(), b"data key");
     }
 }

@@ -87,10 +87,7 @@ impl Keyring {
 pub(super) fn raw_id(id: &str) -> Option<KeyId> {
     // Uuid also reads forms without dashes, in braces and as URNs; a key id has one form.
     let well_formed = id.len() == 36 && [8, 13, 18, 23].iter().all(|&at| id.as_bytes()[at] == b'-');
-    well_formed
-        .then(|| uuid::Uuid::try_parse(id).ok())
-        .flatten()
-        .map(uuid::Uuid::into_bytes)
+    well_formed.then(|| uuid::Uuid::try_parse(id).ok()).flatten().map(uuid::Uuid::into_bytes)
 }
 
 #[cfg(test)]
@@ -100,13 +97,9 @@ mod tests {
     #[test]
     fn only_dashed_uuids_are_key_ids() {
         assert!(raw_id("00000000-0000-4000-8000-000000000001").is_some());
-        for bad in [
-            "fake-key-id",
-            "00000000000040008000000000000001",
-            "mrk-fake",
-            "",
-            "{0000000-0000-4000-8000-000000000001}",
-        ] {
+        for bad in
+            ["fake-key-id", "00000000000040008000000000000001", "mrk-fake", "", "{0000000-0000-4000-8000-000000000001}"]
+        {
             assert!(raw_id(bad).is_none(), "{bad}");
         }
     }

@@ -67,10 +67,7 @@ impl LocalKms {
     /// # Errors
     /// As [`MetaStore::scan`].
     pub async fn has_keys(store: &dyn MetaStore) -> Result<bool, StoreError> {
-        Ok(!store
-            .scan(Partition::KMS, &KeyRange::prefix(&[KEY_TABLE]), 1)
-            .await?
-            .is_empty())
+        Ok(!store.scan(Partition::KMS, &KeyRange::prefix(&[KEY_TABLE]), 1).await?.is_empty())
     }
 
     /// The service over the keys that `store` holds.
@@ -91,21 +88,10 @@ impl LocalKms {
         for (key, value) in read_all(&*store, ALIAS_TABLE).await? {
             let (account, alias) = records::split_alias_key(&key)
                 .ok_or_else(|| StoreError::Corrupt("the key of a KMS alias".to_owned()))?;
-            keyring.aliases.insert(
-                (account.to_owned(), alias.to_owned()),
-                records::from_value::<AliasRecord>(&value)?,
-            );
+            keyring.aliases.insert((account.to_owned(), alias.to_owned()), records::from_value::<AliasRecord>(&value)?);
         }
         let keyring = RwLock::new(keyring);
-        Ok(Self {
-            store,
-            root,
-            clock,
-            entropy,
-            region,
-            keyring,
-            changing: tokio::sync::Mutex::new(()),
-        })
+        Ok(Self { store, root, clock, entropy, region, keyring, changing: tokio::sync::Mutex::new(()) })
     }
 
     /// The region of its keys.
@@ -125,17 +111,10 @@ impl LocalKms {
     fn find(&self, caller: &Caller, name: &KeyRef) -> Result<Arc<Key>, KmsError> {
         let not_found = |text: String| KmsErrorKind::NotFound.with(text);
         let missing = |account: &str, id: &str| {
-            not_found(format!(
-                "Key '{}' does not exist",
-                KeyArn::new(&self.region, account, id)
-            ))
+            not_found(format!("Key '{}' does not exist", KeyArn::new(&self.region, account, id)))
         };
         let here = |region: &str| {
-            if region == self.region {
-                Ok(())
-            } else {
-                Err(not_found(format!("Invalid arn {region}")))
-            }
+            if region == self.region { Ok(()) } else { Err(not_found(format!("Invalid arn {region}"))) }
         };
         let ring = self.ring();
         let key = match name {
@@ -155,8 +134,7 @@ impl LocalKms {
             }
             KeyRef::AliasArn { region, account, alias } => {
                 here(region)?;
-                ring.by_alias(account, alias)
-                    .ok_or_else(|| not_found(self.no_alias(account, alias)))?
+                ring.by_alias(account, alias).ok_or_else(|| not_found(self.no_alias(account, alias)))?
             }
         };
         if key.is_due(self.clock.now()) {
@@ -178,13 +156,8 @@ impl LocalKms {
     }
 
     fn wrap(&self, key: &Key, plaintext: &[u8], context: &EncryptionContext) -> Result<WrappedKey, KmsError> {
-        let material = key
-            .current()
-            .ok_or_else(|| KmsErrorKind::Internal.with("the key has no material"))?;
-        let header = BlobHeader {
-            key: key.raw_id,
-            material: material.id,
-        };
+        let material = key.current().ok_or_else(|| KmsErrorKind::Internal.with("the key has no material"))?;
+        let header = BlobHeader { key: key.raw_id, material: material.id };
         Ok(WrappedKey {
             blob: blob::seal(header, &material.secret, context, plaintext, &*self.entropy),
             key_arn: key.arn.clone(),
@@ -202,9 +175,7 @@ impl LocalKms {
     ) -> Result<Decrypted, KmsError> {
         // AWS answers InvalidCiphertextException without a text.
         let invalid = || KmsErrorKind::InvalidCiphertext.with("");
-        let header = BlobHeader::read(blob)
-            .filter(|_| blob.len() <= MAX_BLOB)
-            .ok_or_else(invalid)?;
+        let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB).ok_or_else(invalid)?;
         let named = name.map(|name| self.find(caller, name)).transpose()?;
         let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid)?;
         if key.is_due(self.clock.now()) {
@@ -218,11 +189,7 @@ impl LocalKms {
         key.state.allow(Need::Use, key.arn.as_str())?;
         let material = key.material(&header.material).ok_or_else(invalid)?;
         let plaintext = blob::open(blob, &material.secret, context).map_err(|_| invalid())?;
-        Ok(Decrypted {
-            plaintext,
-            key_arn: key.arn.clone(),
-            material_id: Some(hex::encode(material.id)),
-        })
+        Ok(Decrypted { plaintext, key_arn: key.arn.clone(), material_id: Some(hex::encode(material.id)) })
     }
 
     /// A data key of `length` bytes in clear and wrapped.
@@ -279,10 +246,7 @@ impl Kms for LocalKms {
         let key = self.usable(caller, name, "kms:GenerateDataKey")?;
         let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
         let wrapped = self.wrap(&key, secret.expose(), context)?;
-        Ok(GeneratedKey {
-            key: DataKey::new(secret),
-            wrapped,
-        })
+        Ok(GeneratedKey { key: DataKey::new(secret), wrapped })
     }
 
     async fn decrypt(
@@ -379,27 +343,14 @@ fn open_key(record: KeyRecord, root: &RootKey, region: &str) -> Result<Key, Open
     for material in &record.materials {
         let secret = root.open(&format!("{MATERIAL_LABEL}{}", record.id), &material.sealed)?;
         let secret = Secret::from_slice(secret.expose()).ok_or_else(damaged)?;
-        materials.push(Material {
-            id: material.id,
-            secret,
-        });
+        materials.push(Material { id: material.id, secret });
     }
-    Ok(Key {
-        arn: KeyArn::new(region, &record.account, &record.id),
-        raw_id,
-        state,
-        record,
-        materials,
-    })
+    Ok(Key { arn: KeyArn::new(region, &record.account, &record.id), raw_id, state, record, materials })
 }
 
 /// Fresh material for the key `id`.
 fn new_material(id: &str, root: &RootKey, entropy: &dyn crate::crypto::Entropy, now: i64) -> MaterialRecord {
     let secret = Secret::filled(|bytes: &mut [u8; 32]| entropy.fill(bytes));
     let sealed = root.seal(entropy, &format!("{MATERIAL_LABEL}{id}"), secret.expose());
-    MaterialRecord {
-        id: random::bytes(entropy),
-        sealed: sealed.into(),
-        created: now,
-    }
+    MaterialRecord { id: random::bytes(entropy), sealed: sealed.into(), created: now }
 }

@@ -115,9 +115,7 @@ mod tests {
     use super::*;
 
     fn hold<R: for<'b> Decode<'b, ()> + Encode<()> + Eq + std::fmt::Debug>(name: &str, record: &R) {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden/kms")
-            .join(name);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kms").join(name);
         if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
             std::fs::write(&path, to_value(record)).unwrap();
         }
@@ -136,31 +134,17 @@ mod tests {
             state: 2,
             deletion: Some(1_700_600_000_000),
             aws_managed: false,
-            materials: vec![MaterialRecord {
-                id: [1; 32],
-                sealed: vec![2; 60].into(),
-                created: 1_700_000_000_000,
-            }],
+            materials: vec![MaterialRecord { id: [1; 32], sealed: vec![2; 60].into(), created: 1_700_000_000_000 }],
             tags: vec![("k".to_owned(), "v".to_owned())],
             policy: None,
         };
         hold("key.bin", &key);
-        hold(
-            "alias.bin",
-            &AliasRecord {
-                key: key.id.clone(),
-                created: 1,
-                updated: 2,
-            },
-        );
+        hold("alias.bin", &AliasRecord { key: key.id.clone(), created: 1, updated: 2 });
         assert!(from_value::<KeyRecord>(&[9, 9]).is_err());
     }
 
     #[test]
     fn alias_keys_split() {
-        assert_eq!(
-            split_alias_key(&alias_key("000000000000", "alias/a/b")),
-            Some(("000000000000", "alias/a/b"))
-        );
+        assert_eq!(split_alias_key(&alias_key("000000000000", "alias/a/b")), Some(("000000000000", "alias/a/b")));
     }
 }

@@ -90,20 +90,11 @@ mod tests {
         let told = |kind, text: &str| Some((kind, text.to_owned()));
         assert_eq!(refusal(Enabled, Use), None);
         assert_eq!(refusal(Enabled, Change), None);
-        assert_eq!(
-            refusal(Enabled, Cancel),
-            told(KmsErrorKind::InvalidState, "ARN is not pending deletion.")
-        );
+        assert_eq!(refusal(Enabled, Cancel), told(KmsErrorKind::InvalidState, "ARN is not pending deletion."));
         assert_eq!(refusal(Disabled, Use), told(KmsErrorKind::Disabled, "ARN is disabled."));
         assert_eq!(refusal(Disabled, Change), None);
-        assert_eq!(
-            refusal(PendingDeletion, Use),
-            told(KmsErrorKind::InvalidState, "ARN is pending deletion.")
-        );
-        assert_eq!(
-            refusal(PendingDeletion, Change),
-            told(KmsErrorKind::InvalidState, "ARN is pending deletion.")
-        );
+        assert_eq!(refusal(PendingDeletion, Use), told(KmsErrorKind::InvalidState, "ARN is pending deletion."));
+        assert_eq!(refusal(PendingDeletion, Change), told(KmsErrorKind::InvalidState, "ARN is pending deletion."));
         assert_eq!(refusal(PendingDeletion, Cancel), None);
         for state in [Enabled, Disabled, PendingDeletion] {
             assert_eq!(KeyState::from_byte(state.to_byte()), Some(state));

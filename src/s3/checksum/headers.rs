@@ -49,16 +49,9 @@ pub fn declared_of_object(headers: &HeaderMap) -> Result<Option<Checksums>> {
 pub fn announced(headers: &HeaderMap) -> Result<Option<Algorithm>> {
     let mut announced = None;
     let lists = headers.get_all(TRAILER).iter().map(|value| text(value).unwrap_or("?"));
-    for name in lists
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
+    for name in lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
         let algorithm = Algorithm::from_header(name).ok_or_else(|| {
-            S3Error::new(
-                ErrorCode::InvalidRequest,
-                "The value specified in the x-amz-trailer header is not supported",
-            )
+            S3Error::new(ErrorCode::InvalidRequest, "The value specified in the x-amz-trailer header is not supported")
         })?;
         if announced.replace(algorithm).is_some() {
             return Err(more_than_one());
@@ -84,9 +77,7 @@ pub fn announced(headers: &HeaderMap) -> Result<Option<Algorithm>> {
 /// # Errors
 /// `InvalidRequest` for an unknown algorithm.
 pub fn requested(headers: &HeaderMap) -> Result<Option<Algorithm>> {
-    non_empty(headers, ALGORITHM)
-        .map(|name| Algorithm::from_name(name).ok_or_else(unsupported))
-        .transpose()
+    non_empty(headers, ALGORITHM).map(|name| Algorithm::from_name(name).ok_or_else(unsupported)).transpose()
 }
 
 /// The algorithm and kind of a multipart upload: `x-amz-checksum-algorithm` and `x-amz-checksum-type`.
@@ -125,10 +116,7 @@ fn single(headers: &HeaderMap) -> Result<Option<(Algorithm, &str)>> {
         return Err(more_than_one());
     }
     let algorithm = Algorithm::from_header(name.as_str()).ok_or_else(unsupported)?;
-    Ok(Some((
-        algorithm,
-        text(value).ok_or_else(|| invalid_value(algorithm.header()))?,
-    )))
+    Ok(Some((algorithm, text(value).ok_or_else(|| invalid_value(algorithm.header()))?)))
 }
 
 fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>> {
@@ -138,9 +126,7 @@ fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>> {
 }
 
 fn kind(headers: &HeaderMap) -> Result<Option<Kind>> {
-    non_empty(headers, TYPE)
-        .map(|name| Kind::from_name(name).ok_or_else(|| invalid_value(TYPE)))
-        .transpose()
+    non_empty(headers, TYPE).map(|name| Kind::from_name(name).ok_or_else(|| invalid_value(TYPE))).transpose()
 }
 
 fn non_empty<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -153,10 +139,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
 }
 
 fn invalid_value(header: &str) -> S3Error {
-    S3Error::new(
-        ErrorCode::InvalidRequest,
-        format!("Value for {header} header is invalid."),
-    )
+    S3Error::new(ErrorCode::InvalidRequest, format!("Value for {header} header is invalid."))
 }
 
 fn more_than_one() -> S3Error {
@@ -179,10 +162,7 @@ mod tests {
     use super::*;
 
     fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
-        headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
+        headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
     fn message<T: std::fmt::Debug>(result: Result<T>) -> String {
@@ -193,14 +173,8 @@ mod tests {
 
     #[test]
     fn a_checksum_is_read_from_its_header() {
-        let headers = map(&[
-            ("x-amz-checksum-crc32", "y/Q5Jg=="),
-            ("x-amz-sdk-checksum-algorithm", "CRC32"),
-        ]);
-        assert_eq!(
-            declared(&headers).unwrap(),
-            Some(Checksum::of(Algorithm::Crc32, b"123456789"))
-        );
+        let headers = map(&[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-sdk-checksum-algorithm", "CRC32")]);
+        assert_eq!(declared(&headers).unwrap(), Some(Checksum::of(Algorithm::Crc32, b"123456789")));
         assert_eq!(announced(&headers).unwrap(), None);
         assert_eq!(declared(&map(&[("x-amz-checksum-mode", "ENABLED")])).unwrap(), None);
     }
@@ -209,42 +183,24 @@ mod tests {
     fn values_that_make_no_sense_are_refused() {
         for bad in ["y/Q5Jg", "", "rosUhgp5mIg=", "y/Q5Jg==-1"] {
             let headers = map(&[("x-amz-checksum-crc32", bad)]);
-            assert_eq!(
-                message(declared(&headers)),
-                "Value for x-amz-checksum-crc32 header is invalid."
-            );
+            assert_eq!(message(declared(&headers)), "Value for x-amz-checksum-crc32 header is invalid.");
         }
         let two = map(&[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-checksum-sha1", "")]);
         assert!(message(declared(&two)).starts_with("Expecting a single x-amz-checksum- header."));
         assert!(message(declared(&map(&[("x-amz-checksum-md4", "")]))).starts_with("Checksum algorithm provided"));
-        let other = map(&[
-            ("x-amz-checksum-crc32", "y/Q5Jg=="),
-            ("x-amz-sdk-checksum-algorithm", "SHA1"),
-        ]);
-        assert_eq!(
-            message(declared(&other)),
-            "Value for x-amz-sdk-checksum-algorithm header is invalid."
-        );
+        let other = map(&[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-sdk-checksum-algorithm", "SHA1")]);
+        assert_eq!(message(declared(&other)), "Value for x-amz-sdk-checksum-algorithm header is invalid.");
     }
 
     #[test]
     fn trailers_are_announced() {
-        let headers = map(&[
-            ("x-amz-trailer", "X-Amz-Checksum-CRC32C"),
-            ("x-amz-sdk-checksum-algorithm", "crc32c"),
-        ]);
+        let headers = map(&[("x-amz-trailer", "X-Amz-Checksum-CRC32C"), ("x-amz-sdk-checksum-algorithm", "crc32c")]);
         assert_eq!(announced(&headers).unwrap(), Some(Algorithm::Crc32c));
         let unknown = map(&[("x-amz-trailer", "x-amz-meta-a")]);
-        assert_eq!(
-            message(announced(&unknown)),
-            "The value specified in the x-amz-trailer header is not supported"
-        );
+        assert_eq!(message(announced(&unknown)), "The value specified in the x-amz-trailer header is not supported");
         let two = map(&[("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1")]);
         assert!(message(announced(&two)).starts_with("Expecting a single"));
-        let both = map(&[
-            ("x-amz-trailer", "x-amz-checksum-crc32"),
-            ("x-amz-checksum-crc32", "y/Q5Jg=="),
-        ]);
+        let both = map(&[("x-amz-trailer", "x-amz-checksum-crc32"), ("x-amz-checksum-crc32", "y/Q5Jg==")]);
         assert!(message(announced(&both)).starts_with("Expecting a single"));
         let neither = map(&[("x-amz-sdk-checksum-algorithm", "CRC32")]);
         assert!(message(announced(&neither)).starts_with("x-amz-sdk-checksum-algorithm specified, but no"));
@@ -253,48 +209,27 @@ mod tests {
     #[test]
     fn uploads_name_algorithm_and_kind() {
         let of = |algorithm, kind| {
-            requested_of_upload(&map(&[
-                ("x-amz-checksum-algorithm", algorithm),
-                ("x-amz-checksum-type", kind),
-            ]))
+            requested_of_upload(&map(&[("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind)]))
         };
         assert_eq!(of("", "").unwrap(), None);
         assert_eq!(of("SHA256", "").unwrap(), Some((Algorithm::Sha256, Kind::Composite)));
-        assert_eq!(
-            of("CRC64NVME", "").unwrap(),
-            Some((Algorithm::Crc64Nvme, Kind::FullObject))
-        );
-        assert_eq!(
-            of("CRC32", "FULL_OBJECT").unwrap(),
-            Some((Algorithm::Crc32, Kind::FullObject))
-        );
+        assert_eq!(of("CRC64NVME", "").unwrap(), Some((Algorithm::Crc64Nvme, Kind::FullObject)));
+        assert_eq!(of("CRC32", "FULL_OBJECT").unwrap(), Some((Algorithm::Crc32, Kind::FullObject)));
         assert!(message(of("", "COMPOSITE")).starts_with("The x-amz-checksum-type header can only be used"));
         assert_eq!(
             message(of("SHA1", "FULL_OBJECT")),
             "The FULL_OBJECT checksum type cannot be used with the sha1 checksum algorithm."
         );
-        assert_eq!(
-            message(of("CRC32", "PARTIAL")),
-            "Value for x-amz-checksum-type header is invalid."
-        );
+        assert_eq!(message(of("CRC32", "PARTIAL")), "Value for x-amz-checksum-type header is invalid.");
         assert!(message(of("MD4", "")).starts_with("Checksum algorithm provided is unsupported."));
     }
 
     #[test]
     fn whole_objects_may_be_declared_with_composites() {
-        let headers = map(&[
-            ("x-amz-checksum-crc32", "y/Q5Jg==-3"),
-            ("x-amz-checksum-type", "COMPOSITE"),
-        ]);
+        let headers = map(&[("x-amz-checksum-crc32", "y/Q5Jg==-3"), ("x-amz-checksum-type", "COMPOSITE")]);
         assert_eq!(declared_of_object(&headers).unwrap().unwrap().kind(), Kind::Composite);
-        let headers = map(&[
-            ("x-amz-checksum-crc32", "y/Q5Jg==-3"),
-            ("x-amz-checksum-type", "FULL_OBJECT"),
-        ]);
-        assert_eq!(
-            message(declared_of_object(&headers)),
-            "Value for x-amz-checksum-crc32 header is invalid."
-        );
+        let headers = map(&[("x-amz-checksum-crc32", "y/Q5Jg==-3"), ("x-amz-checksum-type", "FULL_OBJECT")]);
+        assert_eq!(message(declared_of_object(&headers)), "Value for x-amz-checksum-crc32 header is invalid.");
         let headers = map(&[("x-amz-checksum-crc32", "y/Q5Jg==")]);
         assert_eq!(declared_of_object(&headers).unwrap().unwrap().kind(), Kind::FullObject);
     }

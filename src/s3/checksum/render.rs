@@ -9,10 +9,7 @@ use crate::s3::xml::XmlWriter;
 pub fn write_headers(checksums: &Checksums, headers: &mut HeaderMap) {
     write_part_headers(checksums, headers);
     if !checksums.is_empty() {
-        headers.insert(
-            "x-amz-checksum-type",
-            HeaderValue::from_static(checksums.kind().as_str()),
-        );
+        headers.insert("x-amz-checksum-type", HeaderValue::from_static(checksums.kind().as_str()));
     }
 }
 

@@ -34,10 +34,9 @@ impl From<KmsError> for S3Error {
             Kind::InvalidState => told(ErrorCode::KmsInvalidState),
             Kind::InvalidKeyUsage => told(ErrorCode::KmsInvalidKeyUsage),
             Kind::AccessDenied => told(ErrorCode::AccessDenied),
-            Kind::Throttling | Kind::LimitExceeded => Self::new(
-                ErrorCode::SlowDown,
-                "Please reduce your request rate for operations involving AWS KMS.",
-            ),
+            Kind::Throttling | Kind::LimitExceeded => {
+                Self::new(ErrorCode::SlowDown, "Please reduce your request rate for operations involving AWS KMS.")
+            }
             Kind::Unavailable | Kind::DependencyTimeout | Kind::Internal => Self::new(
                 ErrorCode::ServiceUnavailable,
                 "The key management service is not available. Please try again.",
@@ -104,14 +103,12 @@ impl From<sigv4::Error> for S3Error {
                 // The argument's value is a credential's form: AWS shows it back to whoever sent it.
                 Self::argument("Authorization", authorization, text)
             }
-            E::RequestTimeTooSkewed {
-                request_time,
-                server_time,
-                max_skew_millis,
-            } => told(ErrorCode::RequestTimeTooSkewed)
-                .with("RequestTime", request_time.as_str())
-                .with("ServerTime", iso8601(server_time))
-                .with("MaxAllowedSkewMilliseconds", max_skew_millis.to_string()),
+            E::RequestTimeTooSkewed { request_time, server_time, max_skew_millis } => {
+                told(ErrorCode::RequestTimeTooSkewed)
+                    .with("RequestTime", request_time.as_str())
+                    .with("ServerTime", iso8601(server_time))
+                    .with("MaxAllowedSkewMilliseconds", max_skew_millis.to_string())
+            }
             E::SigV4aNotImplemented => told(ErrorCode::NotImplemented),
             E::SignatureDoesNotMatch(mismatch) => mismatched(*mismatch),
         }

@@ -30,19 +30,12 @@ pub type Result<T, E = S3Error> = std::result::Result<T, E>;
 impl S3Error {
     /// `code` with the text that says more than its default.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            detail: Vec::new(),
-            source: None,
-        }
+        Self { code, message: message.into(), detail: Vec::new(), source: None }
     }
 
     /// `InvalidArgument` with AWS's `ArgumentName` and `ArgumentValue`.
     pub fn argument(name: impl Into<String>, value: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::InvalidArgument, message)
-            .with("ArgumentName", name)
-            .with("ArgumentValue", value)
+        Self::new(ErrorCode::InvalidArgument, message).with("ArgumentName", name).with("ArgumentValue", value)
     }
 
     /// An `InternalError` whose cause goes to the log.

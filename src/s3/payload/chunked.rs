@@ -75,13 +75,7 @@ impl Decoder {
         Self {
             state: State::Header,
             line: Vec::new(),
-            trailer: Trailer {
-                allowed: trailer,
-                announced,
-                checksum: None,
-                length: 0,
-                canonical: Vec::new(),
-            },
+            trailer: Trailer { allowed: trailer, announced, checksum: None, length: 0, canonical: Vec::new() },
             signatures: signed.map(|signed| Signatures {
                 access_key_id: signed.access_key_id().to_owned(),
                 chain: signed.chunks(),
@@ -124,11 +118,7 @@ impl Decoder {
                 signatures.verify_chunk()?;
             }
         }
-        self.state = if left == 0 {
-            State::DataEnd
-        } else {
-            State::Data { left }
-        };
+        self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
         Ok(data)
     }
 
@@ -151,19 +141,13 @@ impl Decoder {
         }
         let size = u64::from_str_radix(size, 16).map_err(|_| malformed())?;
         if let Some(signatures) = &mut self.signatures {
-            let signature = extensions
-                .split(';')
-                .find_map(|extension| extension.strip_prefix("chunk-signature="));
+            let signature = extensions.split(';').find_map(|extension| extension.strip_prefix("chunk-signature="));
             signature.unwrap_or_default().clone_into(&mut signatures.provided);
             if size == 0 {
                 signatures.verify_chunk()?;
             }
         }
-        Ok(if size == 0 {
-            State::Trailer
-        } else {
-            State::Data { left: size }
-        })
+        Ok(if size == 0 { State::Trailer } else { State::Data { left: size } })
     }
 
     fn trailer_line(&mut self, line: &[u8]) -> Result<State> {
@@ -184,9 +168,7 @@ impl Decoder {
                 Ok(State::Signed)
             }
             _ => {
-                self.trailer
-                    .canonical
-                    .extend_from_slice(format!("{name}:{value}\n").as_bytes());
+                self.trailer.canonical.extend_from_slice(format!("{name}:{value}\n").as_bytes());
                 self.trailer.take(&name, value)?;
                 Ok(State::Trailer)
             }
@@ -223,10 +205,7 @@ impl Trailer {
         }
         let checksum = self.announced.and_then(|algorithm| Checksum::parse(algorithm, value));
         self.checksum = Some(checksum.ok_or_else(|| {
-            S3Error::new(
-                ErrorCode::InvalidRequest,
-                format!("Value for {name} trailing header is invalid."),
-            )
+            S3Error::new(ErrorCode::InvalidRequest, format!("Value for {name} trailing header is invalid."))
         })?);
         Ok(())
     }
@@ -235,16 +214,12 @@ impl Trailer {
 impl Signatures {
     fn verify_chunk(&mut self) -> Result<()> {
         let hash = self.hash.finalize_reset().into();
-        self.chain
-            .verify_chunk(hash, &self.provided)
-            .map_err(|mismatch| self.mismatch(mismatch, &self.provided))
+        self.chain.verify_chunk(hash, &self.provided).map_err(|mismatch| self.mismatch(mismatch, &self.provided))
     }
 
     fn verify_trailer(&mut self, canonical: &[u8], signature: &str) -> Result<()> {
         let hash = crate::crypto::digest::sha256(canonical);
-        self.chain
-            .verify_trailer(hash, signature)
-            .map_err(|mismatch| self.mismatch(mismatch, signature))
+        self.chain.verify_trailer(hash, signature).map_err(|mismatch| self.mismatch(mismatch, signature))
     }
 
     fn mismatch(&self, mismatch: ChunkMismatch, provided: &str) -> S3Error {

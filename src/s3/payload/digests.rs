@@ -27,9 +27,7 @@ impl Digests {
         Self {
             sha256: sha256.then(Sha256::new),
             md5: plan.md5.then(Md5::new),
-            checksum: algorithm
-                .filter(|algorithm| *algorithm != Algorithm::Sha256)
-                .map(Hasher::new),
+            checksum: algorithm.filter(|algorithm| *algorithm != Algorithm::Sha256).map(Hasher::new),
             signed_sha256: plan.sha256,
             content_md5: plan.content_md5,
             planned: plan.checksum,
@@ -82,12 +80,7 @@ impl Digests {
             let message = format!("The {algorithm} you specified did not match the calculated checksum.");
             return Err(S3Error::new(ErrorCode::BadDigest, message));
         }
-        Ok(Verified {
-            length,
-            md5,
-            checksums: Checksums::over_bytes(computed),
-            _proof: (),
-        })
+        Ok(Verified { length, md5, checksums: Checksums::over_bytes(computed), _proof: () })
     }
 }
 

@@ -59,10 +59,6 @@ pub async fn read_all(mut stream: PayloadStream, limit: usize) -> Result<(Bytes,
         }
     }
     let verified = stream.finish().await?;
-    let whole = if rest.is_empty() {
-        first
-    } else {
-        [first, rest.freeze()].concat().into()
-    };
+    let whole = if rest.is_empty() { first } else { [first, rest.freeze()].concat().into() };
     Ok((whole, verified))
 }

@@ -116,9 +116,7 @@ impl PayloadPlan {
             length: Length::Declared(length),
             sha256: None,
             content_md5: None,
-            checksum: required
-                .checksum
-                .map_or(PlannedChecksum::None, PlannedChecksum::Computed),
+            checksum: required.checksum.map_or(PlannedChecksum::None, PlannedChecksum::Computed),
             md5: required.md5,
             stall: required.stall,
         }
@@ -134,23 +132,10 @@ impl PayloadPlan {
 }
 
 fn framing(headers: &HeaderMap, signed: Option<&Signed>) -> Result<(Framing, Option<[u8; 32]>)> {
-    let in_header = || {
-        headers
-            .get(CONTENT_SHA256)
-            .map(|value| value.to_str().map_or("?", str::trim))
-    };
-    let text = signed
-        .map(Signed::payload_hash)
-        .or_else(in_header)
-        .filter(|text| !text.is_empty());
+    let in_header = || headers.get(CONTENT_SHA256).map(|value| value.to_str().map_or("?", str::trim));
+    let text = signed.map(Signed::payload_hash).or_else(in_header).filter(|text| !text.is_empty());
     let chunked = |signed: Option<&Signed>, trailer| {
-        (
-            Framing::Chunked {
-                signed: signed.map(|signed| Box::new(signed.clone())),
-                trailer,
-            },
-            None,
-        )
+        (Framing::Chunked { signed: signed.map(|signed| Box::new(signed.clone())), trailer }, None)
     };
     Ok(match text {
         None | Some(UNSIGNED_PAYLOAD) => (Framing::Identity, None),
@@ -187,9 +172,7 @@ fn planned_checksum(headers: &HeaderMap, framing: &Framing, required: &Requireme
         (Some(_), _) if !trailer => return Err(ErrorCode::MalformedTrailer.into()),
         (Some(algorithm), _) => PlannedChecksum::Announced(algorithm),
         (None, Some(checksum)) => PlannedChecksum::Declared(checksum),
-        (None, None) => required
-            .checksum
-            .map_or(PlannedChecksum::None, PlannedChecksum::Computed),
+        (None, None) => required.checksum.map_or(PlannedChecksum::None, PlannedChecksum::Computed),
     })
 }
 
@@ -198,12 +181,8 @@ fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>> {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(value.as_bytes());
-    let md5 = STANDARD
-        .decode(text.trim())
-        .ok()
-        .and_then(|digest| digest.try_into().ok());
-    md5.map(Some)
-        .ok_or_else(|| ErrorCode::InvalidDigest.with("Content-MD5", text.as_ref()))
+    let md5 = STANDARD.decode(text.trim()).ok().and_then(|digest| digest.try_into().ok());
+    md5.map(Some).ok_or_else(|| ErrorCode::InvalidDigest.with("Content-MD5", text.as_ref()))
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>> {
@@ -217,10 +196,6 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>> {
             .parse()
             .map(Some)
             .map_err(|_| S3Error::argument(name.as_str(), digits, format!("Invalid {name} header value."))),
-        other => Err(S3Error::argument(
-            name.as_str(),
-            other,
-            format!("Invalid {name} header value."),
-        )),
+        other => Err(S3Error::argument(name.as_str(), other, format!("Invalid {name} header value."))),
     }
 }

@@ -25,12 +25,8 @@ const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 const SIGNED_CHUNKS_TRAILER: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
-const REQUIRED: Requirements = Requirements {
-    max_length: 1 << 20,
-    md5: false,
-    checksum: None,
-    stall: Duration::from_secs(5),
-};
+const REQUIRED: Requirements =
+    Requirements { max_length: 1 << 20, md5: false, checksum: None, stall: Duration::from_secs(5) };
 
 struct OneKey;
 
@@ -67,11 +63,7 @@ fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 fn read(plan: Result<PayloadPlan>, pieces: Vec<Bytes>) -> Result<(Bytes, Verified)> {
@@ -80,10 +72,7 @@ fn read(plan: Result<PayloadPlan>, pieces: Vec<Bytes>) -> Result<(Bytes, Verifie
 
 /// Reads an unsigned payload.
 fn receive(headers: &[(&'static str, &str)], data: &[u8]) -> Result<(Bytes, Verified)> {
-    read(
-        PayloadPlan::parse(&map(headers), None, &REQUIRED),
-        vec![Bytes::copy_from_slice(data)],
-    )
+    read(PayloadPlan::parse(&map(headers), None, &REQUIRED), vec![Bytes::copy_from_slice(data)])
 }
 
 fn refused(result: Result<(Bytes, Verified)>) -> S3Error {
@@ -91,27 +80,14 @@ fn refused(result: Result<(Bytes, Verified)>) -> S3Error {
 }
 
 fn detail<'a>(error: &'a S3Error, element: &str) -> &'a str {
-    error
-        .detail
-        .iter()
-        .find(|(name, _)| *name == element)
-        .map_or("", |(_, value)| value)
+    error.detail.iter().find(|(name, _)| *name == element).map_or("", |(_, value)| value)
 }
 
 /// The signature of a PUT whose body is framed as `payload_hash` says.
 fn signature(payload_hash: &str) -> Signed {
-    let mut request = Request::builder()
-        .method(Method::PUT)
-        .uri("https://b.example.com/k")
-        .body(())
-        .unwrap();
-    let signer = Signer {
-        access_key_id: ACCESS_KEY,
-        secret: SECRET,
-        session_token: None,
-        region: "r",
-        service: Service::S3,
-    };
+    let mut request = Request::builder().method(Method::PUT).uri("https://b.example.com/k").body(()).unwrap();
+    let signer =
+        Signer { access_key_id: ACCESS_KEY, secret: SECRET, session_token: None, region: "r", service: Service::S3 };
     signer.sign(&mut request, payload_hash, Timestamp::UNIX_EPOCH).unwrap()
 }
 
@@ -179,9 +155,7 @@ fn captured(name: &str, request: &[u8], sizes: &[usize]) {
         secrets: &OneKey,
         region: "us-east-1",
         service: Service::S3,
-        now: AmzDate::parse(head.headers["x-amz-date"].to_str().unwrap())
-            .unwrap()
-            .timestamp(),
+        now: AmzDate::parse(head.headers["x-amz-date"].to_str().unwrap()).unwrap().timestamp(),
         keys: &SigningKeys::default(),
     };
     let signed = presented.verify(&head, &verifier, &payload_hash).unwrap();
@@ -197,15 +171,8 @@ fn captured(name: &str, request: &[u8], sizes: &[usize]) {
     assert_eq!(data, expected, "{name}");
     assert_eq!(verified.length, expected.len() as u64);
     assert_eq!(verified.md5.is_some(), name == "https-md5");
-    let algorithm = name
-        .split_once('-')
-        .and_then(|(_, name)| Algorithm::from_name(name))
-        .unwrap_or(Algorithm::Crc32);
-    assert_eq!(
-        verified.checksums.by_algorithm(algorithm),
-        Some(Checksum::of(algorithm, &expected)),
-        "{name}"
-    );
+    let algorithm = name.split_once('-').and_then(|(_, name)| Algorithm::from_name(name)).unwrap_or(Algorithm::Crc32);
+    assert_eq!(verified.checksums.by_algorithm(algorithm), Some(Checksum::of(algorithm, &expected)), "{name}");
 }
 
 /// The bodies of the API reference's examples; the test of `sigv4` holds their signatures against the same file.
@@ -221,10 +188,7 @@ fn the_worked_examples_of_s3_are_read() {
         };
         let mut headers = HeaderMap::new();
         for pair in example["headers"].as_array().unwrap() {
-            headers.insert(
-                text(&pair[0]).parse::<HeaderName>().unwrap(),
-                text(&pair[1]).parse().unwrap(),
-            );
+            headers.insert(text(&pair[0]).parse::<HeaderName>().unwrap(), text(&pair[1]).parse().unwrap());
         }
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20130524/us-east-1/s3/aws4_request,SignedHeaders={},Signature={}",
@@ -233,13 +197,7 @@ fn the_worked_examples_of_s3_are_read() {
         );
         headers.insert("authorization", authorization.parse().unwrap());
         let path = text(&example["path"]);
-        let head = Head {
-            method: &Method::PUT,
-            path: &path,
-            query: "",
-            headers: &headers,
-            authority: None,
-        };
+        let head = Head { method: &Method::PUT, path: &path, query: "", headers: &headers, authority: None };
         let verifier = Verifier {
             secrets: &OneKey,
             region: "us-east-1",
@@ -248,9 +206,7 @@ fn the_worked_examples_of_s3_are_read() {
             keys: &SigningKeys::default(),
         };
         let presented = Presented::from_head(&head).unwrap().unwrap();
-        let signed = presented
-            .verify(&head, &verifier, &text(&example["payload_hash"]))
-            .unwrap();
+        let signed = presented.verify(&head, &verifier, &text(&example["payload_hash"])).unwrap();
 
         let mut sent = Vec::new();
         for chunk in chunks {
@@ -294,36 +250,17 @@ fn what_was_signed_decides_not_what_the_header_says() {
     let signed = signature(&hex::encode(sha256(b"data")));
     let headers = map(&[("content-length", "4"), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD")]);
     let plan = PayloadPlan::parse(&headers, Some(&signed), &REQUIRED);
-    assert_eq!(
-        refused(read(plan, split(b"dat4", &[4]))).code,
-        ErrorCode::ContentSha256Mismatch
-    );
+    assert_eq!(refused(read(plan, split(b"dat4", &[4]))).code, ErrorCode::ContentSha256Mismatch);
 }
 
 #[test]
 fn nonsense_for_a_hash_is_an_invalid_argument() {
-    let error = refused(receive(
-        &[("content-length", "0"), ("x-amz-content-sha256", "nonsense")],
-        b"",
-    ));
-    assert_eq!(
-        (error.code, detail(&error, "ArgumentName")),
-        (ErrorCode::InvalidArgument, "x-amz-content-sha256")
-    );
-    assert!(
-        error
-            .message
-            .starts_with("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-")
-    );
+    let error = refused(receive(&[("content-length", "0"), ("x-amz-content-sha256", "nonsense")], b""));
+    assert_eq!((error.code, detail(&error, "ArgumentName")), (ErrorCode::InvalidArgument, "x-amz-content-sha256"));
+    assert!(error.message.starts_with("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-"));
     let sigv4a = "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD";
-    assert_eq!(
-        refused(receive(&[("x-amz-content-sha256", sigv4a)], b"")).code,
-        ErrorCode::NotImplemented
-    );
-    assert_eq!(
-        refused(receive(&[("x-amz-content-sha256", SIGNED_CHUNKS)], b"")).code,
-        ErrorCode::AccessDenied
-    );
+    assert_eq!(refused(receive(&[("x-amz-content-sha256", sigv4a)], b"")).code, ErrorCode::NotImplemented);
+    assert_eq!(refused(receive(&[("x-amz-content-sha256", SIGNED_CHUNKS)], b"")).code, ErrorCode::AccessDenied);
 }
 
 #[test]
@@ -333,10 +270,7 @@ fn content_md5_is_held_against_the_body() {
     assert_eq!(hex::encode(verified.md5.unwrap()), "8d777f385d3dfec8815d20f7496026dc");
     let error = refused(receive(&headers, b"dat4"));
     assert_eq!(error.code, ErrorCode::BadDigest);
-    assert_eq!(
-        error.message,
-        "The Content-MD5 you specified did not match what we received."
-    );
+    assert_eq!(error.message, "The Content-MD5 you specified did not match what we received.");
     assert_eq!(detail(&error, "ExpectedDigest"), "jXd/OF09/siBXSD3SWAm3A==");
     assert_ne!(detail(&error, "CalculatedDigest"), "");
     for bad in ["", "jXd/OF09", "%"] {
@@ -351,16 +285,10 @@ fn header_checksums_are_held_against_the_body() {
         let value = Checksum::of(algorithm, b"data").to_string();
         let headers = [("content-length", "4"), (algorithm.header(), value.as_str())];
         let (_, verified) = receive(&headers, b"data").unwrap();
-        assert_eq!(
-            verified.checksums.values().collect::<Vec<_>>(),
-            [(algorithm, value.clone())]
-        );
+        assert_eq!(verified.checksums.values().collect::<Vec<_>>(), [(algorithm, value.clone())]);
         let error = refused(receive(&headers, b"dat4"));
         let message = format!("The {algorithm} you specified did not match the calculated checksum.");
-        assert_eq!(
-            (error.code, error.message.as_ref()),
-            (ErrorCode::BadDigest, message.as_str())
-        );
+        assert_eq!((error.code, error.message.as_ref()), (ErrorCode::BadDigest, message.as_str()));
     }
 }
 
@@ -370,11 +298,7 @@ fn what_the_caller_needs_is_computed_and_nothing_else() {
     let plan = |required| PayloadPlan::parse(&headers, None, &required);
     let (_, verified) = read(plan(REQUIRED), split(b"data", &[1])).unwrap();
     assert_eq!((verified.md5, verified.checksums.is_empty()), (None, true));
-    let required = Requirements {
-        md5: true,
-        checksum: Some(Algorithm::Crc64Nvme),
-        ..REQUIRED
-    };
+    let required = Requirements { md5: true, checksum: Some(Algorithm::Crc64Nvme), ..REQUIRED };
     let (_, verified) = read(plan(required), split(b"data", &[1])).unwrap();
     assert_eq!(verified.md5, Some(crate::crypto::digest::md5(b"data")));
     let crc = Checksum::of(Algorithm::Crc64Nvme, b"data");
@@ -391,14 +315,8 @@ fn edge_case_8_no_content_length_is_an_empty_body() {
     assert_eq!(read(plan, Vec::new()).unwrap().1.length, 0);
     assert_eq!(refused(receive(&[], b"data")).code, ErrorCode::MissingContentLength);
     let error = refused(receive(&[("transfer-encoding", "chunked")], b"data"));
-    assert_eq!(
-        (error.code, detail(&error, "Header")),
-        (ErrorCode::NotImplemented, "Transfer-Encoding")
-    );
-    let error = refused(receive(
-        &[("content-length", "9"), ("x-amz-content-sha256", UNSIGNED_TRAILER)],
-        b"",
-    ));
+    assert_eq!((error.code, detail(&error, "Header")), (ErrorCode::NotImplemented, "Transfer-Encoding"));
+    let error = refused(receive(&[("content-length", "9"), ("x-amz-content-sha256", UNSIGNED_TRAILER)], b""));
     assert_eq!(error.code, ErrorCode::MissingContentLength);
 }
 
@@ -440,17 +358,10 @@ fn edge_case_11_the_decoded_length_must_match_and_nothing_may_follow() {
         ("4", body.replacen("4\r\n", &format!("4;{}\r\n", "x".repeat(1100)), 1)),
         ("4", body.replacen("x-amz", &format!("{}x-amz", " ".repeat(17_000)), 1)),
     ] {
-        assert_eq!(
-            framed(length, body.as_bytes()).unwrap_err().code,
-            ErrorCode::IncompleteBody,
-            "{body}"
-        );
+        assert_eq!(framed(length, body.as_bytes()).unwrap_err().code, ErrorCode::IncompleteBody, "{body}");
     }
     let early = "0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n4\r\ndata\r\n0\r\n\r\n";
-    assert_eq!(
-        framed("4", early.as_bytes()).unwrap_err().code,
-        ErrorCode::IncompleteBody
-    );
+    assert_eq!(framed("4", early.as_bytes()).unwrap_err().code, ErrorCode::IncompleteBody);
 }
 
 #[test]
@@ -464,25 +375,13 @@ fn trailers_must_be_as_announced() {
         refused(receive(&headers, format!("4\r\ndata\r\n0\r\n{trailer}\r\n").as_bytes()))
     };
     let good = format!("x-amz-checksum-crc32:{}\r\n", Checksum::of(Algorithm::Crc32, b"data"));
-    for bad in [
-        "",
-        "x-amz-checksum-sha1:AAAA\r\n",
-        "x-amz-checksum-crc32\r\n",
-        &good.repeat(2),
-        "x-amz-meta-a:b\r\n",
-    ] {
+    for bad in ["", "x-amz-checksum-sha1:AAAA\r\n", "x-amz-checksum-crc32\r\n", &good.repeat(2), "x-amz-meta-a:b\r\n"] {
         assert_eq!(framed(bad).code, ErrorCode::MalformedTrailer, "{bad}");
     }
     let error = framed("x-amz-checksum-crc32:AAAA\r\n");
-    assert_eq!(
-        error.message,
-        "Value for x-amz-checksum-crc32 trailing header is invalid."
-    );
+    assert_eq!(error.message, "Value for x-amz-checksum-crc32 trailing header is invalid.");
     let error = framed("x-amz-checksum-crc32:AAAAAA==\r\n");
-    assert_eq!(
-        error.message,
-        "The CRC32 you specified did not match the calculated checksum."
-    );
+    assert_eq!(error.message, "The CRC32 you specified did not match the calculated checksum.");
     let unframed = [("content-length", "4"), ("x-amz-trailer", "x-amz-checksum-crc32")];
     assert_eq!(refused(receive(&unframed, b"data")).code, ErrorCode::MalformedTrailer);
 }
@@ -509,10 +408,7 @@ fn signed_chunks_must_be_signed() {
     }
     // Chunks in another order, and a chunk left out.
     let chunks: Vec<&str> = text.split_inclusive("\r\n").collect();
-    for altered in [
-        [&chunks[2..4], &chunks[..2], &chunks[4..]].concat(),
-        [&chunks[..2], &chunks[4..]].concat(),
-    ] {
+    for altered in [[&chunks[2..4], &chunks[..2], &chunks[4..]].concat(), [&chunks[..2], &chunks[4..]].concat()] {
         let (_, plan) = signed_plan(SIGNED_CHUNKS, 10, None);
         let error = refused(read(plan, split(altered.concat().as_bytes(), &[1000])));
         assert_eq!(error.code, ErrorCode::SignatureDoesNotMatch);
@@ -533,48 +429,27 @@ fn signed_trailers_must_be_signed() {
     assert_eq!(error.code, ErrorCode::SignatureDoesNotMatch);
     assert!(detail(&error, "StringToSign").starts_with("AWS4-HMAC-SHA256-TRAILER\n"));
     let unsigned = format!("{}\r\n", &text[..text.find("x-amz-trailer-signature").unwrap()]);
-    assert_eq!(
-        refused(read(plan().1, split(unsigned.as_bytes(), &[1000]))).code,
-        ErrorCode::IncompleteBody
-    );
+    assert_eq!(refused(read(plan().1, split(unsigned.as_bytes(), &[1000]))).code, ErrorCode::IncompleteBody);
 }
 
 #[test]
 fn sizes_are_limited() {
-    let required = Requirements {
-        max_length: 3,
-        ..REQUIRED
-    };
+    let required = Requirements { max_length: 3, ..REQUIRED };
     let error = PayloadPlan::parse(&map(&[("content-length", "4")]), None, &required).unwrap_err();
-    assert_eq!(
-        (error.code, detail(&error, "ProposedSize")),
-        (ErrorCode::EntityTooLarge, "4")
-    );
+    assert_eq!((error.code, detail(&error, "ProposedSize")), (ErrorCode::EntityTooLarge, "4"));
     assert_eq!(detail(&error, "MaxSizeAllowed"), "3");
     let error = PayloadPlan::parse(&map(&[("content-length", "-4")]), None, &required).unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidArgument);
     let plan = PayloadPlan::parse(&map(&[("content-length", "4")]), None, &REQUIRED).unwrap();
     let stream = PayloadStream::new(plan, body(split(b"data", &[2])));
-    assert_eq!(
-        refused(block_on(read_all(stream, 3))).code,
-        ErrorCode::MaxMessageLengthExceeded
-    );
+    assert_eq!(refused(block_on(read_all(stream, 3))).code, ErrorCode::MaxMessageLengthExceeded);
 }
 
 #[test]
 fn short_broken_and_stalled_bodies_are_errors() {
-    assert_eq!(
-        refused(receive(&[("content-length", "5")], b"data")).code,
-        ErrorCode::IncompleteBody
-    );
-    assert_eq!(
-        refused(receive(&[("content-length", "3")], b"data")).code,
-        ErrorCode::IncompleteBody
-    );
-    let required = Requirements {
-        stall: Duration::from_millis(10),
-        ..REQUIRED
-    };
+    assert_eq!(refused(receive(&[("content-length", "5")], b"data")).code, ErrorCode::IncompleteBody);
+    assert_eq!(refused(receive(&[("content-length", "3")], b"data")).code, ErrorCode::IncompleteBody);
+    let required = Requirements { stall: Duration::from_millis(10), ..REQUIRED };
     let plan = || PayloadPlan::parse(&map(&[("content-length", "4")]), None, &required).unwrap();
     let broken = StreamBody::new(stream::iter([Err::<Frame<Bytes>, BoxError>("reset".into())])).boxed_unsync();
     let error = refused(block_on(read_all(PayloadStream::new(plan(), broken), 9)));
@@ -605,10 +480,7 @@ fn only_a_payload_that_was_read_to_its_end_is_verified() {
 fn data_is_not_copied() {
     block_on(async {
         let sent = Bytes::from_static(b"4\r\ndata\r\n0\r\n\r\n");
-        let headers = map(&[
-            ("x-amz-content-sha256", UNSIGNED_TRAILER),
-            ("x-amz-decoded-content-length", "4"),
-        ]);
+        let headers = map(&[("x-amz-content-sha256", UNSIGNED_TRAILER), ("x-amz-decoded-content-length", "4")]);
         let plan = PayloadPlan::parse(&headers, None, &REQUIRED).unwrap();
         let mut stream = PayloadStream::new(plan, body(vec![sent.clone()]));
         assert_eq!(stream.next().await.unwrap().unwrap().as_ptr(), sent[3..].as_ptr());

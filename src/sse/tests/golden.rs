@@ -15,16 +15,11 @@ use crate::sse::{
 };
 use crate::store::schema::PartSpan;
 
-const OBJECT: ObjectName<'_> = ObjectName {
-    bucket: "golden",
-    key: "dir/object",
-};
+const OBJECT: ObjectName<'_> = ObjectName { bucket: "golden", key: "dir/object" };
 
 /// The golden file `name`, which must hold what was `written` just now.
 pub(in crate::sse) fn golden(name: &str, written: &[u8]) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/sse")
-        .join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sse").join(name);
     if !path.exists() && std::env::var("STRONGROOM_GOLDEN").is_ok_and(|mode| mode == "write") {
         std::fs::write(&path, written).unwrap();
     }
@@ -42,10 +37,7 @@ fn runs() {
         let header = golden(&format!("run-{name}.header.bin"), &header.to_bytes());
         let read = read_all(&key, &RunHeader::from_bytes(&header).unwrap(), part, &run).unwrap();
         assert_eq!(read, plaintext(length));
-        assert_eq!(
-            independent::open_run(&[0x42; 32], &header, part, &run),
-            Some(plaintext(length))
-        );
+        assert_eq!(independent::open_run(&[0x42; 32], &header, part, &run), Some(plaintext(length)));
     }
 }
 
@@ -72,39 +64,11 @@ async fn envelopes() {
 fn checksums() {
     let (key, entropy) = (object_key(0x42), SeededEntropy::new(1));
     let header = seal(&key, 7, 1, &plaintext(100)).1;
-    let spans = [
-        PartSpan {
-            first: 1,
-            count: 2,
-            size: 5,
-        },
-        PartSpan {
-            first: 3,
-            count: 1,
-            size: 4,
-        },
-    ];
-    let scopes = [
-        (
-            "run",
-            Scope::Run {
-                part: 7,
-                header: &header,
-            },
-        ),
-        (
-            "parts",
-            Scope::Parts {
-                size: 14,
-                spans: &spans,
-            },
-        ),
-    ];
+    let spans = [PartSpan { first: 1, count: 2, size: 5 }, PartSpan { first: 3, count: 1, size: 4 }];
+    let scopes =
+        [("run", Scope::Run { part: 7, header: &header }), ("parts", Scope::Parts { size: 14, spans: &spans })];
     for (name, scope) in scopes {
-        let blob = golden(
-            &format!("checksums-{name}.bin"),
-            &seal_checksums(&key, &entropy, scope, b"checksums"),
-        );
+        let blob = golden(&format!("checksums-{name}.bin"), &seal_checksums(&key, &entropy, scope, b"checksums"));
         assert_eq!(open_checksums(&key, scope, &blob).unwrap().expose(), b"checksums");
     }
 }
@@ -113,22 +77,9 @@ fn checksums() {
 fn etags() {
     let (server, entropy) = (ServerKey::for_test([7; 32]), SeededEntropy::new(1));
     let etag = "d41d8cd98f00b204e9800998ecf8427e";
-    let owners = [
-        ("object", EtagOf::Object("dir/object")),
-        (
-            "part",
-            EtagOf::Part {
-                upload: &[3; 16],
-                number: 7,
-            },
-        ),
-    ];
+    let owners = [("object", EtagOf::Object("dir/object")), ("part", EtagOf::Part { upload: &[3; 16], number: 7 })];
     for (name, of) in owners {
-        let scope = EtagScope {
-            bucket: &[1; 16],
-            of,
-            write: &[2; 16],
-        };
+        let scope = EtagScope { bucket: &[1; 16], of, write: &[2; 16] };
         let sealed = golden(&format!("etag-{name}.bin"), &server.seal_etag(&entropy, scope, etag));
         assert_eq!(server.open_etag(scope, &sealed).unwrap(), etag);
     }

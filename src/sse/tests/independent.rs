@@ -19,21 +19,14 @@ impl hkdf::KeyType for Bytes32 {
 fn derive(key: &[u8], salt: &[u8], info: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     let info = [info];
-    hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
-        .extract(key)
-        .expand(&info, Bytes32)
-        .unwrap()
-        .fill(&mut out)
-        .unwrap();
+    hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key).expand(&info, Bytes32).unwrap().fill(&mut out).unwrap();
     out
 }
 
 fn gcm_open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
     let mut buffer = sealed.to_vec();
-    let opened = key
-        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut buffer)
-        .ok()?;
+    let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut buffer).ok()?;
     Some(opened.to_vec())
 }
 
@@ -67,28 +60,15 @@ pub(super) fn open_run(data_key: &[u8; 32], header: &[u8], part: u16, run: &[u8]
 /// The data key in a local wrapping.
 pub(super) fn unwrap(under: &[u8; 32], purpose: &str, object_arn: &str, wrapped: &[u8]) -> Option<[u8; 32]> {
     let wrapping_key = derive(under, &wrapped[..32], purpose.as_bytes());
-    gcm_open(&wrapping_key, [0; 12], object_arn.as_bytes(), &wrapped[32..])?
-        .try_into()
-        .ok()
+    gcm_open(&wrapping_key, [0; 12], object_arn.as_bytes(), &wrapped[32..])?.try_into().ok()
 }
 
 #[test]
 fn it_opens_what_we_seal() {
     let key = object_key(5);
-    for (part, length) in [
-        (0, 0),
-        (0, 1),
-        (1, 65_535),
-        (2, 65_536),
-        (10_000, 65_537),
-        (0, 131_072),
-        (0, 300_000),
-    ] {
+    for (part, length) in [(0, 0), (0, 1), (1, 65_535), (2, 65_536), (10_000, 65_537), (0, 131_072), (0, 300_000)] {
         let (run, header) = seal(&key, part, 1, &plaintext(length));
-        assert_eq!(
-            open_run(&[5; 32], &header.to_bytes(), part, &run).unwrap(),
-            plaintext(length)
-        );
+        assert_eq!(open_run(&[5; 32], &header.to_bytes(), part, &run).unwrap(), plaintext(length));
         assert_eq!(open_run(&[5; 32], &header.to_bytes(), part + 1, &run), None);
         assert_eq!(open_run(&[6; 32], &header.to_bytes(), part, &run), None);
     }
@@ -98,10 +78,8 @@ fn it_opens_what_we_seal() {
 fn it_unwraps_what_we_wrap() {
     let entropy = SeededEntropy::new(3);
     let (under, key) = (Secret::new([1; 32]), Secret::new([2; 32]));
-    let purposes = [
-        (Purpose::ServerKey, "strongroom/wrap/server-key"),
-        (Purpose::BucketKey, "strongroom/wrap/bucket-key"),
-    ];
+    let purposes =
+        [(Purpose::ServerKey, "strongroom/wrap/server-key"), (Purpose::BucketKey, "strongroom/wrap/bucket-key")];
     for (purpose, name) in purposes {
         let wrapped = wrap::wrap(&under, purpose, "arn:aws:s3:::b/k", &entropy, &key);
         assert_eq!(unwrap(&[1; 32], name, "arn:aws:s3:::b/k", &wrapped), Some([2; 32]));

@@ -17,10 +17,7 @@ pub(super) struct OneKeyKms {
 
 impl OneKeyKms {
     pub(super) fn new(key: u8, entropy: SharedEntropy) -> Self {
-        Self {
-            cipher: Aes256Gcm::new(&Secret::new([key; 32])),
-            entropy,
-        }
+        Self { cipher: Aes256Gcm::new(&Secret::new([key; 32])), entropy }
     }
 
     pub(super) fn arn() -> KeyArn {
@@ -53,15 +50,8 @@ impl Kms for OneKeyKms {
         let mut ciphertext = *data_key.expose();
         let tag = self.cipher.seal_in_place(nonce, &context.to_aad(), &mut ciphertext);
         let blob = [&nonce[..], &ciphertext, &tag].concat();
-        let wrapped = WrappedKey {
-            blob,
-            key_arn: Self::arn(),
-            material_id: Some("material".to_owned()),
-        };
-        Ok(GeneratedKey {
-            key: DataKey::new(data_key),
-            wrapped,
-        })
+        let wrapped = WrappedKey { blob, key_arn: Self::arn(), material_id: Some("material".to_owned()) };
+        Ok(GeneratedKey { key: DataKey::new(data_key), wrapped })
     }
 
     async fn decrypt(
@@ -77,15 +67,8 @@ impl Kms for OneKeyKms {
         let invalid = || KmsErrorKind::InvalidCiphertext.with("");
         let (nonce, sealed) = blob.split_first_chunk::<NONCE_LEN>().ok_or_else(invalid)?;
         let mut sealed = sealed.to_vec();
-        let opened = self
-            .cipher
-            .open_in_place(*nonce, &context.to_aad(), &mut sealed)
-            .map_err(|_| invalid())?;
-        Ok(Decrypted {
-            plaintext: SecretBytes::new(opened.to_vec()),
-            key_arn: Self::arn(),
-            material_id: None,
-        })
+        let opened = self.cipher.open_in_place(*nonce, &context.to_aad(), &mut sealed).map_err(|_| invalid())?;
+        Ok(Decrypted { plaintext: SecretBytes::new(opened.to_vec()), key_arn: Self::arn(), material_id: None })
     }
 
     async fn encrypt(&self, _: &Caller, _: &KeyRef, _: &[u8], _: &EncryptionContext) -> Result<WrappedKey, KmsError> {
@@ -103,10 +86,6 @@ impl Kms for OneKeyKms {
     }
 
     async fn describe(&self, _: &Caller, _: &KeyRef) -> Result<KeyDescription, KmsError> {
-        Ok(KeyDescription {
-            arn: Self::arn(),
-            enabled: true,
-            aws_managed: true,
-        })
+        Ok(KeyDescription { arn: Self::arn(), enabled: true, aws_managed: true })
     }
 }

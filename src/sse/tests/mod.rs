@@ -18,17 +18,12 @@ use crate::kms::DataKey;
 
 /// A data key that needs no KMS.
 pub(super) fn object_key(byte: u8) -> ObjectKey {
-    ObjectKey {
-        key: DataKey::new(Secret::new([byte; 32])),
-        suite: Suite::Aes256Gcm,
-    }
+    ObjectKey { key: DataKey::new(Secret::new([byte; 32])), suite: Suite::Aes256Gcm }
 }
 
 /// Bytes whose every 64 KiB differ from every other's.
 fn plaintext(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|i| u8::try_from((i * 31 + i / 251 + i / 65_536 * 7) % 256).unwrap())
-        .collect()
+    (0..length).map(|i| u8::try_from((i * 31 + i / 251 + i / 65_536 * 7) % 256).unwrap()).collect()
 }
 
 fn seal(key: &ObjectKey, part: u16, seed: u64, plaintext: &[u8]) -> (Vec<u8>, RunHeader) {

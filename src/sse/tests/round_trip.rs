@@ -64,10 +64,7 @@ fn a_range_reads_only_its_frames() {
     assert_eq!(frames(65_536..131_072, 8), [(65_552, 65_552)]);
     assert_eq!(frames(199_999..200_000, 8), [(196_656, 3_408)]);
     assert_eq!(frames(0..200_000, 2), [(0, 131_104), (131_104, 68_960)]);
-    assert!(matches!(
-        opener.reads(0..200_001, 1.try_into().unwrap()),
-        Err(SseError::Corrupt(_))
-    ));
+    assert!(matches!(opener.reads(0..200_001, 1.try_into().unwrap()), Err(SseError::Corrupt(_))));
 }
 
 #[test]
@@ -79,11 +76,7 @@ fn sealing_again_shares_nothing() {
         sealer.finish()
     };
     let ((first, first_header), (second, second_header)) = (run(1), run(1));
-    assert_ne!(
-        first[..64],
-        second[..64],
-        "the same part sealed twice must not repeat a key stream"
-    );
+    assert_ne!(first[..64], second[..64], "the same part sealed twice must not repeat a key stream");
     assert_ne!(first_header.to_bytes()[2..82], second_header.to_bytes()[2..82]);
 }
 

@@ -28,21 +28,8 @@ fn an_untouched_run_opens() {
 #[test]
 fn a_flipped_bit_anywhere_is_found() {
     let (mut run, header) = run();
-    let edges = (0..4).flat_map(|i| {
-        [
-            i * FRAME,
-            i * FRAME + 40_000,
-            i * FRAME + FRAME - 17,
-            i * FRAME + FRAME - 16,
-        ]
-    });
-    let tail = [
-        run.len() - 117,
-        run.len() - 116,
-        run.len() - 17,
-        run.len() - 16,
-        run.len() - 1,
-    ];
+    let edges = (0..4).flat_map(|i| [i * FRAME, i * FRAME + 40_000, i * FRAME + FRAME - 17, i * FRAME + FRAME - 16]);
+    let tail = [run.len() - 117, run.len() - 116, run.len() - 17, run.len() - 16, run.len() - 1];
     for at in edges.chain(tail).chain([FRAME - 1]).filter(|at| *at < LENGTH + 64) {
         run[at] ^= 0x10;
         assert!(refused(&header, &run), "byte {at}");
@@ -60,10 +47,7 @@ fn a_flipped_bit_in_the_header_is_found_before_any_frame() {
         let Ok(altered) = RunHeader::from_bytes(&altered) else {
             continue;
         };
-        assert!(
-            matches!(Opener::new(&object_key(1), &altered, 1), Err(SseError::Corrupt(_))),
-            "byte {at}"
-        );
+        assert!(matches!(Opener::new(&object_key(1), &altered, 1), Err(SseError::Corrupt(_))), "byte {at}");
         assert!(open_run(&[1; 32], &altered.to_bytes(), 1, &run).is_none());
     }
 }
@@ -91,28 +75,13 @@ fn frames_swapped_reordered_repeated_or_dropped_are_found() {
 #[test]
 fn a_run_cut_short_or_lengthened_is_found() {
     let (run, header) = run();
-    for length in [
-        0,
-        1,
-        15,
-        16,
-        FRAME - 1,
-        FRAME,
-        FRAME + 16,
-        3 * FRAME,
-        run.len() - 16,
-        run.len() - 1,
-    ] {
+    for length in [0, 1, 15, 16, FRAME - 1, FRAME, FRAME + 16, 3 * FRAME, run.len() - 16, run.len() - 1] {
         assert!(refused(&header, &run[..length]), "cut at {length}");
     }
     assert!(open_run(&[1; 32], &header.to_bytes(), 1, &[&run[..], &[0]].concat()).is_none());
     // Our own reader asks the store for the bytes that there should be, and takes no others.
     let opener = Opener::new(&object_key(1), &header, 1).unwrap();
-    let read = opener
-        .reads(0..header.plaintext_len(), 9.try_into().unwrap())
-        .unwrap()
-        .next()
-        .unwrap();
+    let read = opener.reads(0..header.plaintext_len(), 9.try_into().unwrap()).unwrap().next().unwrap();
     assert!(opener.open(&read, &run).is_ok());
     assert!(opener.open(&read, &[&run[..], &[0]].concat()).is_err());
 }
@@ -146,10 +115,7 @@ fn an_empty_run_is_authenticated_too() {
 fn frames_spliced_between_objects_or_uploads_are_found() {
     let (run, header) = run();
     // Another object; another upload of the same part of the same object.
-    for (other, _) in [
-        seal(&object_key(2), 1, 1, &plaintext(LENGTH)),
-        seal(&object_key(1), 1, 2, &plaintext(LENGTH)),
-    ] {
+    for (other, _) in [seal(&object_key(2), 1, 1, &plaintext(LENGTH)), seal(&object_key(1), 1, 2, &plaintext(LENGTH))] {
         for frame in 0..4 {
             let (start, end) = (frame * FRAME, (frame * FRAME + FRAME).min(run.len()));
             let mut altered = run.clone();
@@ -176,10 +142,7 @@ fn parts_in_each_others_place_are_found() {
 fn another_data_key_or_header_is_found_before_any_frame() {
     let (_, header) = run();
     let (_, other_header) = seal(&object_key(1), 1, 2, &plaintext(LENGTH));
-    assert!(matches!(
-        Opener::new(&object_key(2), &header, 1),
-        Err(SseError::Corrupt(_))
-    ));
+    assert!(matches!(Opener::new(&object_key(2), &header, 1), Err(SseError::Corrupt(_))));
     let (run, _) = run();
     assert!(refused(&other_header, &run));
 }

@@ -16,33 +16,17 @@ const OBJECT: ObjectName<'_> = ObjectName { bucket: "b", key: "k" };
 
 pub(super) fn sse(kms_key: u8, seed: u64) -> Sse {
     let entropy = Arc::new(SeededEntropy::new(seed));
-    Sse::new(
-        Arc::new(OneKeyKms::new(kms_key, entropy.clone())),
-        ServerKey::for_test([7; 32]),
-        entropy,
-    )
+    Sse::new(Arc::new(OneKeyKms::new(kms_key, entropy.clone())), ServerKey::for_test([7; 32]), entropy)
 }
 
 pub(super) fn kms_plan(json: Option<&str>, bucket_key: bool) -> Plan {
     let context = json.map(|json| ClientContext::parse(&STANDARD.encode(json)).unwrap());
-    Plan::decide(
-        SseRequest::Kms {
-            key: None,
-            context,
-            bucket_key: Some(bucket_key),
-        },
-        None,
-    )
+    Plan::decide(SseRequest::Kms { key: None, context, bucket_key: Some(bucket_key) }, None)
 }
 
 fn plans() -> [Plan; 4] {
     let s3 = Plan::decide(SseRequest::S3, None);
-    [
-        s3,
-        kms_plan(None, false),
-        kms_plan(Some(r#"{"team":"red"}"#), false),
-        kms_plan(Some(r#"{"team":"red"}"#), true),
-    ]
+    [s3, kms_plan(None, false), kms_plan(Some(r#"{"team":"red"}"#), false), kms_plan(Some(r#"{"team":"red"}"#), true)]
 }
 
 fn secret(key: &ObjectKey) -> [u8; 32] {
@@ -57,10 +41,7 @@ async fn what_was_begun_unlocks_from_its_stored_envelope() {
         let (_, another) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
         assert_ne!(secret(&key), secret(&another), "every object has a data key of its own");
         let stored = envelope.to_bytes();
-        assert!(
-            !stored.windows(8).any(|bytes| bytes == &secret(&key)[..8]),
-            "the data key lies in clear"
-        );
+        assert!(!stored.windows(8).any(|bytes| bytes == &secret(&key)[..8]), "the data key lies in clear");
         let envelope = Envelope::from_bytes(&stored).unwrap();
         assert_eq!(envelope.kms().is_some(), plan.is_kms());
         let unlocked = sse.unlock(&envelope, &caller(), OBJECT).await.unwrap();
@@ -73,17 +54,8 @@ async fn an_envelope_moved_to_another_object_stays_shut() {
     let sse = sse(1, 1);
     for plan in plans() {
         let (envelope, _) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
-        for object in [
-            ObjectName {
-                bucket: "b",
-                key: "other",
-            },
-            ObjectName { bucket: "c", key: "k" },
-        ] {
-            assert!(
-                sse.unlock(&envelope, &caller(), object).await.is_err(),
-                "{plan:?} at {object:?}"
-            );
+        for object in [ObjectName { bucket: "b", key: "other" }, ObjectName { bucket: "c", key: "k" }] {
+            assert!(sse.unlock(&envelope, &caller(), object).await.is_err(), "{plan:?} at {object:?}");
         }
     }
 }
@@ -127,24 +99,14 @@ async fn an_altered_envelope_never_unlocks() {
 async fn another_client_context_does_not_unlock() {
     let sse = sse(1, 1);
     for bucket_key in [false, true] {
-        let (envelope, _) = sse
-            .begin(&kms_plan(Some(r#"{"team":"red"}"#), bucket_key), &caller(), OBJECT)
-            .await
-            .unwrap();
+        let (envelope, _) =
+            sse.begin(&kms_plan(Some(r#"{"team":"red"}"#), bucket_key), &caller(), OBJECT).await.unwrap();
         for other in [None, Some("{}"), Some(r#"{"team":"blue"}"#), Some(r#"{"Team":"red"}"#)] {
             let mut altered = envelope.clone();
-            let Protection::Kms(kms) = &mut altered.protection else {
-                panic!("not KMS")
-            };
+            let Protection::Kms(kms) = &mut altered.protection else { panic!("not KMS") };
             kms.client_context = other.map(|json| ClientContext::parse(&STANDARD.encode(json)).unwrap());
             let result = sse.unlock(&altered, &caller(), OBJECT).await;
-            assert!(matches!(
-                result,
-                Err(SseError::Kms(KmsError {
-                    kind: KmsErrorKind::InvalidCiphertext,
-                    ..
-                }))
-            ));
+            assert!(matches!(result, Err(SseError::Kms(KmsError { kind: KmsErrorKind::InvalidCiphertext, .. }))));
         }
     }
 }
@@ -152,19 +114,9 @@ async fn another_client_context_does_not_unlock() {
 #[tokio::test]
 async fn refusals_reach_the_caller() {
     let sse = sse(1, 1);
-    let unknown = SseRequest::Kms {
-        key: Some("fake-key-id".to_owned()),
-        context: None,
-        bucket_key: None,
-    };
+    let unknown = SseRequest::Kms { key: Some("fake-key-id".to_owned()), context: None, bucket_key: None };
     let refused = sse.begin(&Plan::decide(unknown, None), &caller(), OBJECT).await;
-    assert!(matches!(
-        refused,
-        Err(SseError::Kms(KmsError {
-            kind: KmsErrorKind::NotFound,
-            ..
-        }))
-    ));
+    assert!(matches!(refused, Err(SseError::Kms(KmsError { kind: KmsErrorKind::NotFound, .. }))));
     let wrong_arn = kms_plan(Some(r#"{"aws:s3:arn":"arn:aws:s3:::b/other"}"#), false);
     let refused = sse.begin(&wrong_arn, &caller(), OBJECT).await;
     assert!(matches!(refused, Err(SseError::InvalidArgument { .. })));

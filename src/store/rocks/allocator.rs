@@ -79,14 +79,8 @@ impl Allocator {
         let capacity = self.next_capacity(wanted)?;
         let id = *next;
         *next = SegmentId(id.0.checked_add(1).ok_or(StoreError::NoSpace)?);
-        let record = SegmentRecord {
-            state: SegmentState::Open,
-            capacity,
-            live: 0,
-        };
-        self.committer
-            .change_blocking(Change::Open(id, record, *next))
-            .map(drop)?;
+        let record = SegmentRecord { state: SegmentState::Open, capacity, live: 0 };
+        self.committer.change_blocking(Change::Open(id, record, *next)).map(drop)?;
         let segment = match Segment::create(&self.space.dir, id, capacity, self.space.able) {
             Ok(segment) => Arc::new(segment),
             Err(error) => {

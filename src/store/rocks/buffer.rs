@@ -81,23 +81,14 @@ impl BufferPool {
     pub(super) fn take(self: &Arc<Self>, size_hint: Option<u64>) -> AlignedBuffer {
         let wanted = size_hint.map_or(u64::MAX, |hint| whole_blocks(hint.clamp(MIN_LEN, u64::MAX - BLOCK)));
         let capacity = usize::try_from(wanted).unwrap_or(usize::MAX).min(BUFFER_LEN);
-        let pooled = if capacity == BUFFER_LEN {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
-        } else {
-            None
-        };
+        let pooled =
+            if capacity == BUFFER_LEN { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() } else { None };
         let (memory, start) = pooled.unwrap_or_else(|| {
             let memory = vec![0; capacity + alignment()];
             let start = memory.as_ptr().align_offset(alignment());
             (memory, start)
         });
-        AlignedBuffer {
-            memory,
-            start,
-            capacity,
-            filled: 0,
-            pool: Arc::clone(self),
-        }
+        AlignedBuffer { memory, start, capacity, filled: 0, pool: Arc::clone(self) }
     }
 }
 
@@ -112,12 +103,9 @@ mod tests {
     #[test]
     fn buffers_are_aligned_sized_and_padded() {
         let pool = Arc::new(BufferPool::default());
-        for (hint, capacity) in [
-            (None, BUFFER_LEN),
-            (Some(1), 16_384),
-            (Some(20_000), 20_480),
-            (Some(u64::MAX), BUFFER_LEN),
-        ] {
+        for (hint, capacity) in
+            [(None, BUFFER_LEN), (Some(1), 16_384), (Some(20_000), 20_480), (Some(u64::MAX), BUFFER_LEN)]
+        {
             let mut buffer = pool.take(hint);
             let bytes = vec![7; BUFFER_LEN + 1];
             assert_eq!(buffer.fill(&bytes[..5]), 5);

@@ -67,9 +67,7 @@ impl Committer {
     /// Commits a caller's batch.
     pub(super) async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.0
-            .send(Job::Commit(partition, batch, reply))
-            .map_err(|_| closed())?;
+        self.0.send(Job::Commit(partition, batch, reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -201,17 +199,10 @@ impl<'m> Group<'m> {
                 Expectation::Equals(key, value) => self.value(partition, key)?.as_ref() == Some(value),
             };
             if !holds {
-                return Ok(Outcome::Conflict {
-                    expectation: index,
-                    adopted: batch.adopted,
-                });
+                return Ok(Outcome::Conflict { expectation: index, adopted: batch.adopted });
             }
         }
-        let adopted = batch
-            .adopted
-            .iter()
-            .map(|run| RunRecord::decode(&run.locator))
-            .collect::<Result<Vec<_>, _>>()?;
+        let adopted = batch.adopted.iter().map(|run| RunRecord::decode(&run.locator)).collect::<Result<Vec<_>, _>>()?;
         for run in &batch.released {
             self.load_run(*run)?;
         }
@@ -261,11 +252,7 @@ impl<'m> Group<'m> {
     }
 
     fn family_of(&self, key: &[u8]) -> &'m ColumnFamily {
-        if Family::of_key(key) == Family::Data {
-            self.handles.data
-        } else {
-            self.handles.index
-        }
+        if Family::of_key(key) == Family::Data { self.handles.data } else { self.handles.index }
     }
 
     /// Makes sure that `runs` knows where a run lies.
@@ -300,26 +287,17 @@ impl<'m> Group<'m> {
     }
 
     fn own(&mut self, run: RunId, extent: &Extent) {
-        let owner = OwnerRecord {
-            run,
-            length: extent.length,
-        };
-        self.batch.put_cf(
-            self.handles.space,
-            owner_key(extent.segment, extent.offset),
-            owner.encode(),
-        );
+        let owner = OwnerRecord { run, length: extent.length };
+        self.batch.put_cf(self.handles.space, owner_key(extent.segment, extent.offset), owner.encode());
         if let Some(segment) = self.segment(extent.segment) {
             segment.live += extent.occupied();
         }
     }
 
     fn disown(&mut self, extent: &Extent) {
-        self.batch
-            .delete_cf(self.handles.space, owner_key(extent.segment, extent.offset));
+        self.batch.delete_cf(self.handles.space, owner_key(extent.segment, extent.offset));
         let queued = encode_queued(extent.length);
-        self.batch
-            .put_cf(self.handles.space, queue_key(extent.segment, extent.offset), queued);
+        self.batch.put_cf(self.handles.space, queue_key(extent.segment, extent.offset), queued);
         if let Some(segment) = self.segment(extent.segment) {
             segment.live = segment.live.saturating_sub(extent.occupied());
         }
@@ -327,10 +305,7 @@ impl<'m> Group<'m> {
 
     /// The record of a segment, to be changed.
     fn segment(&mut self, id: SegmentId) -> Option<&mut SegmentRecord> {
-        self.segments
-            .entry(id)
-            .or_insert_with(|| self.space.record(id))
-            .as_mut()
+        self.segments.entry(id).or_insert_with(|| self.space.record(id)).as_mut()
     }
 
     fn change(&mut self, change: Change) -> Result<Outcome, StoreError> {
@@ -353,8 +328,7 @@ impl<'m> Group<'m> {
             Change::Move(run, from, to) => return self.relocate(run, from, to),
             Change::Dequeue(extents) => {
                 for extent in extents {
-                    self.batch
-                        .delete_cf(self.handles.space, queue_key(extent.segment, extent.offset));
+                    self.batch.delete_cf(self.handles.space, queue_key(extent.segment, extent.offset));
                 }
             }
         }
@@ -392,9 +366,7 @@ impl<'m> Group<'m> {
             return;
         }
         // An empty batch writes nothing, but what it was judged by was durable before.
-        let written = self
-            .meta
-            .write(self.batch, if self.durable { synced } else { unsynced });
+        let written = self.meta.write(self.batch, if self.durable { synced } else { unsynced });
         if let Err(error) = written {
             tracing::error!(%error, "a commit could not be written");
             in_doubt.append(&mut self.adopted);

@@ -37,11 +37,7 @@ impl Family {
 
     /// The family of a caller's key.
     pub(super) fn of_key(key: &[u8]) -> Self {
-        if key.first() == Some(&DATA_TAG) {
-            Self::Data
-        } else {
-            Self::Index
-        }
+        if key.first() == Some(&DATA_TAG) { Self::Data } else { Self::Index }
     }
 }
 
@@ -75,11 +71,7 @@ impl Meta {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let db = DB::open_cf_descriptors(&tuning::database(), path, tuning::families(cache_bytes)).map_err(failure)?;
-        Ok(Self {
-            db,
-            memory_only: tuning::memory_only(),
-            anywhere: ReadOptions::default(),
-        })
+        Ok(Self { db, memory_only: tuning::memory_only(), anywhere: ReadOptions::default() })
     }
 
     /// The value of a full key.
@@ -226,24 +218,15 @@ mod tests {
     #[test]
     fn a_range_is_cut_where_the_small_runs_are() {
         let cut = |start: &[u8], end: &[u8]| {
-            let range = KeyRange {
-                start: start.to_vec(),
-                end: end.to_vec(),
-            };
-            stretches(&range)
-                .map(|(f, s, e)| (f, s.to_vec(), e.to_vec()))
-                .collect::<Vec<_>>()
+            let range = KeyRange { start: start.to_vec(), end: end.to_vec() };
+            stretches(&range).map(|(f, s, e)| (f, s.to_vec(), e.to_vec())).collect::<Vec<_>>()
         };
         let part = |family, start: &[u8], end: &[u8]| (family, start.to_vec(), end.to_vec());
         assert_eq!(cut(b"A", b"C"), [part(Family::Index, b"A", b"C")]);
         assert_eq!(cut(b"D1", b"D2"), [part(Family::Data, b"D1", b"D2")]);
         assert_eq!(
             cut(b"", b"O"),
-            [
-                part(Family::Index, b"", b"D"),
-                part(Family::Data, b"D", b"E"),
-                part(Family::Index, b"E", b"O")
-            ]
+            [part(Family::Index, b"", b"D"), part(Family::Data, b"D", b"E"), part(Family::Index, b"E", b"O")]
         );
         assert_eq!(cut(b"E", b"F"), [part(Family::Index, b"E", b"F")]);
         assert_eq!(cut(b"F", b"E"), []);

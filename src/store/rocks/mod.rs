@@ -153,12 +153,7 @@ impl RocksStore {
         let next = load_segments(&meta, &space)?;
         let (committer, jobs) = Committer::channel();
         let segment_size = options.segment_size.max(16 * BLOCK);
-        let allocator = Arc::new(Allocator::new(
-            Arc::clone(&space),
-            committer.clone(),
-            segment_size,
-            next,
-        ));
+        let allocator = Arc::new(Allocator::new(Arc::clone(&space), committer.clone(), segment_size, next));
         let reader = Arc::new(Reader::new(Arc::clone(&meta), Arc::clone(&space)));
         let reclaimer = Reclaimer {
             meta: Arc::clone(&meta),
@@ -209,16 +204,12 @@ impl RocksStore {
 impl MetaStore for RocksStore {
     async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let (family, key) = (Family::of_key(key), full_key(partition, key));
-        self.read_meta(true, move |meta, reach| meta.get(family, &key, reach))
-            .await
+        self.read_meta(true, move |meta, reach| meta.get(family, &key, reach)).await
     }
 
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
         let range = range.clone();
-        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| {
-            meta.scan(partition, &range, limit, reach)
-        })
-        .await
+        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| meta.scan(partition, &range, limit, reach)).await
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
@@ -230,11 +221,7 @@ impl MetaStore for RocksStore {
 impl BlobStore for RocksStore {
     async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError> {
         let id = RunId(random::bytes(&*self.entropy));
-        let (space, allocator, pool) = (
-            Arc::clone(&self.space),
-            Arc::clone(&self.allocator),
-            Arc::clone(&self.pool),
-        );
+        let (space, allocator, pool) = (Arc::clone(&self.space), Arc::clone(&self.allocator), Arc::clone(&self.pool));
         Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator, pool)?))
     }
 
@@ -304,10 +291,7 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map_err(io_failure)
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io_failure)
 }
 
 fn join(thread: Option<JoinHandle<()>>) {

@@ -46,10 +46,7 @@ struct Piece {
 
 impl Reader {
     pub(super) fn new(meta: Arc<Meta>, space: Arc<Space>) -> Self {
-        let files = Files {
-            dir: space.dir.clone(),
-            open: Mutex::default(),
-        };
+        let files = Files { dir: space.dir.clone(), open: Mutex::default() };
         Self { meta, space, files }
     }
 
@@ -113,10 +110,7 @@ impl Reader {
                 Err(error) => failed = Some(error),
             }
         }
-        Err(unreadable(
-            run,
-            failed.unwrap_or_else(|| io::Error::other("it never stays in one place")),
-        ))
+        Err(unreadable(run, failed.unwrap_or_else(|| io::Error::other("it never stays in one place"))))
     }
 
     fn look_up(&self, run: RunId) -> Result<(u64, RunRecord), StoreError> {
@@ -164,10 +158,7 @@ impl Files {
         let mut header = [0; HEADER_LEN];
         file.read_exact_at(&mut header, 0)?;
         if header != segment.header() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a segment file has the wrong header",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment file has the wrong header"));
         }
         // Readahead would pull in neighbours that are still being written past the page cache.
         rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
@@ -212,11 +203,7 @@ fn pieces(record: &RunRecord, start: u64, length: usize) -> Result<Vec<Piece>, S
             continue;
         }
         let length = usize::try_from(extent.length - skip).unwrap_or(usize::MAX).min(left);
-        pieces.push(Piece {
-            segment: extent.segment,
-            offset: extent.offset + skip,
-            length,
-        });
+        pieces.push(Piece { segment: extent.segment, offset: extent.offset + skip, length });
         skip = 0;
         left -= length;
     }
@@ -242,21 +229,11 @@ mod tests {
 
     #[test]
     fn ranges_fall_on_the_right_extents() {
-        let extent = |segment, length| Extent {
-            segment: SegmentId(segment),
-            offset: 4096,
-            length,
-        };
-        let record = RunRecord {
-            extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)],
-        };
+        let extent = |segment, length| Extent { segment: SegmentId(segment), offset: 4096, length };
+        let record = RunRecord { extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)] };
         let of = |start, length| {
-            pieces(&record, start, length).map(|pieces| {
-                pieces
-                    .iter()
-                    .map(|p| (p.segment.0, p.offset, p.length))
-                    .collect::<Vec<_>>()
-            })
+            pieces(&record, start, length)
+                .map(|pieces| pieces.iter().map(|p| (p.segment.0, p.offset, p.length)).collect::<Vec<_>>())
         };
         assert_eq!(of(0, 10).unwrap(), [(1, 4096, 10)]);
         assert_eq!(of(9, 3).unwrap(), [(1, 4105, 1), (2, 4096, 2)]);

@@ -118,12 +118,10 @@ impl Reclaimer {
         for of_segment in extents.chunk_by(|a, b| a.segment == b.segment) {
             let segment = of_segment[0].segment;
             let punched = self.open(segment).and_then(|file| {
-                of_segment
-                    .chunk_by(|a, b| a.end() == b.offset)
-                    .try_for_each(|touching| {
-                        let (first, last) = (touching[0], touching[touching.len() - 1]);
-                        punch(&file, first.offset, last.end() - first.offset)
-                    })
+                of_segment.chunk_by(|a, b| a.end() == b.offset).try_for_each(|touching| {
+                    let (first, last) = (touching[0], touching[touching.len() - 1]);
+                    punch(&file, first.offset, last.end() - first.offset)
+                })
             });
             match punched {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -174,11 +172,7 @@ impl Reclaimer {
         for (id, held) in self.space.all() {
             // What this process has opened meanwhile is claimed.
             let left_open = held.record.state == SegmentState::Open && held.claims == 0;
-            let swept = if left_open {
-                self.sweep(id, held.record.capacity)
-            } else {
-                Ok(())
-            };
+            let swept = if left_open { self.sweep(id, held.record.capacity) } else { Ok(()) };
             if let Err(error) = swept.and_then(|()| self.bury(id)) {
                 tracing::warn!(segment = id.0, %error, "a segment could not be swept; the next start tries again");
             }
@@ -192,17 +186,10 @@ impl Reclaimer {
     /// Gives back whatever no record names in a segment that was open when its process ended.
     fn sweep(&self, id: SegmentId, capacity: u64) -> Result<(), StoreError> {
         let (mut used, mut unnamed) = (BLOCK, Vec::new());
-        let owned = self
-            .owned(id)?
-            .into_iter()
-            .map(|(extent, _)| (extent.offset, extent.end()));
+        let owned = self.owned(id)?.into_iter().map(|(extent, _)| (extent.offset, extent.end()));
         for (offset, end) in owned.chain([(capacity, capacity)]) {
             if offset > used {
-                unnamed.push(Extent {
-                    segment: id,
-                    offset: used,
-                    length: offset - used,
-                });
+                unnamed.push(Extent { segment: id, offset: used, length: offset - used });
             }
             used = end;
         }
@@ -224,14 +211,7 @@ impl Reclaimer {
             for (key, value) in pairs {
                 let (segment, offset) = split_extent_key(&key)?;
                 let owner = OwnerRecord::decode(&value)?;
-                owned.push((
-                    Extent {
-                        segment,
-                        offset,
-                        length: owner.length,
-                    },
-                    owner,
-                ));
+                owned.push((Extent { segment, offset, length: owner.length }, owner));
             }
             if last {
                 return Ok(owned);
@@ -247,10 +227,7 @@ impl Reclaimer {
             let pairs = self.meta.pairs_blocking(Family::Space, &start, end.clone(), AT_ONCE)?;
             let Some((last, _)) = pairs.last() else { return Ok(()) };
             start = [last, &[0][..]].concat();
-            let queued = pairs
-                .iter()
-                .map(|(key, value)| decode_queued(key, value))
-                .collect::<Result<Vec<_>, _>>()?;
+            let queued = pairs.iter().map(|(key, value)| decode_queued(key, value)).collect::<Result<Vec<_>, _>>()?;
             self.space.died(&queued);
             self.space.next_epoch();
             self.give_back(&queued)?;
@@ -275,8 +252,6 @@ impl Reclaimer {
     }
 
     fn open(&self, segment: SegmentId) -> io::Result<File> {
-        File::options()
-            .write(true)
-            .open(self.space.dir.join(segment.file_name()))
+        File::options().write(true).open(self.space.dir.join(segment.file_name()))
     }
 }

@@ -107,15 +107,9 @@ impl RunRecord {
         }
         let extents = extents.chunks_exact(EXTENT_LEN).map(|extent| {
             let mut fields = Fields(extent, "run record");
-            Ok(Extent {
-                segment: SegmentId(fields.u32()?),
-                offset: fields.u64()?,
-                length: fields.u64()?,
-            })
+            Ok(Extent { segment: SegmentId(fields.u32()?), offset: fields.u64()?, length: fields.u64()? })
         });
-        Ok(Self {
-            extents: extents.collect::<Result<_, StoreError>>()?,
-        })
+        Ok(Self { extents: extents.collect::<Result<_, StoreError>>()? })
     }
 }
 
@@ -133,10 +127,7 @@ impl OwnerRecord {
 
     pub(super) fn decode(value: &[u8]) -> Result<Self, StoreError> {
         let mut fields = Fields(versioned(value, "extent record")?, "extent record");
-        let record = Self {
-            run: RunId(fields.array()?),
-            length: fields.u64()?,
-        };
+        let record = Self { run: RunId(fields.array()?), length: fields.u64()? };
         fields.end(record)
     }
 }
@@ -166,12 +157,7 @@ impl SegmentRecord {
             SegmentState::Open => b'o',
             SegmentState::Settled => b's',
         };
-        [
-            &[FORMAT, state][..],
-            &self.capacity.to_be_bytes(),
-            &self.live.to_be_bytes(),
-        ]
-        .concat()
+        [&[FORMAT, state][..], &self.capacity.to_be_bytes(), &self.live.to_be_bytes()].concat()
     }
 
     pub(super) fn decode(value: &[u8]) -> Result<Self, StoreError> {
@@ -181,11 +167,7 @@ impl SegmentRecord {
             [b's'] => SegmentState::Settled,
             _ => return Err(damaged("segment record")),
         };
-        let record = Self {
-            state,
-            capacity: fields.u64()?,
-            live: fields.u64()?,
-        };
+        let record = Self { state, capacity: fields.u64()?, live: fields.u64()? };
         fields.end(record)
     }
 }
@@ -200,11 +182,7 @@ pub(super) fn decode_queued(key: &[u8], value: &[u8]) -> Result<Extent, StoreErr
     let mut fields = Fields(versioned(value, "queue entry")?, "queue entry");
     let length = fields.u64()?;
     let (segment, offset) = fields.end(split_extent_key(key)?)?;
-    Ok(Extent {
-        segment,
-        offset,
-        length,
-    })
+    Ok(Extent { segment, offset, length })
 }
 
 /// The value of [`NEXT_KEY`].
@@ -285,11 +263,7 @@ impl Fields<'_> {
     }
 
     fn end<T>(self, read: T) -> Result<T, StoreError> {
-        if self.0.is_empty() {
-            Ok(read)
-        } else {
-            Err(damaged(self.1))
-        }
+        if self.0.is_empty() { Ok(read) } else { Err(damaged(self.1)) }
     }
 }
 
@@ -297,20 +271,10 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    const EXTENT: Extent = Extent {
-        segment: SegmentId(7),
-        offset: 0x0001_2000,
-        length: 1_048_577,
-    };
-    const OWNER: OwnerRecord = OwnerRecord {
-        run: RunId(*b"0123456789abcdef"),
-        length: 1_048_577,
-    };
-    const SEGMENT: SegmentRecord = SegmentRecord {
-        state: SegmentState::Settled,
-        capacity: 268_435_456,
-        live: 1_052_672,
-    };
+    const EXTENT: Extent = Extent { segment: SegmentId(7), offset: 0x0001_2000, length: 1_048_577 };
+    const OWNER: OwnerRecord = OwnerRecord { run: RunId(*b"0123456789abcdef"), length: 1_048_577 };
+    const SEGMENT: SegmentRecord =
+        SegmentRecord { state: SegmentState::Settled, capacity: 268_435_456, live: 1_052_672 };
 
     /// Compares with the stored file, so that a change of format cannot pass unseen.
     fn assert_golden(name: &str, stored: &[u8]) {
@@ -321,42 +285,21 @@ mod tests {
 
     #[test]
     fn formats_are_those_of_the_golden_files() {
-        let second = Extent {
-            segment: SegmentId(8),
-            offset: BLOCK,
-            length: 5,
-        };
-        assert_golden(
-            "run_record",
-            &RunRecord {
-                extents: vec![EXTENT, second],
-            }
-            .encode(),
-        );
-        assert_golden(
-            "extent_record",
-            &[owner_key(EXTENT.segment, EXTENT.offset), OWNER.encode()].concat(),
-        );
+        let second = Extent { segment: SegmentId(8), offset: BLOCK, length: 5 };
+        assert_golden("run_record", &RunRecord { extents: vec![EXTENT, second] }.encode());
+        assert_golden("extent_record", &[owner_key(EXTENT.segment, EXTENT.offset), OWNER.encode()].concat());
         assert_golden(
             "queue_entry",
             &[queue_key(EXTENT.segment, EXTENT.offset), encode_queued(EXTENT.length)].concat(),
         );
-        assert_golden(
-            "segment_record",
-            &[segment_key(EXTENT.segment), SEGMENT.encode()].concat(),
-        );
-        assert_golden(
-            "next_segment",
-            &[NEXT_KEY.to_vec(), encode_next(EXTENT.segment)].concat(),
-        );
+        assert_golden("segment_record", &[segment_key(EXTENT.segment), SEGMENT.encode()].concat());
+        assert_golden("next_segment", &[NEXT_KEY.to_vec(), encode_next(EXTENT.segment)].concat());
         assert_golden("segment_header", &EXTENT.segment.header());
     }
 
     #[test]
     fn records_round_trip() {
-        let run = RunRecord {
-            extents: vec![EXTENT, EXTENT],
-        };
+        let run = RunRecord { extents: vec![EXTENT, EXTENT] };
         assert_eq!(RunRecord::decode(&run.encode()).unwrap(), run);
         assert_eq!(RunRecord::decode(&[1]).unwrap(), RunRecord::default());
         assert_eq!(OwnerRecord::decode(&OWNER.encode()).unwrap(), OWNER);
@@ -365,20 +308,13 @@ mod tests {
         assert_eq!(decode_queued(&key, &encode_queued(EXTENT.length)).unwrap(), EXTENT);
         assert_eq!(decode_next(&encode_next(SegmentId(9))).unwrap(), SegmentId(9));
         assert_eq!(split_segment_key(&segment_key(SegmentId(9))).unwrap(), SegmentId(9));
-        assert_eq!(
-            SegmentId::from_file_name(&SegmentId(12).file_name()),
-            Some(SegmentId(12))
-        );
+        assert_eq!(SegmentId::from_file_name(&SegmentId(12).file_name()), Some(SegmentId(12)));
         assert_eq!(SegmentId::from_file_name("12.seg"), None);
     }
 
     #[test]
     fn damage_is_noticed() {
-        let stored = [
-            RunRecord { extents: vec![EXTENT] }.encode(),
-            OWNER.encode(),
-            SEGMENT.encode(),
-        ];
+        let stored = [RunRecord { extents: vec![EXTENT] }.encode(), OWNER.encode(), SEGMENT.encode()];
         for value in &stored {
             let shorter = &value[..value.len() - 1];
             let mut newer = value.clone();

@@ -25,11 +25,7 @@ impl Reclaimer {
         for (extent, owner) in self.owned(id)? {
             let claim = Arc::new(Claim::new(Arc::clone(&self.space)));
             let copied = self.copy(&file, &extent, &claim)?;
-            if self
-                .committer
-                .change_blocking(Change::Move(owner.run, extent, copied))?
-                == Outcome::Applied
-            {
+            if self.committer.change_blocking(Change::Move(owner.run, extent, copied))? == Outcome::Applied {
                 Box::new(ClaimLease(claim)).keep();
             }
         }
@@ -44,16 +40,12 @@ impl Reclaimer {
         while done < extent.length {
             let taken = self.allocator.take_blocking(extent.length - done)?;
             claim.add(taken.extent);
-            let copy = Extent {
-                length: taken.extent.length.min(extent.length - done),
-                ..taken.extent
-            };
+            let copy = Extent { length: taken.extent.length.min(extent.length - done), ..taken.extent };
             let mut written = 0;
             while written < copy.length {
                 let step = (copy.length - written).min(BUFFER_LEN as u64);
                 let mut bytes = vec![0; usize::try_from(step).unwrap_or(BUFFER_LEN)];
-                file.read_exact_at(&mut bytes, extent.offset + done + written)
-                    .map_err(io_failure)?;
+                file.read_exact_at(&mut bytes, extent.offset + done + written).map_err(io_failure)?;
                 let mut buffer = pool.take(None);
                 buffer.fill(&bytes);
                 buffer.pad();

@@ -85,10 +85,7 @@ impl Segment {
             id,
             capacity,
             file,
-            end: Mutex::new(End {
-                offset: BLOCK,
-                retired: false,
-            }),
+            end: Mutex::new(End { offset: BLOCK, retired: false }),
             queue: Mutex::default(),
             failed: AtomicBool::new(false),
         })
@@ -101,11 +98,7 @@ impl Segment {
         if end.retired || left == 0 || left < least || self.failed.load(Ordering::Relaxed) {
             return None;
         }
-        let extent = Extent {
-            segment: self.id,
-            offset: end.offset,
-            length: whole_blocks(wanted).min(left),
-        };
+        let extent = Extent { segment: self.id, offset: end.offset, length: whole_blocks(wanted).min(left) };
         end.offset = extent.end();
         Some(extent)
     }
@@ -157,11 +150,7 @@ impl Segment {
 
     /// As [`Segment::sync`], for threads that may block.
     pub(super) fn sync_blocking(&self) -> Result<(), StoreError> {
-        if self.sync_once() {
-            Ok(())
-        } else {
-            Err(io_failure(io::Error::other("a segment file could not be synced")))
-        }
+        if self.sync_once() { Ok(()) } else { Err(io_failure(io::Error::other("a segment file could not be synced"))) }
     }
 
     fn sync_waiting(&self) {
@@ -193,12 +182,7 @@ impl Segment {
 
 /// Gives the blocks `offset..offset + length` back to the file system.
 pub(super) fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    Ok(rustix::fs::fallocate(
-        file,
-        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-        offset,
-        length,
-    )?)
+    Ok(rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)?)
 }
 
 /// Bytes that the file system offers to us.

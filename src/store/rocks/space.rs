@@ -54,14 +54,7 @@ pub(super) struct Held {
 
 impl Space {
     pub(super) fn new(dir: PathBuf, able: Abilities, reserve: u64, tasks: Sender<Task>) -> Self {
-        Self {
-            dir,
-            able,
-            reserve,
-            segments: Mutex::default(),
-            epoch: AtomicU64::new(0),
-            tasks,
-        }
+        Self { dir, able, reserve, segments: Mutex::default(), epoch: AtomicU64::new(0), tasks }
     }
 
     /// The record of a segment.
@@ -81,12 +74,7 @@ impl Space {
 
     /// Mirrors a record that was written. A segment not known before starts with `claims`.
     pub(super) fn mirror(&self, id: SegmentId, record: SegmentRecord, claims: u64) {
-        let new = Held {
-            record,
-            claims,
-            used: record.capacity,
-            dead: 0,
-        };
+        let new = Held { record, claims, used: record.capacity, dead: 0 };
         locked(&self.segments).entry(id).or_insert(new).record = record;
     }
 
@@ -169,10 +157,7 @@ impl Space {
 
     /// The figures, `unused` being bytes set aside and not handed out.
     pub(super) fn usage(&self, unused: u64) -> Usage {
-        let mut usage = Usage {
-            free_bytes: free_bytes(&self.dir).unwrap_or(0) + unused,
-            ..Usage::default()
-        };
+        let mut usage = Usage { free_bytes: free_bytes(&self.dir).unwrap_or(0) + unused, ..Usage::default() };
         for held in locked(&self.segments).values() {
             usage.run_bytes += held.record.live;
             usage.reclaimable_bytes += held.reclaimable(self.able);
@@ -203,11 +188,7 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn new(space: Arc<Space>) -> Self {
-        Self {
-            space,
-            extents: Mutex::default(),
-            adopted: AtomicBool::new(false),
-        }
+        Self { space, extents: Mutex::default(), adopted: AtomicBool::new(false) }
     }
 
     /// Takes over an extent whose claim is already counted.

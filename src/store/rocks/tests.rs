@@ -14,11 +14,7 @@ use crate::crypto::SystemEntropy;
 const MIB: usize = 1 << 20;
 
 fn options(dir: &Path) -> Options {
-    Options {
-        segment_size: 4 << 20,
-        reserve_bytes: 1 << 20,
-        ..Options::new(dir.join("store"))
-    }
+    Options { segment_size: 4 << 20, reserve_bytes: 1 << 20, ..Options::new(dir.join("store")) }
 }
 
 fn open(options: Options) -> Arc<RocksStore> {
@@ -36,30 +32,21 @@ mod direct {
 
 mod buffered {
     use super::super::{DirectIo, Options};
-    crate::store::conformance::suite!(super::fresh(|options| Options {
-        direct_io: DirectIo::Never,
-        ..options
-    }));
+    crate::store::conformance::suite!(super::fresh(|options| Options { direct_io: DirectIo::Never, ..options }));
 }
 
 mod without_holes {
     use super::super::{HolePunching, Options};
     crate::store::conformance::suite!(
         // The active segment, and one that is not mostly dead.
-        super::fresh(|options| Options {
-            hole_punching: HolePunching::Never,
-            ..options
-        })
-        .with_slack(8 << 20)
+        super::fresh(|options| Options { hole_punching: HolePunching::Never, ..options }).with_slack(8 << 20)
     );
 }
 
 /// Bytes that the segment files occupy. The file system counts its own bookkeeping of a file's extents too.
 fn occupied(dir: &Path) -> u64 {
     let files = std::fs::read_dir(dir.join("store/segments")).unwrap();
-    files
-        .map(|file| (file.unwrap().metadata().unwrap().blocks() * 512).saturating_sub(BOOKKEEPING))
-        .sum()
+    files.map(|file| (file.unwrap().metadata().unwrap().blocks() * 512).saturating_sub(BOOKKEEPING)).sum()
 }
 
 /// The most that the file system's bookkeeping of one segment takes in these tests, in bytes.
@@ -74,10 +61,7 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 async fn release(store: &RocksStore, run: RunId) {
-    assert_eq!(
-        store.commit(P, Batch::new().release(run)).await.unwrap(),
-        Outcome::Applied
-    );
+    assert_eq!(store.commit(P, Batch::new().release(run)).await.unwrap(), Outcome::Applied);
 }
 
 #[tokio::test]
@@ -95,10 +79,7 @@ async fn a_closed_store_opens_again_as_it_was() {
     assert_eq!(store.read(kept, 0, bytes.len()).await.unwrap(), bytes);
     assert!(matches!(store.read(gone, 0, 1).await, Err(StoreError::RunNotFound(_))));
     assert_eq!(store.get(P, b"kept").await.unwrap().unwrap(), kept.0[..]);
-    wait_until("only the run and the headers take space", || {
-        occupied(dir.path()) < 10 << 20
-    })
-    .await;
+    wait_until("only the run and the headers take space", || occupied(dir.path()) < 10 << 20).await;
     release(&store, kept).await;
     wait_until("dead segments are unlinked", || occupied(dir.path()) == 0).await;
     assert_eq!(store.usage().run_bytes, 0);
@@ -115,10 +96,7 @@ async fn a_directory_has_one_store_at_a_time() {
 #[tokio::test]
 async fn space_comes_back_while_neighbours_stay() {
     let dir = TempDir::new().unwrap();
-    let store = open(Options {
-        segment_size: 64 << 20,
-        ..options(dir.path())
-    });
+    let store = open(Options { segment_size: 64 << 20, ..options(dir.path()) });
     let bytes = pattern(2, MIB);
     let mut runs = Vec::new();
     for n in 0..16 {
@@ -128,10 +106,7 @@ async fn space_comes_back_while_neighbours_stay() {
     for run in runs.iter().step_by(2) {
         release(&store, *run).await;
     }
-    wait_until("eight MiB are given back", || {
-        occupied(dir.path()) + (8 << 20) <= before + BOOKKEEPING
-    })
-    .await;
+    wait_until("eight MiB are given back", || occupied(dir.path()) + (8 << 20) <= before + BOOKKEEPING).await;
     for run in runs.iter().skip(1).step_by(2) {
         assert_eq!(store.read(*run, 0, MIB).await.unwrap(), bytes);
     }
@@ -140,10 +115,7 @@ async fn space_comes_back_while_neighbours_stay() {
 #[tokio::test]
 async fn without_holes_live_runs_move_and_stay_readable() {
     let dir = TempDir::new().unwrap();
-    let options = Options {
-        hole_punching: HolePunching::Never,
-        ..options(dir.path())
-    };
+    let options = Options { hole_punching: HolePunching::Never, ..options(dir.path()) };
     let store = open(options.clone());
     let mut runs = Vec::new();
     for n in 0..32_u64 {
@@ -164,10 +136,7 @@ async fn without_holes_live_runs_move_and_stay_readable() {
             release(&store, *run).await;
         }
     }
-    wait_until("sparse segments are rewritten and unlinked", || {
-        occupied(dir.path()) < before / 2
-    })
-    .await;
+    wait_until("sparse segments are rewritten and unlinked", || occupied(dir.path()) < before / 2).await;
     reader.await.unwrap();
     for (run, bytes) in runs.iter().step_by(8) {
         assert_eq!(store.read(*run, 0, bytes.len()).await.unwrap(), *bytes);
@@ -193,20 +162,12 @@ async fn a_crash_leaves_nothing_unnamed() {
 
     // What a crash at this point leaves: the files as they are, nothing closed.
     let crashed = TempDir::new().unwrap();
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(dir.path().join("store"))
-        .arg(crashed.path())
-        .status()
-        .unwrap();
+    let copied = Command::new("cp").arg("-a").arg(dir.path().join("store")).arg(crashed.path()).status().unwrap();
     assert!(copied.success());
     std::fs::remove_file(crashed.path().join("store/index/LOCK")).unwrap();
     let found = open(options(crashed.path()));
     assert_eq!(found.read(kept, 0, bytes.len()).await.unwrap(), bytes);
-    wait_until("the sweep gives back what no record names", || {
-        occupied(crashed.path()) < 4 << 20
-    })
-    .await;
+    wait_until("the sweep gives back what no record names", || occupied(crashed.path()) < 4 << 20).await;
     assert_eq!(found.read(kept, 0, bytes.len()).await.unwrap(), bytes);
     assert_eq!(found.usage().run_bytes, 3 << 20);
 
@@ -224,16 +185,8 @@ async fn writes_until_killed() {
         return;
     };
     let store = open(options(Path::new(&dir)));
-    let acknowledged = std::fs::File::options()
-        .append(true)
-        .create(true)
-        .open(Path::new(&dir).join("log"))
-        .unwrap();
-    let first = std::fs::read_to_string(Path::new(&dir).join("log"))
-        .unwrap_or_default()
-        .lines()
-        .count() as u64
-        + 10;
+    let acknowledged = std::fs::File::options().append(true).create(true).open(Path::new(&dir).join("log")).unwrap();
+    let first = std::fs::read_to_string(Path::new(&dir).join("log")).unwrap_or_default().lines().count() as u64 + 10;
     let mut tasks = Vec::new();
     for writer in 0..8_u64 {
         let (store, acknowledged) = (Arc::clone(&store), acknowledged.try_clone().unwrap());
@@ -272,25 +225,14 @@ async fn a_killed_process_loses_nothing_acknowledged() {
         for seed in std::fs::read_to_string(&log).unwrap().lines() {
             let seed: u64 = seed.parse().unwrap();
             let value = store.get(P, seed.to_string().as_bytes()).await.unwrap();
-            assert_eq!(
-                value.is_none(),
-                seed.is_multiple_of(3),
-                "acknowledged {seed}, kill {kill}"
-            );
+            assert_eq!(value.is_none(), seed.is_multiple_of(3), "acknowledged {seed}, kill {kill}");
         }
-        let range = KeyRange {
-            start: b"0".to_vec(),
-            end: b"A".to_vec(),
-        };
+        let range = KeyRange { start: b"0".to_vec(), end: b"A".to_vec() };
         for (key, value) in store.scan(P, &range, usize::MAX).await.unwrap() {
             let seed: u64 = std::str::from_utf8(&key).unwrap().parse().unwrap();
             let length = 40_000 + usize::try_from(seed % 5).unwrap() * 300_000;
             let run = RunId(value[..].try_into().unwrap());
-            assert_eq!(
-                store.read(run, 0, length).await.unwrap(),
-                pattern(seed, length),
-                "{seed}, kill {kill}"
-            );
+            assert_eq!(store.read(run, 0, length).await.unwrap(), pattern(seed, length), "{seed}, kill {kill}");
             named += 1;
             bytes += records::whole_blocks(length as u64);
         }
@@ -345,9 +287,7 @@ async fn fills_a_small_disk() {
     for n in 0..2000_u32 {
         // Replacing a value passes the floor, and meets the full disk.
         let key = n.to_be_bytes().to_vec();
-        let batch = Batch::new()
-            .put(key.clone(), pattern(1, 60_000))
-            .delete(b"nothing".to_vec());
+        let batch = Batch::new().put(key.clone(), pattern(1, 60_000)).delete(b"nothing".to_vec());
         match store.commit(P, batch).await {
             Ok(outcome) => assert_eq!(outcome, Outcome::Applied),
             Err(error) => {
@@ -362,11 +302,7 @@ async fn fills_a_small_disk() {
     }
     assert_eq!(refused, 3, "the disk was full");
     for (n, run) in runs.iter().enumerate() {
-        assert_eq!(
-            store.read(*run, 0, MIB).await.unwrap(),
-            pattern(n as u64, MIB),
-            "reads go on"
-        );
+        assert_eq!(store.read(*run, 0, MIB).await.unwrap(), pattern(n as u64, MIB), "reads go on");
     }
 
     // Space returns, and with it the store.
@@ -393,10 +329,7 @@ fn a_full_disk_loses_nothing_and_recovers() {
     let script = r#"mount -t tmpfs -o size=128m none "$STRONGROOM_TEST_CHILD" && exec "$0" "$@""#;
     let test = child("fills_a_small_disk", dir.path());
     let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--mount", "sh", "-c", script])
-        .arg(test.get_program())
-        .args(test.get_args());
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(test.get_program()).args(test.get_args());
     command.env("STRONGROOM_TEST_CHILD", dir.path());
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -407,9 +340,7 @@ fn a_full_disk_loses_nothing_and_recovers() {
 fn child(test: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
-    command
-        .args(["--exact", &name, "--ignored", "--nocapture"])
-        .env("STRONGROOM_TEST_CHILD", dir);
+    command.args(["--exact", &name, "--ignored", "--nocapture"]).env("STRONGROOM_TEST_CHILD", dir);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

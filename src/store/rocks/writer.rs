@@ -92,9 +92,7 @@ impl SegmentWriter {
             // Held to the end of the write; see `Claim`.
             let _claim = claim;
             for piece in pieces {
-                piece
-                    .segment
-                    .write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
+                piece.segment.write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
             }
             buffer.clear();
             Ok(buffer)
@@ -105,10 +103,7 @@ impl SegmentWriter {
     /// Waits for the write under way; returns its buffer.
     async fn written(&mut self) -> Result<Option<AlignedBuffer>, StoreError> {
         match self.writing.take() {
-            Some(writing) => writing
-                .await
-                .map_err(|error| StoreError::Engine(Box::new(error)))?
-                .map(Some),
+            Some(writing) => writing.await.map_err(|error| StoreError::Engine(Box::new(error)))?.map(Some),
             None => Ok(None),
         }
     }
@@ -123,12 +118,7 @@ impl SegmentWriter {
         };
         let room = usize::try_from(last.extent.length - self.used).unwrap_or(usize::MAX);
         let to = to.min(from.saturating_add(room));
-        let piece = Piece {
-            segment: Arc::clone(&last.segment),
-            offset: last.extent.offset + self.used,
-            from,
-            to,
-        };
+        let piece = Piece { segment: Arc::clone(&last.segment), offset: last.extent.offset + self.used, from, to };
         self.used += bytes_of(to - from);
         Ok(piece)
     }
@@ -175,11 +165,7 @@ impl SegmentWriter {
         let Some(last) = self.taken.last_mut() else { return };
         let extent = last.extent;
         if self.used < extent.length {
-            let unused = Extent {
-                offset: extent.offset + self.used,
-                length: extent.length - self.used,
-                ..extent
-            };
+            let unused = Extent { offset: extent.offset + self.used, length: extent.length - self.used, ..extent };
             last.extent.length = self.used;
             self.claim.shorten_last(self.used);
             if !last.segment.give_back(&extent, unused.offset) {
@@ -197,9 +183,7 @@ impl SegmentWriter {
             left -= length;
             Extent { length, ..taken.extent }
         });
-        RunRecord {
-            extents: exact.collect(),
-        }
+        RunRecord { extents: exact.collect() }
     }
 }
 

@@ -244,11 +244,7 @@ mod tests {
     }
 
     fn run(inline: bool) -> RunRef {
-        RunRef {
-            id: [3; 16],
-            header: vec![1, 2, 3].into(),
-            inline,
-        }
+        RunRef { id: [3; 16], header: vec![1, 2, 3].into(), inline }
     }
 
     fn object(body: Body) -> ObjectRecord {
@@ -266,9 +262,7 @@ mod tests {
 
     /// Holds a record's stored form to the golden file `name`: what is stored stays readable, and is written the same.
     fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden/schema")
-            .join(name);
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema").join(name);
         if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
             std::fs::write(&path, record.to_value()).unwrap();
         }
@@ -287,18 +281,7 @@ mod tests {
         };
         hold("bucket.bin", &bucket);
         hold("object-run.bin", &object(Body::Run(run(false))));
-        let spans = vec![
-            PartSpan {
-                first: 1,
-                count: 3,
-                size: 5 << 20,
-            },
-            PartSpan {
-                first: 7,
-                count: 1,
-                size: 9,
-            },
-        ];
+        let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
         hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));
         let upload = UploadRecord {
             initiated: 1_700_000_000_456,
@@ -322,16 +305,10 @@ mod tests {
     #[test]
     fn damage_is_told_from_other_versions() {
         let value = object(Body::Run(run(true))).to_value();
-        assert!(matches!(
-            ObjectRecord::from_value(&value[..value.len() - 1]),
-            Err(StoreError::Corrupt(_))
-        ));
+        assert!(matches!(ObjectRecord::from_value(&value[..value.len() - 1]), Err(StoreError::Corrupt(_))));
         let newer = [&[2], &value[1..]].concat();
         let error = ObjectRecord::from_value(&newer).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "stored data is damaged: object record: unknown format version"
-        );
+        assert_eq!(error.to_string(), "stored data is damaged: object record: unknown format version");
         assert!(ObjectRecord::from_value(b"").is_err());
     }
 }
