@@ -370,6 +370,9 @@ impl<'m> Group<'m> {
         if let Err(error) = written {
             tracing::error!(%error, "a commit could not be written");
             in_doubt.append(&mut self.adopted);
+            if matches!(failure(error.clone()), StoreError::NoSpace) {
+                self.space.ballast.drop_overboard();
+            }
             for reply in self.replies {
                 let _ = reply.send(Err(failure(error.clone())));
             }

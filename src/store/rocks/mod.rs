@@ -3,6 +3,7 @@
 //! ```text
 //! <path>/index/             RocksDB: the callers' keys, small runs, and the records of `records`
 //! <path>/segments/N.seg     append-only; extents of many runs side by side, written past the page cache
+//! <path>/ballast            space set aside against a full disk
 //! ```
 //!
 //! # The life of a run, and what a crash leaves
@@ -31,6 +32,7 @@
 //! Where holes cannot be punched, 7 only empties the queue, and mostly dead segments are rewritten (see `rewrite`).
 
 mod allocator;
+mod ballast;
 mod buffer;
 mod committer;
 mod meta;
@@ -54,6 +56,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::allocator::Allocator;
+use self::ballast::Ballast;
 use self::buffer::BufferPool;
 use self::committer::Committer;
 use self::meta::{Family, Meta, Reach, Read, full_key};
@@ -149,7 +152,8 @@ impl RocksStore {
         tracing::info!(direct_io = able.direct, hole_punching = able.punch, "opened the store");
         let (tell, tasks) = std::sync::mpsc::channel();
         let reserve = options.reserve_bytes.max(tuning::LEAST_RESERVE);
-        let space = Arc::new(Space::new(segments, able, reserve, tell));
+        let ballast = Ballast::open(&options.path, tuning::LEAST_RESERVE).map_err(io_failure)?;
+        let space = Arc::new(Space::new(segments, able, ballast, reserve, tell));
         let next = load_segments(&meta, &space)?;
         let (committer, jobs) = Committer::channel();
         let segment_size = options.segment_size.max(16 * BLOCK);

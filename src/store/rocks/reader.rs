@@ -75,18 +75,19 @@ impl Reader {
             return Ok(None);
         };
         let pieces = pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, length)?;
-        let mut bytes = vec![0; length];
-        let mut rest = bytes.as_mut_slice();
+        let mut bytes = Vec::new();
         for piece in pieces {
-            let (into, after) = rest.split_at_mut(piece.length);
-            rest = after;
             let Some(file) = self.files.opened(piece.segment) else {
                 return Ok(None);
             };
-            let slices = &mut [IoSliceMut::new(into)];
-            match rustix::io::preadv2(&*file, slices, piece.offset, ReadWriteFlags::NOWAIT) {
-                Ok(read) if read == piece.length => {}
-                _ => return Ok(None),
+            // One block first: what is not in the page cache is not worth clearing memory for.
+            if !read_cached(&file, piece.offset, &mut [0; HEADER_LEN][..piece.length.min(HEADER_LEN)]) {
+                return Ok(None);
+            }
+            let from = bytes.len();
+            bytes.resize(from + piece.length, 0);
+            if !read_cached(&file, piece.offset, &mut bytes[from..]) {
+                return Ok(None);
             }
         }
         Ok((self.space.epoch() == epoch).then(|| Bytes::from(bytes)))
@@ -172,6 +173,13 @@ impl Files {
         open.insert(segment, Arc::clone(&file));
         Ok(file)
     }
+}
+
+/// Fills `into` from the page cache; false if that cannot be done without waiting.
+fn read_cached(file: &File, offset: u64, into: &mut [u8]) -> bool {
+    let wanted = into.len();
+    let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
+    read == Ok(wanted)
 }
 
 /// Reads one piece into memory that is not cleared first.

@@ -40,6 +40,7 @@ pub(super) struct Reclaimer {
 impl Reclaimer {
     /// The thread's whole life: the work that the last process left, then `tasks` until told to stop.
     pub(super) fn run(&self, tasks: &Receiver<Task>) {
+        self.take_in_ballast();
         self.recover();
         let mut again = Vec::new();
         loop {
@@ -48,6 +49,7 @@ impl Reclaimer {
                 Ok(task) => now.push(task),
                 Err(RecvTimeoutError::Timeout) => {
                     now.append(&mut again);
+                    self.take_in_ballast();
                     self.rewrite_sparse();
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -248,6 +250,13 @@ impl Reclaimer {
             {
                 tracing::warn!(segment = id.0, %error, "a sparse segment could not be rewritten");
             }
+        }
+    }
+
+    fn take_in_ballast(&self) {
+        match self.space.growth_left() {
+            Ok(free) => self.space.ballast.take_in(free),
+            Err(error) => tracing::warn!(%error, "the free space is not known"),
         }
     }
 

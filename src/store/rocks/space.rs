@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::Sender;
 
+use super::ballast::Ballast;
 use super::records::{BLOCK, Extent, SegmentId, SegmentRecord, SegmentState};
 use super::segment::{Abilities, free_bytes, locked};
 use crate::store::run::Lease;
@@ -32,8 +33,9 @@ pub(super) struct Space {
     /// Where the segment files are.
     pub(super) dir: PathBuf,
     pub(super) able: Abilities,
+    pub(super) ballast: Ballast,
     /// Free bytes below which the store does not grow.
-    pub(super) reserve: u64,
+    reserve: u64,
     segments: Mutex<BTreeMap<SegmentId, Held>>,
     /// How often bytes were about to be given back; see [`Space::epoch`].
     epoch: AtomicU64,
@@ -53,8 +55,8 @@ pub(super) struct Held {
 }
 
 impl Space {
-    pub(super) fn new(dir: PathBuf, able: Abilities, reserve: u64, tasks: Sender<Task>) -> Self {
-        Self { dir, able, reserve, segments: Mutex::default(), epoch: AtomicU64::new(0), tasks }
+    pub(super) fn new(dir: PathBuf, able: Abilities, ballast: Ballast, reserve: u64, tasks: Sender<Task>) -> Self {
+        Self { dir, able, ballast, reserve, segments: Mutex::default(), epoch: AtomicU64::new(0), tasks }
     }
 
     /// The record of a segment.

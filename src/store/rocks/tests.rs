@@ -279,8 +279,8 @@ async fn fills_a_small_disk() {
     assert!(runs.len() > 10, "{}", runs.len());
 
     // Somebody else takes the rest, to the last byte: RocksDB itself fails.
-    let ballast = dir.join("ballast");
-    let mut file = std::fs::File::create(&ballast).unwrap();
+    let others = dir.join("others");
+    let mut file = std::fs::File::create(&others).unwrap();
     while io::Write::write(&mut file, &[1; 4096]).is_ok_and(|written| written > 0) {}
     drop(file);
     let mut refused = 0;
@@ -305,13 +305,12 @@ async fn fills_a_small_disk() {
         assert_eq!(store.read(*run, 0, MIB).await.unwrap(), pattern(n as u64, MIB), "reads go on");
     }
 
+    // The store gives up its ballast, and then deletes work although the disk is still full.
+    recovers(&store, Batch::new().release(runs.pop().unwrap())).await;
+    assert!(matches!(store.create(Some(1 << 20)).await.map(drop), Err(StoreError::NoSpace)));
+
     // Space returns, and with it the store.
-    std::fs::remove_file(ballast).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while store.commit(P, Batch::new().delete(b"x".to_vec())).await.is_err() {
-        assert!(Instant::now() < deadline, "the store recovers");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    std::fs::remove_file(others).unwrap();
     for run in runs.drain(..runs.len() / 2) {
         release(&store, run).await;
     }
@@ -323,10 +322,20 @@ async fn fills_a_small_disk() {
     assert_eq!(store.get(P, b"k2").await.unwrap().unwrap(), run.0[..]);
 }
 
+/// Waits until commits work again, then commits `batch`.
+async fn recovers(store: &RocksStore, batch: Batch) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while store.commit(P, Batch::new().delete(b"x".to_vec())).await.is_err() {
+        assert!(Instant::now() < deadline, "the store recovers");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+}
+
 #[test]
 fn a_full_disk_loses_nothing_and_recovers() {
     let dir = TempDir::new().unwrap();
-    let script = r#"mount -t tmpfs -o size=128m none "$STRONGROOM_TEST_CHILD" && exec "$0" "$@""#;
+    let script = r#"mount -t tmpfs -o size=256m none "$STRONGROOM_TEST_CHILD" && exec "$0" "$@""#;
     let test = child("fills_a_small_disk", dir.path());
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(test.get_program()).args(test.get_args());

@@ -132,32 +132,25 @@ impl SegmentWriter {
             self.next_guess = (guess * 2).min(LONGEST);
             guess
         };
-        let taken = match self.allocator.take(wanted) {
-            Some(taken) => taken,
-            None => {
-                let (allocator, claim) = (Arc::clone(&self.allocator), Arc::clone(&self.claim));
-                // The task owns the extent until the claim does: were this future dropped meanwhile, it must not leak.
-                let task = tokio::task::spawn_blocking(move || {
-                    let taken = allocator.take_blocking(wanted)?;
-                    claim.add(taken.extent);
-                    Ok::<_, StoreError>(taken)
-                });
-                let taken = task.await.map_err(|error| StoreError::Engine(Box::new(error)))??;
-                self.took(taken);
-                return Ok(());
-            }
+        let taken = if let Some(taken) = self.allocator.take(wanted) {
+            self.claim.add(taken.extent);
+            taken
+        } else {
+            let (allocator, claim) = (Arc::clone(&self.allocator), Arc::clone(&self.claim));
+            // Added to the claim where it is taken: were this future dropped meanwhile, it must not leak.
+            let task = tokio::task::spawn_blocking(move || {
+                let taken = allocator.take_blocking(wanted)?;
+                claim.add(taken.extent);
+                Ok::<_, StoreError>(taken)
+            });
+            task.await.map_err(|error| StoreError::Engine(Box::new(error)))??
         };
-        self.claim.add(taken.extent);
-        self.took(taken);
-        Ok(())
-    }
-
-    fn took(&mut self, taken: Taken) {
         let fulfilled = self.promised.min(taken.extent.length);
         self.promised -= fulfilled;
         self.allocator.forgo(fulfilled);
         self.used = 0;
         self.taken.push(taken);
+        Ok(())
     }
 
     /// Returns what the last extent was not needed for.
