@@ -77,7 +77,7 @@ impl Graph {
         let body_timeout = Duration::from_secs(config.limits.stall_seconds.into());
         let region = config.region.to_string();
 
-        let store = RocksStore::open(Options::new(data_dir.join("store")), Arc::clone(&entropy))?;
+        let store = RocksStore::open(&Options::new(data_dir.join("store")), Arc::clone(&entropy))?;
         watch_store(&metrics, Arc::clone(&store));
 
         // A fresh root key would open nothing of a store that another one sealed.
@@ -92,7 +92,7 @@ impl Graph {
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
         let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&entropy)));
         let settings =
-            Settings { base_domains: base_domains(config, &region), region, inline_limit: INLINE_LIMIT, body_timeout };
+            Settings { base_domains: config.virtual_host_domains(), region, inline_limit: INLINE_LIMIT, body_timeout };
         let shared: SharedStore = store;
         let s3 = S3::new(
             settings,
@@ -125,15 +125,6 @@ fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {
     }
     let default = || data_dir.join(ROOT_KEY_FILE);
     RootKeySource::File(config.kms.root_key_file.clone().unwrap_or_else(default))
-}
-
-/// The domains below which a host name's first labels name a bucket: `localhost`, AWS's own (so that clients which DNS
-/// or a proxy sends here work unchanged), and the operator's.
-fn base_domains(config: &Config, region: &str) -> Vec<String> {
-    let own = config.base_domains.iter().map(ToString::to_string);
-    let aws =
-        ["s3.amazonaws.com".to_owned(), format!("s3.{region}.amazonaws.com"), format!("s3-{region}.amazonaws.com")];
-    std::iter::once("localhost".to_owned()).chain(aws).chain(own).collect()
 }
 
 async fn destroy_due_keys(kms: Arc<LocalKms>) {

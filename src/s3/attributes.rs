@@ -49,7 +49,7 @@ impl S3 {
         }
         let wants = |name: &str| asked.contains(&name);
         let object = self.object(bucket, key, call.query.value("versionId")).await?;
-        self.require_transport(call, &object.envelope)?;
+        Self::require_transport(call, &object.envelope)?;
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
         let object_key = if wants("Checksum") || wants("ObjectParts") {
             Some(self.unlock(call, &bucket.name, key, &object.envelope).await?)
@@ -59,7 +59,7 @@ impl S3 {
         let checksums = object_key
             .as_ref()
             .filter(|_| wants("Checksum"))
-            .map(|key| self.object_checksums(key, &object))
+            .map(|key| Self::object_checksums(key, &object))
             .transpose()?;
         let parts = match object_key.filter(|_| wants("ObjectParts")) {
             Some(object_key) => self.part_attributes(call, bucket, &object, &object_key).await?,
@@ -114,7 +114,7 @@ impl S3 {
         for part in parts {
             let header = run_header(&part.record.run)?;
             let scope = Scope::Run { part: part.number, header: &header };
-            let checksums = self.open_checksums(object_key, scope, part.record.checksums.as_ref())?;
+            let checksums = Self::open_checksums(object_key, scope, part.record.checksums.as_ref())?;
             shown.push((part.number, part.record.size, checksums));
         }
         let total = part_count(spans);

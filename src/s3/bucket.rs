@@ -106,21 +106,19 @@ impl S3 {
         }
     }
 
-    pub(super) fn head_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+    pub(super) fn head_bucket(bucket: &Bucket, _permit: Permit) -> Response<ResponseBody> {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
         insert(headers, HeaderName::from_static("x-amz-bucket-region"), &bucket.record.region);
         insert(headers, HeaderName::from_static("x-amz-access-point-alias"), "false");
         insert(headers, HeaderName::from_static("x-amz-bucket-arn"), &bucket.arn());
-        Ok(response)
+        response
     }
 
-    pub(super) fn bucket_location(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+    pub(super) fn bucket_location(bucket: &Bucket, _permit: Permit) -> Response<ResponseBody> {
         let region = bucket.record.region.as_str();
-        Ok(render::document(XmlWriter::document_with_text(
-            "LocationConstraint",
-            if region == CLASSIC_REGION { "" } else { region },
-        )))
+        let text = if region == CLASSIC_REGION { "" } else { region };
+        render::document(XmlWriter::document_with_text("LocationConstraint", text))
     }
 
     pub(super) async fn delete_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {

@@ -8,6 +8,7 @@ use crate::clock::{Timestamp, from_millis, parse_http_date};
 
 /// The conditions of one request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "they are the headers' names")]
 pub struct Preconditions {
     if_match: Option<TagList>,
     if_none_match: Option<TagList>,

@@ -171,7 +171,7 @@ impl S3 {
         let resource = format!("{}/{}", bucket.arn(), named.key);
         iam::authorize(call.identity.as_ref(), "s3:GetObject", &resource, Some(&bucket.record.account))?;
         let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;
-        self.require_transport(call, &object.envelope)?;
+        Self::require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::Strict)?;
         Ok(Source { bucket, key: named.key, object })
     }

@@ -1,6 +1,6 @@
 //! GetObject and HeadObject.
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LAST_MODIFIED};
 use http::{Response, StatusCode};
 
 use super::checksum::render::write_headers;
@@ -43,7 +43,7 @@ impl S3 {
         sse::headers::refuse_on_read(&call.headers)?;
         let head_only = call.row.operation == Operation::HeadObject;
         let object = self.object(bucket, key, call.query.value("versionId")).await?;
-        self.require_transport(call, &object.envelope)?;
+        Self::require_transport(call, &object.envelope)?;
         let judged = Preconditions::of_request(&call.headers).judge(&object.etag, object.record.modified, Mood::Read);
         match judged {
             Err(error) if error.code == ErrorCode::NotModified => {
@@ -80,7 +80,7 @@ impl S3 {
             insert_number(headers, "x-amz-mp-parts-count", parts);
         }
         if let (true, Some(object_key)) = (with_checksums, &object_key) {
-            write_headers(&self.object_checksums(object_key, &object)?, headers);
+            write_headers(&Self::object_checksums(object_key, &object)?, headers);
         }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(selection.end - selection.start));
         if let (false, Some(object_key)) = (head_only, object_key) {
@@ -157,11 +157,6 @@ pub(super) fn part_number(call: &Call<'_>) -> Result<Option<u16>> {
             format!("Part number must be an integer between 1 and {MAX_PART_NUMBER}, inclusive"),
         )),
     }
-}
-
-/// A header that some responses set by name.
-pub(super) const fn header(name: &'static str) -> HeaderName {
-    HeaderName::from_static(name)
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl S3 {
         match self.object(bucket, key, None).await {
             Ok(object) if matches!(&object.record.body, Body::Parts { upload, .. } if *upload == id) => {
                 let object_key = self.unlock(call, &bucket.name, key, &object.envelope).await?;
-                let checksums = self.object_checksums(&object_key, &object)?;
+                let checksums = Self::object_checksums(&object_key, &object)?;
                 completed(call, bucket, key, &object.etag, &object.envelope, &checksums)
             }
             Ok(_) => Err(no_such_upload(call)),
@@ -217,7 +217,7 @@ impl S3 {
             }
             let header = super::object::run_header(&part.run)?;
             let scope = Scope::Run { part: name.part_number, header: &header };
-            let checksums = self.open_checksums(key, scope, part.checksums.as_ref())?;
+            let checksums = Self::open_checksums(key, scope, part.checksums.as_ref())?;
             if !name.agrees(&checksums) {
                 return Err(invalid());
             }

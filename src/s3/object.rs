@@ -113,7 +113,6 @@ impl S3 {
 
     /// Opens what [`Self::seal_checksums`] returned.
     pub(super) fn open_checksums(
-        &self,
         key: &sse::ObjectKey,
         scope: Scope<'_>,
         sealed: Option<&ByteVec>,
@@ -126,12 +125,12 @@ impl S3 {
     }
 
     /// An object's checksums.
-    pub(super) fn object_checksums(&self, key: &sse::ObjectKey, object: &Object) -> Result<Checksums> {
+    pub(super) fn object_checksums(key: &sse::ObjectKey, object: &Object) -> Result<Checksums> {
         let header = match &object.record.body {
             Body::Run(run) => Some(run_header(run)?),
             Body::Parts { .. } => None,
         };
-        self.open_checksums(key, object.scope(header.as_ref()), object.record.checksums.as_ref())
+        Self::open_checksums(key, object.scope(header.as_ref()), object.record.checksums.as_ref())
     }
 }
 
@@ -166,8 +165,8 @@ pub(super) fn part_count(spans: &[PartSpan]) -> u32 {
     spans.iter().map(|span| u32::from(span.count)).sum()
 }
 
-impl From<WriteError<S3Error>> for S3Error {
-    fn from(error: WriteError<S3Error>) -> Self {
+impl From<WriteError<Self>> for S3Error {
+    fn from(error: WriteError<Self>) -> Self {
         match error {
             WriteError::Refused(error) => error,
             WriteError::NoBucket => ErrorCode::NoSuchBucket.into(),

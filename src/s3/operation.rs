@@ -230,6 +230,7 @@ impl Selector {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "methods are constants here")]
     fn route(method: Method, target: TargetKind, query: &str) -> Option<Operation> {
         Operation::route(&method, target, &Query::parse(query).unwrap(), &HeaderMap::new()).map(|row| row.operation)
     }

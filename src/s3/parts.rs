@@ -41,7 +41,7 @@ impl S3 {
         let number = required_part_number(call)?;
         let upload = self.upload(call, bucket, key).await?;
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
-        self.require_transport(call, &envelope)?;
+        Self::require_transport(call, &envelope)?;
         let algorithm = part_algorithm(&upload);
         check_algorithm(call, algorithm)?;
         let required = self.data_requirements(envelope.kms().is_some(), algorithm.unwrap_or(Algorithm::Crc64Nvme));
@@ -69,7 +69,7 @@ impl S3 {
         let number = required_part_number(call)?;
         let upload = self.upload(call, bucket, key).await?;
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
-        self.require_transport(call, &envelope)?;
+        Self::require_transport(call, &envelope)?;
         let source = self.copy_source(call).await?;
         let range = copy_range(call, source.object.record.size)?;
         let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
@@ -145,7 +145,7 @@ impl S3 {
                 Some(object_key) => {
                     let header = run_header(&part.record.run)?;
                     let scope = Scope::Run { part: part.number, header: &header };
-                    self.open_checksums(object_key, scope, part.record.checksums.as_ref())?
+                    Self::open_checksums(object_key, scope, part.record.checksums.as_ref())?
                 }
                 None => Checksums::default(),
             };

@@ -175,7 +175,7 @@ impl Query {
 
 /// Decodes `%xx` (and, in queries, `+`). `None` if the result is not UTF-8 or an escape is cut short.
 pub fn percent_decode(text: &str, plus_is_space: bool) -> Option<String> {
-    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+    if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
         return Some(text.to_owned());
     }
     let mut out = Vec::with_capacity(text.len());

@@ -221,8 +221,8 @@ impl S3 {
         match call.row.operation {
             Operation::DeleteBucket => self.delete_bucket(bucket, permit).await,
             Operation::DeleteObjects => self.delete_objects(call, bucket, permit, body).await,
-            Operation::GetBucketLocation => self.bucket_location(bucket, permit),
-            Operation::HeadBucket => self.head_bucket(bucket, permit),
+            Operation::GetBucketLocation => Ok(Self::bucket_location(bucket, permit)),
+            Operation::HeadBucket => Ok(Self::head_bucket(bucket, permit)),
             Operation::ListMultipartUploads => self.list_uploads(call, bucket, permit).await,
             Operation::ListObjects => self.list_objects_v1(call, bucket, permit).await,
             Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
@@ -284,7 +284,7 @@ impl S3 {
     }
 
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.
-    pub(super) fn require_transport(&self, call: &Call<'_>, envelope: &sse::Envelope) -> Result<()> {
+    pub(super) fn require_transport(call: &Call<'_>, envelope: &sse::Envelope) -> Result<()> {
         if envelope.kms().is_some() {
             sse::headers::require_transport_for_kms(call.secure(), call.signed.is_some())?;
         }

@@ -1,6 +1,6 @@
 //! XML: a small streaming writer, and a bounded reader for the documents that clients send.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -79,7 +79,8 @@ impl XmlWriter {
                 // may meet them asks for encoding-type=url. As AWS does, they are written as references.
                 '\r' => self.0.push_str("&#13;"),
                 control if control < ' ' && control != '\t' && control != '\n' => {
-                    self.0.push_str(&format!("&#x{:x};", u32::from(control)));
+                    // Writing to a string cannot fail.
+                    let _ = write!(self.0, "&#x{:x};", u32::from(control));
                 }
                 other => self.0.push(other),
             }
@@ -119,9 +120,8 @@ fn check_shape(text: &str, root: &str) -> Result<()> {
                 }
             }
             Event::End(_) => depth = depth.checked_sub(1).ok_or(ErrorCode::MalformedXml)?,
-            Event::DocType(_) => return Err(ErrorCode::MalformedXml.into()),
             Event::Eof if seen_root && depth == 0 => return Ok(()),
-            Event::Eof => return Err(ErrorCode::MalformedXml.into()),
+            Event::DocType(_) | Event::Eof => return Err(ErrorCode::MalformedXml.into()),
             _ => {}
         }
     }

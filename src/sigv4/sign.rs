@@ -3,6 +3,7 @@
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use std::fmt::Write as _;
 
 use super::canonical::{self, PathForm};
 use super::{ALGORITHM, AmzDate, Error, Head, Kind, Scope, Service, Signed, SigningKey, UNSIGNED_PAYLOAD};
@@ -93,7 +94,9 @@ impl Signer<'_> {
             names.sort_unstable();
         }
         let mut query = uri.query().map(|query| format!("{query}&")).unwrap_or_default();
-        query += &format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            query,
             "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={date}&X-Amz-Expires={lifetime}\
              &X-Amz-SignedHeaders={}",
             encoded(&format!("{}/{}", self.access_key_id, self.scope(&date))),

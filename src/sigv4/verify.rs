@@ -32,6 +32,7 @@ pub struct Verifier<'a> {
 
 /// Proof that a request was signed with the key it names. Only [`Presented::verify`] and [`super::Signer`] make it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "\"signed headers\" is SigV4's own term")]
 pub struct Signed {
     pub(super) access_key_id: String,
     pub(super) scope: Scope,

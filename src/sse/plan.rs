@@ -75,6 +75,7 @@ mod tests {
         SseRequest::Kms { key: key.map(str::to_owned), context: None, bucket_key }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the table's column is an option")]
     fn default(key: Option<&str>, bucket_key: bool) -> Option<BucketDefault> {
         Some(BucketDefault::Kms { key: key.map(str::to_owned), bucket_key })
     }

@@ -31,6 +31,7 @@ fn unknown_client() -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "UnrecognizedClientException", message)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 fn refusal(error: sigv4::Error) -> Failure {
     use sigv4::Error as E;
     let told = |kind: &'static str, message: String| Failure::new(StatusCode::BAD_REQUEST, kind, message);

@@ -24,7 +24,6 @@ const MAX_TAGS: usize = 50;
 
 /// The operations that are served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the names are AWS's own")]
 pub enum Handler {
     CancelKeyDeletion,
     CreateAlias,

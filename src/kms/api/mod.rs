@@ -135,13 +135,10 @@ impl KmsApi {
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
-        match tokio::time::timeout(self.body_timeout, collect(body)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let message = "The request body did not arrive in time";
-                Err(Failure::new(StatusCode::BAD_REQUEST, "RequestTimeoutException", message))
-            }
-        }
+        tokio::time::timeout(self.body_timeout, collect(body)).await.unwrap_or_else(|_| {
+            let message = "The request body did not arrive in time";
+            Err(Failure::new(StatusCode::BAD_REQUEST, "RequestTimeoutException", message))
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Changes to keys and aliases.
 //!
 //! Each is one commit that expects what was there, made while no other change runs; memory follows it. A key's deletion:
-//! 1. its record says when. *Crash: nothing lost.* 2. from that moment it is not found. 3. [`LocalKms::destroy_due`]
-//! removes the record, and with it the sealed material, and its aliases in one commit. *Crash before: at the next start
-//! or tick; after: it is gone for good.*
+//!
+//! 1. Its record says when. *Crash: nothing lost.*
+//! 2. From that moment it is not found.
+//! 3. [`LocalKms::destroy_due`] removes the record, and with it the sealed material, and its aliases in one commit.
+//!    *Crash before: at the next start or tick. After: it is gone for good.*
 
 use std::sync::Arc;
 

@@ -84,11 +84,7 @@ impl From<sigv4::Error> for S3Error {
             E::AuthorizationQueryParametersError { region, .. } => {
                 with_region(told(ErrorCode::AuthorizationQueryParametersError), region)
             }
-            E::Expired(window) => told(ErrorCode::AccessDenied)
-                .with("X-Amz-Expires", window.lifetime.to_string())
-                .with("Expires", iso8601(window.expires))
-                .with("ServerTime", iso8601(window.server_time)),
-            E::NotYetValid(window) => told(ErrorCode::AccessDenied)
+            E::Expired(window) | E::NotYetValid(window) => told(ErrorCode::AccessDenied)
                 .with("X-Amz-Expires", window.lifetime.to_string())
                 .with("Expires", iso8601(window.expires))
                 .with("ServerTime", iso8601(window.server_time)),

@@ -42,7 +42,7 @@ impl Ballast {
         if self.aboard.swap(false, Ordering::SeqCst) {
             match self.file.set_len(0) {
                 Ok(()) => {
-                    tracing::warn!(bytes = self.bytes, "the disk is full; gave up the ballast so that deletes work")
+                    tracing::warn!(bytes = self.bytes, "the disk is full; gave up the ballast so that deletes work");
                 }
                 Err(error) => tracing::error!(%error, "the disk is full, and the ballast could not be given up"),
             }

@@ -142,7 +142,7 @@ impl RocksStore {
     /// # Errors
     /// [`StoreError::Engine`] if the directory cannot be used or another process has it open,
     /// [`StoreError::NoSpace`], [`StoreError::Corrupt`].
-    pub fn open(options: Options, entropy: SharedEntropy) -> Result<Arc<Self>, StoreError> {
+    pub fn open(options: &Options, entropy: SharedEntropy) -> Result<Arc<Self>, StoreError> {
         let (index, segments) = (options.path.join("index"), options.path.join("segments"));
         for dir in [&options.path, &index, &segments] {
             create_dir(dir).map_err(io_failure)?;

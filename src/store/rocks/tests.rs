@@ -17,13 +17,13 @@ fn options(dir: &Path) -> Options {
     Options { segment_size: 4 << 20, reserve_bytes: 1 << 20, ..Options::new(dir.join("store")) }
 }
 
-fn open(options: Options) -> Arc<RocksStore> {
+fn open(&options: &Options) -> Arc<RocksStore> {
     RocksStore::open(options, Arc::new(SystemEntropy::new())).unwrap()
 }
 
 fn fresh(adapt: impl Fn(Options) -> Options) -> Kept {
     let dir = TempDir::new().unwrap();
-    Kept::new(open(adapt(options(dir.path()))), dir)
+    Kept::new(open(&adapt(options(dir.path()))), dir)
 }
 
 mod direct {
@@ -68,13 +68,13 @@ async fn release(store: &RocksStore, run: RunId) {
 async fn a_closed_store_opens_again_as_it_was() {
     let dir = TempDir::new().unwrap();
     let bytes = pattern(1, 9 * MIB);
-    let store = open(options(dir.path()));
+    let store = open(&options(dir.path()));
     let kept = put_run(&*store, "kept", &bytes, None, MIB).await;
     let gone = put_run(&*store, "gone", &bytes, Some(9 << 20), MIB).await;
     release(&store, gone).await;
     let usage = store.usage();
     drop(store);
-    let store = open(options(dir.path()));
+    let store = open(&options(dir.path()));
     assert_eq!(store.usage().run_bytes, usage.run_bytes);
     assert_eq!(store.read(kept, 0, bytes.len()).await.unwrap(), bytes);
     assert!(matches!(store.read(gone, 0, 1).await, Err(StoreError::RunNotFound(_))));
@@ -88,15 +88,15 @@ async fn a_closed_store_opens_again_as_it_was() {
 #[tokio::test]
 async fn a_directory_has_one_store_at_a_time() {
     let dir = TempDir::new().unwrap();
-    let _first = open(options(dir.path()));
-    let second = RocksStore::open(options(dir.path()), Arc::new(SystemEntropy::new()));
+    let _first = open(&options(dir.path()));
+    let second = RocksStore::open(&options(dir.path()), Arc::new(SystemEntropy::new()));
     assert!(matches!(second.map(drop), Err(StoreError::Engine(_))));
 }
 
 #[tokio::test]
 async fn space_comes_back_while_neighbours_stay() {
     let dir = TempDir::new().unwrap();
-    let store = open(Options { segment_size: 64 << 20, ..options(dir.path()) });
+    let store = open(&Options { segment_size: 64 << 20, ..options(dir.path()) });
     let bytes = pattern(2, MIB);
     let mut runs = Vec::new();
     for n in 0..16 {
@@ -116,7 +116,7 @@ async fn space_comes_back_while_neighbours_stay() {
 async fn without_holes_live_runs_move_and_stay_readable() {
     let dir = TempDir::new().unwrap();
     let options = Options { hole_punching: HolePunching::Never, ..options(dir.path()) };
-    let store = open(options.clone());
+    let store = open(&options);
     let mut runs = Vec::new();
     for n in 0..32_u64 {
         let bytes = pattern(n, 900_000);
@@ -142,7 +142,7 @@ async fn without_holes_live_runs_move_and_stay_readable() {
         assert_eq!(store.read(*run, 0, bytes.len()).await.unwrap(), *bytes);
     }
     drop(store);
-    let store = open(options);
+    let store = open(&options);
     for (run, bytes) in runs.iter().step_by(8) {
         assert_eq!(store.read(*run, 0, bytes.len()).await.unwrap(), *bytes);
     }
@@ -151,7 +151,7 @@ async fn without_holes_live_runs_move_and_stay_readable() {
 #[tokio::test]
 async fn a_crash_leaves_nothing_unnamed() {
     let dir = TempDir::new().unwrap();
-    let store = open(options(dir.path()));
+    let store = open(&options(dir.path()));
     let bytes = pattern(3, 3 * MIB);
     let kept = put_run(&*store, "kept", &bytes, None, MIB).await;
     let mut unsealed = store.create(Some(8 << 20)).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_crash_leaves_nothing_unnamed() {
     let copied = Command::new("cp").arg("-a").arg(dir.path().join("store")).arg(crashed.path()).status().unwrap();
     assert!(copied.success());
     std::fs::remove_file(crashed.path().join("store/index/LOCK")).unwrap();
-    let found = open(options(crashed.path()));
+    let found = open(&options(crashed.path()));
     assert_eq!(found.read(kept, 0, bytes.len()).await.unwrap(), bytes);
     wait_until("the sweep gives back what no record names", || occupied(crashed.path()) < 4 << 20).await;
     assert_eq!(found.read(kept, 0, bytes.len()).await.unwrap(), bytes);
@@ -184,7 +184,7 @@ async fn writes_until_killed() {
     let Some(dir) = std::env::var_os("STRONGROOM_TEST_CHILD") else {
         return;
     };
-    let store = open(options(Path::new(&dir)));
+    let store = open(&options(Path::new(&dir)));
     let acknowledged = std::fs::File::options().append(true).create(true).open(Path::new(&dir).join("log")).unwrap();
     let first = std::fs::read_to_string(Path::new(&dir).join("log")).unwrap_or_default().lines().count() as u64 + 10;
     let mut tasks = Vec::new();
@@ -220,7 +220,7 @@ async fn a_killed_process_loses_nothing_acknowledged() {
         child.kill().unwrap();
         child.wait().unwrap();
 
-        let store = open(options(dir.path()));
+        let store = open(&options(dir.path()));
         let (mut named, mut bytes) = (0, 0);
         for seed in std::fs::read_to_string(&log).unwrap().lines() {
             let seed: u64 = seed.parse().unwrap();
@@ -250,7 +250,7 @@ async fn fills_a_small_disk() {
         return;
     };
     let dir = Path::new(&dir);
-    let store = open(options(dir));
+    let store = open(&options(dir));
     fill(&*store, "k", 64).await;
 
     // Runs until the reserve is reached; each was refused or is there whole.
@@ -317,7 +317,7 @@ async fn fills_a_small_disk() {
     wait_until("deletes give space back", || store.usage().reclaimable_bytes == 0).await;
     let run = fill(&*store, "k2", 1024).await;
     drop(store);
-    let store = open(options(dir));
+    let store = open(&options(dir));
     assert_eq!(store.read(run, 0, MIB).await.unwrap(), pattern(9, MIB));
     assert_eq!(store.get(P, b"k2").await.unwrap().unwrap(), run.0[..]);
 }
