@@ -121,8 +121,7 @@ impl S3 {
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let algorithm = match checksum::requested(&call.headers)? {
             Some(algorithm) => algorithm,
-            None => self
-                .object_checksums(&source_key, &source.object)?
+            None => Self::object_checksums(&source_key, &source.object)?
                 .values()
                 .next()
                 .map_or(Algorithm::Crc64Nvme, |(a, _)| a),

@@ -1,0 +1,115 @@
+"""Fixtures: a server for the whole run, servers of one's own, and the clients of each.
+
+`STRONGROOM_BINARY` names the executable (else the release build is taken). `STRONGROOM_TEST_ENDPOINT` (with
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for TLS, `AWS_CA_BUNDLE`) runs the tests that need no process of their
+own against another S3, to learn what that does.
+"""
+
+import itertools
+import os
+import uuid
+
+import pytest
+
+from support.calls import empty
+from support.server import Endpoint, Server
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The server that most tests share, with a plain HTTP listener beside TLS."""
+    if url := os.environ.get("STRONGROOM_TEST_ENDPOINT"):
+        endpoint = Endpoint(
+            url,
+            os.environ["AWS_ACCESS_KEY_ID"],
+            os.environ["AWS_SECRET_ACCESS_KEY"],
+            os.environ.get("AWS_CA_BUNDLE"),
+        )
+        endpoint.http_url = url if not endpoint.tls else None
+        yield endpoint
+        return
+    server = Server(http=True).start()
+    yield server
+    if server.process is not None:
+        assert server.stop() == 0, server.log_text()[-4000:]
+    server.destroy()
+
+
+@pytest.fixture
+def new_server():
+    """Makes servers that the test may stop, kill and start again; `new_server(...)` takes `Server`'s arguments."""
+    made = []
+
+    def make(*arguments, start=True, **options):
+        server = Server(*arguments, **options)
+        made.append(server)
+        return server.start() if start else server
+
+    yield make
+    for server in made:
+        server.destroy()
+
+
+@pytest.fixture
+def fresh_server(new_server):
+    """A server of the test's own, on an empty data directory."""
+    return new_server()
+
+
+@pytest.fixture(scope="session")
+def s3(server):
+    """boto3's S3 client with its defaults: CRC32 in a trailer on every upload."""
+    return server.client("s3")
+
+
+@pytest.fixture(scope="session")
+def plain_s3(server):
+    """The same without the checksums that newer SDKs add by themselves."""
+    return server.client("s3", checksums="when_required")
+
+
+@pytest.fixture(scope="session")
+def kms(server):
+    return server.client("kms")
+
+
+@pytest.fixture(scope="session")
+def aws(server):
+    return server.aws
+
+
+@pytest.fixture(scope="session")
+def curl(server):
+    return server.curl
+
+
+@pytest.fixture(scope="session")
+def bucket_names():
+    run = uuid.uuid4().hex[:8]
+    return (f"test-{run}-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def bucket(s3, bucket_names):
+    """A bucket of the test's own."""
+    name = next(bucket_names)
+    s3.create_bucket(Bucket=name)
+    yield name
+    empty(s3, name)
+    s3.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def key(kms):
+    """A customer managed KMS key of the test's own: its metadata."""
+    metadata = kms.create_key(Description="test")["KeyMetadata"]
+    yield metadata
+    state = kms.describe_key(KeyId=metadata["KeyId"])["KeyMetadata"]["KeyState"]
+    if state != "PendingDeletion":
+        kms.schedule_key_deletion(KeyId=metadata["KeyId"], PendingWindowInDays=7)
+
+
+@pytest.fixture(scope="session")
+def shared_key(kms):
+    """A customer managed KMS key that no test disables."""
+    return kms.create_key(Description="shared")["KeyMetadata"]

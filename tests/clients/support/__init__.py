@@ -1,0 +1,1 @@
+"""What the tests share: a running server, odd requests, and data to store."""

@@ -1,0 +1,238 @@
+"""What the operator meets: the first start, the settings, health, metrics, and the end."""
+
+import re
+import socket
+import ssl
+import stat
+import subprocess
+import time
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from support.calls import body_of
+from support.requests import raw_socket, send
+from support.server import binary, clean_environment, free_port, read_credentials
+
+
+def run_serve(*arguments, env=None):
+    """Runs `strongroom serve` where it is expected to refuse."""
+    return subprocess.run(
+        [str(binary()), "serve", *map(str, arguments)],
+        env=clean_environment() | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_the_first_start_makes_credentials_and_an_authority(fresh_server):
+    credentials = fresh_server.data / "credentials"
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+    access_key, secret_key = read_credentials(credentials)
+    assert re.fullmatch(r"AKIA[A-Z0-9]{16}", access_key)
+    assert len(secret_key) >= 40
+    authority = fresh_server.data / "tls" / "ca.pem"
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", authority, "-noout", "-text"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "CA:TRUE" in shown
+    for secret in [p for p in (fresh_server.data / "tls").iterdir() if "PRIVATE KEY" in p.read_text()]:
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600, secret
+    assert stat.S_IMODE(fresh_server.data.stat().st_mode) == 0o700
+
+
+def test_a_restart_keeps_credentials_authority_and_objects(fresh_server):
+    before = (fresh_server.access_key, fresh_server.secret_key, (fresh_server.data / "tls/ca.pem").read_bytes())
+    s3 = fresh_server.client("s3")
+    s3.create_bucket(Bucket="kept")
+    s3.put_object(Bucket="kept", Key="k", Body=b"durable", ServerSideEncryption="aws:kms")
+    assert fresh_server.stop() == 0
+    fresh_server.start()
+    after = (fresh_server.access_key, fresh_server.secret_key, (fresh_server.data / "tls/ca.pem").read_bytes())
+    assert before == after
+    assert body_of(fresh_server.client("s3").get_object(Bucket="kept", Key="k")) == b"durable"
+
+
+def test_health(server):
+    for name in ("live", "ready"):
+        assert server.get(f"/_/health/{name}").status == 200
+
+
+def test_the_log_does_not_show_the_secret_key(server, s3):
+    s3.list_buckets()
+    assert server.secret_key not in server.log_text()
+
+
+def test_metrics_are_openmetrics_and_count_requests(server, s3):
+    def requests():
+        answer = server.get("/_/metrics")
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = list(text_string_to_metric_families(answer.read().decode()))
+        assert families
+        samples = [sample for family in families for sample in family.samples]
+        return sum(s.value for s in samples if s.name.endswith("requests_total") and "ListBuckets" in s.labels.values())
+
+    before = requests()
+    for _ in range(3):
+        s3.list_buckets()
+    assert requests() - before == 3
+
+
+def test_underscore_is_never_a_bucket(server):
+    answer = send(server, "GET", "/_/nothing", {"host": server.host})
+    assert answer.status == 404
+    assert b"<Code>NoSuchBucket" not in answer.body
+    answer = send(server, "PUT", "/_", {"host": server.host})
+    assert answer.status in (404, 405)
+
+
+def test_every_answer_names_itself(server):
+    for path in ("/", "/no-such-bucket-here", "/_/health/live"):
+        answer = send(server, "GET", path, {"host": server.host})
+        assert answer.headers["x-amz-request-id"], path
+        assert answer.headers["x-amz-id-2"], path
+        assert answer.headers["Date"].endswith("GMT"), path
+        assert answer.headers["Server"], path
+
+
+def test_request_ids_differ_and_are_logged(server):
+    answers = [send(server, "GET", "/", {"host": server.host}) for _ in range(3)]
+    ids = {answer.headers["x-amz-request-id"] for answer in answers}
+    assert len(ids) == 3
+    deadline = time.monotonic() + 5
+    while not all(i in server.log_text() for i in ids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    log = server.log_text()
+    for request_id in ids:
+        lines = [line for line in log.splitlines() if request_id in line]
+        assert lines, f"{request_id} is in no access-log line"
+
+
+def test_the_log_is_json_off_a_terminal(server):
+    import json
+
+    lines = server.log_text().splitlines()
+    assert lines
+    for line in lines:
+        assert isinstance(json.loads(line), dict)
+
+
+def test_an_unknown_config_key_is_refused_with_its_place_and_the_nearest_key(tmp_path):
+    config = tmp_path / "strongroom.toml"
+    config.write_text('region = "us-east-1"\n\nlsiten = "127.0.0.1:9000"\n')
+    refusal = run_serve("--config", config, "--data-dir", tmp_path / "data")
+    assert refusal.returncode != 0
+    assert f"{config}:3" in refusal.stderr
+    assert "'lsiten'" in refusal.stderr
+    assert "'listen'" in refusal.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_wrong_value_is_refused_with_its_place(tmp_path):
+    config = tmp_path / "strongroom.toml"
+    config.write_text('[limits]\nstreams = "many"\n')
+    refusal = run_serve("--config", config, "--data-dir", tmp_path / "data")
+    assert refusal.returncode != 0
+    assert f"{config}:2" in refusal.stderr
+    assert "streams" in refusal.stderr
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, new_server):
+    unused = free_port()
+    config = tmp_path / "strongroom.toml"
+    config.write_text(
+        f'data_dir = "{tmp_path}/from-file"\nlisten = "127.0.0.1:{unused}"\nregion = "eu-west-3"\n'
+        '[root]\naccount_id = "123456789012"\n'
+    )
+    server = new_server(
+        arguments=["--config", config],
+        environment={
+            "STRONGROOM_DATA_DIR": f"{tmp_path}/from-environment",
+            "STRONGROOM_ROOT_ACCESS_KEY_ID": "AKIAFROMENVIRONMENT0",
+            "STRONGROOM_ROOT_SECRET_ACCESS_KEY": "from/the/environment/and/long/enough/xx0",
+        },
+        region="eu-west-3",
+    )
+    assert not (tmp_path / "from-file").exists()
+    assert not (tmp_path / "from-environment").exists()
+    assert not (server.data / "credentials").exists()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", unused)) != 0
+    arn = server.client("kms").create_key()["KeyMetadata"]["Arn"]
+    assert arn.startswith("arn:aws:kms:eu-west-3:123456789012:key/")
+
+
+def test_half_a_key_pair_is_refused(tmp_path):
+    refusal = run_serve(
+        "--data-dir", tmp_path / "data", env={"STRONGROOM_ROOT_ACCESS_KEY_ID": "AKIAFROMENVIRONMENT0"}
+    )
+    assert refusal.returncode != 0
+    assert "together" in refusal.stderr
+
+
+def test_a_second_server_on_the_same_directory_is_refused(fresh_server):
+    refusal = run_serve("--data-dir", fresh_server.data, "--listen", f"127.0.0.1:{free_port()}")
+    assert refusal.returncode != 0
+    assert "in use" in refusal.stderr
+    assert fresh_server.get("/_/health/ready").status == 200
+
+
+def test_a_taken_port_is_refused(tmp_path, fresh_server):
+    port = fresh_server.address[1]
+    refusal = run_serve("--data-dir", tmp_path / "data", "--listen", f"127.0.0.1:{port}")
+    assert refusal.returncode != 0
+    assert str(port) in refusal.stderr
+
+
+def test_sigterm_lets_requests_finish_and_exits_with_0(fresh_server):
+    s3 = fresh_server.client("s3")
+    s3.create_bucket(Bucket="drained")
+    from support.requests import Signer, head_bytes
+
+    body = b"x" * 1_000_000
+    head = head_bytes(
+        "PUT",
+        "/drained/k",
+        Signer.of(fresh_server).headers(
+            "PUT", "/drained/k", headers={"content-length": str(len(body))}, payload="UNSIGNED-PAYLOAD"
+        ),
+    )
+    connection = raw_socket(fresh_server)
+    connection.sendall(head + body[:500_000])
+    time.sleep(0.3)
+    fresh_server.process.terminate()
+    time.sleep(0.5)
+    connection.sendall(body[500_000:])
+    answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+    connection.close()
+    assert fresh_server.process.wait(30) == 0
+    fresh_server.process = None
+    fresh_server.start()
+    assert body_of(fresh_server.client("s3").get_object(Bucket="drained", Key="k")) == body
+
+
+def test_old_tls_is_refused(server):
+    context = server.tls_context()
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(server.address, timeout=10) as plain, pytest.raises(OSError):
+        context.wrap_socket(plain, server_hostname="127.0.0.1").do_handshake()
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_both_http_versions(server, curl, version):
+    done = curl(version, "-o", "/dev/null", "-w", "%{http_version} %{http_code}", f"{server.url}/")
+    assert done.stdout.split() == ["1.1" if version == "--http1.1" else "2", "200"]
+
+
+def test_a_head_that_is_too_large_is_refused(server):
+    with raw_socket(server) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx-big: " + b"a" * 200_000 + b"\r\n\r\n")
+        try:
+            answer = connection.recv(4096)
+        except ConnectionResetError:
+            answer = b""
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 4",)), answer[:100]
+    assert server.get("/_/health/ready").status == 200

@@ -1,0 +1,384 @@
+"""Multipart uploads, from their creation to their end."""
+
+import pytest
+
+from support.calls import body_of, completed, headers_of, keys_of, multipart, refused, status_of, upload_parts
+from support.data import CHECKSUMS, checksum, composite, content, md5, multipart_etag
+from support.requests import signed
+
+MIN = 5 * 2**20
+PARTS = [content(MIN, 1), content(MIN + 12_345, 2), content(1_000, 3)]
+WHOLE = b"".join(PARTS)
+
+
+def complete(s3, bucket, key, upload, parts):
+    return s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+
+
+@pytest.fixture
+def upload(s3, bucket):
+    """An upload of key `k` with nothing in it yet: the parameters that name it."""
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    return {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
+
+
+@pytest.mark.parametrize("sse", ["AES256", "aws:kms"])
+def test_life(s3, bucket, sse):
+    created = s3.create_multipart_upload(
+        Bucket=bucket, Key="k", ServerSideEncryption=sse, Metadata={"a": "b"}, ContentType="text/x-test"
+    )
+    assert (created["Bucket"], created["Key"]) == (bucket, "k")
+    upload, done = created["UploadId"], []
+    for number, part in enumerate(PARTS, 1):
+        answer = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=part)
+        assert (answer["ETag"] == f'"{md5(part)}"') == (sse == "AES256")
+        assert answer["ServerSideEncryption"] == sse
+        done.append(completed(number, answer))
+    with refused("NoSuchKey", 404):
+        s3.get_object(Bucket=bucket, Key="k")
+    answer = complete(s3, bucket, "k", upload, done)
+    assert answer["ETag"] == multipart_etag([part["ETag"] for part in done])
+    assert (answer["Bucket"], answer["Key"]) == (bucket, "k")
+    assert answer["Location"].endswith(f"{bucket}/k")
+    stored = s3.get_object(Bucket=bucket, Key="k")
+    assert body_of(stored) == WHOLE
+    assert stored["ETag"] == answer["ETag"]
+    assert stored["Metadata"] == {"a": "b"}
+    assert stored["ContentType"] == "text/x-test"
+    assert keys_of(s3, bucket) == ["k"]
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+@pytest.mark.parametrize("sse", ["AES256", "aws:kms"])
+def test_ranges_over_the_borders_of_parts(s3, bucket, sse):
+    multipart(s3, bucket, "k", PARTS, ServerSideEncryption=sse)
+    borders = (0, MIN, len(WHOLE) - 1000, len(WHOLE))
+    for border in borders:
+        for first, end in ((border - 5, border + 5), (border - 70_000, border + 70_000), (border, border + 1)):
+            first, end = max(first, 0), min(end, len(WHOLE))
+            if first >= end:
+                continue
+            answer = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes={first}-{end - 1}")
+            assert body_of(answer) == WHOLE[first:end], (first, end)
+            assert answer["ContentRange"] == f"bytes {first}-{end - 1}/{len(WHOLE)}"
+
+
+@pytest.mark.parametrize("read", ["get_object", "head_object"])
+def test_reading_by_part(s3, bucket, read):
+    multipart(s3, bucket, "k", PARTS)
+    offset = 0
+    for number, part in enumerate(PARTS, 1):
+        answer = getattr(s3, read)(Bucket=bucket, Key="k", PartNumber=number)
+        assert status_of(answer) == 206
+        assert answer["PartsCount"] == 3
+        assert answer["ContentLength"] == len(part)
+        assert answer["ContentRange"] == f"bytes {offset}-{offset + len(part) - 1}/{len(WHOLE)}"
+        if read == "get_object":
+            assert body_of(answer) == part
+        offset += len(part)
+    with refused("InvalidPartNumber" if read == "get_object" else "416", 416):
+        getattr(s3, read)(Bucket=bucket, Key="k", PartNumber=4)
+    assert "PartsCount" not in getattr(s3, read)(Bucket=bucket, Key="k")
+
+
+def test_a_part_is_replaced_and_parts_may_be_left_out(s3, upload):
+    for body in (b"first", content(MIN, 9), b"last of all" * 1000):
+        s3.upload_part(PartNumber=3, Body=b"never used", **upload)
+        one = s3.upload_part(PartNumber=7, Body=body, **upload)
+    listed = s3.list_parts(**upload)["Parts"]
+    assert [(part["PartNumber"], part["Size"]) for part in listed] == [(3, 10), (7, 11_000)]
+    answer = complete(s3, upload["Bucket"], "k", upload["UploadId"], [completed(7, one)])
+    assert answer["ETag"].endswith('-1"')
+    assert body_of(s3.get_object(Bucket=upload["Bucket"], Key="k")) == b"last of all" * 1000
+
+
+def test_the_replaced_part_is_no_longer_known(s3, upload):
+    old = s3.upload_part(PartNumber=1, Body=b"old", **upload)
+    s3.upload_part(PartNumber=1, Body=b"new", **upload)
+    with refused("InvalidPart", 400):
+        complete(s3, upload["Bucket"], "k", upload["UploadId"], [completed(1, old)])
+
+
+def test_part_lists_that_are_refused(s3, upload):
+    bucket, upload_id = upload["Bucket"], upload["UploadId"]
+    one = completed(1, s3.upload_part(PartNumber=1, Body=PARTS[0], **upload))
+    two = completed(2, s3.upload_part(PartNumber=2, Body=b"end", **upload))
+    with refused(
+        "InvalidPartOrder", 400,
+        "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    ) as refusal:  # fmt: skip
+        complete(s3, bucket, "k", upload_id, [two, one])
+    assert refusal.error["UploadId"] == upload_id
+    message = (
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified "
+        "entity tag may not match the part's entity tag."
+    )
+    with refused("InvalidPart", 400, message) as refusal:
+        complete(s3, bucket, "k", upload_id, [one, two | {"PartNumber": 3}])
+    assert refusal.error["PartNumber"] == "3"
+    with refused("InvalidPart", 400):
+        complete(s3, bucket, "k", upload_id, [one | {"ETag": '"0123456789abcdef0123456789abcdef"'}])
+    with refused("MalformedXML", 400):
+        complete(s3, bucket, "k", upload_id, [])
+    complete(s3, bucket, "k", upload_id, [one, two])
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == PARTS[0] + b"end"
+
+
+def test_parts_that_are_too_small(s3, upload):
+    small = completed(1, s3.upload_part(PartNumber=1, Body=b"x" * (MIN - 1), **upload))
+    last = completed(2, s3.upload_part(PartNumber=2, Body=b"end", **upload))
+    message = "Your proposed upload is smaller than the minimum allowed size"
+    with refused("EntityTooSmall", 400, message) as refusal:
+        complete(s3, upload["Bucket"], "k", upload["UploadId"], [small, last])
+    assert refusal.error["ProposedSize"] == str(MIN - 1)
+    assert refusal.error["MinSizeAllowed"] == str(MIN)
+    assert refusal.error["PartNumber"] == "1"
+
+
+def test_no_such_upload(s3, bucket, upload):
+    message = (
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed."
+    )
+    s3.abort_multipart_upload(**upload)
+    for wrong in (upload, upload | {"UploadId": "nonsense"}):
+        for call in (
+            lambda wrong=wrong: s3.upload_part(PartNumber=1, Body=b"x", **wrong),
+            lambda wrong=wrong: s3.list_parts(**wrong),
+            lambda wrong=wrong: s3.abort_multipart_upload(**wrong),
+            lambda wrong=wrong: complete(s3, bucket, "k", wrong["UploadId"], [{"PartNumber": 1, "ETag": '"x"'}]),
+        ):
+            with refused("NoSuchUpload", 404, message) as refusal:
+                call()
+            assert refusal.error["UploadId"] == wrong["UploadId"]
+
+
+def test_an_upload_belongs_to_its_key(s3, upload):
+    with refused("NoSuchUpload", 404):
+        s3.upload_part(PartNumber=1, Body=b"x", **(upload | {"Key": "other"}))
+
+
+def test_abort_leaves_nothing(s3, upload):
+    s3.upload_part(PartNumber=1, Body=b"x", **upload)
+    assert status_of(s3.abort_multipart_upload(**upload)) == 204
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=upload["Bucket"])
+    assert keys_of(s3, upload["Bucket"]) == []
+
+
+@pytest.mark.parametrize("number", [0, 10_001, -1])
+def test_part_numbers_out_of_bounds(s3, upload, number):
+    message = "Part number must be an integer between 1 and 10000, inclusive"
+    with refused("InvalidArgument", 400, message) as refusal:
+        s3.upload_part(PartNumber=number, Body=b"x", **upload)
+    assert refusal.error["ArgumentName"] == "partNumber"
+
+
+def test_completing_twice_is_one_object(s3, bucket):
+    upload, done = upload_parts(s3, bucket, "k", PARTS[:1])
+    first = complete(s3, bucket, "k", upload, done)
+    again = complete(s3, bucket, "k", upload, done)
+    assert again["ETag"] == first["ETag"]
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == PARTS[0]
+
+
+def test_completing_replaces_an_object(s3, bucket):
+    upload, done = upload_parts(s3, bucket, "k", PARTS[:1])
+    s3.put_object(Bucket=bucket, Key="k", Body=b"meanwhile")
+    complete(s3, bucket, "k", upload, done)
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == MIN
+
+
+def test_completing_on_a_condition(s3, bucket):
+    upload, done = upload_parts(s3, bucket, "k", [b"only"])
+    s3.put_object(Bucket=bucket, Key="k", Body=b"meanwhile")
+    with refused("PreconditionFailed", 412):
+        s3.complete_multipart_upload(
+            Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": done}, IfNoneMatch="*"
+        )
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == b"meanwhile"
+
+
+def test_list_parts_in_pages(s3, upload):
+    made = [s3.upload_part(PartNumber=n, Body=b"x" * n, **upload) for n in (1, 2, 5, 9, 10_000)]
+    whole = s3.list_parts(**upload)
+    assert [part["PartNumber"] for part in whole["Parts"]] == [1, 2, 5, 9, 10_000]
+    assert [part["ETag"] for part in whole["Parts"]] == [part["ETag"] for part in made]
+    assert whole["StorageClass"] == "STANDARD"
+    assert whole["Initiator"]["ID"]
+    assert whole["Owner"]["ID"]
+    found, marker = [], 0
+    while True:
+        page = s3.list_parts(MaxParts=2, PartNumberMarker=marker, **upload)
+        assert page["MaxParts"] == 2
+        assert page["PartNumberMarker"] == marker
+        found += [part["PartNumber"] for part in page["Parts"]]
+        if not page["IsTruncated"]:
+            break
+        marker = page["NextPartNumberMarker"]
+        assert marker == found[-1]
+    assert found == [1, 2, 5, 9, 10_000]
+
+
+def test_list_uploads(s3, bucket):
+    keys = ["a/1", "a/2", "b", "b", "c/1", "d"]
+    ids = [s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys]
+    whole = s3.list_multipart_uploads(Bucket=bucket)
+    assert [upload["Key"] for upload in whole["Uploads"]] == keys
+    assert {upload["UploadId"] for upload in whole["Uploads"]} == set(ids)
+    for upload in whole["Uploads"]:
+        assert upload["StorageClass"] == "STANDARD"
+        assert upload["Initiated"]
+        assert upload["Owner"]["ID"] == s3.list_buckets()["Owner"]["ID"]
+    assert [u["Key"] for u in s3.list_multipart_uploads(Bucket=bucket, Prefix="a/")["Uploads"]] == ["a/1", "a/2"]
+    folded = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/")
+    assert [entry["Prefix"] for entry in folded["CommonPrefixes"]] == ["a/", "c/"]
+    assert [upload["Key"] for upload in folded["Uploads"]] == ["b", "b", "d"]
+    found, more = [], {}
+    while True:
+        page = s3.list_multipart_uploads(Bucket=bucket, MaxUploads=1, **more)
+        found += [(upload["Key"], upload["UploadId"]) for upload in page["Uploads"]]
+        if not page["IsTruncated"]:
+            break
+        more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+    assert [key for key, _ in found] == keys
+    assert {upload_id for _, upload_id in found} == set(ids)
+    after = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="b")
+    assert [upload["Key"] for upload in after["Uploads"]] == ["c/1", "d"]
+
+
+@pytest.mark.parametrize("sse", ["AES256", "aws:kms"])
+def test_copying_parts(s3, bucket, sse):
+    source = content(MIN + 50_000, "source")
+    s3.put_object(Bucket=bucket, Key="source", Body=source, ServerSideEncryption=sse)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ServerSideEncryption=sse)["UploadId"]
+    name = {"Bucket": bucket, "Key": "k", "UploadId": upload, "CopySource": f"{bucket}/source"}
+    one = s3.upload_part_copy(PartNumber=1, **name)
+    two = s3.upload_part_copy(PartNumber=2, CopySourceRange="bytes=65530-70000", **name)
+    assert one["ServerSideEncryption"] == sse
+    done = [completed(1, one["CopyPartResult"]), completed(2, two["CopyPartResult"])]
+    complete(s3, bucket, "k", upload, done)
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == source + source[65_530:70_001]
+
+
+def test_copying_ranges_that_are_refused(s3, bucket, upload):
+    s3.put_object(Bucket=bucket, Key="source", Body=b"x" * 100)
+    name = upload | {"CopySource": f"{bucket}/source", "PartNumber": 1}
+    for text in ("bytes=0-", "bytes=-5", "0-5", "bytes=9-3"):
+        with refused("InvalidArgument", 400):
+            s3.upload_part_copy(CopySourceRange=text, **name)
+    with refused("InvalidArgument", 400, "Range specified is not valid for source object of size: 100"):
+        s3.upload_part_copy(CopySourceRange="bytes=0-100", **name)
+    with refused("NoSuchKey", 404):
+        s3.upload_part_copy(**(name | {"CopySource": f"{bucket}/none"}))
+    with refused("PreconditionFailed", 412):
+        s3.upload_part_copy(CopySourceIfMatch='"0123456789abcdef0123456789abcdef"', **name)
+
+
+@pytest.mark.parametrize("algorithm", list(CHECKSUMS))
+def test_checksums(plain_s3, bucket, algorithm):
+    full = algorithm == "CRC64NVME"
+    kind = "FULL_OBJECT" if full else "COMPOSITE"
+    created = plain_s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm)
+    assert (created["ChecksumAlgorithm"], created["ChecksumType"]) == (algorithm, kind)
+    name, done = f"Checksum{algorithm}", []
+    for number, part in enumerate(PARTS, 1):
+        answer = plain_s3.upload_part(
+            Bucket=bucket, Key="k", UploadId=created["UploadId"], PartNumber=number, Body=part,
+            **{name: checksum(algorithm, part)},
+        )  # fmt: skip
+        assert answer[name] == checksum(algorithm, part)
+        done.append(completed(number, answer))
+    listed = plain_s3.list_parts(Bucket=bucket, Key="k", UploadId=created["UploadId"])
+    assert [part[name] for part in listed["Parts"]] == [checksum(algorithm, part) for part in PARTS]
+    answer = complete(plain_s3, bucket, "k", created["UploadId"], done)
+    expected = checksum(algorithm, WHOLE) if full else composite(algorithm, PARTS)
+    assert (answer[name], answer["ChecksumType"]) == (expected, kind)
+    head = plain_s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert (head[name], head["ChecksumType"]) == (expected, kind)
+    attributes = plain_s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["Checksum", "ObjectParts"])
+    assert attributes["ObjectParts"]["TotalPartsCount"] == 3
+    if not full:
+        assert attributes["Checksum"][name] == expected.split("-")[0]
+        assert [part["Size"] for part in attributes["ObjectParts"]["Parts"]] == [len(part) for part in PARTS]
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
+def test_full_object_checksums(plain_s3, bucket, algorithm):
+    name = f"Checksum{algorithm}"
+    created = plain_s3.create_multipart_upload(
+        Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT"
+    )
+    done = []
+    for number, part in enumerate(PARTS, 1):
+        answer = plain_s3.upload_part(
+            Bucket=bucket, Key="k", UploadId=created["UploadId"], PartNumber=number, Body=part,
+            **{name: checksum(algorithm, part)},
+        )  # fmt: skip
+        done.append(completed(number, answer))
+    end = {"Bucket": bucket, "Key": "k", "UploadId": created["UploadId"], "MultipartUpload": {"Parts": done}}
+    with refused("BadDigest", 400):
+        plain_s3.complete_multipart_upload(**end, ChecksumType="FULL_OBJECT", **{name: checksum(algorithm, b"other")})
+    answer = plain_s3.complete_multipart_upload(
+        **end, ChecksumType="FULL_OBJECT", **{name: checksum(algorithm, WHOLE)}
+    )
+    assert answer[name] == checksum(algorithm, WHOLE)
+    assert answer["ChecksumType"] == "FULL_OBJECT"
+
+
+@pytest.mark.parametrize("algorithm", ["SHA1", "SHA256"])
+def test_hashes_have_no_full_object_form(plain_s3, bucket, algorithm):
+    with refused("InvalidRequest", 400):
+        plain_s3.create_multipart_upload(
+            Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT"
+        )
+
+
+def test_a_composite_upload_wants_each_part_s_checksum(plain_s3, bucket):
+    upload = plain_s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"]
+    answer = plain_s3.upload_part(
+        Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x", ChecksumSHA256=checksum("SHA256", b"x")
+    )
+    message = (
+        "The upload was created using a sha256 checksum. The complete request must include the checksum for each part. "
+        "It was missing for part 1 in the request."
+    )
+    with refused("InvalidRequest", 400, message):
+        complete(plain_s3, bucket, "k", upload, [{"PartNumber": 1, "ETag": answer["ETag"]}])
+    wrong = completed(1, answer) | {"ChecksumSHA256": checksum("SHA256", b"y")}
+    with refused("InvalidPart", 400):
+        complete(plain_s3, bucket, "k", upload, [wrong])
+    complete(plain_s3, bucket, "k", upload, [completed(1, answer)])
+
+
+def test_the_default_checksum_of_an_upload(plain_s3, bucket):
+    multipart(plain_s3, bucket, "k", PARTS)
+    head = plain_s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert head["ChecksumCRC64NVME"] == checksum("CRC64NVME", WHOLE)
+    assert head["ChecksumType"] == "FULL_OBJECT"
+
+
+def test_a_wrong_part_stores_nothing(plain_s3, bucket, upload):
+    good = plain_s3.upload_part(PartNumber=1, Body=b"good", **upload)
+    with refused("BadDigest", 400):
+        plain_s3.upload_part(PartNumber=1, Body=b"bad", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==", **upload)
+    listed = plain_s3.list_parts(**upload)["Parts"]
+    assert [(part["ETag"], part["Size"]) for part in listed] == [(good["ETag"], 4)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"nonsense", b"<CompleteMultipartUpload/>", b"<CompleteMultipartUpload><Part/></CompleteMultipartUpload>"],
+)
+def test_malformed_complete(server, upload, body):
+    query = [("uploadId", upload["UploadId"])]
+    answer = signed(server, "POST", f"/{upload['Bucket']}/k", query, body=body)
+    assert answer.status == 400
+    assert answer.code in ("MalformedXML", "InvalidRequest")
+
+
+def test_the_parts_count_stands_in_no_plain_get(s3, bucket):
+    multipart(s3, bucket, "k", [b"only"])
+    assert "x-amz-mp-parts-count" not in headers_of(s3.get_object(Bucket=bucket, Key="k"))
+    one = s3.get_object(Bucket=bucket, Key="k", PartNumber=1)
+    assert one["PartsCount"] == 1
+    assert body_of(one) == b"only"
