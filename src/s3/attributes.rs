@@ -2,7 +2,7 @@
 
 use http::Response;
 
-use super::checksum::render::{write_part_xml, write_xml};
+use super::checksum::render::write_part_xml;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::insert_modified;
 use super::object::{Object, part_count, run_header};
@@ -71,7 +71,13 @@ impl S3 {
                 xml.text("ETag", &object.etag);
             }
             if let Some(checksums) = checksums.filter(|checksums| !checksums.is_empty()) {
-                xml.element("Checksum", |xml| write_xml(&checksums, xml));
+                xml.element("Checksum", |xml| {
+                    // Unlike everywhere else, S3 shows composites here without their number of parts.
+                    for (algorithm, value) in checksums.values() {
+                        xml.text(algorithm.element(), value.split('-').next().unwrap_or_default());
+                    }
+                    xml.text("ChecksumType", checksums.kind().as_str());
+                });
             }
             if let Some(write_parts) = parts {
                 xml.element("ObjectParts", write_parts);

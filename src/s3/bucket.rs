@@ -32,6 +32,18 @@ struct CreateBucketConfiguration {
     bucket: Option<serde::de::IgnoredAny>,
 }
 
+/// Whether `name` has the form of an AWS region's, in a part of the world that has regions.
+fn is_region(name: &str) -> bool {
+    const PARTS: &[&str] = &["af", "ap", "ca", "cn", "eu", "il", "me", "mx", "sa", "us", "us-gov"];
+    let fields = name.rsplitn(3, '-').collect::<Vec<_>>();
+    match fields[..] {
+        [number, place, part] => {
+            number.parse::<u8>().is_ok() && place.bytes().all(|b| b.is_ascii_lowercase()) && PARTS.contains(&part)
+        }
+        _ => name == "EU",
+    }
+}
+
 impl S3 {
     pub(super) async fn create_bucket(
         &self,
@@ -50,7 +62,7 @@ impl S3 {
         if call.header("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
             return Err(ErrorCode::NotImplemented.with("Header", "x-amz-object-ownership"));
         }
-        let document = self.read_document(call, body, MAX_CONFIGURATION).await?;
+        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
         let configuration = if document.is_empty() {
             CreateBucketConfiguration::default()
         } else {
@@ -100,7 +112,8 @@ impl S3 {
             }
             Some(asked) if asked == region => Ok(()),
             Some("EU") if region == "eu-west-1" => Ok(()),
-            Some(asked) => illegal(asked),
+            Some(asked) if is_region(asked) => illegal(asked),
+            Some(asked) => Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", asked)),
             None if region == CLASSIC_REGION => Ok(()),
             None => illegal("unspecified"),
         }
@@ -177,5 +190,20 @@ impl S3 {
             xml.optional("Prefix", call.query.value("prefix"));
             xml.optional("ContinuationToken", page.last().filter(|_| more).map(|(name, _)| name));
         })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_told_from_nonsense() {
+        for region in ["eu-west-2", "us-gov-east-1", "ap-southeast-3", "EU"] {
+            assert!(is_region(region), "{region}");
+        }
+        for other in ["nonsense", "mars-north-1", "eu-west", "eu-west-x", ""] {
+            assert!(!is_region(other), "{other}");
+        }
     }
 }

@@ -16,13 +16,13 @@ pub struct Preconditions {
     if_unmodified_since: Option<Timestamp>,
 }
 
-/// Whether "not modified" is an answer (reads) or a failure (writes, copy sources).
+/// Whether "not modified" is an answer (reads) or a failure (copy sources).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mood {
     /// GET and HEAD: 304.
     Read,
-    /// Everything else: 412.
-    Strict,
+    /// The source of a copy: 412, naming the header of the copy.
+    CopySource,
 }
 
 impl Preconditions {
@@ -72,8 +72,8 @@ impl Preconditions {
         // Wire dates have whole seconds; comparing in seconds keeps "since" true for what they came from.
         let modified = from_millis(modified).as_second();
         match (&self.if_match, self.if_unmodified_since) {
-            (Some(tags), _) if !tags.matches(etag) => return Err(failed("If-Match")),
-            (None, Some(since)) if modified > since.as_second() => return Err(failed("If-Unmodified-Since")),
+            (Some(tags), _) if !tags.matches(etag) => return Err(mood.failed("If-Match")),
+            (None, Some(since)) if modified > since.as_second() => return Err(mood.failed("If-Unmodified-Since")),
             _ => {}
         }
         let unmodified = match (&self.if_none_match, self.if_modified_since) {
@@ -84,7 +84,7 @@ impl Preconditions {
         match (unmodified, mood) {
             (None, _) => Ok(()),
             (Some(_), Mood::Read) => Err(ErrorCode::NotModified.into()),
-            (Some(condition), Mood::Strict) => Err(failed(condition)),
+            (Some(condition), Mood::CopySource) => Err(mood.failed(condition)),
         }
     }
 
@@ -136,6 +136,17 @@ impl TagList {
 
     fn matches(&self, etag: &str) -> bool {
         self.any || self.tags.iter().any(|tag| tag == etag)
+    }
+}
+
+impl Mood {
+    /// `PreconditionFailed`, naming the header that held the condition.
+    fn failed(self, condition: &str) -> S3Error {
+        let prefix = match self {
+            Self::Read => "",
+            Self::CopySource => "x-amz-copy-source-",
+        };
+        ErrorCode::PreconditionFailed.with("Condition", format!("{prefix}{condition}"))
     }
 }
 
@@ -228,7 +239,7 @@ mod tests {
         assert_eq!(judge(&[("if-match", "*")], Mood::Read), Ok(()));
         assert_eq!(judge(&[("if-match", "\"x\", \"y\"")], Mood::Read), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(&[("if-none-match", "\"x\", \"abc\"")], Mood::Read), Err(ErrorCode::NotModified));
-        assert_eq!(judge(&[("if-none-match", "\"abc\"")], Mood::Strict), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(&[("if-none-match", "\"abc\"")], Mood::CopySource), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(&[("if-modified-since", same)], Mood::Read), Err(ErrorCode::NotModified));
         assert_eq!(judge(&[("if-modified-since", earlier)], Mood::Read), Ok(()));
         assert_eq!(judge(&[("if-unmodified-since", same)], Mood::Read), Ok(()));

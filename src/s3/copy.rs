@@ -119,13 +119,8 @@ impl S3 {
 
         let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
-        let algorithm = match checksum::requested(&call.headers)? {
-            Some(algorithm) => algorithm,
-            None => Self::object_checksums(&source_key, &source.object)?
-                .values()
-                .next()
-                .map_or(Algorithm::Crc64Nvme, |(a, _)| a),
-        };
+        let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
+        let algorithm = checksum::requested(&call.headers)?.or(copied).unwrap_or(Algorithm::Crc64Nvme);
         let whole = 0..source.object.record.size;
         let required = self.data_requirements(envelope.kms().is_some(), algorithm);
         let reader = ObjectReader::new(self, source.bucket.partition(), &source.object.record.body, source_key);
@@ -146,6 +141,7 @@ impl S3 {
             checksums: self.seal_checksums(&object_key, scope, &verified.checksums),
             body: Body::Run(sealed.run_ref.clone()),
             generation,
+            checksum_kind: Self::checksum_kind(&verified.checksums),
         };
         self.write(bucket, key, &record, sealed, &conditions).await?;
 
@@ -171,7 +167,7 @@ impl S3 {
         iam::authorize(call.identity.as_ref(), "s3:GetObject", &resource, Some(&bucket.record.account))?;
         let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;
         Self::require_transport(call, &object.envelope)?;
-        Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::Strict)?;
+        Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;
         Ok(Source { bucket, key: named.key, object })
     }
 }

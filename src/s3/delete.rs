@@ -75,7 +75,7 @@ impl S3 {
             let name = name.as_str();
             name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
         });
-        let document = self.read_document(call, body, MAX_DOCUMENT).await?;
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
         if !has_digest {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,

@@ -4,7 +4,7 @@ use http::Response;
 
 use super::error::{Result, S3Error};
 use super::render;
-use super::request::{Query, percent_encode};
+use super::request::{Query, url_encode};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
@@ -82,7 +82,7 @@ impl<'q> Listing<'q> {
 
     /// A name as the listing shows it.
     pub fn show(&self, name: &str) -> String {
-        if self.url_encoded { percent_encode(name, true) } else { name.to_owned() }
+        if self.url_encoded { url_encode(name) } else { name.to_owned() }
     }
 
     /// The common prefix that `name` falls under.
@@ -259,6 +259,10 @@ impl S3 {
                         xml.text("Key", listing.show(name));
                         xml.text("LastModified", iso8601(from_millis(record.modified)));
                         xml.text("ETag", format_args!("\"{}\"", etags.next().unwrap_or_default()));
+                        if let Some(kind) = &record.checksum_kind {
+                            xml.text("ChecksumAlgorithm", &kind.algorithm);
+                            xml.text("ChecksumType", &kind.covers);
+                        }
                         xml.text("Size", record.size);
                         if let Some(owner) = owner {
                             xml.element("Owner", |xml| {

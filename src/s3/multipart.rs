@@ -123,7 +123,12 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let conditions = Preconditions::of_write(&call.headers)?;
-        let document = self.read_document(call, body, MAX_DOCUMENT).await?;
+        // A checksum in the headers is the object's to be, not the document's.
+        let mut headers = call.headers.clone();
+        for algorithm in Algorithm::ALL {
+            headers.remove(algorithm.header());
+        }
+        let document = self.read_document(call, &headers, body, MAX_DOCUMENT).await?;
         let named: CompleteMultipartUpload = xml::read(&document, "CompleteMultipartUpload")?;
         if named.parts.is_empty() {
             return Err(ErrorCode::MalformedXml.into());
@@ -132,7 +137,7 @@ impl S3 {
             return self.completed_before(call, bucket, key).await;
         };
         if !named.parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
-            return Err(ErrorCode::InvalidPartOrder.into());
+            return Err(ErrorCode::InvalidPartOrder.with("UploadId", encode_upload_id(upload.id)));
         }
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
         let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
@@ -153,6 +158,7 @@ impl S3 {
             checksums: self.seal_checksums(&object_key, scope, &assembled.checksums),
             body: Body::Parts { upload: upload.id, spans: assembled.spans },
             generation,
+            checksum_kind: Self::checksum_kind(&assembled.checksums),
         };
         let chosen = |number: u16| named.parts.binary_search_by_key(&number, |part| part.part_number).is_ok();
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
@@ -220,6 +226,15 @@ impl S3 {
             let checksums = Self::open_checksums(key, scope, part.checksums.as_ref())?;
             if !name.agrees(&checksums) {
                 return Err(invalid());
+            }
+            if kind == Kind::Composite && name.checksum(algorithm).is_none() {
+                let message = format!(
+                    "The upload was created using a {} checksum. The complete request must include the checksum for \
+                     each part. It was missing for part {} in the request.",
+                    algorithm.name().to_ascii_lowercase(),
+                    name.part_number
+                );
+                return Err(S3Error::new(ErrorCode::InvalidRequest, message));
             }
             of_parts.extend(checksums.by_algorithm(algorithm).map(|checksum| (checksum, part.size)));
             assembled.add(name.part_number, part.size, &hex::decode(&etag).map_err(S3Error::internal)?);
@@ -380,7 +395,7 @@ fn completed(
     let host = call.header("host").unwrap_or("localhost");
     let scheme = if call.cx.tls.is_some() { "https" } else { "http" };
     let mut response = render::document(XmlWriter::document("CompleteMultipartUploadResult", |xml| {
-        let path = super::request::percent_encode(key.as_str(), true);
+        let path = super::request::percent_encode(key.as_str());
         xml.text("Location", format_args!("{scheme}://{host}/{}/{path}", bucket.name));
         xml.text("Bucket", &bucket.name);
         xml.text("Key", key);

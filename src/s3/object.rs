@@ -9,7 +9,7 @@ use super::service::{Bucket, Call, S3};
 use crate::crypto::random;
 use crate::sse::{self, Envelope, EtagOf, EtagScope, ObjectName, Scope};
 use crate::store::commit::{self, Part, WriteError};
-use crate::store::schema::{Body, ObjectRecord, PartSpan, RunRef, StoredEtag};
+use crate::store::schema::{Body, ChecksumKind, ObjectRecord, PartSpan, RunRef, StoredEtag};
 
 /// An object as found: its record, and the envelope read out of it.
 pub(super) struct Object {
@@ -109,6 +109,13 @@ impl S3 {
             return None;
         }
         Some(ByteVec::from(sse::seal_checksums(key, &*self.entropy, scope, &checksums.encode())))
+    }
+
+    /// What listings may show of checksums.
+    pub(super) fn checksum_kind(checksums: &Checksums) -> Option<ChecksumKind> {
+        let (algorithm, _) = checksums.values().next()?;
+        let covers = checksums.kind().as_str().to_owned();
+        Some(ChecksumKind { algorithm: algorithm.name().to_owned(), covers })
     }
 
     /// Opens what [`Self::seal_checksums`] returned.

@@ -57,6 +57,7 @@ impl S3 {
             checksums: self.seal_checksums(&object_key, scope, &verified.checksums),
             body: Body::Run(sealed.run_ref.clone()),
             generation,
+            checksum_kind: Self::checksum_kind(&verified.checksums),
         };
         self.write(bucket, key, &record, sealed, &conditions).await?;
 

@@ -193,13 +193,18 @@ pub fn percent_decode(text: &str, plus_is_space: bool) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// Encodes all but unreserved characters and, if `keep_slash`, `/`: S3's `encoding-type=url`.
-pub fn percent_encode(text: &str, keep_slash: bool) -> String {
+/// Encodes all but unreserved characters and `/`, as S3 does under `encoding-type=url`: a space becomes `+`.
+pub fn url_encode(text: &str) -> String {
+    percent_encode(text).replace("%20", "+")
+}
+
+/// Encodes all but unreserved characters and `/`.
+pub fn percent_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            b'/' if keep_slash => out.push('/'),
+            b'/' => out.push('/'),
             byte => {
                 const HEX: &[u8; 16] = b"0123456789ABCDEF";
                 out.push('%');
@@ -288,7 +293,8 @@ mod tests {
     proptest! {
         #[test]
         fn encoding_round_trips(text in ".*") {
-            prop_assert_eq!(percent_decode(&percent_encode(&text, true), true), Some(text));
+            prop_assert_eq!(percent_decode(&percent_encode(&text), true), Some(text.clone()));
+            prop_assert_eq!(percent_decode(&url_encode(&text), true), Some(text));
         }
     }
 }

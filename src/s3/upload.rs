@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use minicbor::bytes::ByteVec;
 
 use super::checksum::Algorithm;
@@ -137,11 +138,17 @@ impl S3 {
         }
     }
 
-    /// Reads a small document, verified, whole.
-    pub(super) async fn read_document(&self, call: &Call<'_>, body: RequestBody, limit: usize) -> Result<Bytes> {
+    /// Reads a small document, verified, whole. `headers` are those that tell of it.
+    pub(super) async fn read_document(
+        &self,
+        call: &Call<'_>,
+        headers: &HeaderMap,
+        body: RequestBody,
+        limit: usize,
+    ) -> Result<Bytes> {
         let required =
             Requirements { max_length: limit as u64, md5: false, checksum: None, stall: self.settings.body_timeout };
-        let plan = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
+        let plan = PayloadPlan::parse(headers, call.signed.as_ref(), &required)?;
         let (document, _) = payload::read_all(PayloadStream::new(plan, body), limit).await?;
         Ok(document)
     }

@@ -17,7 +17,7 @@ fn options(dir: &Path) -> Options {
     Options { segment_size: 4 << 20, reserve_bytes: 1 << 20, ..Options::new(dir.join("store")) }
 }
 
-fn open(&options: &Options) -> Arc<RocksStore> {
+fn open(options: &Options) -> Arc<RocksStore> {
     RocksStore::open(options, Arc::new(SystemEntropy::new())).unwrap()
 }
 

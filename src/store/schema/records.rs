@@ -169,6 +169,22 @@ pub struct ObjectRecord {
     /// Distinguishes this write from every other, even of the same bytes.
     #[cbor(n(7), with = "minicbor::bytes")]
     pub generation: [u8; 16],
+    /// Of which algorithm the checksum is, and of what (`COMPOSITE`, `FULL_OBJECT`): listings show both, and neither
+    /// tells of the plaintext.
+    #[n(8)]
+    pub checksum_kind: Option<ChecksumKind>,
+}
+
+/// What a listing shows of a checksum.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(array)]
+pub struct ChecksumKind {
+    /// `CRC32` and so on.
+    #[n(0)]
+    pub algorithm: String,
+    /// `COMPOSITE` or `FULL_OBJECT`.
+    #[n(1)]
+    pub covers: String,
 }
 
 /// An open multipart upload.
@@ -257,6 +273,7 @@ mod tests {
             body,
             checksums: Some(vec![7; 5].into()),
             generation: [5; 16],
+            checksum_kind: Some(ChecksumKind { algorithm: "CRC32".to_owned(), covers: "FULL_OBJECT".to_owned() }),
         }
     }
 
