@@ -1,12 +1,17 @@
 """The AWS command line, as a user types it."""
 
+import base64
 import hashlib
 import json
+import os
+import pty
+import subprocess
 import time
 
 import pytest
 
 from support.data import content
+from support.server import binary, clean_environment, free_port, tool
 
 
 @pytest.fixture
@@ -126,7 +131,7 @@ def test_s3api(aws, bucket, file):
     assert head["ContentType"] == "text/x-test"
     assert head["ServerSideEncryption"] == "AES256"
     missing = aws("s3api", "head-object", "--bucket", bucket, "--key", "none", check=False)
-    assert missing.returncode == 254
+    assert missing.returncode in (254, 255)
     assert "(404)" in missing.stderr
     out = file.parent / "out"
     part = aws("s3api", "get-object", "--bucket", bucket, "--key", "k", "--range", "bytes=10-19", out).json
@@ -160,8 +165,6 @@ def test_kms_commands(aws, tmp_path):
         "kms", "encrypt", "--key-id", alias, "--plaintext", f"fileb://{secret}",
         "--encryption-context", "purpose=test", "--query", "CiphertextBlob", "--output", "text",
     ).stdout  # fmt: skip
-    import base64
-
     sealed.write_bytes(base64.b64decode(blob))
     opened = aws("kms", "decrypt", "--ciphertext-blob", f"fileb://{sealed}", "--encryption-context", "purpose=test").json
     assert base64.b64decode(opened["Plaintext"]) == b"what I know"
@@ -196,12 +199,6 @@ def test_a_disabled_key_stops_the_command_line(aws, key, bucket, file):
 
 def test_the_banner_on_a_terminal_makes_aws_work(new_server, tmp_path):
     """What the start prints on a terminal is pasted into a shell, and `aws` works there."""
-    import os
-    import pty
-    import subprocess
-
-    from support.server import binary, clean_environment, free_port, tool
-
     port = free_port()
     leader, follower = pty.openpty()
     process = subprocess.Popen(
@@ -230,7 +227,7 @@ def test_the_banner_on_a_terminal_makes_aws_work(new_server, tmp_path):
 
 def test_json_error_output(aws):
     refusal = aws("kms", "describe-key", "--key-id", "fake-key-id", check=False)
-    assert refusal.returncode == 254
+    assert refusal.returncode in (254, 255)
     assert "(NotFoundException)" in refusal.stderr
     assert "Invalid keyId 'fake-key-id'" in refusal.stderr
     assert json.loads(aws("kms", "list-aliases").stdout)["Aliases"] is not None

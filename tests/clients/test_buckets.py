@@ -5,7 +5,7 @@ import re
 import pytest
 
 from support.calls import empty, headers_of, keys_of, refused, status_of
-from support.requests import signed
+from support.requests import Signer, signed
 
 
 def test_life(s3, bucket_names):
@@ -79,10 +79,11 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_names_that_are_refused(s3, name):
-    with refused("InvalidBucketName", 400, "The specified bucket is not valid.") as refusal:
-        s3.create_bucket(Bucket=name)
-    assert refusal.error["BucketName"] == name
+def test_names_that_are_refused(server, name):
+    answer = signed(server, "PUT", f"/{name}")
+    assert (answer.status, answer.code) == (400, "InvalidBucketName")
+    assert answer.error["Message"] == "The specified bucket is not valid."
+    assert answer.error["BucketName"] == name
 
 
 @pytest.mark.parametrize("name", ["a0-{n}", "0.a.b-{n}", "x" * 50 + "{n}"])
@@ -98,7 +99,7 @@ def test_making_it_again_in_us_east_1_is_no_error(s3, bucket):
     assert keys_of(s3, bucket) == ["kept"]
 
 
-@pytest.mark.parametrize("constraint", ["us-east-1", "mars-north-1", "nonsense"])
+@pytest.mark.parametrize("constraint", ["us-east-1", "nonsense"])
 def test_location_constraints_that_are_refused(s3, bucket_names, constraint):
     with refused("InvalidLocationConstraint", 400, "The specified location-constraint is not valid") as refusal:
         s3.create_bucket(Bucket=next(bucket_names), CreateBucketConfiguration={"LocationConstraint": constraint})
@@ -136,10 +137,11 @@ def test_other_regions(new_server):
     assert refusal.message == (
         "The eu-west-2 location constraint is incompatible for the region specific endpoint this request was sent to."
     )
-    wrong = server.client("s3", region_name="us-east-1")
-    with refused("AuthorizationHeaderMalformed", 400) as refusal:
-        wrong.list_objects_v2(Bucket="abroad")
-    assert refusal.error["Region"] == "eu-west-1"
+    wrong = signed(server, "GET", "/abroad", signer=Signer.of(server, region="us-east-1"))
+    assert (wrong.status, wrong.code) == (400, "AuthorizationHeaderMalformed")
+    assert wrong.error["Region"] == "eu-west-1"
+    # What boto3 makes of that: it asks again in the right region.
+    assert server.client("s3", region_name="us-east-1").list_objects_v2(Bucket="abroad")["KeyCount"] == 0
 
 
 def test_another_account_cannot_see_or_take_a_bucket(new_server, tmp_path):

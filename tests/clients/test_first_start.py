@@ -1,5 +1,6 @@
 """What the operator meets: the first start, the settings, health, metrics, and the end."""
 
+import json
 import re
 import socket
 import ssl
@@ -11,7 +12,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from support.calls import body_of
-from support.requests import raw_socket, send
+from support.requests import Signer, head_bytes, raw_socket, send
 from support.server import binary, clean_environment, free_port, read_credentials
 
 
@@ -110,8 +111,6 @@ def test_request_ids_differ_and_are_logged(server):
 
 
 def test_the_log_is_json_off_a_terminal(server):
-    import json
-
     lines = server.log_text().splitlines()
     assert lines
     for line in lines:
@@ -188,8 +187,6 @@ def test_a_taken_port_is_refused(tmp_path, fresh_server):
 def test_sigterm_lets_requests_finish_and_exits_with_0(fresh_server):
     s3 = fresh_server.client("s3")
     s3.create_bucket(Bucket="drained")
-    from support.requests import Signer, head_bytes
-
     body = b"x" * 1_000_000
     head = head_bytes(
         "PUT",

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from support.calls import body_of, headers_of, keys_of, refused, status_of
 from support.data import base64_text, content, md5
-from support.requests import signed
+from support.requests import Signer, connect, send, signed
 
 DATA = content(300_000, "objects")
 LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
@@ -356,8 +356,12 @@ def test_odd_keys(s3, bucket, name):
     s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": name})
     assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == data
     s3.delete_object(Bucket=bucket, Key="copy")
-    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name}]})
-    assert "Errors" not in answer
+    if any(ord(character) < 32 for character in name):
+        # Control characters are not XML 1.0: boto3 cannot read what AWS answers here.
+        s3.delete_object(Bucket=bucket, Key=name)
+    else:
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name}]})
+        assert "Errors" not in answer
     assert keys_of(s3, bucket) == []
 
 
@@ -410,26 +414,25 @@ def test_head_errors_have_no_body(server, bucket):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "query"),
-    [("POST", "/{b}", []), ("POST", "/{b}/k", []), ("PATCH", "/{b}/k", []), ("DELETE", "/", []), ("PUT", "/", [])],
+    ("method", "path"),
+    [("POST", "/{b}/k"), ("PATCH", "/{b}/k"), ("DELETE", "/"), ("PUT", "/"), ("POST", "/")],
 )
-def test_a_method_that_is_not_allowed(server, bucket, method, path, query):
-    answer = signed(server, method, path.format(b=bucket), query)
-    assert 400 <= answer.status < 500, answer.body
-    assert answer.code
+def test_a_method_that_is_not_allowed(server, bucket, method, path):
+    answer = signed(server, method, path.format(b=bucket))
+    assert (answer.status, answer.code) == (405, "MethodNotAllowed")
+    assert answer.error["Method"] == method
 
 
-def test_content_length_is_wanted(server, bucket):
-    from support.requests import Signer, send
-
+def test_transfer_encoding_is_not_taken(server, bucket):
+    """AWS wants a Content-Length, and says so in this odd way."""
     made = Signer.of(server).headers("PUT", f"/{bucket}/k", payload="UNSIGNED-PAYLOAD")
     answer = send(server, "PUT", f"/{bucket}/k", made | {"transfer-encoding": "chunked"}, b"1\r\nx\r\n0\r\n\r\n")
-    assert (answer.status, answer.code) == (411, "MissingContentLength")
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert answer.error["Message"] == "A header you provided implies functionality that is not implemented"
+    assert answer.error["Header"] == "Transfer-Encoding"
 
 
 def test_an_entity_that_is_too_large(server, bucket):
-    from support.requests import Signer, send
-
     length = {"content-length": str(5 * 2**30 + 1), "expect": "100-continue"}
     made = Signer.of(server).headers("PUT", f"/{bucket}/k", headers=length, payload="UNSIGNED-PAYLOAD")
     answer = send(server, "PUT", f"/{bucket}/k", made)
@@ -437,13 +440,13 @@ def test_an_entity_that_is_too_large(server, bucket):
     assert answer.error["MaxSizeAllowed"] == str(5 * 2**30)
 
 
-def test_empty_content_length_on_an_empty_put(server, bucket):
-    from support.requests import Signer, connect
-
+def test_an_empty_put_without_content_length(server, s3, bucket):
+    """Proxies and some clients leave it out where there is no body."""
     connection = connect(server)
     connection.putrequest("PUT", f"/{bucket}/empty", skip_host=True, skip_accept_encoding=True)
     for name, value in Signer.of(server).headers("PUT", f"/{bucket}/empty").items():
         connection.putheader(name, value)
     connection.endheaders()
-    assert connection.getresponse().status in (200, 411)
+    assert connection.getresponse().status == 200
     connection.close()
+    assert s3.head_object(Bucket=bucket, Key="empty")["ContentLength"] == 0

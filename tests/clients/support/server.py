@@ -106,7 +106,7 @@ class Endpoint:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
-            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_CONFIG_FILE": str(Path(__file__).with_name("aws.config")),
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_MAX_ATTEMPTS": "1",
             "AWS_PAGER": "",
@@ -132,7 +132,9 @@ class Endpoint:
         return done
 
     def curl(self, *arguments, sign=True, service="s3", secret_key=None, check=False, text=True):
-        """Runs curl, by default signing as `--aws-sigv4` does."""
+        """Runs curl, by default signing as `--aws-sigv4` does.
+
+        Curl before 8 sends no x-amz-content-sha256 by itself, which S3 wants."""
         command = ["curl", "--silent", "--show-error", "--max-time", "60"]
         if self.ca:
             command += ["--cacert", str(self.ca)]
@@ -143,6 +145,8 @@ class Endpoint:
                 "--user",
                 f"{self.access_key}:{secret_key or self.secret_key}",
             ]
+            if service == "s3":
+                command += ["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
         done = subprocess.run(
             [*command, *map(str, arguments)], env=clean_environment(), capture_output=True, text=text, timeout=90
         )
