@@ -1,12 +1,13 @@
 """Objects: storing, reading, conditions, metadata, deletion, and what errors say."""
 
 import hashlib
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from botocore.exceptions import ClientError
 
-from support.calls import body_of, headers_of, keys_of, refused, status_of
+from support.calls import body_of, headers_of, in_parallel, keys_of, refused, status_of
 from support.data import base64_text, content, md5
 from support.requests import Signer, connect, send, signed
 
@@ -193,6 +194,55 @@ def test_conditional_writes(s3, bucket):
         s3.put_object(Bucket=bucket, Key="missing", Body=b"x", IfMatch=first)
     with refused("NotImplemented", 501):
         s3.put_object(Bucket=bucket, Key="c", Body=b"x", IfNoneMatch=first)
+
+
+def test_one_of_many_conditional_writers_wins(s3, bucket):
+    def write(number):
+        try:
+            s3.put_object(Bucket=bucket, Key="c", Body=str(number).encode() * 1000, IfNoneMatch="*")
+        except ClientError as error:
+            assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict")
+            return None
+        return number
+
+    for _ in range(5):
+        winners = [number for number in in_parallel(write, range(16)) if number is not None]
+        assert len(winners) == 1
+        assert body_of(s3.get_object(Bucket=bucket, Key="c")) == str(winners[0]).encode() * 1000
+        s3.delete_object(Bucket=bucket, Key="c")
+
+
+def test_readers_see_one_version_whole(s3, bucket):
+    """Overwriting and reading at once: every answer is one of the versions, with its own ETag and length."""
+    versions = [content(size, "versions") for size in (10, 70_000, 400_000)]
+    etags = {f'"{md5(data)}"': data for data in versions}
+    s3.put_object(Bucket=bucket, Key="v", Body=versions[0])
+
+    def act(number):
+        if number % 2:
+            s3.put_object(Bucket=bucket, Key="v", Body=versions[number % 3])
+        else:
+            answer = s3.get_object(Bucket=bucket, Key="v")
+            assert body_of(answer) == etags[answer["ETag"]]
+
+    in_parallel(act, range(120))
+
+
+@pytest.mark.parametrize("change", ["deleted", "overwritten"])
+def test_a_reader_under_way_keeps_its_object(s3, bucket, change):
+    """Space is given back only when nobody reads it any more."""
+    data = content(48 * 2**20, "long read")
+    s3.put_object(Bucket=bucket, Key="long", Body=data)
+    stream = s3.get_object(Bucket=bucket, Key="long")["Body"]
+    received = stream.read(1_000_000)
+    if change == "deleted":
+        s3.delete_object(Bucket=bucket, Key="long")
+    else:
+        s3.put_object(Bucket=bucket, Key="long", Body=content(48 * 2**20, "another"))
+    time.sleep(2)
+    for n in range(8):
+        s3.put_object(Bucket=bucket, Key=f"other-{n}", Body=content(4 * 2**20, n))
+    assert received + stream.read() == data
 
 
 def test_metadata_and_content_headers(s3, bucket):

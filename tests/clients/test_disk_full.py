@@ -1,0 +1,115 @@
+"""A full disk: refusals that say so, nothing lost, and work again once there is room."""
+
+import contextlib
+import os
+import subprocess
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from support.calls import body_of, in_parallel, keys_of, status_of
+from support.data import content
+
+MIB = 2**20
+
+
+def run(*command):
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True)
+
+
+@contextlib.contextmanager
+def mounted(kind, directory, megabytes):
+    """A small file system of its own at `directory`/mount."""
+    point = directory / "mount"
+    point.mkdir()
+    if kind == "tmpfs":
+        done = run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", point)
+    else:
+        image = directory / "image"
+        with image.open("wb") as file:
+            file.truncate(megabytes * MIB)
+        made = run("mkfs.ext4", "-q", "-m", "0", image)
+        done = made if made.returncode else run("mount", "-o", "loop", image, point)
+    if done.returncode:
+        pytest.skip(f"a small {kind} cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield point
+    finally:
+        for _ in range(20):
+            if run("umount", point).returncode == 0:
+                break
+            time.sleep(0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+def test_a_full_disk(new_server, tmp_path, kind):
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    with mounted(kind, tmp_path, 700) as point:
+        server = new_server(point)
+        try:
+            fill_and_recover(server)
+        finally:
+            server.destroy()
+
+
+def fill_and_recover(server):
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="full")
+    stored, refusals = {}, []
+
+    def put(key, size):
+        try:
+            answer = s3.put_object(
+                Bucket="full", Key=key, Body=content(size, key), ServerSideEncryption="aws:kms"
+            )
+        except ClientError as error:
+            refusals.append(error.response)
+        else:
+            assert status_of(answer) == 200
+            stored[key] = size
+
+    for round_ in range(12):
+        in_parallel(lambda n, r=round_: put(f"large-{r:02}-{n}", 20 * MIB), range(4), workers=4)
+        if len(refusals) >= 4:
+            break
+    assert refusals, "the disk did not fill up"
+    assert stored
+    for _ in range(3):
+        in_parallel(lambda n: put(f"small-{n:04}", 30_000), range(100), workers=8)
+    for response in refusals:
+        assert status_of(response) in (503, 507), response
+        assert response["Error"]["Code"] not in ("InternalError", ""), response
+
+    def check(key):
+        assert body_of(s3.get_object(Bucket="full", Key=key)) == content(stored[key], key), key
+
+    assert set(keys_of(s3, "full")) == set(stored)
+    in_parallel(check, stored, workers=4)
+    assert server.get("/_/health/live").status == 200
+
+    # What was there survives a restart on the full disk.
+    assert server.stop() == 0
+    server.start()
+    s3 = server.client("s3")
+    assert set(keys_of(s3, "full")) == set(stored)
+    in_parallel(check, list(stored)[:5], workers=4)
+
+    # Deleting works on a full disk, and makes room.
+    gone = [key for key in stored if key.startswith("large")][::2]
+    for key in gone:
+        s3.delete_object(Bucket="full", Key=key)
+        del stored[key]
+    deadline = time.monotonic() + 60
+    while True:
+        refusals.clear()
+        put("again", 20 * MIB)
+        if not refusals:
+            break
+        assert time.monotonic() < deadline, f"no room came back: {refusals[0]['Error']}"
+        time.sleep(0.5)
+    assert set(keys_of(s3, "full")) == set(stored)
+    in_parallel(check, stored, workers=4)
