@@ -1,1 +1,242 @@
-//! placeholder
+//! What every key service must do, as one suite over `&dyn Kms`: the texts are AWS's own (API reference, "Errors" of each
+//! operation), for S3 shows them to its clients.
+
+use async_trait::async_trait;
+
+use super::error::KmsErrorKind;
+use super::{Caller, EncryptionContext, KeyArn, KeyRef, Kms, KmsError};
+
+/// What a backend supplies for the suite: itself, and the changes that the trait has no methods for.
+#[async_trait]
+pub(super) trait Subject: Sync {
+    /// The backend.
+    fn kms(&self) -> &dyn Kms;
+    /// Somebody who may use the keys made here.
+    fn caller(&self) -> Caller;
+    /// A fresh, enabled key.
+    async fn make_key(&self) -> KeyArn;
+    /// Gives `key` an alias.
+    async fn set_alias(&self, alias: &str, key: &KeyArn);
+    /// Enables or disables `key`.
+    async fn set_enabled(&self, key: &KeyArn, enabled: bool);
+}
+
+/// A test for each rule, on a fresh subject each.
+macro_rules! suite {
+    ($subject:expr) => {
+        $crate::kms::conformance::suite!(@ $subject;
+            data_keys_come_back contexts_are_bound changed_blobs_do_not_open foreign_blobs_do_not_open
+            every_name_of_a_key_works unknown_names_are_told_as_aws_tells_them another_key_does_not_decrypt
+            disabling_bites_at_once blobs_move_between_keys_and_contexts plaintexts_have_a_bound keys_are_described
+        );
+    };
+    (@ $subject:expr; $($name:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::kms::conformance::$name(&$subject.await).await;
+            }
+        )*
+    };
+}
+pub(super) use suite;
+
+pub(super) async fn data_keys_come_back(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    let first = kms.generate_data_key(&caller, &KeyRef::from(&key), &context()).await.unwrap();
+    let second = kms.generate_data_key(&caller, &KeyRef::from(&key), &context()).await.unwrap();
+    assert_ne!(first.key.expose().expose(), second.key.expose().expose());
+    assert_ne!(first.wrapped.blob, second.wrapped.blob);
+    for generated in [first, second] {
+        assert_eq!(generated.wrapped.key_arn, key);
+        assert!(generated.wrapped.blob.len() <= 6144);
+        assert!(!contains(&generated.wrapped.blob, generated.key.expose().expose()));
+        let opened = kms.decrypt(&caller, &generated.wrapped.blob, None, &context()).await.unwrap();
+        assert_eq!(opened.plaintext.expose(), generated.key.expose().expose());
+        assert_eq!((opened.key_arn, opened.material_id), (key.clone(), generated.wrapped.material_id));
+    }
+}
+
+pub(super) async fn contexts_are_bound(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    let wrapped = kms.generate_data_key(&caller, &KeyRef::from(&key), &context()).await.unwrap().wrapped;
+    let others = [
+        EncryptionContext::new(),
+        EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::bucket/key"),
+        context().with("team", "Red"),
+        context().with("extra", "pair"),
+        EncryptionContext::new().with("AWS:S3:ARN", "arn:aws:s3:::bucket/key").with("team", "red"),
+        EncryptionContext::new().with("team", "arn:aws:s3:::bucket/key").with("aws:s3:arn", "red"),
+    ];
+    for other in others {
+        refuses_ciphertext(kms.decrypt(&caller, &wrapped.blob, None, &other).await, &format!("{other:?}"));
+    }
+    let none = EncryptionContext::new();
+    let bare = kms.encrypt(&caller, &KeyRef::from(&key), b"secret", &none).await.unwrap();
+    refuses_ciphertext(kms.decrypt(&caller, &bare.blob, None, &context()).await, "a context where there was none");
+    assert_eq!(kms.decrypt(&caller, &bare.blob, None, &none).await.unwrap().plaintext.expose(), b"secret");
+}
+
+pub(super) async fn changed_blobs_do_not_open(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    let blob = kms.generate_data_key(&caller, &KeyRef::from(&key), &context()).await.unwrap().wrapped.blob;
+    for at in 0..blob.len() {
+        let mut changed = blob.clone();
+        changed[at] ^= 1;
+        refuses_ciphertext(kms.decrypt(&caller, &changed, None, &context()).await, &format!("byte {at} flipped"));
+        let cut = kms.decrypt(&caller, &blob[..at], None, &context()).await;
+        refuses_ciphertext(cut, &format!("cut to {at} bytes"));
+    }
+    let longer = [&blob[..], &[0]].concat();
+    refuses_ciphertext(kms.decrypt(&caller, &longer, None, &context()).await, "a byte added");
+    kms.decrypt(&caller, &blob, None, &context()).await.unwrap();
+}
+
+pub(super) async fn foreign_blobs_do_not_open(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    for foreign in [&b""[..], b"not a blob", &[0; 200], &[1; 200], &[0xff; 6144], &[1; 10_000]] {
+        let named = KeyRef::from(&key);
+        refuses_ciphertext(kms.decrypt(&caller, foreign, None, &context()).await, "a foreign blob");
+        refuses_ciphertext(kms.decrypt(&caller, foreign, Some(&named), &context()).await, "a foreign blob, key named");
+        let moved = kms.re_encrypt(&caller, foreign, (None, &context()), (&named, &context())).await;
+        refuses_ciphertext(moved, "a foreign blob, re-encrypted");
+    }
+}
+
+pub(super) async fn every_name_of_a_key_works(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    subject.set_alias("alias/team/red", &key).await;
+    let alias_arn = key.as_str().replace(&format!("key/{}", key.id()), "alias/team/red");
+    for name in [key.id(), key.as_str(), "alias/team/red", &alias_arn] {
+        let name = KeyRef::parse(name);
+        let generated = kms.generate_data_key(&caller, &name, &context()).await.unwrap();
+        assert_eq!(generated.wrapped.key_arn, key, "{name:?}");
+        let opened = kms.decrypt(&caller, &generated.wrapped.blob, Some(&name), &context()).await.unwrap();
+        assert_eq!(opened.plaintext.expose(), generated.key.expose().expose(), "{name:?}");
+        assert_eq!(kms.encrypt(&caller, &name, b"p", &context()).await.unwrap().key_arn, key, "{name:?}");
+        assert_eq!(kms.describe(&caller, &name).await.unwrap().arn, key, "{name:?}");
+    }
+}
+
+pub(super) async fn unknown_names_are_told_as_aws_tells_them(subject: &impl Subject) {
+    const UNKNOWN: &str = "12345678-1234-4234-8234-123456789012";
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    let blob = kms.encrypt(&caller, &KeyRef::from(&key), b"secret", &context()).await.unwrap().blob;
+    let unknown_arn = key.as_str().replace(key.id(), UNKNOWN);
+    let region = key.as_str().split(':').nth(3).unwrap();
+    let elsewhere = |arn: &str| arn.replace(region, "xx-test-9");
+    let alias_arn = key.as_str().replace(&format!("key/{}", key.id()), "alias/missing");
+    let dashless = key.id().replace('-', "");
+    let cases = [
+        ("fake-key-id", "Invalid keyId 'fake-key-id'".to_owned()),
+        (&dashless, format!("Invalid keyId '{dashless}'")),
+        (UNKNOWN, format!("Key '{unknown_arn}' does not exist")),
+        (&unknown_arn, format!("Key '{unknown_arn}' does not exist")),
+        ("alias/missing", format!("Alias {alias_arn} is not found.")),
+        (&alias_arn, format!("Alias {alias_arn} is not found.")),
+        (&elsewhere(key.as_str()), "Invalid arn xx-test-9".to_owned()),
+        (&elsewhere(&alias_arn), "Invalid arn xx-test-9".to_owned()),
+    ];
+    for (name, message) in cases {
+        let named = KeyRef::parse(name);
+        let told = |error: KmsError| assert_eq!((error.kind, &error.message), (KmsErrorKind::NotFound, &message));
+        told(kms.generate_data_key(&caller, &named, &context()).await.unwrap_err());
+        told(kms.encrypt(&caller, &named, b"p", &context()).await.unwrap_err());
+        told(kms.decrypt(&caller, &blob, Some(&named), &context()).await.unwrap_err());
+        told(kms.re_encrypt(&caller, &blob, (None, &context()), (&named, &context())).await.unwrap_err());
+        told(kms.describe(&caller, &named).await.unwrap_err());
+    }
+}
+
+pub(super) async fn another_key_does_not_decrypt(subject: &impl Subject) {
+    let (kms, caller) = (subject.kms(), subject.caller());
+    let (one, other) = (subject.make_key().await, subject.make_key().await);
+    let blob = kms.encrypt(&caller, &KeyRef::from(&one), b"secret", &context()).await.unwrap().blob;
+    let other = KeyRef::from(&other);
+    let decrypted = kms.decrypt(&caller, &blob, Some(&other), &context()).await.map(drop);
+    let moved = kms.re_encrypt(&caller, &blob, (Some(&other), &context()), (&other, &context())).await.map(drop);
+    for refused in [decrypted, moved] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind, KmsErrorKind::IncorrectKey);
+        assert_eq!(error.message, "The key ID in the request does not identify a CMK that can perform this operation.");
+    }
+}
+
+pub(super) async fn disabling_bites_at_once(subject: &impl Subject) {
+    let (kms, caller) = (subject.kms(), subject.caller());
+    let (key, healthy) = (subject.make_key().await, subject.make_key().await);
+    let (name, healthy) = (KeyRef::from(&key), KeyRef::from(&healthy));
+    let blob = kms.encrypt(&caller, &name, b"secret", &context()).await.unwrap().blob;
+    let kept = kms.encrypt(&caller, &healthy, b"kept", &context()).await.unwrap().blob;
+    subject.set_enabled(&key, false).await;
+    let told = |error: KmsError| {
+        assert_eq!((error.kind, error.message), (KmsErrorKind::Disabled, format!("{key} is disabled.")));
+    };
+    told(kms.generate_data_key(&caller, &name, &context()).await.unwrap_err());
+    told(kms.encrypt(&caller, &name, b"p", &context()).await.unwrap_err());
+    told(kms.decrypt(&caller, &blob, None, &context()).await.unwrap_err());
+    told(kms.re_encrypt(&caller, &blob, (None, &context()), (&healthy, &context())).await.unwrap_err());
+    told(kms.re_encrypt(&caller, &kept, (None, &context()), (&name, &context())).await.unwrap_err());
+    assert!(!kms.describe(&caller, &name).await.unwrap().enabled);
+    kms.generate_data_key(&caller, &healthy, &context()).await.unwrap();
+    subject.set_enabled(&key, true).await;
+    assert_eq!(kms.decrypt(&caller, &blob, None, &context()).await.unwrap().plaintext.expose(), b"secret");
+    kms.generate_data_key(&caller, &name, &context()).await.unwrap();
+}
+
+pub(super) async fn blobs_move_between_keys_and_contexts(subject: &impl Subject) {
+    let (kms, caller) = (subject.kms(), subject.caller());
+    let (one, other) = (subject.make_key().await, subject.make_key().await);
+    let elsewhere = EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::bucket/copy");
+    let generated = kms.generate_data_key(&caller, &KeyRef::from(&one), &context()).await.unwrap();
+    let blob = generated.wrapped.blob;
+    let plaintext = generated.key.expose().expose();
+    for (from, to) in [(None, &one), (Some(KeyRef::from(&one)), &other)] {
+        let target = KeyRef::from(to);
+        let moved = kms.re_encrypt(&caller, &blob, (from.as_ref(), &context()), (&target, &elsewhere)).await.unwrap();
+        assert_eq!(moved.key_arn, *to);
+        let opened = kms.decrypt(&caller, &moved.blob, Some(&target), &elsewhere).await.unwrap();
+        assert_eq!(opened.plaintext.expose(), plaintext);
+        refuses_ciphertext(kms.decrypt(&caller, &moved.blob, None, &context()).await, "the old context");
+    }
+    let wrong = kms.re_encrypt(&caller, &blob, (None, &elsewhere), (&KeyRef::from(&other), &elsewhere)).await;
+    refuses_ciphertext(wrong, "re-encrypting from a wrong context");
+    kms.decrypt(&caller, &blob, None, &context()).await.unwrap();
+}
+
+pub(super) async fn plaintexts_have_a_bound(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    let name = KeyRef::from(&key);
+    let most = kms.encrypt(&caller, &name, &[7; 4096], &context()).await.unwrap();
+    assert!(most.blob.len() <= 6144);
+    assert_eq!(kms.decrypt(&caller, &most.blob, None, &context()).await.unwrap().plaintext.expose(), [7; 4096]);
+    let error = kms.encrypt(&caller, &name, &[7; 4097], &context()).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::Validation);
+    assert_eq!(
+        error.message,
+        "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less \
+         than or equal to 4096"
+    );
+}
+
+pub(super) async fn keys_are_described(subject: &impl Subject) {
+    let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
+    let described = kms.describe(&caller, &KeyRef::from(&key)).await.unwrap();
+    assert_eq!((described.arn, described.enabled, described.aws_managed), (key.clone(), true, false));
+    subject.set_enabled(&key, false).await;
+    assert!(!kms.describe(&caller, &KeyRef::from(&key)).await.unwrap().enabled);
+}
+
+fn context() -> EncryptionContext {
+    EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::bucket/key").with("team", "red")
+}
+
+/// AWS tells nobody why a blob does not open.
+fn refuses_ciphertext<T: std::fmt::Debug>(result: Result<T, KmsError>, case: &str) {
+    let error = result.expect_err(case);
+    assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::InvalidCiphertext, ""), "{case}");
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}

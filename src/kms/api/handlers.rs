@@ -74,11 +74,9 @@ pub(super) async fn perform(
         Handler::DeleteAlias => kms.delete_alias(caller, alias_name(fields)?).await.map(|()| Value::Null),
         Handler::DescribeKey => {
             let name = fields.key("KeyId")?;
-            if name == KeyRef::aws_s3() {
-                // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
-                kms.ensure_managed_key(caller).await?;
-            }
-            Ok(json!({"KeyMetadata": metadata(&kms.metadata(caller, &name)?)}))
+            // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
+            kms.ensure_managed_key(caller, &name).await?;
+            Ok(json!({"KeyMetadata": metadata(&kms.metadata(caller, &name, "kms:DescribeKey")?)}))
         }
         Handler::DisableKey => kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null),
         Handler::EnableKey => kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null),
@@ -92,18 +90,18 @@ pub(super) async fn perform(
             Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
         }
         Handler::GetKeyPolicy => {
-            let key = kms.metadata(caller, &key_not_alias(fields)?)?;
+            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
             fields.choice("PolicyName", &["default"])?;
             let policy = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
             Ok(json!({"Policy": policy, "PolicyName": "default"}))
         }
         Handler::GetKeyRotationStatus => {
-            let key = kms.metadata(caller, &key_not_alias(fields)?)?;
+            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyRotationStatus")?;
             Ok(json!({"KeyRotationEnabled": false, "KeyId": key.arn.as_str()}))
         }
         Handler::ListAliases => list_aliases(kms, caller, fields),
         Handler::ListKeyPolicies => {
-            kms.metadata(caller, &key_not_alias(fields)?)?;
+            kms.metadata(caller, &key_not_alias(fields)?, "kms:ListKeyPolicies")?;
             Ok(json!({"PolicyNames": ["default"], "Truncated": false}))
         }
         Handler::ListKeys => {
@@ -117,7 +115,7 @@ pub(super) async fn perform(
             Ok(paged(json!({"Keys": keys}), next))
         }
         Handler::ListResourceTags => {
-            let key = kms.metadata(caller, &key_not_alias(fields)?)?;
+            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:ListResourceTags")?;
             let tags: Vec<Value> =
                 key.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
             Ok(json!({"Tags": tags, "Truncated": false}))
@@ -228,7 +226,7 @@ fn list_aliases(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<V
     let limit = page(fields)?;
     let after = fields.text("Marker")?.unwrap_or_default();
     let of = match fields.optional_key("KeyId")? {
-        Some(key) => Some(kms.metadata(caller, &key)?.arn.id().to_owned()),
+        Some(key) => Some(kms.metadata(caller, &key, "kms:ListAliases")?.arn.id().to_owned()),
         None => None,
     };
     let mut aliases = kms.list_aliases(&caller.account, of.as_deref(), after, limit + 1);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::keyring::Key;
 use super::records::{AliasRecord, KeyRecord, alias_key, key_key, to_value};
-use super::{KeyState, LocalKms, Need, new_material, open_key, permit};
+use super::{KeyState, LocalKms, Need, denied, new_material, open_key, permit};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::random;
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -86,12 +86,12 @@ impl LocalKms {
         Ok(metadata(&*self.install(record)?))
     }
 
-    /// What is known of a key.
+    /// What is known of a key, for the operation `action`.
     ///
     /// # Errors
     /// `NotFoundException`, `AccessDeniedException`.
-    pub fn metadata(&self, caller: &Caller, name: &KeyRef) -> Result<KeyMetadata, KmsError> {
-        Ok(metadata(&*self.find(caller, name)?))
+    pub fn metadata(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<KeyMetadata, KmsError> {
+        Ok(metadata(&*self.visible(caller, name, action)?))
     }
 
     /// The ids and ARNs of the account's keys, in the order of their ids, behind `after`.
@@ -111,12 +111,14 @@ impl LocalKms {
 
     /// The account's aliases in order behind `after`, only those of the key `of` if one is given.
     pub fn list_aliases(&self, account: &str, of: Option<&str>, after: &str, limit: usize) -> Vec<AliasEntry> {
+        let now = self.clock.now();
         let ring = self.ring();
         let start = (account.to_owned(), after.to_owned());
         ring.aliases
             .range(start..)
             .take_while(|((owner, _), _)| owner == account)
             .filter(|((_, name), alias)| name != after && of.is_none_or(|key| key == alias.key))
+            .filter(|(_, alias)| ring.keys.get(&alias.key).is_some_and(|key| !key.is_due(now)))
             .take(limit)
             .map(|((_, name), alias)| AliasEntry {
                 name: name.clone(),
@@ -237,12 +239,19 @@ impl LocalKms {
         Ok(())
     }
 
-    /// Makes the AWS managed key of the caller's account for S3, if it is not there yet.
+    /// Makes the AWS managed key of the caller's account for S3, if `name` is its alias and it is not there yet.
     ///
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails.
-    pub async fn ensure_managed_key(&self, caller: &Caller) -> Result<(), KmsError> {
-        if self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
+    pub async fn ensure_managed_key(&self, caller: &Caller, name: &KeyRef) -> Result<(), KmsError> {
+        let named = match name {
+            KeyRef::Alias(alias) => alias == KeyRef::AWS_S3,
+            KeyRef::AliasArn { region, account, alias } => {
+                *region == self.region && *account == caller.account && alias == KeyRef::AWS_S3
+            }
+            KeyRef::Id(_) | KeyRef::KeyArn { .. } => false,
+        };
+        if !named || self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
             return Ok(());
         }
         let _changing = self.changing.lock().await;
@@ -309,6 +318,9 @@ impl LocalKms {
     }
 
     fn alias_target(&self, caller: &Caller, target: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
+        if matches!(target, KeyRef::Alias(_) | KeyRef::AliasArn { .. }) {
+            return Err(KmsErrorKind::Validation.with("Aliases must refer to keys. Not aliases"));
+        }
         let key = self.find(caller, target)?;
         permit_change(caller, &key, action)?;
         key.state.allow(Need::Change, key.arn.as_str())?;
@@ -335,11 +347,7 @@ impl LocalKms {
 /// AWS managed keys are changed by their service alone.
 fn permit_change(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
     if key.record.aws_managed {
-        return Err(KmsErrorKind::AccessDenied.with(format!(
-            "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows \
-             the {action} action",
-            caller.principal, key.arn
-        )));
+        return Err(denied(caller, key, action));
     }
     permit(caller, key, action)
 }

@@ -9,6 +9,8 @@ mod blob;
 mod keyring;
 mod records;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -155,6 +157,12 @@ impl LocalKms {
         Ok(key)
     }
 
+    /// The key that `caller` names, if it may be looked at: by its account, be it managed by AWS or not.
+    fn visible(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
+        let key = self.find(caller, name)?;
+        if key.record.account == caller.account { Ok(key) } else { Err(denied(caller, &key, action)) }
+    }
+
     fn wrap(&self, key: &Key, plaintext: &[u8], context: &EncryptionContext) -> Result<WrappedKey, KmsError> {
         let material = key.current().ok_or_else(|| KmsErrorKind::Internal.with("the key has no material"))?;
         let header = BlobHeader { key: key.raw_id, material: material.id };
@@ -240,8 +248,8 @@ impl Kms for LocalKms {
         name: &KeyRef,
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
-        if *name == KeyRef::aws_s3() && caller.via_service.is_some() {
-            self.ensure_managed_key(caller).await?;
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, name).await?;
         }
         let key = self.usable(caller, name, "kms:GenerateDataKey")?;
         let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
@@ -289,7 +297,7 @@ impl Kms for LocalKms {
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
-        let key = self.find(caller, key)?;
+        let key = self.visible(caller, key, "kms:DescribeKey")?;
         Ok(KeyDescription {
             arn: key.arn.clone(),
             enabled: key.state == KeyState::Enabled,
@@ -305,11 +313,15 @@ fn permit(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsErr
     if own && (!key.record.aws_managed || caller.via_service.is_some()) {
         return Ok(());
     }
-    Err(KmsErrorKind::AccessDenied.with(format!(
+    Err(denied(caller, key, action))
+}
+
+fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsError {
+    KmsErrorKind::AccessDenied.with(format!(
         "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows the \
          {action} action",
         caller.principal, key.arn
-    )))
+    ))
 }
 
 /// As [`permit`]; a caller who names no key is not told whether it exists.
