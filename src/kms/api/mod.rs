@@ -7,6 +7,8 @@ mod auth;
 mod fields;
 mod handlers;
 mod operation;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
