@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::HttpBody as _;
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -96,6 +96,7 @@ impl Edge {
         let mut exchange = Exchange::begin(cx.clone(), &request, open, flow.clone(), Arc::clone(&self.metrics));
         let head = request.method() == Method::HEAD;
         let route = Route::of(&request);
+        let activity = Arc::clone(&origin.activity);
         let request = request.map(|body| Inbound::new(body, flow, origin).boxed_unsync());
         // What a handler holds when it panics is dropped; the stores keep their invariants by atomic commits alone.
         let mut response =
@@ -109,6 +110,10 @@ impl Edge {
         }
         let headers = response.headers_mut();
         headers.insert(SERVER, HeaderValue::from_static("Strongroom"));
+        if !activity.is_multiplexed() && activity.has_unread() {
+            // What the client may still send can not be told from its next request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         for (name, value) in [(X_AMZ_REQUEST_ID, &cx.id.id), (X_AMZ_ID_2, &cx.id.extended)] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

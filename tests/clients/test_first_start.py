@@ -226,10 +226,10 @@ def test_both_http_versions(server, curl, version):
 
 def test_a_head_that_is_too_large_is_refused(server):
     with raw_socket(server) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx-big: " + b"a" * 200_000 + b"\r\n\r\n")
         try:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx-big: " + b"a" * 200_000 + b"\r\n\r\n")
             answer = connection.recv(4096)
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
             answer = b""
     assert answer == b"" or answer.startswith((b"HTTP/1.1 4",)), answer[:100]
     assert server.get("/_/health/ready").status == 200

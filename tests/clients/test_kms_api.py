@@ -229,7 +229,8 @@ def test_encrypt_and_decrypt(kms, shared_key, size):
     sealed = kms.encrypt(KeyId=shared_key["KeyId"], Plaintext=data, EncryptionContext=CONTEXT)
     assert sealed["KeyId"] == shared_key["Arn"]
     assert sealed["EncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
-    assert data not in sealed["CiphertextBlob"]
+    # A single byte is found in any ciphertext now and then.
+    assert size < 16 or data not in sealed["CiphertextBlob"]
     assert len(sealed["CiphertextBlob"]) <= 6144
     again = kms.encrypt(KeyId=shared_key["KeyId"], Plaintext=data, EncryptionContext=CONTEXT)
     assert again["CiphertextBlob"] != sealed["CiphertextBlob"]

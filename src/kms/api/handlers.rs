@@ -106,7 +106,7 @@ pub(super) async fn perform(
         }
         Handler::ListKeys => {
             let limit = page(fields)?;
-            let after = fields.text("Marker")?.unwrap_or_default();
+            let after = marker(fields, |marker| uuid::Uuid::try_parse(marker).is_ok())?;
             let mut keys = kms.list_keys(&caller.account, after, limit + 1);
             let truncated = keys.len() > limit;
             keys.truncate(limit);
@@ -224,7 +224,7 @@ fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext:
 
 fn list_aliases(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
     let limit = page(fields)?;
-    let after = fields.text("Marker")?.unwrap_or_default();
+    let after = marker(fields, |marker| marker.starts_with("alias/"))?;
     let of = match fields.optional_key("KeyId")? {
         Some(key) => Some(kms.metadata(caller, &key, "kms:ListAliases")?.arn.id().to_owned()),
         None => None,
@@ -376,6 +376,14 @@ fn unless_dry(fields: Fields<'_>) -> Result<(), KmsError> {
 fn page(fields: Fields<'_>) -> Result<usize, KmsError> {
     let limit = fields.bounded("Limit", 1, 1000)?.unwrap_or(PAGE);
     Ok(usize::try_from(limit).unwrap_or_default())
+}
+
+/// Where a page begins: a marker that an earlier page gave, or nothing.
+fn marker(fields: Fields<'_>, is_ours: impl Fn(&str) -> bool) -> Result<&str, KmsError> {
+    match fields.text("Marker")? {
+        Some(marker) if !is_ours(marker) => Err(KmsErrorKind::InvalidMarker.with("The marker is not valid.")),
+        marker => Ok(marker.unwrap_or_default()),
+    }
 }
 
 fn paged(mut answer: Value, next: Option<String>) -> Value {
