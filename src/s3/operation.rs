@@ -1,7 +1,7 @@
 //! The table of S3 operations: routing, IAM action, audit name, metric label and body policy all read it.
 //!
-//! `tests/model.rs` holds it against the model that AWS publishes with botocore: every operation there is in this table,
-//! served or refused (501 `NotImplemented`), or listed by that test with the reason why it has no row.
+//! `tests/clients/test_model.py` holds it against the model that AWS publishes with botocore: every operation there is
+//! in this table, served or refused (501 `NotImplemented`), or listed by that test with the reason why it has no row.
 
 use http::{HeaderMap, Method};
 
@@ -168,13 +168,17 @@ operations! {
     PutBucketWebsite                                PUT    Bucket  Refused Empty  "s3:PutBucketWebsite"                    [query "website"];
     PutObjectLockConfiguration                      PUT    Bucket  Refused Empty  "s3:PutBucketObjectLockConfiguration"    [query "object-lock"];
     PutPublicAccessBlock                            PUT    Bucket  Refused Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
+    UpdateBucketMetadataAnnotationTableConfigurationPUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataAnnotationTableConfiguration" [query "metadataAnnotationTable"];
     UpdateBucketMetadataInventoryTableConfiguration PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataInventoryTableConfiguration" [query "metadataInventoryTable"];
     UpdateBucketMetadataJournalTableConfiguration   PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataJournalTableConfiguration" [query "metadataJournalTable"];
     CreateBucket                                    PUT    Bucket  Served  Xml    "s3:CreateBucket"                        [];
     AbortMultipartUpload                            DELETE Object  Served  Empty  "s3:AbortMultipartUpload"                [query "uploadId"];
+    DeleteObjectAnnotation                          DELETE Object  Refused Empty  "s3:DeleteObjectAnnotation"              [query "annotation"];
     DeleteObjectTagging                             DELETE Object  Refused Empty  "s3:DeleteObjectTagging"                 [query "tagging"];
     DeleteObject                                    DELETE Object  Served  Empty  "s3:DeleteObject"                        [];
+    GetObjectAnnotation                             GET    Object  Refused Empty  "s3:GetObjectAnnotation"                 [query "annotation", query "annotationName"];
     GetObjectAcl                                    GET    Object  Refused Empty  "s3:GetObjectAcl"                        [query "acl"];
+    ListObjectAnnotations                           GET    Object  Refused Empty  "s3:ListObjectAnnotations"               [query "annotation"];
     GetObjectAttributes                             GET    Object  Served  Empty  "s3:GetObjectAttributes"                 [query "attributes"];
     GetObjectLegalHold                              GET    Object  Refused Empty  "s3:GetObjectLegalHold"                  [query "legal-hold"];
     GetObjectRetention                              GET    Object  Refused Empty  "s3:GetObjectRetention"                  [query "retention"];
@@ -190,6 +194,7 @@ operations! {
     UploadPartCopy                                  PUT    Object  Served  Empty  "s3:PutObject"                           [header "x-amz-copy-source", query "partNumber", query "uploadId"];
     UploadPart                                      PUT    Object  Served  Stream "s3:PutObject"                           [query "partNumber", query "uploadId"];
     CopyObject                                      PUT    Object  Served  Empty  "s3:PutObject"                           [header "x-amz-copy-source"];
+    PutObjectAnnotation                             PUT    Object  Refused Empty  "s3:PutObjectAnnotation"                 [query "annotation"];
     PutObjectAcl                                    PUT    Object  Refused Empty  "s3:PutObjectAcl"                        [query "acl"];
     PutObjectLegalHold                              PUT    Object  Refused Empty  "s3:PutObjectLegalHold"                  [query "legal-hold"];
     PutObjectRetention                              PUT    Object  Refused Empty  "s3:PutObjectRetention"                  [query "retention"];
