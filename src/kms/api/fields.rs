@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::{Failure, serialization};
-use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::error::KmsErrorKind;
 use crate::kms::{EncryptionContext, KeyRef};
 
 /// A request's members.
@@ -18,13 +18,8 @@ impl<'v> Fields<'v> {
         document.as_object().map(Self).ok_or_else(|| serialization("The request is not a JSON object"))
     }
 
-    /// The members of an object within a request.
-    pub fn of(members: &'v Map<String, Value>) -> Self {
-        Self(members)
-    }
-
     /// A text, if it is there.
-    pub fn text(self, name: &str) -> Result<Option<&'v str>, KmsError> {
+    pub fn text(self, name: &str) -> Result<Option<&'v str>, Failure> {
         match self.present(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -33,14 +28,14 @@ impl<'v> Fields<'v> {
     }
 
     /// A text that must be there, of 1 to `most` characters.
-    pub fn required_text(self, name: &str, most: usize) -> Result<&'v str, KmsError> {
+    pub fn required_text(self, name: &str, most: usize) -> Result<&'v str, Failure> {
         let text = self.text(name)?.ok_or_else(|| missing(name))?;
         check_length(name, text, text.chars().count(), 1, most)?;
         Ok(text)
     }
 
     /// A number, if it is there.
-    pub fn number(self, name: &str) -> Result<Option<i64>, KmsError> {
+    pub fn number(self, name: &str) -> Result<Option<i64>, Failure> {
         match self.present(name) {
             None => Ok(None),
             Some(value) => value.as_i64().map(Some).ok_or_else(|| mistyped(name)),
@@ -48,7 +43,7 @@ impl<'v> Fields<'v> {
     }
 
     /// A number within bounds, if it is there.
-    pub fn bounded(self, name: &str, least: i64, most: i64) -> Result<Option<i64>, KmsError> {
+    pub fn bounded(self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Failure> {
         let number = self.number(name)?;
         match number {
             Some(number) if number < least => Err(invalid(
@@ -64,7 +59,7 @@ impl<'v> Fields<'v> {
     }
 
     /// A truth value; absent means false.
-    pub fn flag(self, name: &str) -> Result<bool, KmsError> {
+    pub fn flag(self, name: &str) -> Result<bool, Failure> {
         match self.present(name) {
             None => Ok(false),
             Some(value) => value.as_bool().ok_or_else(|| mistyped(name)),
@@ -72,7 +67,7 @@ impl<'v> Fields<'v> {
     }
 
     /// Bytes in base64 that must be there, 1 to `most` of them.
-    pub fn required_blob(self, name: &str, most: usize) -> Result<Vec<u8>, KmsError> {
+    pub fn required_blob(self, name: &str, most: usize) -> Result<Vec<u8>, Failure> {
         let text = self.text(name)?.ok_or_else(|| missing(name))?;
         let blob = STANDARD.decode(text).map_err(|_| mistyped(name))?;
         // AWS does not repeat sensitive members.
@@ -83,24 +78,27 @@ impl<'v> Fields<'v> {
         } else {
             return Ok(blob);
         };
-        Err(KmsErrorKind::Validation.with(format!(
-            "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must have length {bound}",
-            lower_first(name)
-        )))
+        Err(refuse(
+            KmsErrorKind::Validation,
+            format!(
+                "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must have length {bound}",
+                lower_first(name)
+            ),
+        ))
     }
 
     /// The key that must be named.
-    pub fn key(self, name: &str) -> Result<KeyRef, KmsError> {
+    pub fn key(self, name: &str) -> Result<KeyRef, Failure> {
         self.required_text(name, 2048).map(KeyRef::parse)
     }
 
     /// The key that may be named.
-    pub fn optional_key(self, name: &str) -> Result<Option<KeyRef>, KmsError> {
+    pub fn optional_key(self, name: &str) -> Result<Option<KeyRef>, Failure> {
         if self.text(name)?.is_none() { Ok(None) } else { self.key(name).map(Some) }
     }
 
     /// An encryption context.
-    pub fn context(self, name: &str) -> Result<EncryptionContext, KmsError> {
+    pub fn context(self, name: &str) -> Result<EncryptionContext, Failure> {
         let Some(value) = self.present(name) else {
             return Ok(EncryptionContext::new());
         };
@@ -111,17 +109,19 @@ impl<'v> Fields<'v> {
             .collect()
     }
 
-    /// The items of a list.
-    pub fn list(self, name: &str) -> Result<&'v [Value], KmsError> {
+    /// The objects of a list; absent means none.
+    pub fn objects(self, name: &str) -> Result<Vec<Self>, Failure> {
         match self.present(name) {
-            None => Ok(&[]),
-            Some(Value::Array(items)) => Ok(items),
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => {
+                items.iter().map(|item| item.as_object().map(Self).ok_or_else(|| mistyped(name))).collect()
+            }
             Some(_) => Err(mistyped(name)),
         }
     }
 
     /// A member that must be one of `allowed`, if it is there.
-    pub fn choice(self, name: &str, allowed: &[&str]) -> Result<Option<&'v str>, KmsError> {
+    pub fn choice(self, name: &str, allowed: &[&str]) -> Result<Option<&'v str>, Failure> {
         match self.text(name)? {
             Some(text) if !allowed.contains(&text) => {
                 Err(invalid(name, text, &format!("Member must satisfy enum value set: [{}]", allowed.join(", "))))
@@ -140,8 +140,13 @@ impl<'v> Fields<'v> {
     }
 }
 
+/// An exception of the service, with AWS's text.
+pub(super) fn refuse(kind: KmsErrorKind, message: impl Into<String>) -> Failure {
+    kind.with(message).into()
+}
+
 /// `ValidationException` for a text whose length is out of bounds.
-pub(super) fn check_length(name: &str, value: &str, length: usize, least: usize, most: usize) -> Result<(), KmsError> {
+pub(super) fn check_length(name: &str, value: &str, length: usize, least: usize, most: usize) -> Result<(), Failure> {
     if length < least {
         return Err(invalid(name, value, &format!("Member must have length greater than or equal to {least}")));
     }
@@ -152,30 +157,39 @@ pub(super) fn check_length(name: &str, value: &str, length: usize, least: usize,
 }
 
 /// `ValidationException` as AWS's validation words it.
-pub(super) fn invalid(name: &str, value: &str, constraint: &str) -> KmsError {
-    KmsErrorKind::Validation.with(format!(
-        "1 validation error detected: Value '{value}' at '{}' failed to satisfy constraint: {constraint}",
-        lower_first(name)
-    ))
+pub(super) fn invalid(name: &str, value: &str, constraint: &str) -> Failure {
+    refuse(
+        KmsErrorKind::Validation,
+        format!(
+            "1 validation error detected: Value '{value}' at '{}' failed to satisfy constraint: {constraint}",
+            lower_first(name)
+        ),
+    )
 }
 
-fn too_long(name: &str, most: usize) -> KmsError {
-    KmsErrorKind::Validation.with(format!(
-        "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must have length less than or \
+fn too_long(name: &str, most: usize) -> Failure {
+    refuse(
+        KmsErrorKind::Validation,
+        format!(
+            "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must have length less than or \
          equal to {most}",
-        lower_first(name)
-    ))
+            lower_first(name)
+        ),
+    )
 }
 
-fn missing(name: &str) -> KmsError {
-    KmsErrorKind::Validation.with(format!(
-        "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
-        lower_first(name)
-    ))
+fn missing(name: &str) -> Failure {
+    refuse(
+        KmsErrorKind::Validation,
+        format!(
+            "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
+            lower_first(name)
+        ),
+    )
 }
 
-fn mistyped(name: &str) -> KmsError {
-    KmsErrorKind::Validation.with(format!("The value of {name} is not of the expected type"))
+fn mistyped(name: &str) -> Failure {
+    serialization(format!("The value of {name} is not of the expected type"))
 }
 
 /// AWS's validation shows members with a lower-case first letter.
@@ -192,7 +206,7 @@ mod tests {
     #[test]
     fn refusals_are_worded_as_aws_words_them() {
         let document = json!({"NumberOfBytes": 0, "Plaintext": STANDARD.encode([0; 4097]), "KeyId": ""});
-        let fields = Fields::new(&document).unwrap_or_else(|_| unreachable!());
+        let fields = Fields::new(&document).unwrap();
         assert_eq!(
             fields.bounded("NumberOfBytes", 1, 1024).unwrap_err().message,
             "1 validation error detected: Value '0' at 'numberOfBytes' failed to satisfy constraint: Member must have \

@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::fields::{Fields, invalid};
+use super::Failure;
+use super::fields::{Fields, invalid, refuse};
 use crate::clock::Timestamp;
 use crate::iam::Permit;
-use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{AliasEntry, KeyMetadata, KeyState, LocalKms, MAX_PLAINTEXT, NewKey};
 use crate::kms::{Caller, KeyRef, Kms as _};
 
@@ -55,7 +56,7 @@ pub(super) async fn perform(
     caller: &Caller,
     fields: &Fields<'_>,
     _permit: Permit,
-) -> Result<Value, KmsError> {
+) -> Result<Value, Failure> {
     let fields = *fields;
     match handler {
         Handler::CancelKeyDeletion => {
@@ -64,28 +65,30 @@ pub(super) async fn perform(
         }
         Handler::CreateAlias => {
             let alias = alias_name(fields)?;
-            kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)
+            Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
         }
         Handler::CreateKey => {
             let key = kms.create_key(caller, new_key(fields)?).await?;
             Ok(json!({"KeyMetadata": metadata(&key)}))
         }
         Handler::Decrypt => decrypt(kms, caller, fields).await,
-        Handler::DeleteAlias => kms.delete_alias(caller, alias_name(fields)?).await.map(|()| Value::Null),
+        Handler::DeleteAlias => Ok(kms.delete_alias(caller, alias_name(fields)?).await.map(|()| Value::Null)?),
         Handler::DescribeKey => {
             let name = fields.key("KeyId")?;
             // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
             kms.ensure_managed_key(caller, &name).await?;
             Ok(json!({"KeyMetadata": metadata(&kms.metadata(caller, &name, "kms:DescribeKey")?)}))
         }
-        Handler::DisableKey => kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null),
-        Handler::EnableKey => kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null),
+        Handler::DisableKey => {
+            Ok(kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null)?)
+        }
+        Handler::EnableKey => Ok(kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null)?),
         Handler::Encrypt => encrypt(kms, caller, fields).await,
         Handler::GenerateDataKey => generate(kms, caller, fields, true),
         Handler::GenerateDataKeyWithoutPlaintext => generate(kms, caller, fields, false),
         Handler::GenerateRandom => {
             let length = fields.bounded("NumberOfBytes", 1, 1024)?;
-            let length = length.ok_or_else(|| KmsErrorKind::Validation.with("NumberOfBytes is required."))?;
+            let length = length.ok_or_else(|| refuse(KmsErrorKind::Validation, "NumberOfBytes is required."))?;
             let length = usize::try_from(length).unwrap_or_default();
             Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
         }
@@ -134,12 +137,12 @@ pub(super) async fn perform(
         }
         Handler::UpdateAlias => {
             let alias = alias_name(fields)?;
-            kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)
+            Ok(kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
         }
     }
 }
 
-async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
+async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     algorithm(fields, "EncryptionAlgorithm")?;
     let plaintext = zeroize::Zeroizing::new(fields.required_blob("Plaintext", MAX_PLAINTEXT)?);
     let wrapped = kms.encrypt(caller, &fields.key("KeyId")?, &plaintext, &fields.context("EncryptionContext")?).await?;
@@ -151,7 +154,7 @@ async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<
     }))
 }
 
-async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
+async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     algorithm(fields, "EncryptionAlgorithm")?;
     no_recipient(fields)?;
     let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
@@ -166,7 +169,7 @@ async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<
     }))
 }
 
-async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
+async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     algorithm(fields, "SourceEncryptionAlgorithm")?;
     algorithm(fields, "DestinationEncryptionAlgorithm")?;
     let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
@@ -188,7 +191,7 @@ async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resu
     }))
 }
 
-fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext: bool) -> Result<Value, KmsError> {
+fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext: bool) -> Result<Value, Failure> {
     let key = fields.key("KeyId")?;
     if with_plaintext {
         no_recipient(fields)?;
@@ -199,12 +202,13 @@ fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext:
         (Some(_), None) => 32,
         (None, Some(length)) => usize::try_from(length).unwrap_or_default(),
         (None, None) => {
-            return Err(KmsErrorKind::Validation.with("Please specify either number of bytes or key spec."));
+            return Err(refuse(KmsErrorKind::Validation, "Please specify either number of bytes or key spec."));
         }
         (Some(_), Some(_)) => {
-            return Err(
-                KmsErrorKind::Validation.with("Please specify either number of bytes or key spec, but not both.")
-            );
+            return Err(refuse(
+                KmsErrorKind::Validation,
+                "Please specify either number of bytes or key spec, but not both.",
+            ));
         }
     };
     let action = if with_plaintext { "kms:GenerateDataKey" } else { "kms:GenerateDataKeyWithoutPlaintext" };
@@ -222,7 +226,7 @@ fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>, with_plaintext:
     Ok(answer)
 }
 
-fn list_aliases(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, KmsError> {
+fn list_aliases(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let limit = page(fields)?;
     let after = marker(fields, |marker| marker.starts_with("alias/"))?;
     let of = match fields.optional_key("KeyId")? {
@@ -250,72 +254,79 @@ fn list_aliases(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<V
 }
 
 /// Reads what CreateKey asks for; what is not offered is refused, never ignored.
-fn new_key(fields: Fields<'_>) -> Result<NewKey, KmsError> {
+fn new_key(fields: Fields<'_>) -> Result<NewKey, Failure> {
     let spec = fields.text("KeySpec")?.or(fields.text("CustomerMasterKeySpec")?);
     let usage = fields.text("KeyUsage")?;
     if spec.is_some_and(|spec| spec != SYMMETRIC) && usage.is_none() {
-        return Err(KmsErrorKind::Validation
-            .with("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."));
+        return Err(refuse(
+            KmsErrorKind::Validation,
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.",
+        ));
     }
     if let Some(spec) = spec.filter(|spec| *spec != SYMMETRIC) {
-        return Err(
-            KmsErrorKind::UnsupportedOperation.with(format!("KeySpec {spec} is not supported by this key service."))
-        );
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            format!("KeySpec {spec} is not supported by this key service."),
+        ));
     }
     if let Some(usage) = usage.filter(|usage| *usage != "ENCRYPT_DECRYPT") {
-        return Err(
-            KmsErrorKind::Validation.with(format!("KeyUsage {usage} is not compatible with KeySpec {SYMMETRIC}"))
-        );
+        return Err(refuse(
+            KmsErrorKind::Validation,
+            format!("KeyUsage {usage} is not compatible with KeySpec {SYMMETRIC}"),
+        ));
     }
     if let Some(origin) = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?
         && origin != "AWS_KMS"
     {
-        return Err(
-            KmsErrorKind::UnsupportedOperation.with(format!("Origin {origin} is not supported by this key service."))
-        );
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            format!("Origin {origin} is not supported by this key service."),
+        ));
     }
     if fields.flag("MultiRegion")? || fields.has("CustomKeyStoreId") || fields.has("XksKeyId") {
-        return Err(KmsErrorKind::UnsupportedOperation
-            .with("Multi-Region keys and custom key stores are not supported by this key service."));
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            "Multi-Region keys and custom key stores are not supported by this key service.",
+        ));
     }
     let description = fields.text("Description")?.unwrap_or_default();
     super::fields::check_length("Description", description, description.chars().count(), 0, 8192)?;
     if fields.text("Policy")?.is_some() {
         // A policy that was stored but not evaluated would promise what is not kept.
-        return Err(KmsErrorKind::UnsupportedOperation.with("Key policies are not supported by this key service yet."));
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            "Key policies are not supported by this key service yet.",
+        ));
     }
     Ok(NewKey { description: description.to_owned(), tags: tags(fields)?, policy: None })
 }
 
-fn tags(fields: Fields<'_>) -> Result<Vec<(String, String)>, KmsError> {
+fn tags(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure> {
     let mut tags: Vec<(String, String)> = Vec::new();
-    for item in fields.list("Tags")? {
-        let item = item
-            .as_object()
-            .ok_or_else(|| KmsErrorKind::Validation.with("The value of Tags is not of the expected type"))?;
-        let item = Fields::of(item);
+    for item in fields.objects("Tags")? {
         let key = item.required_text("TagKey", 128)?;
         let value = item.text("TagValue")?.unwrap_or_default();
         super::fields::check_length("TagValue", value, value.chars().count(), 0, 256)?;
         if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(KmsErrorKind::Tag.with("Tags beginning with aws: are reserved"));
+            return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
         }
         if tags.iter().any(|(other, _)| other == key) {
-            return Err(KmsErrorKind::Tag.with("Duplicate tag keys"));
+            return Err(refuse(KmsErrorKind::Tag, "Duplicate tag keys"));
         }
         tags.push((key.to_owned(), value.to_owned()));
     }
     if tags.len() > MAX_TAGS {
-        return Err(KmsErrorKind::Tag.with("Too many tags"));
+        return Err(refuse(KmsErrorKind::Tag, "Too many tags"));
     }
     Ok(tags)
 }
 
 /// The alias that a request is about.
-fn alias_name(fields: Fields<'_>) -> Result<&str, KmsError> {
+fn alias_name(fields: Fields<'_>) -> Result<&str, Failure> {
     let alias = fields.required_text("AliasName", 256)?;
     let Some(name) = alias.strip_prefix("alias/") else {
-        return Err(KmsErrorKind::Validation.with(
+        return Err(refuse(
+            KmsErrorKind::Validation,
             "Alias must start with the prefix \"alias/\". Please see \
              https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
         ));
@@ -323,57 +334,59 @@ fn alias_name(fields: Fields<'_>) -> Result<&str, KmsError> {
     if name.is_empty() || !alias.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b)) {
         let constraint = "Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$";
         return Err(if name.is_empty() {
-            KmsErrorKind::InvalidAliasName.with("Alias must have a name behind the prefix \"alias/\".")
+            refuse(KmsErrorKind::InvalidAliasName, "Alias must have a name behind the prefix \"alias/\".")
         } else {
             invalid("AliasName", alias, constraint)
         });
     }
     if name.starts_with("aws/") || name == "aws" {
-        return Err(KmsErrorKind::NotAuthorized.with("Alias names beginning with alias/aws/ are reserved"));
+        return Err(refuse(KmsErrorKind::NotAuthorized, "Alias names beginning with alias/aws/ are reserved"));
     }
     Ok(alias)
 }
 
 /// The key of an operation that takes no aliases.
-fn key_not_alias(fields: Fields<'_>) -> Result<KeyRef, KmsError> {
+fn key_not_alias(fields: Fields<'_>) -> Result<KeyRef, Failure> {
     match fields.key("KeyId")? {
-        KeyRef::Alias(alias) => Err(KmsErrorKind::NotFound.with(format!("Invalid keyId '{alias}'"))),
+        KeyRef::Alias(alias) => Err(refuse(KmsErrorKind::NotFound, format!("Invalid keyId '{alias}'"))),
         KeyRef::AliasArn { region, account, alias } => {
-            Err(KmsErrorKind::InvalidArn.with(format!("Invalid keyId 'arn:aws:kms:{region}:{account}:{alias}'")))
+            Err(refuse(KmsErrorKind::InvalidArn, format!("Invalid keyId 'arn:aws:kms:{region}:{account}:{alias}'")))
         }
         key => Ok(key),
     }
 }
 
-fn algorithm(fields: Fields<'_>, name: &str) -> Result<(), KmsError> {
+fn algorithm(fields: Fields<'_>, name: &str) -> Result<(), Failure> {
     match fields.choice(name, &[SYMMETRIC, "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"])? {
         None | Some(SYMMETRIC) => Ok(()),
-        Some(other) => {
-            Err(KmsErrorKind::InvalidKeyUsage
-                .with(format!("Algorithm {other} and key spec {SYMMETRIC} are incompatible.")))
-        }
+        Some(other) => Err(refuse(
+            KmsErrorKind::InvalidKeyUsage,
+            format!("Algorithm {other} and key spec {SYMMETRIC} are incompatible."),
+        )),
     }
 }
 
-fn no_recipient(fields: Fields<'_>) -> Result<(), KmsError> {
+fn no_recipient(fields: Fields<'_>) -> Result<(), Failure> {
     if fields.has("Recipient") {
-        return Err(
-            KmsErrorKind::UnsupportedOperation.with("Recipient attestation is not supported by this key service.")
-        );
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            "Recipient attestation is not supported by this key service.",
+        ));
     }
     Ok(())
 }
 
-fn unless_dry(fields: Fields<'_>) -> Result<(), KmsError> {
+fn unless_dry(fields: Fields<'_>) -> Result<(), Failure> {
     if fields.flag("DryRun")? {
-        return Err(
-            KmsErrorKind::DryRunOperation.with("The request would have succeeded, but the DryRun option is set.")
-        );
+        return Err(refuse(
+            KmsErrorKind::DryRunOperation,
+            "The request would have succeeded, but the DryRun option is set.",
+        ));
     }
     Ok(())
 }
 
-fn page(fields: Fields<'_>) -> Result<usize, KmsError> {
+fn page(fields: Fields<'_>) -> Result<usize, Failure> {
     let limit = fields.bounded("Limit", 1, 1000)?.unwrap_or(PAGE);
     Ok(usize::try_from(limit).unwrap_or_default())
 }

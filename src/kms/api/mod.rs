@@ -133,7 +133,7 @@ impl KmsApi {
         let permit = iam::authorize(Some(identity), operation.action, "*", None)
             .map_err(|denied| KmsErrorKind::AccessDenied.with(format!("User: {denied}")))?;
         let fields = Fields::new(&document)?;
-        Ok(handlers::perform(*handler, &self.kms, &caller, &fields, permit).await?)
+        handlers::perform(*handler, &self.kms, &caller, &fields, permit).await
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
@@ -193,6 +193,6 @@ fn parse(body: &[u8]) -> Result<Value, Failure> {
     }
 }
 
-fn serialization(message: &str) -> Failure {
+fn serialization(message: impl Into<String>) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "SerializationException", message)
 }

@@ -25,7 +25,7 @@ const ACCOUNT: &str = "111122223333";
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const OTHER_ACCESS_KEY: &str = "AKIAI44QH8DHBEXAMPLE";
 const SECRET: &[u8] = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-const ENUM_FREE: &str = "1 validation error detected: ";
+const ONE_ERROR: &str = "1 validation error detected: ";
 
 struct Fixture {
     api: KmsApi,
@@ -381,7 +381,7 @@ async fn refusals_are_worded_as_aws_words_them() {
     let tag = |key: &str| json!({"TagKey": key, "TagValue": "v"});
     let many: Vec<Value> = (0..51).map(|n| tag(&n.to_string())).collect();
     let at = |name: &str, value: &str, constraint: &str| {
-        format!("{ENUM_FREE}Value '{value}' at '{name}' failed to satisfy constraint: Member must have {constraint}")
+        format!("{ONE_ERROR}Value '{value}' at '{name}' failed to satisfy constraint: Member must have {constraint}")
     };
     let long = STANDARD.encode([0; MAX_PLAINTEXT + 1]);
     let alias = |name: &str, target: &str| json!({"AliasName": name, "TargetKeyId": target});
@@ -423,7 +423,7 @@ async fn refusals_are_worded_as_aws_words_them() {
             json!({"KeyId": key, "Plaintext": long}),
             "ValidationException",
             format!(
-                "{ENUM_FREE}Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096"
+                "{ONE_ERROR}Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096"
             ),
         ),
         ("GenerateDataKey", json!({"KeyId": key}), "ValidationException", format!("{NOT_BOTH}.")),
@@ -439,7 +439,7 @@ async fn refusals_are_worded_as_aws_words_them() {
             alias("alias/r d", &key),
             "ValidationException",
             format!(
-                "{ENUM_FREE}Value 'alias/r d' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"
+                "{ONE_ERROR}Value 'alias/r d' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"
             ),
         ),
         (
@@ -497,7 +497,7 @@ async fn refusals_are_worded_as_aws_words_them() {
             "DescribeKey",
             json!({}),
             "ValidationException",
-            format!("{ENUM_FREE}Value null at 'keyId' failed to satisfy constraint: Member must not be null"),
+            format!("{ONE_ERROR}Value null at 'keyId' failed to satisfy constraint: Member must not be null"),
         ),
         ("EnableKey", json!({"KeyId": "alias/red"}), "NotFoundException", "Invalid keyId 'alias/red'".to_owned()),
         (

@@ -92,6 +92,8 @@ fn cipher(material: &Secret<32>, salt: &[u8; SALT_LEN]) -> Aes256Gcm {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::crypto::random::SeededEntropy;
 
@@ -147,5 +149,25 @@ mod tests {
         let nonce = ring::aead::Nonce::assume_unique_for_key([0; 12]);
         let mut sealed = blob[81..].to_vec();
         assert_eq!(key.open_in_place(nonce, ring::aead::Aad::from(aad), &mut sealed).unwrap(), b"data key");
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_no_blob(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), ours: bool) {
+            if let Some(version) = bytes.first_mut().filter(|_| ours) {
+                *version = VERSION;
+            }
+            let header = BlobHeader::read(&bytes);
+            prop_assert_eq!(header.is_some(), bytes.len() >= HEADER_LEN + TAG_LEN && bytes[0] == VERSION);
+            prop_assert!(open(&bytes, &Secret::new([7; 32]), &context()).is_err());
+        }
+
+        #[test]
+        fn whatever_is_sealed_opens(plaintext in proptest::collection::vec(any::<u8>(), 0..4096), pairs: Vec<(String, String)>) {
+            let (material, context) = (Secret::new([7; 32]), EncryptionContext::from_iter(pairs));
+            let blob = seal(HEADER, &material, &context, &plaintext, &SeededEntropy::new(1));
+            let opened = open(&blob, &material, &context).unwrap();
+            prop_assert_eq!(opened.expose(), &plaintext[..]);
+        }
     }
 }
