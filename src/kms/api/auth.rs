@@ -10,7 +10,7 @@ use crate::sigv4::{self, Head, Presented, Service, Verifier};
 
 /// The identity behind a request with this head and body.
 pub(super) fn authenticate(api: &KmsApi, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
-    let presented = Presented::from_head(head).map_err(refusal)?.ok_or_else(|| {
+    let presented = Presented::from_head(head).map_err(|error| refusal(&error))?.ok_or_else(|| {
         Failure::new(StatusCode::BAD_REQUEST, "MissingAuthenticationTokenException", "Missing Authentication Token")
     })?;
     let verifier = Verifier {
@@ -21,7 +21,8 @@ pub(super) fn authenticate(api: &KmsApi, head: &Head<'_>, body: &[u8]) -> Result
         keys: &api.keys,
     };
     // The signature covers the body that came: clients need send no hash of it.
-    let signed = presented.verify(head, &verifier, &hex::encode(digest::sha256(body))).map_err(refusal)?;
+    let signed =
+        presented.verify(head, &verifier, &hex::encode(digest::sha256(body))).map_err(|error| refusal(&error))?;
     let key = api.directory.access_key(signed.access_key_id());
     key.map(|key| key.identity.clone()).ok_or_else(unknown_client)
 }
@@ -31,8 +32,7 @@ fn unknown_client() -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "UnrecognizedClientException", message)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
-fn refusal(error: sigv4::Error) -> Failure {
+fn refusal(error: &sigv4::Error) -> Failure {
     use sigv4::Error as E;
     let told = |kind: &'static str, message: String| Failure::new(StatusCode::BAD_REQUEST, kind, message);
     let text = error.to_string();

@@ -596,10 +596,10 @@ fn members() -> impl Strategy<Value = Value> {
     let value = leaf.prop_recursive(2, 8, 4, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map("[a-zA-Z:]{0,8}", inner, 0..4).prop_map(|map| Value::from_iter(map)),
+            proptest::collection::btree_map("[a-zA-Z:]{0,8}", inner, 0..4).prop_map(Value::from_iter),
         ]
     });
-    proptest::collection::btree_map(proptest::sample::select(NAMES), value, 0..8).prop_map(|map| Value::from_iter(map))
+    proptest::collection::btree_map(proptest::sample::select(NAMES), value, 0..8).prop_map(Value::from_iter)
 }
 
 /// The values of `member` in all pages of a listing.
