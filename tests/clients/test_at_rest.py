@@ -64,7 +64,11 @@ def test_no_plaintext_on_disk(fresh_server, kind):
     for key, data in objects.items():
         for algorithm in ("CRC32", "CRC64NVME", "SHA256"):
             s3.put_object(
-                Bucket="secret", Key=f"{key}-{algorithm}", Body=data, ServerSideEncryption=kind, ChecksumAlgorithm=algorithm
+                Bucket="secret",
+                Key=f"{key}-{algorithm}",
+                Body=data,
+                ServerSideEncryption=kind,
+                ChecksumAlgorithm=algorithm,
             )
         assert body_of(s3.get_object(Bucket="secret", Key=f"{key}-SHA256")) == data
     multipart(s3, "secret", "parts", parts, ServerSideEncryption=kind)
@@ -140,9 +144,7 @@ def test_bent_bytes_are_never_delivered(fresh_server, kind):
         "the middle": flip(blocks[len(blocks) // 2] + 2048),
         "the end": flip(blocks[-2] + 11),
         "two places swapped": swap(blocks[64], blocks[1024]),
-        "the middle wiped": lambda bent: bent.__setitem__(
-            slice(blocks[512], blocks[512] + 65_536), bytes(65_536)
-        ),
+        "the middle wiped": lambda bent: bent.__setitem__(slice(blocks[512], blocks[512] + 65_536), bytes(65_536)),
     }
     for what, change in changes.items():
         bent = bytearray(original)

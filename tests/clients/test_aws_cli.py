@@ -166,7 +166,9 @@ def test_kms_commands(aws, tmp_path):
         "--encryption-context", "purpose=test", "--query", "CiphertextBlob", "--output", "text",
     ).stdout  # fmt: skip
     sealed.write_bytes(base64.b64decode(blob))
-    opened = aws("kms", "decrypt", "--ciphertext-blob", f"fileb://{sealed}", "--encryption-context", "purpose=test").json
+    opened = aws(
+        "kms", "decrypt", "--ciphertext-blob", f"fileb://{sealed}", "--encryption-context", "purpose=test"
+    ).json
     assert base64.b64decode(opened["Plaintext"]) == b"what I know"
     assert opened["KeyId"] == metadata["Arn"]
     wrong = aws("kms", "decrypt", "--ciphertext-blob", f"fileb://{sealed}", check=False)
@@ -176,7 +178,10 @@ def test_kms_commands(aws, tmp_path):
     assert len(base64.b64decode(data_key["Plaintext"])) == 32
 
     aws("kms", "disable-key", "--key-id", key)
-    assert "DisabledException" in aws("kms", "generate-data-key", "--key-id", key, "--key-spec", "AES_256", check=False).stderr
+    assert (
+        "DisabledException"
+        in aws("kms", "generate-data-key", "--key-id", key, "--key-spec", "AES_256", check=False).stderr
+    )
     aws("kms", "enable-key", "--key-id", key)
     aws("kms", "generate-data-key", "--key-id", key, "--key-spec", "AES_256")
 

@@ -175,9 +175,7 @@ def test_another_account_cannot_see_or_take_a_bucket(new_server, tmp_path):
     key = server.client("kms").create_key()["KeyMetadata"]["Arn"]
     stranger.create_bucket(Bucket="theirs")
     with refused("AccessDenied", 403):
-        stranger.put_object(
-            Bucket="theirs", Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=key
-        )
+        stranger.put_object(Bucket="theirs", Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
 
 
 def test_a_bucket_that_is_not_empty(s3, bucket):

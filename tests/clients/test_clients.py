@@ -57,7 +57,9 @@ def test_s5cmd(server, s3, bucket, tree, tmp_path):
     assert "small.txt" in run([s5cmd, "ls", f"s3://{bucket}/t/*"], environment)
     run([s5cmd, "cp", f"s3://{bucket}/t/*", f"{tmp_path}/back/"], environment)
     assert files(tmp_path / "back") == files(tree)
-    shown = subprocess.run([s5cmd, "cat", f"s3://{bucket}/t/small.txt"], env=environment, capture_output=True, timeout=60)
+    shown = subprocess.run(
+        [s5cmd, "cat", f"s3://{bucket}/t/small.txt"], env=environment, capture_output=True, timeout=60
+    )
     assert shown.stdout == content(20, "small.txt")
     run([s5cmd, "cp", f"s3://{bucket}/t/small.txt", f"s3://{bucket}/copy.txt"], environment)
     assert body_of(s3.get_object(Bucket=bucket, Key="copy.txt")) == content(20, "small.txt")
@@ -104,10 +106,21 @@ def test_s3cmd(server, s3, bucket, tree, tmp_path):
     config.write_text(
         f"[default]\naccess_key = {server.access_key}\nsecret_key = {server.secret_key}\n"
         f"host_base = {server.host}\nhost_bucket = {server.host}\nbucket_location = {server.region}\n"
-        f"use_https = {server.tls}\nca_certs_file = {server.ca or ''}\nsignature_v2 = False\nmultipart_chunk_size_mb = 6\n"
+        f"use_https = {server.tls}\nca_certs_file = {server.ca or ''}\nsignature_v2 = False\n"
+        "multipart_chunk_size_mb = 6\n"
     )
     command, environment = [s3cmd, "--config", config], server.environment()
-    run([*command, "put", "--recursive", "--server-side-encryption-kms-id=alias/aws/s3", f"{tree}/", f"s3://{bucket}/t/"], environment)
+    run(
+        [
+            *command,
+            "put",
+            "--recursive",
+            "--server-side-encryption-kms-id=alias/aws/s3",
+            f"{tree}/",
+            f"s3://{bucket}/t/",
+        ],
+        environment,
+    )
     assert keys_of(s3, bucket) == sorted(f"t/{name}" for name in SIZES)
     assert s3.head_object(Bucket=bucket, Key="t/small.txt")["ServerSideEncryption"] == "aws:kms"
     back = tmp_path / "back"

@@ -36,9 +36,7 @@ def test_metadata_comes_along(s3, bucket, source):
 
 
 def test_metadata_is_replaced(s3, bucket, source):
-    s3.copy_object(
-        Bucket=bucket, Key="copy", CopySource=source, MetadataDirective="REPLACE", Metadata={"c": "d"}
-    )
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=source, MetadataDirective="REPLACE", Metadata={"c": "d"})
     copy = s3.head_object(Bucket=bucket, Key="copy")
     assert copy["Metadata"] == {"c": "d"}
     assert copy["ContentType"] == "binary/octet-stream"
@@ -53,9 +51,7 @@ def test_an_unknown_directive_is_refused(s3, bucket, source):
 def test_onto_itself(s3, bucket, source):
     with refused("InvalidRequest", 400, ILLEGAL):
         s3.copy_object(Bucket=bucket, Key="source", CopySource=source)
-    s3.copy_object(
-        Bucket=bucket, Key="source", CopySource=source, MetadataDirective="REPLACE", Metadata={"new": "yes"}
-    )
+    s3.copy_object(Bucket=bucket, Key="source", CopySource=source, MetadataDirective="REPLACE", Metadata={"new": "yes"})
     after = s3.get_object(Bucket=bucket, Key="source")
     assert after["Metadata"] == {"new": "yes"}
     assert body_of(after) == DATA
@@ -134,9 +130,9 @@ def test_checksums(s3, bucket):
     original = s3.head_object(Bucket=bucket, Key="source", ChecksumMode="ENABLED")
     kept = s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/source")["CopyObjectResult"]
     assert kept["ChecksumSHA256"] == original["ChecksumSHA256"]
-    changed = s3.copy_object(
-        Bucket=bucket, Key="copy", CopySource=f"{bucket}/source", ChecksumAlgorithm="CRC32C"
-    )["CopyObjectResult"]
+    changed = s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/source", ChecksumAlgorithm="CRC32C")[
+        "CopyObjectResult"
+    ]
     assert "ChecksumSHA256" not in changed
     head = s3.head_object(Bucket=bucket, Key="copy", ChecksumMode="ENABLED")
     assert head["ChecksumCRC32C"] == changed["ChecksumCRC32C"]

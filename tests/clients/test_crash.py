@@ -158,7 +158,10 @@ def test_deleted_objects_give_their_space_back(fresh_server):
         lambda: f"{server.disk_usage() / MIB:.0f} of {full / MIB:.0f} MiB are still used for 160 MiB",
     )
     for n in range(0, 40, 4):
-        assert hashlib.sha256(body_of(s3.get_object(Bucket="space", Key=f"k{n:02}"))).digest() == hashlib.sha256(data).digest()
+        assert (
+            hashlib.sha256(body_of(s3.get_object(Bucket="space", Key=f"k{n:02}"))).digest()
+            == hashlib.sha256(data).digest()
+        )
 
 
 def test_uploads_survive_a_kill(fresh_server):

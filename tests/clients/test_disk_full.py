@@ -63,9 +63,7 @@ def fill_and_recover(server):
 
     def put(key, size):
         try:
-            answer = s3.put_object(
-                Bucket="full", Key=key, Body=content(size, key), ServerSideEncryption="aws:kms"
-            )
+            answer = s3.put_object(Bucket="full", Key=key, Body=content(size, key), ServerSideEncryption="aws:kms")
         except ClientError as error:
             refusals.append(error.response)
         else:

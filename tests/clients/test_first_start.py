@@ -163,9 +163,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, new_s
 
 
 def test_half_a_key_pair_is_refused(tmp_path):
-    refusal = run_serve(
-        "--data-dir", tmp_path / "data", env={"STRONGROOM_ROOT_ACCESS_KEY_ID": "AKIAFROMENVIRONMENT0"}
-    )
+    refusal = run_serve("--data-dir", tmp_path / "data", env={"STRONGROOM_ROOT_ACCESS_KEY_ID": "AKIAFROMENVIRONMENT0"})
     assert refusal.returncode != 0
     assert "together" in refusal.stderr
 

@@ -286,7 +286,13 @@ def test_data_keys(kms, shared_key):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"KeySpec": "AES_256", "NumberOfBytes": 32}, {"NumberOfBytes": 0}, {"NumberOfBytes": 1025}, {"KeySpec": "AES"}],
+    [
+        {},
+        {"KeySpec": "AES_256", "NumberOfBytes": 32},
+        {"NumberOfBytes": 0},
+        {"NumberOfBytes": 1025},
+        {"KeySpec": "AES"},
+    ],
 )
 def test_data_keys_that_are_refused(lax_kms, shared_key, arguments):
     with refused("ValidationException", 400):

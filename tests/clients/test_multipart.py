@@ -318,9 +318,7 @@ def test_full_object_checksums(plain_s3, bucket, algorithm):
     end = {"Bucket": bucket, "Key": "k", "UploadId": created["UploadId"], "MultipartUpload": {"Parts": done}}
     with refused("BadDigest", 400):
         plain_s3.complete_multipart_upload(**end, ChecksumType="FULL_OBJECT", **{name: checksum(algorithm, b"other")})
-    answer = plain_s3.complete_multipart_upload(
-        **end, ChecksumType="FULL_OBJECT", **{name: checksum(algorithm, WHOLE)}
-    )
+    answer = plain_s3.complete_multipart_upload(**end, ChecksumType="FULL_OBJECT", **{name: checksum(algorithm, WHOLE)})
     assert answer[name] == checksum(algorithm, WHOLE)
     assert answer["ChecksumType"] == "FULL_OBJECT"
 

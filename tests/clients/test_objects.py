@@ -305,9 +305,7 @@ def test_content_md5(plain_s3, bucket):
 def test_delete_objects(s3, bucket):
     for name in ("a", "b", "c"):
         s3.put_object(Bucket=bucket, Key=name, Body=b"x")
-    answer = s3.delete_objects(
-        Bucket=bucket, Delete={"Objects": [{"Key": "a"}, {"Key": "missing"}, {"Key": "b"}]}
-    )
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a"}, {"Key": "missing"}, {"Key": "b"}]})
     assert [entry["Key"] for entry in answer["Deleted"]] == ["a", "missing", "b"]
     assert "Errors" not in answer
     quiet = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "c"}], "Quiet": True})

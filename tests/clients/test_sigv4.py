@@ -496,7 +496,8 @@ def test_a_decoded_length_is_wanted(server, bucket):
 
 
 @pytest.mark.parametrize(
-    "body", [b"zz\r\n", b"\r\n", b"5\r\nabc", b"ffffffffffffffff\r\n", b"1" * 3000 + b"\r\n", b"-1\r\n\r\n", b"5;\r\nabcdeXX"]
+    "body",
+    [b"zz\r\n", b"\r\n", b"5\r\nabc", b"ffffffffffffffff\r\n", b"1" * 3000 + b"\r\n", b"-1\r\n\r\n", b"5;\r\nabcdeXX"],
 )
 def test_malformed_framing(server, s3, bucket, body):
     upload = Chunked(server, f"/{bucket}/k", [b"abcde"], UNSIGNED_TRAILER, (CRC[0], checksum("CRC32", b"abcde")))
@@ -581,7 +582,13 @@ def test_the_digest_of_an_xml_body_is_checked(server, s3, bucket):
     body = b"<Delete><Object><Key>k</Key></Object></Delete>"
     digest = base64.b64encode(hashlib.md5(body).digest()).decode()
     answer = signed(
-        server, "POST", f"/{bucket}", [("delete", "")], {"content-md5": digest}, body, payload=hashlib.sha256(b"").hexdigest()
+        server,
+        "POST",
+        f"/{bucket}",
+        [("delete", "")],
+        {"content-md5": digest},
+        body,
+        payload=hashlib.sha256(b"").hexdigest(),
     )
     assert (answer.status, answer.code) == (400, "XAmzContentSHA256Mismatch")
     assert keys_of(s3, bucket) == ["k"]

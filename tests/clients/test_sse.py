@@ -85,7 +85,9 @@ def test_sse_kms(s3, bucket, put, shared_key):
     assert encryption(s3.head_object(Bucket=bucket, Key="m")) == expected
     assert body_of(s3.get_object(Bucket=bucket, Key="m")) == PART + DATA
     for silent in (
-        s3.list_parts(**(name | {"UploadId": s3.create_multipart_upload(Bucket=bucket, Key="n")["UploadId"], "Key": "n"})),
+        s3.list_parts(
+            **(name | {"UploadId": s3.create_multipart_upload(Bucket=bucket, Key="n")["UploadId"], "Key": "n"})
+        ),
         s3.list_objects_v2(Bucket=bucket),
         s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ETag"]),
         s3.delete_object(Bucket=bucket, Key="k"),
@@ -285,9 +287,7 @@ def argument(refusal):
 
 @pytest.mark.parametrize("sse", [{}, {"ServerSideEncryption": "AES256"}], ids=["alone", "with AES256"])
 def test_a_key_id_without_kms(s3, bucket, put, shared_key, sse):
-    text = (
-        "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
-    )
+    text = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
     with refused("InvalidArgument", 400, text) as refusal:
         put(SSEKMSKeyId=shared_key["KeyId"], **sse)
     assert argument(refusal)[0] == SSE
@@ -378,7 +378,9 @@ def over_http(server, method, path, query=(), headers=None, body=b"", payload=No
 
 @pytest.mark.parametrize("query", [[], [("uploads", "")]], ids=["PutObject", "CreateMultipartUpload"])
 def test_kms_over_plain_http_is_refused(server, s3, bucket, query):
-    answer = over_http(server, "POST" if query else "PUT", f"/{bucket}/k", query, {SSE: "aws:kms"}, b"" if query else DATA)
+    answer = over_http(
+        server, "POST" if query else "PUT", f"/{bucket}/k", query, {SSE: "aws:kms"}, b"" if query else DATA
+    )
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert answer.error["Message"] == INSECURE
     assert keys_of(s3, bucket) == []
@@ -394,9 +396,7 @@ def test_a_kms_object_is_not_read_over_plain_http(server, bucket, put):
 
 def test_kms_is_not_copied_over_plain_http(server, s3, bucket, put):
     put()
-    answer = over_http(
-        server, "PUT", f"/{bucket}/c", headers={"x-amz-copy-source": f"{bucket}/k", SSE: "aws:kms"}
-    )
+    answer = over_http(server, "PUT", f"/{bucket}/c", headers={"x-amz-copy-source": f"{bucket}/k", SSE: "aws:kms"})
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert answer.error["Message"] == INSECURE
     assert keys_of(s3, bucket) == ["k"]
@@ -442,8 +442,7 @@ def test_an_upload_begun_under_a_key_ends_under_it(s3, kms, bucket, key):
     kms.delete_alias(AliasName=alias)
 
 
-def test_a_reader_under_way_is_not_cut_off_by_a_slow_start(s3, bucket, shared_key):
-    """Reads of a large object are right from the first byte to the last."""
+def test_a_large_object_read_slowly(s3, bucket, shared_key):
     data = content(20_000_000, "large")
     s3.put_object(Bucket=bucket, Key="large", Body=data, **kms_options(shared_key["KeyId"]))
     stream = s3.get_object(Bucket=bucket, Key="large")["Body"]

@@ -109,7 +109,9 @@ def test_presigned_by_host(server, stored):
 def test_boto3_in_virtual_host_style(server, stored, monkeypatch):
     resolve, here = socket.getaddrinfo, f"{stored}.localhost"
     monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *more, **named: resolve("127.0.0.1" if host == here else host, *more, **named)
+        socket,
+        "getaddrinfo",
+        lambda host, *more, **named: resolve("127.0.0.1" if host == here else host, *more, **named),
     )
     client = server.client(
         "s3",

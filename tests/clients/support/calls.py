@@ -94,9 +94,7 @@ def completed(number, answer):
 def multipart(client, bucket, key, parts, **options):
     """A whole multipart upload; Complete's answer."""
     upload, done = upload_parts(client, bucket, key, parts, **options)
-    return client.complete_multipart_upload(
-        Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}
-    )
+    return client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done})
 
 
 def in_parallel(function, items, workers=16):

@@ -119,7 +119,14 @@ class Signer:
         body, previous = b"", seed
         for piece in [*pieces, b""]:
             text = "\n".join(
-                ["AWS4-HMAC-SHA256-PAYLOAD", self.timestamp, self.scope, previous, EMPTY, hashlib.sha256(piece).hexdigest()]
+                [
+                    "AWS4-HMAC-SHA256-PAYLOAD",
+                    self.timestamp,
+                    self.scope,
+                    previous,
+                    EMPTY,
+                    hashlib.sha256(piece).hexdigest(),
+                ]
             )
             previous = self.sign(text)
             body += f"{len(piece):x};chunk-signature={previous}\r\n".encode() + piece + b"\r\n"
@@ -173,7 +180,9 @@ def send(endpoint, method, request_target, headers, body=b"", url=None):
         connection.close()
 
 
-def signed(endpoint, method, path, query=(), headers=None, body=b"", payload=None, signer=None, unsigned=None, url=None):
+def signed(
+    endpoint, method, path, query=(), headers=None, body=b"", payload=None, signer=None, unsigned=None, url=None
+):
     """Signs and sends; the payload's hash is computed unless `payload` says otherwise."""
     signer = signer or Signer.of(endpoint)
     if url:
