@@ -168,7 +168,7 @@ operations! {
     PutBucketWebsite                                PUT    Bucket  Refused Empty  "s3:PutBucketWebsite"                    [query "website"];
     PutObjectLockConfiguration                      PUT    Bucket  Refused Empty  "s3:PutBucketObjectLockConfiguration"    [query "object-lock"];
     PutPublicAccessBlock                            PUT    Bucket  Refused Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
-    UpdateBucketMetadataAnnotationTableConfigurationPUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataAnnotationTableConfiguration" [query "metadataAnnotationTable"];
+    UpdateBucketMetadataAnnotationTableConfiguration PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataAnnotationTableConfiguration" [query "metadataAnnotationTable"];
     UpdateBucketMetadataInventoryTableConfiguration PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataInventoryTableConfiguration" [query "metadataInventoryTable"];
     UpdateBucketMetadataJournalTableConfiguration   PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataJournalTableConfiguration" [query "metadataJournalTable"];
     CreateBucket                                    PUT    Bucket  Served  Xml    "s3:CreateBucket"                        [];
