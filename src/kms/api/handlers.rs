@@ -392,9 +392,9 @@ fn page(fields: Fields<'_>) -> Result<usize, Failure> {
 }
 
 /// Where a page begins: a marker that an earlier page gave, or nothing.
-fn marker(fields: Fields<'_>, is_ours: impl Fn(&str) -> bool) -> Result<&str, KmsError> {
+fn marker(fields: Fields<'_>, is_ours: impl Fn(&str) -> bool) -> Result<&str, Failure> {
     match fields.text("Marker")? {
-        Some(marker) if !is_ours(marker) => Err(KmsErrorKind::InvalidMarker.with("The marker is not valid.")),
+        Some(marker) if !is_ours(marker) => Err(KmsErrorKind::InvalidMarker.with("The marker is not valid.").into()),
         marker => Ok(marker.unwrap_or_default()),
     }
 }
