@@ -1,13 +1,13 @@
 //! The S3 protocol: request to operation, to identity, to permit, to handler, to response.
 //!
-//! **Order of checks**, which decides what a request wrong in two ways is told ([`service`] keeps it):
+//! **Order of checks**, which decides what a request wrong in two ways is told (`service` keeps it):
 //! host and URI; operation; shape of the auth header; signature; clock; bucket exists; transport rules of SSE-KMS;
 //! policy; header validity and SSE plan; conditional headers; body.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`operation`] | the table: routing, IAM actions, which operations are served |
-//! | [`service`] | the way of a request through the checks to its handler |
+//! | `service` | the way of a request through the checks to its handler |
 //! | [`request`], [`headers`], [`condition`], [`xml`] | parsing into types |
 //! | [`payload`], [`checksum`] | bodies that prove their length and digests |
 //! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `multipart`, `parts` | the handlers |

@@ -1,7 +1,7 @@
 //! The KMS API: TrentService over JSON 1.1, as AWS's clients speak it.
 //!
 //! A request is `POST /` with `X-Amz-Target: TrentService.<Operation>` and a JSON document; a success is 200 with one,
-//! and every error a status with `{"__type": …, "message": …}`. [`operation`] is the table of what is served.
+//! and every error a status with `{"__type": …, "message": …}`. [`OPERATIONS`] is the table of what is served.
 
 mod auth;
 mod fields;
