@@ -25,6 +25,9 @@ ARGS ?=
 # How the client tests are spread: one worker per core.
 PYTEST_ARGS ?= -n auto
 
+# For example --seconds 10 --dir /mnt/disk
+BENCH_ARGS ?=
+
 .PHONY: run build test test-rust test-clients bench lint bootstrap venv
 
 bootstrap:
@@ -47,8 +50,9 @@ test-clients: build venv
 venv: bootstrap
 	@.ci/venv "$(VENV)" tests/clients/requirements.txt
 
-bench: bootstrap
-	cargo bench --locked --profile release
+bench: build
+	cargo build --locked --release --manifest-path benches/s3load/Cargo.toml
+	python3 benches/measure.py "$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" $(BENCH_ARGS)
 
 lint: bootstrap
 	cargo fmt --check
