@@ -1,7 +1,6 @@
 //! CopyObject: the source is read and opened, and sealed again under the destination's own key.
 
 use http::Response;
-use minicbor::bytes::ByteVec;
 
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm};
@@ -10,17 +9,16 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{refuse_not_offered, text};
 use super::object::Object;
 use super::payload::PayloadPlan;
-use super::put::MAX_PUT;
+use super::put::{MAX_PUT, NewObject};
 use super::reader::ObjectReader;
 use super::render;
 use super::request::{ObjectKey, percent_decode};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
-use crate::crypto::random;
 use crate::iam::{self, Permit};
-use crate::sse::{self, Scope};
-use crate::store::schema::{Attributes, Body, ObjectRecord};
+use crate::sse;
+use crate::store::schema::Attributes;
 use crate::wire::ResponseBody;
 
 /// What `x-amz-copy-source` names.
@@ -127,23 +125,8 @@ impl S3 {
         let plan = PayloadPlan::internal(source.object.record.size, &required);
         let (sealed, verified) = self.receive(plan, reader.into_payload(whole), &object_key, 0).await?;
 
-        let generation = random::bytes(&*self.entropy);
-        let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
-        let (stored_etag, etag) = self.make_etag(&envelope, etag_scope, verified.md5);
-        let modified = self.clock.now().as_millisecond();
-        let scope = Scope::Run { part: 0, header: &sealed.header };
-        let record = ObjectRecord {
-            modified,
-            size: verified.length,
-            etag: stored_etag,
-            attributes,
-            envelope: ByteVec::from(envelope.to_bytes()),
-            checksums: self.seal_checksums(&object_key, scope, &verified.checksums),
-            body: Body::Run(sealed.run_ref.clone()),
-            generation,
-            checksum_kind: Self::checksum_kind(&verified.checksums),
-        };
-        self.write(bucket, key, &record, sealed, &conditions).await?;
+        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
+        let (etag, modified) = self.store_object(bucket, key, new, &conditions).await?;
 
         let mut response = render::document(XmlWriter::document("CopyObjectResult", |xml| {
             xml.text("LastModified", iso8601(from_millis(modified)));

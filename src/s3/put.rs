@@ -9,7 +9,7 @@ use super::checksum::render::write_headers;
 use super::condition::Preconditions;
 use super::error::{Result, S3Error};
 use super::headers::{insert, insert_etag, read_attributes};
-use super::payload::PayloadPlan;
+use super::payload::{PayloadPlan, Verified};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
@@ -23,6 +23,15 @@ use crate::wire::{RequestBody, ResponseBody};
 
 /// Most bytes of one PUT: 5 GiB.
 pub(super) const MAX_PUT: u64 = 5 << 30;
+
+/// An object that waits for its commit.
+pub(super) struct NewObject<'n> {
+    pub attributes: Attributes,
+    pub envelope: &'n Envelope,
+    pub object_key: &'n sse::ObjectKey,
+    pub sealed: Sealed,
+    pub verified: &'n Verified,
+}
 
 impl S3 {
     pub(super) async fn put_object(
@@ -44,22 +53,8 @@ impl S3 {
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
 
-        let generation = random::bytes(&*self.entropy);
-        let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
-        let (stored_etag, etag) = self.make_etag(&envelope, etag_scope, verified.md5);
-        let scope = Scope::Run { part: 0, header: &sealed.header };
-        let record = ObjectRecord {
-            modified: self.clock.now().as_millisecond(),
-            size: verified.length,
-            etag: stored_etag,
-            attributes,
-            envelope: ByteVec::from(envelope.to_bytes()),
-            checksums: self.seal_checksums(&object_key, scope, &verified.checksums),
-            body: Body::Run(sealed.run_ref.clone()),
-            generation,
-            checksum_kind: Self::checksum_kind(&verified.checksums),
-        };
-        self.write(bucket, key, &record, sealed, &conditions).await?;
+        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
+        let (etag, _) = self.store_object(bucket, key, new, &conditions).await?;
 
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
@@ -78,17 +73,34 @@ impl S3 {
         self.judge_present(bucket, key, conditions, present.as_ref())
     }
 
-    /// Commits a new object whose bytes are in one run.
-    pub(super) async fn write(
+    /// Commits a new object whose bytes are in one run; its entity tag and modification time.
+    pub(super) async fn store_object(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
-        record: &ObjectRecord,
-        sealed: Sealed,
+        new: NewObject<'_>,
         conditions: &Preconditions,
-    ) -> Result<()> {
+    ) -> Result<(String, i64)> {
+        let NewObject { attributes, envelope, object_key, sealed, verified } = new;
+        let generation = random::bytes(&*self.entropy);
+        let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
+        let (stored_etag, etag) = self.make_etag(envelope, etag_scope, verified.md5);
+        let modified = self.clock.now().as_millisecond();
+        let scope = Scope::Run { part: 0, header: &sealed.header };
+        let record = ObjectRecord {
+            modified,
+            size: verified.length,
+            etag: stored_etag,
+            attributes,
+            envelope: ByteVec::from(envelope.to_bytes()),
+            checksums: self.seal_checksums(object_key, scope, &verified.checksums),
+            body: Body::Run(sealed.run_ref),
+            generation,
+            checksum_kind: Self::checksum_kind(&verified.checksums),
+        };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
-        Ok(commit::write_object(&*self.store, bucket.partition(), key.as_str(), record, sealed.run, admit).await?)
+        commit::write_object(&*self.store, bucket.partition(), key.as_str(), &record, sealed.run, admit).await?;
+        Ok((etag, modified))
     }
 
     /// Judges a write's conditions against what is there.
