@@ -21,6 +21,9 @@ use crate::sse;
 use crate::store::schema::{Body, PartSpan};
 use crate::wire::ResponseBody;
 
+/// How often an object that is replaced under the reader is tried.
+const TRIES: usize = 16;
+
 /// What of an object is asked for.
 struct Selection {
     /// The bytes; empty only if the object is.
@@ -38,9 +41,26 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
+        permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        // An object that is replaced between its record and its bytes is read anew: its reader sees one version, whole.
+        for _ in 1..TRIES {
+            match self.read_object(call, bucket, key, &permit).await {
+                Err(error) if error.is_vanished() => {}
+                answer => return answer,
+            }
+        }
+        self.read_object(call, bucket, key, &permit).await
+    }
+
+    async fn read_object(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: &Permit,
+    ) -> Result<Response<ResponseBody>> {
         let head_only = call.row.operation == Operation::HeadObject;
         let object = self.object(bucket, key, call.query.value("versionId")).await?;
         Self::require_transport(call, &object.envelope)?;

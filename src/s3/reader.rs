@@ -16,7 +16,7 @@ use super::object::run_header;
 use super::service::S3;
 use crate::sse::{FrameReads, ObjectKey, Opener};
 use crate::store::schema::{Body, PartSpan, RunRef};
-use crate::store::{Partition, SharedStore, StoreError, commit};
+use crate::store::{Partition, RunId, SharedStore, StoreError, commit};
 use crate::wire::{BoxError, RequestBody, ResponseBody};
 
 /// Frames of 64 KiB read and opened at once: 512 KiB.
@@ -130,11 +130,11 @@ impl ObjectReader {
             Body::Run(run) => run.clone(),
             Body::Parts { upload, .. } => {
                 let part = commit::read_part(&*self.store, self.bucket, *upload, piece.part).await?;
-                part.ok_or_else(vanished)?.record.run
+                part.ok_or_else(|| vanished(*upload))?.record.run
             }
         };
         let inline = if run.inline {
-            Some(self.store.get(self.bucket, &commit::data_key(run.id)).await?.ok_or_else(vanished)?)
+            Some(self.store.get(self.bucket, &commit::data_key(run.id)).await?.ok_or_else(|| vanished(run.id))?)
         } else {
             None
         };
@@ -145,8 +145,8 @@ impl ObjectReader {
 }
 
 /// The object was overwritten or deleted while it was read.
-fn vanished() -> S3Error {
-    S3Error::internal("the object was removed while it was read")
+fn vanished(run: [u8; 16]) -> S3Error {
+    StoreError::RunNotFound(RunId(run)).into()
 }
 
 fn inline_slice(bytes: &Bytes, start: u64, length: usize) -> Result<Bytes> {

@@ -5,6 +5,7 @@ mod from;
 
 use std::borrow::Cow;
 
+use crate::store::StoreError;
 use crate::wire::BoxError;
 
 pub use code::ErrorCode;
@@ -41,6 +42,12 @@ impl S3Error {
     /// An `InternalError` whose cause goes to the log.
     pub fn internal(source: impl Into<BoxError>) -> Self {
         Self::from(ErrorCode::InternalError).because(source)
+    }
+
+    /// Whether the bytes of an object were gone when they were to be read: another version may be there by now.
+    pub fn is_vanished(&self) -> bool {
+        let source = self.source.as_deref().and_then(|source| source.downcast_ref::<StoreError>());
+        matches!(source, Some(StoreError::RunNotFound(_)))
     }
 
     /// Adds an element, such as `BucketName`.
