@@ -119,7 +119,7 @@ def main():
         puts, gets = [], []
         for size, clients in CELLS:
             prefix, before = f"{size}x{clients}-", server.written()
-            put = load.run("put", size, clients, prefix, "--warmup", "0", "--max-bytes", "6G")
+            put = load.run("put", size, clients, prefix, "--warmup", "0", "--max-bytes", "2G")
             server.settle()
             written = (server.written() - before) / (put["ops"] * put["size"])
             puts.append([size, clients, *cells(put), f"{written:.3f}"])

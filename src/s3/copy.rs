@@ -119,11 +119,12 @@ impl S3 {
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
         let algorithm = checksum::requested(&call.headers)?.or(copied).unwrap_or(Algorithm::Crc64Nvme);
-        let whole = 0..source.object.record.size;
         let required = self.data_requirements(envelope.kms().is_some(), algorithm);
-        let reader = ObjectReader::new(self, source.bucket.partition(), &source.object.record.body, source_key);
+        let whole = 0..source.object.record.size;
+        let reader =
+            ObjectReader::open(self, source.bucket.partition(), &source.object.record.body, source_key, whole).await?;
         let plan = PayloadPlan::internal(source.object.record.size, &required);
-        let (sealed, verified) = self.receive(plan, reader.into_payload(whole), &object_key, 0).await?;
+        let (sealed, verified) = self.receive(plan, reader.into_payload(), &object_key, 0).await?;
 
         let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
         let (etag, modified) = self.store_object(bucket, key, new, &conditions).await?;

@@ -104,8 +104,9 @@ impl S3 {
         }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(selection.end - selection.start));
         if let (false, Some(object_key)) = (head_only, object_key) {
-            let reader = ObjectReader::new(self, bucket.partition(), &object.record.body, object_key);
-            *response.body_mut() = reader.into_body(selection.start..selection.end).await?;
+            let range = selection.start..selection.end;
+            let reader = ObjectReader::open(self, bucket.partition(), &object.record.body, object_key, range).await?;
+            *response.body_mut() = reader.into_body().await?;
         }
         Ok(response)
     }

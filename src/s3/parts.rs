@@ -76,9 +76,10 @@ impl S3 {
         let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
         let algorithm = part_algorithm(&upload).unwrap_or(Algorithm::Crc64Nvme);
         let required = self.data_requirements(envelope.kms().is_some(), algorithm);
-        let reader = ObjectReader::new(self, source.bucket.partition(), &source.object.record.body, source_key);
         let plan = PayloadPlan::internal(range.end - range.start, &required);
-        let (sealed, verified) = self.receive(plan, reader.into_payload(range), &object_key, number).await?;
+        let body = &source.object.record.body;
+        let reader = ObjectReader::open(self, source.bucket.partition(), body, source_key, range).await?;
+        let (sealed, verified) = self.receive(plan, reader.into_payload(), &object_key, number).await?;
 
         let part = (number, sealed, &verified);
         let (etag, modified) = self.write_part(bucket, &upload, &envelope, &object_key, part).await?;

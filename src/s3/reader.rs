@@ -15,21 +15,28 @@ use super::error::{Result, S3Error};
 use super::object::run_header;
 use super::service::S3;
 use crate::sse::{FrameReads, ObjectKey, Opener};
+use crate::store::commit::{self, Part};
 use crate::store::schema::{Body, PartSpan, RunRef};
-use crate::store::{Partition, RunId, SharedStore, StoreError, commit};
+use crate::store::{Partition, Pin, RunId, SharedStore, Store, StoreError};
 use crate::wire::{BoxError, RequestBody, ResponseBody};
 
 /// Frames of 64 KiB read and opened at once: 512 KiB.
 const FRAMES: NonZeroU64 = NonZeroU64::new(8).unwrap();
 
+/// Part records read at once.
+const PARTS_AT_ONCE: usize = 1000;
+
 /// Reads plaintext out of an object's runs, in order.
+///
+/// Opened, it holds all that its range needs: the runs are pinned, so that whoever replaces or deletes the object does
+/// not take them from under a reader.
 pub(super) struct ObjectReader {
     store: SharedStore,
-    bucket: Partition,
     key: ObjectKey,
-    body: Body,
+    length: u64,
     pieces: VecDeque<Piece>,
     open: Option<OpenRun>,
+    _pin: Pin,
 }
 
 /// Bytes of one run.
@@ -37,29 +44,36 @@ struct Piece {
     /// The part number, 0 for a whole object.
     part: u16,
     range: Range<u64>,
+    run: RunRef,
+    /// An inline run's bytes.
+    inline: Option<Bytes>,
 }
 
 struct OpenRun {
     opener: Opener,
-    run: RunRef,
-    /// An inline run's bytes, which come all at once.
-    inline: Option<Bytes>,
+    piece: Piece,
     reads: FrameReads,
 }
 
 impl ObjectReader {
-    /// A reader of the object with this body, whose data key is `key`.
-    pub fn new(s3: &S3, bucket: Partition, body: &Body, key: ObjectKey) -> Self {
-        Self { store: Arc::clone(&s3.store), bucket, key, body: body.clone(), pieces: VecDeque::new(), open: None }
-    }
-
-    /// Chooses the bytes that [`Self::next`] yields.
-    pub fn seek(&mut self, range: Range<u64>) {
-        self.open = None;
-        self.pieces = match &self.body {
-            Body::Run(_) => VecDeque::from([Piece { part: 0, range }]),
-            Body::Parts { spans, .. } => pieces(spans, &range),
+    /// A reader of the bytes `range` of the object with this body, whose data key is `key`.
+    ///
+    /// # Errors
+    /// One that [`S3Error::is_vanished`] tells of if the object was replaced meanwhile.
+    pub async fn open(s3: &S3, bucket: Partition, body: &Body, key: ObjectKey, range: Range<u64>) -> Result<Self> {
+        let store = Arc::clone(&s3.store);
+        let length = range.end - range.start;
+        let mut pieces = match body {
+            Body::Run(run) => VecDeque::from([Piece { part: 0, range, run: run.clone(), inline: None }]),
+            Body::Parts { upload, spans } => find_parts(&*store, bucket, *upload, cut(spans, &range)).await?,
         };
+        for piece in pieces.iter_mut().filter(|piece| piece.run.inline) {
+            let bytes = store.get(bucket, &commit::data_key(piece.run.id)).await?;
+            piece.inline = Some(bytes.ok_or_else(|| vanished(piece.run.id))?);
+        }
+        let runs: Vec<RunId> = pieces.iter().filter(|piece| !piece.run.inline).map(|piece| piece.run.run()).collect();
+        let pin = store.pin(&runs).await?;
+        Ok(Self { store, key, length, pieces, open: None, _pin: pin })
     }
 
     /// The next bytes; `None` at the end.
@@ -67,9 +81,10 @@ impl ObjectReader {
         loop {
             if let Some(open) = &mut self.open {
                 if let Some(read) = open.reads.next() {
-                    let sealed = match &open.inline {
-                        Some(bytes) => inline_slice(bytes, read.sealed_start(), read.sealed_len())?,
-                        None => self.store.read(open.run.run(), read.sealed_start(), read.sealed_len()).await?,
+                    let (start, length) = (read.sealed_start(), read.sealed_len());
+                    let sealed = match &open.piece.inline {
+                        Some(bytes) => inline_slice(bytes, start, length)?,
+                        None => self.store.read(open.piece.run.run(), start, length).await?,
                     };
                     return Ok(Some(open.opener.open(&read, &sealed)?));
                 }
@@ -78,15 +93,16 @@ impl ObjectReader {
             let Some(piece) = self.pieces.pop_front() else {
                 return Ok(None);
             };
-            self.open = Some(self.open_run(piece).await?);
+            let opener = Opener::new(&self.key, &run_header(&piece.run)?, piece.part)?;
+            let reads = opener.reads(piece.range.clone(), FRAMES)?;
+            self.open = Some(OpenRun { opener, piece, reads });
         }
     }
 
-    /// The chosen bytes as a response's body. Its first bytes are read and authenticated before this returns, so that
-    /// most failures still find the response's head unsent.
-    pub async fn into_body(mut self, range: Range<u64>) -> Result<ResponseBody> {
-        let length = range.end - range.start;
-        self.seek(range);
+    /// The bytes as a response's body. The first of them are read and authenticated before this returns, so that most
+    /// failures still find the response's head unsent.
+    pub async fn into_body(mut self) -> Result<ResponseBody> {
+        let length = self.length;
         let first = self.next().await?.unwrap_or_default();
         if first.len() as u64 == length {
             return Ok(ResponseBody::from(first));
@@ -99,7 +115,8 @@ impl ObjectReader {
                     Ok(Some(chunk)) => Ok(chunk),
                     Ok(None) => return,
                     Err(error) => {
-                        tracing::error!(cause = error.source.as_deref().map(tracing::field::debug), %error, "a read failed midway");
+                        let cause = error.source.as_deref().map(tracing::field::debug);
+                        tracing::error!(cause, %error, "a read failed midway");
                         Err(BoxError::from(error))
                     }
                 };
@@ -115,33 +132,42 @@ impl ObjectReader {
         Ok(ResponseBody::Stream { remaining: length, stream: Box::pin(chunks) })
     }
 
-    /// The chosen bytes as the payload of a copy.
-    pub fn into_payload(mut self, range: Range<u64>) -> RequestBody {
-        self.seek(range);
+    /// The bytes as the payload of a copy.
+    pub fn into_payload(self) -> RequestBody {
         let chunks = stream::try_unfold(self, |mut reader| async {
             let chunk = reader.next().await.map_err(BoxError::from)?;
             Ok(chunk.map(|chunk| (Frame::data(chunk), reader)))
         });
         StreamBody::new(chunks).boxed_unsync()
     }
+}
 
-    async fn open_run(&self, piece: Piece) -> Result<OpenRun> {
-        let run = match &self.body {
-            Body::Run(run) => run.clone(),
-            Body::Parts { upload, .. } => {
-                let part = commit::read_part(&*self.store, self.bucket, *upload, piece.part).await?;
-                part.ok_or_else(|| vanished(*upload))?.record.run
+/// The pieces of an object made of parts: `wanted` numbers and ranges, with their runs.
+async fn find_parts(
+    store: &dyn Store,
+    bucket: Partition,
+    upload: [u8; 16],
+    wanted: Vec<(u16, Range<u64>)>,
+) -> Result<VecDeque<Piece>> {
+    let mut pieces = VecDeque::with_capacity(wanted.len());
+    let mut found = VecDeque::new();
+    for (number, range) in wanted {
+        while found.front().is_none_or(|part: &Part| part.number < number) {
+            if found.pop_front().is_none() {
+                found = commit::read_parts(store, bucket, upload, number - 1, PARTS_AT_ONCE).await?.into();
+                if found.is_empty() {
+                    return Err(vanished(upload));
+                }
             }
-        };
-        let inline = if run.inline {
-            Some(self.store.get(self.bucket, &commit::data_key(run.id)).await?.ok_or_else(|| vanished(run.id))?)
-        } else {
-            None
-        };
-        let opener = Opener::new(&self.key, &run_header(&run)?, piece.part)?;
-        let reads = opener.reads(piece.range, FRAMES)?;
-        Ok(OpenRun { opener, run, inline, reads })
+        }
+        match found.front() {
+            Some(part) if part.number == number => {
+                pieces.push_back(Piece { part: number, range, run: part.record.run.clone(), inline: None });
+            }
+            _ => return Err(vanished(upload)),
+        }
     }
+    Ok(pieces)
 }
 
 /// The object was overwritten or deleted while it was read.
@@ -157,15 +183,15 @@ fn inline_slice(bytes: &Bytes, start: u64, length: usize) -> Result<Bytes> {
     }
 }
 
-/// The pieces of an object's bytes `range`. Empty parts have no piece.
-fn pieces(spans: &[PartSpan], range: &Range<u64>) -> VecDeque<Piece> {
-    let mut pieces = VecDeque::new();
+/// The numbers of the parts that the bytes `range` of an object touch, and which bytes of each. Empty parts have none.
+fn cut(spans: &[PartSpan], range: &Range<u64>) -> Vec<(u16, Range<u64>)> {
+    let mut pieces = Vec::new();
     let mut at = 0;
     for span in spans {
         for part in span.first..span.first.saturating_add(span.count) {
             let (start, end) = (at.max(range.start), (at + span.size).min(range.end));
             if start < end {
-                pieces.push_back(Piece { part, range: start - at..end - at });
+                pieces.push((part, start - at..end - at));
             }
             at += span.size;
         }
@@ -180,8 +206,7 @@ mod tests {
     #[test]
     fn a_range_is_cut_at_the_borders_of_parts() {
         let spans = [PartSpan { first: 1, count: 2, size: 5 }, PartSpan { first: 4, count: 1, size: 3 }];
-        let cut =
-            |range: Range<u64>| -> Vec<_> { pieces(&spans, &range).into_iter().map(|p| (p.part, p.range)).collect() };
+        let cut = |range: Range<u64>| cut(&spans, &range);
         assert_eq!(cut(0..13), vec![(1, 0..5), (2, 0..5), (4, 0..3)]);
         assert_eq!(cut(4..11), vec![(1, 4..5), (2, 0..5), (4, 0..1)]);
         assert_eq!(cut(5..6), vec![(2, 0..1)]);

@@ -54,7 +54,8 @@ macro_rules! suite {
             concurrent_increments_are_all_counted partitions_are_apart scans_keep_their_bounds
             scans_cross_tables runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
             ranges_are_exact long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
-            releases_race_with_reads releasing_nothing_is_no_error
+            releases_race_with_reads releasing_nothing_is_no_error pinned_runs_outlive_their_release
+            pins_race_with_releases
         );
 
         #[test]
@@ -300,6 +301,59 @@ pub(super) async fn conflicts_discard_runs(kept: &Kept) {
     assert_eq!(commit(store, batch).await, Outcome::conflict(0));
     assert!(is_gone(&store.read(id, 0, 1).await, id));
     assert_eq!(store.read(first, 0, 50_000).await.unwrap(), pattern(1, 50_000));
+    kept.assert_reclaimed().await;
+}
+
+pub(super) async fn pinned_runs_outlive_their_release(kept: &Kept) {
+    let store = &kept.store;
+    let (one, two) = (pattern(1, 700_000), pattern(2, 90_000));
+    let first = put_run(&**store, "a", &one, None, 100_000).await;
+    let second = put_run(&**store, "b", &two, Some(90_000), 90_000).await;
+    let pin = store.pin(&[first, second]).await.unwrap();
+    let again = store.pin(&[first]).await.unwrap();
+    assert_eq!(commit(store, Batch::new().release(first).release(second)).await, Outcome::Applied);
+    assert!(matches!(store.pin(&[second]).await, Err(StoreError::RunNotFound(gone)) if gone == second));
+    // Work that takes space back has its chance to go wrong.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(store.read(first, 0, one.len()).await.unwrap(), one);
+    assert_eq!(store.read(second, 10, 80_000).await.unwrap(), two[10..80_010]);
+    drop(pin);
+    assert!(is_gone(&store.read(second, 0, 1).await, second));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(store.read(first, 0, one.len()).await.unwrap(), one);
+    drop(again);
+    assert!(is_gone(&store.read(first, 0, 1).await, first));
+    kept.assert_reclaimed().await;
+    let unknown = RunId([9; 16]);
+    assert!(matches!(store.pin(&[unknown]).await, Err(StoreError::RunNotFound(gone)) if gone == unknown));
+}
+
+pub(super) async fn pins_race_with_releases(kept: &Kept) {
+    let store = &kept.store;
+    let bytes = pattern(3, 200_000);
+    for _ in 0..20 {
+        let run = put_run(&**store, "k", &bytes, None, 200_000).await;
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                let (store, bytes) = (Arc::clone(store), bytes.clone());
+                tokio::spawn(async move {
+                    match store.pin(&[run]).await {
+                        Ok(_pin) => {
+                            for _ in 0..4 {
+                                tokio::task::yield_now().await;
+                                assert_eq!(store.read(run, 0, bytes.len()).await.unwrap(), bytes);
+                            }
+                        }
+                        Err(error) => assert!(matches!(error, StoreError::RunNotFound(gone) if gone == run)),
+                    }
+                })
+            })
+            .collect();
+        assert_eq!(commit(store, Batch::new().release(run)).await, Outcome::Applied);
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    }
     kept.assert_reclaimed().await;
 }
 

@@ -9,14 +9,14 @@ use bytes::Bytes;
 
 use super::run::Lease;
 use super::{
-    Batch, BlobStore, Expectation, KeyRange, MetaStore, Mutation, Outcome, Pair, Partition, RunId, RunWriter,
+    Batch, BlobStore, Expectation, KeyRange, MetaStore, Mutation, Outcome, Pair, Partition, Pin, RunId, RunWriter,
     SealedRun, Store, StoreError, Usage,
 };
 use crate::crypto::{SharedEntropy, random};
 
 /// A store in memory.
 pub struct MemoryStore {
-    contents: Mutex<Contents>,
+    contents: Arc<Mutex<Contents>>,
     /// Bytes of runs that are written or sealed and not adopted.
     unadopted: Arc<AtomicU64>,
     full: Arc<AtomicBool>,
@@ -27,12 +27,14 @@ pub struct MemoryStore {
 struct Contents {
     partitions: HashMap<Partition, BTreeMap<Vec<u8>, Bytes>>,
     runs: HashMap<RunId, Bytes>,
+    /// Pinned runs, and how often.
+    pinned: HashMap<RunId, (Bytes, usize)>,
 }
 
 impl MemoryStore {
     /// An empty store that draws the names of its runs from `entropy`.
     pub fn new(entropy: SharedEntropy) -> Self {
-        Self { contents: Mutex::default(), unadopted: Arc::default(), full: Arc::default(), entropy }
+        Self { contents: Arc::default(), unadopted: Arc::default(), full: Arc::default(), entropy }
     }
 
     /// Makes the store behave as on a full disk, or no longer.
@@ -68,7 +70,7 @@ impl MetaStore for MemoryStore {
             return Err(StoreError::NoSpace);
         }
         let mut contents = self.contents();
-        let Contents { partitions, runs } = &mut *contents;
+        let Contents { partitions, runs, .. } = &mut *contents;
         let keys = partitions.entry(partition).or_default();
         let failed = batch.expectations.iter().position(|expectation| match expectation {
             Expectation::Absent(key) => keys.contains_key(key),
@@ -108,8 +110,20 @@ impl BlobStore for MemoryStore {
         }))
     }
 
+    async fn pin(&self, runs: &[RunId]) -> Result<Pin, StoreError> {
+        let mut pinned = MemoryPin { contents: Arc::clone(&self.contents), runs: Vec::new() };
+        for &run in runs {
+            pinned.add(run)?;
+        }
+        Ok(Pin::new(pinned))
+    }
+
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
-        let bytes = self.contents().runs.get(&run).cloned().ok_or(StoreError::RunNotFound(run))?;
+        let bytes = {
+            let contents = self.contents();
+            let pinned = contents.pinned.get(&run).map(|(bytes, _)| bytes);
+            contents.runs.get(&run).or(pinned).cloned().ok_or(StoreError::RunNotFound(run))?
+        };
         let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(length)?));
         match range {
             Some(range) if range.end <= bytes.len() => Ok(bytes.slice(range)),
@@ -123,6 +137,34 @@ impl Store for MemoryStore {
         let run_bytes = self.contents().runs.values().map(length_of).sum();
         let free_bytes = if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX };
         Usage { run_bytes, free_bytes, reclaimable_bytes: self.unadopted.load(Ordering::SeqCst) }
+    }
+}
+
+/// Runs pinned together.
+struct MemoryPin {
+    contents: Arc<Mutex<Contents>>,
+    runs: Vec<RunId>,
+}
+
+impl MemoryPin {
+    fn add(&mut self, run: RunId) -> Result<(), StoreError> {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = contents.runs.get(&run).cloned().ok_or(StoreError::RunNotFound(run))?;
+        contents.pinned.entry(run).or_insert((bytes, 0)).1 += 1;
+        self.runs.push(run);
+        Ok(())
+    }
+}
+
+impl Drop for MemoryPin {
+    fn drop(&mut self) {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        for run in &self.runs {
+            if let Some((_, count)) = contents.pinned.get_mut(run) {
+                *count -= 1;
+            }
+        }
+        contents.pinned.retain(|_, (_, count)| *count > 0);
     }
 }
 

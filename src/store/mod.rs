@@ -9,8 +9,8 @@
 //! - a `commit` that returned [`Outcome::Applied`] is on stable storage, whole; one that did not is not there at all;
 //! - a `get` or `scan` that starts after a commit was acknowledged sees it (linearizable per partition);
 //! - expectations and mutations of one batch are one atomic step against every other commit to the partition;
-//! - a run is readable from its adoption to its release; a read that began before the release either completes with the
-//!   right bytes or fails with [`StoreError::RunNotFound`], never with other bytes.
+//! - a run is readable from its adoption to its release, or to the end of the last [`Pin`] taken before that; a read that
+//!   began earlier either completes with the right bytes or fails with [`StoreError::RunNotFound`], never with others.
 
 pub mod batch;
 pub mod commit;
@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use batch::{Batch, Expectation, Mutation, Outcome};
-pub use run::{RunId, RunWriter, SealedRun};
+pub use run::{Pin, RunId, RunWriter, SealedRun};
 
 /// A partition: keys of different partitions never share a commit. Sixteen bytes, compared as they stand.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -94,7 +94,13 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`StoreError::NoSpace`] when the hint cannot be met.
     async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError>;
 
-    /// The bytes `start..start + length` of an adopted run.
+    /// Keeps adopted runs readable, even if a commit releases them meanwhile, until the pin is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::RunNotFound`] if one of them is not (or no longer) adopted; none is pinned then.
+    async fn pin(&self, runs: &[RunId]) -> Result<Pin, StoreError>;
+
+    /// The bytes `start..start + length` of an adopted or pinned run.
     ///
     /// # Errors
     /// [`StoreError::RunNotFound`] if it is not (or no longer) adopted, [`StoreError::Corrupt`] if it is shorter.

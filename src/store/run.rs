@@ -1,5 +1,6 @@
 //! Runs: immutable byte strings under random names, from their first byte to their adoption.
 
+use std::any::Any;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -48,6 +49,24 @@ pub struct SealedRun {
     /// Where it lies, in the backend's own terms.
     pub(super) locator: Bytes,
     pub(super) lease: Option<Box<dyn Lease>>,
+}
+
+/// Keeps runs readable as long as it lives. See [`super::BlobStore::pin`].
+pub struct Pin {
+    /// The backend's own, for the sake of its `Drop`.
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Pin {
+    pub(super) fn new(held: impl Any + Send + Sync) -> Self {
+        Self { _held: Box::new(held) }
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pin")
+    }
 }
 
 /// The backend's claim on an unadopted run's space. Dropping it gives the space back.

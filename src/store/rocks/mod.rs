@@ -21,7 +21,8 @@
 //!    its space is kept until a later write succeeds (see `committer`).
 //! 6. **Release.** One synced write removes the run's record and the owners, lowers the count, and queues the extents.
 //!    *Crash:* the queue is worked off at the next start.
-//! 7. **Reclaim.** The reclaimer announces a new epoch (see `reader`), punches holes where the extents were, then
+//! 7. **Reclaim.** Extents that a reader has pinned wait for it (see `pins`). The reclaimer announces a new epoch (see
+//!    `reader`), punches holes where the others were, then
 //!    removes them from the queue. *Crash:* they are punched once more, which changes nothing: no extent is used twice.
 //! 8. **Settle.** A segment that takes no more writes and is claimed by nobody is cut off at its end and recorded as
 //!    settled. *Crash:* it is swept once more.
@@ -36,6 +37,7 @@ mod ballast;
 mod buffer;
 mod committer;
 mod meta;
+mod pins;
 mod reader;
 mod reclaim;
 mod records;
@@ -67,7 +69,7 @@ use self::segment::{Abilities, io_failure};
 use self::space::{Space, Task};
 use self::writer::SegmentWriter;
 use super::{
-    Batch, BlobStore, KeyRange, MetaStore, Outcome, Pair, Partition, RunId, RunWriter, Store, StoreError, Usage,
+    Batch, BlobStore, KeyRange, MetaStore, Outcome, Pair, Partition, Pin, RunId, RunWriter, Store, StoreError, Usage,
 };
 use crate::crypto::{SharedEntropy, random};
 
@@ -227,6 +229,10 @@ impl BlobStore for RocksStore {
         let id = RunId(random::bytes(&*self.entropy));
         let (space, allocator, pool) = (Arc::clone(&self.space), Arc::clone(&self.allocator), Arc::clone(&self.pool));
         Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator, pool)?))
+    }
+
+    async fn pin(&self, runs: &[RunId]) -> Result<Pin, StoreError> {
+        Ok(Pin::new(self.reader.pin(runs).await?))
     }
 
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {

@@ -17,6 +17,7 @@ use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
 use super::meta::{Meta, Reach, Read};
+use super::pins::PinnedRuns;
 use super::records::{HEADER_LEN, RunRecord, SegmentId};
 use super::segment::{io_failure, locked};
 use super::space::Space;
@@ -26,6 +27,8 @@ use crate::store::{RunId, StoreError};
 const OPEN_FILES: usize = 256;
 /// Reads of up to this many bytes are tried from the page cache without leaving the caller's thread.
 const INLINE: usize = 256 * 1024;
+/// Up to this many runs are pinned without leaving the caller's thread, if memory knows them.
+const INLINE_PINS: usize = 16;
 /// A run that moves this often while being read is not being moved, but damaged.
 const TRIES: usize = 16;
 
@@ -60,6 +63,38 @@ impl Reader {
         read.await.map_err(|error| StoreError::Engine(Box::new(error)))?
     }
 
+    /// Keeps `runs` readable as long as what this returns lives.
+    pub(super) async fn pin(self: &Arc<Self>, runs: &[RunId]) -> Result<PinnedRuns, StoreError> {
+        if runs.len() <= INLINE_PINS
+            && let Some(pinned) = self.pin_within(runs, Reach::Memory)?
+        {
+            return Ok(pinned);
+        }
+        let (reader, runs) = (Arc::clone(self), runs.to_vec());
+        let pinned = tokio::task::spawn_blocking(move || reader.pin_within(&runs, Reach::Disk)).await;
+        let pinned = pinned.map_err(|error| StoreError::Engine(Box::new(error)))??;
+        pinned.ok_or_else(|| StoreError::Engine("a read went nowhere".into()))
+    }
+
+    /// `None` if that takes a longer reach.
+    fn pin_within(&self, runs: &[RunId], reach: Reach) -> Result<Option<PinnedRuns>, StoreError> {
+        let mut pinned = PinnedRuns::new(Arc::clone(&self.space));
+        for &run in runs {
+            let mut known: Option<RunRecord> = None;
+            loop {
+                let Read::Done(found) = self.meta.run(run, reach)? else { return Ok(None) };
+                let found = found.ok_or(StoreError::RunNotFound(run))?;
+                if known.as_ref() == Some(&found) {
+                    break;
+                }
+                // Once more: if it is still there, whoever releases or moves it from now on finds the pin.
+                pinned.add(run, found.clone());
+                known = Some(found);
+            }
+        }
+        Ok(Some(pinned))
+    }
+
     /// Lets go of a segment's file.
     pub(super) fn close(&self, segment: SegmentId) {
         locked(&self.files.open).remove(&segment);
@@ -71,10 +106,15 @@ impl Reader {
             return Ok(None);
         }
         let epoch = self.space.epoch();
-        let Read::Done(record) = self.meta.run(run, Reach::Memory)? else {
-            return Ok(None);
+        let pinned = self.space.pins.record(run);
+        let pieces = if let Some(record) = &pinned {
+            pieces(record, start, length)?
+        } else {
+            let Read::Done(record) = self.meta.run(run, Reach::Memory)? else {
+                return Ok(None);
+            };
+            pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, length)?
         };
-        let pieces = pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, length)?;
         let mut bytes = Vec::new();
         for piece in pieces {
             let Some(file) = self.files.opened(piece.segment) else {
@@ -90,10 +130,13 @@ impl Reader {
                 return Ok(None);
             }
         }
-        Ok((self.space.epoch() == epoch).then(|| Bytes::from(bytes)))
+        Ok((pinned.is_some() || self.space.epoch() == epoch).then(|| Bytes::from(bytes)))
     }
 
     fn read_blocking(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
+        if let Some(record) = self.space.pins.record(run) {
+            return self.read_pieces(&pieces(&record, start, length)?).map_err(|error| unreadable(run, error));
+        }
         let mut known = self.look_up(run)?;
         let mut failed = None;
         for _ in 0..TRIES {

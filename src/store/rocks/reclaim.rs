@@ -79,6 +79,8 @@ impl Reclaimer {
                 Task::Stop => {}
             }
         }
+        // What a reader holds waits for it; its pin tells of it again.
+        self.space.pins.set_aside(&mut released);
         self.space.next_epoch();
         // Before any segment is settled: a settled segment has nothing more to be found by a sweep.
         if self.give_back(&trimmed).is_err() {
@@ -158,7 +160,8 @@ impl Reclaimer {
     /// Unlinks a settled segment in which nothing lives.
     fn bury(&self, id: SegmentId) -> Result<(), StoreError> {
         match self.space.record(id) {
-            Some(record) if record.live == 0 && record.state == SegmentState::Settled => {}
+            Some(record) if record.live == 0 && record.state == SegmentState::Settled && !self.space.pins.holds(id) => {
+            }
             _ => return Ok(()),
         }
         match std::fs::remove_file(self.space.dir.join(id.file_name())) {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::Sender;
 
 use super::ballast::Ballast;
+use super::pins::Pins;
 use super::records::{BLOCK, Extent, SegmentId, SegmentRecord, SegmentState};
 use super::segment::{Abilities, free_bytes, locked};
 use crate::store::run::Lease;
@@ -39,6 +40,7 @@ pub(super) struct Space {
     segments: Mutex<BTreeMap<SegmentId, Held>>,
     /// How often bytes were about to be given back; see [`Space::epoch`].
     epoch: AtomicU64,
+    pub(super) pins: Pins,
     tasks: Sender<Task>,
 }
 
@@ -56,7 +58,16 @@ pub(super) struct Held {
 
 impl Space {
     pub(super) fn new(dir: PathBuf, able: Abilities, ballast: Ballast, reserve: u64, tasks: Sender<Task>) -> Self {
-        Self { dir, able, ballast, reserve, segments: Mutex::default(), epoch: AtomicU64::new(0), tasks }
+        Self {
+            dir,
+            able,
+            ballast,
+            reserve,
+            segments: Mutex::default(),
+            epoch: AtomicU64::new(0),
+            pins: Pins::default(),
+            tasks,
+        }
     }
 
     /// The record of a segment.
