@@ -90,7 +90,7 @@ impl Graph {
         let key_deletion = tokio::spawn(destroy_due_keys(Arc::clone(&kms)));
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
-        let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&entropy)));
+        let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&clock), Arc::clone(&entropy)));
         let settings =
             Settings { base_domains: config.virtual_host_domains(), region, inline_limit: INLINE_LIMIT, body_timeout };
         let shared: SharedStore = store;

@@ -85,6 +85,10 @@ impl Kms for MeteredKms {
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
         self.count("DescribeKey", self.inner.describe(caller, key).await)
     }
+
+    fn generation(&self) -> Option<u64> {
+        self.inner.generation()
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl FromStr for KeyArn {
 }
 
 /// How a client names a key. Any text parses: what names no key is found out by looking it up, as AWS does.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum KeyRef {
     /// A bare id: a UUID, or text that will turn out to be no key.
     Id(String),

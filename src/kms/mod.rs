@@ -139,6 +139,12 @@ pub trait Kms: Send + Sync + 'static {
 
     /// What is known of `key` (`DescribeKey`).
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError>;
+
+    /// A number that changes whenever a key's state, material, alias or policy does, so that caches of unwrapped keys can
+    /// be dropped at once; `None` if the backend cannot tell.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A KMS, as components share it.

@@ -10,11 +10,10 @@
 //! layouts and derivations are in [`mod@format`]. Telling how an object is encrypted (HEAD, LIST) takes its [`Envelope`]
 //! alone and no key.
 //!
-//! **Bucket keys.** For now the flag changes what is stored, sent and echoed as on AWS (the KMS wraps a bucket key under
-//! the bucket's ARN, the bucket key wraps the data key), but each object gets a bucket key of its own, so it saves no
-//! KMS calls yet. Sharing one among objects needs no change of format.
+//! **Bucket keys** ([`bucket_key`]) stand between a KMS key and the data keys of many objects, to save KMS calls.
 
 mod attributes;
+mod bucket_key;
 pub mod context;
 mod envelope;
 mod error;
@@ -29,8 +28,9 @@ mod wrap;
 #[cfg(test)]
 mod tests;
 
+use crate::clock::SharedClock;
 use crate::crypto::{Secret, SharedEntropy};
-use crate::kms::{Caller, DataKey, KeyRef, SharedKms};
+use crate::kms::{Caller, DataKey, EncryptionContext, KeyRef, Kms, SharedKms, WrappedKey};
 
 pub use attributes::{Scope, open_checksums, seal_checksums};
 pub use context::{ClientContext, ObjectName};
@@ -43,6 +43,7 @@ pub use plan::{BucketDefault, Plan};
 pub use seal::Sealer;
 pub use server_key::{EtagOf, EtagScope, ServerKey};
 
+use bucket_key::BucketKeys;
 use context::encryption_context;
 use envelope::Protection;
 use plan::Choice;
@@ -70,13 +71,23 @@ impl ObjectKey {
 pub struct Sse {
     kms: SharedKms,
     server_key: ServerKey,
+    bucket_keys: BucketKeys,
     entropy: SharedEntropy,
+}
+
+/// What an object's data key is to be wrapped under instead. See [`Sse::reprotect`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reprotection {
+    /// The KMS key.
+    pub key: KeyRef,
+    /// Whether a bucket key stands between the KMS key and the data key.
+    pub bucket_key: bool,
 }
 
 impl Sse {
     /// With the KMS for SSE-KMS and the server key for SSE-S3.
-    pub fn new(kms: SharedKms, server_key: ServerKey, entropy: SharedEntropy) -> Self {
-        Self { kms, server_key, entropy }
+    pub fn new(kms: SharedKms, server_key: ServerKey, clock: SharedClock, entropy: SharedEntropy) -> Self {
+        Self { kms, server_key, bucket_keys: BucketKeys::new(clock), entropy }
     }
 
     /// Seals the entity tag of an SSE-S3 object or part, bound to where it is stored.
@@ -109,18 +120,16 @@ impl Sse {
                 let (key, wrapped) = self.server_key.generate(&*self.entropy, object);
                 (Protection::S3 { wrapped }, key)
             }
-            Choice::Kms { key, context, bucket_key } => {
-                let kms_context = encryption_context(context.as_ref(), object, *bucket_key)?;
+            Choice::Kms { key, context, bucket_key: false } => {
+                let kms_context = encryption_context(context.as_ref(), object, false)?;
                 let generated = self.kms.generate_data_key(caller, key, &kms_context).await?;
-                let (bucket_key, key) = if *bucket_key {
-                    let (wrapped, key) = self.under_bucket_key(&generated.key, object);
-                    (Some(wrapped), key)
-                } else {
-                    (None, generated.key)
-                };
-                let protection =
-                    KmsProtection { wrapped: generated.wrapped, client_context: context.clone(), bucket_key };
-                (Protection::Kms(protection), key)
+                let (wrapped, client_context) = (generated.wrapped, context.clone());
+                (Protection::Kms(KmsProtection { wrapped, client_context, bucket_key: None }), generated.key)
+            }
+            Choice::Kms { key, context, bucket_key: true } => {
+                let data_key = Secret::filled(|out| self.entropy.fill(out));
+                let protection = self.under_bucket_key(&data_key, key, context.clone(), caller, object).await?;
+                (Protection::Kms(protection), DataKey::new(data_key))
             }
         };
         Ok((Envelope { suite, protection }, ObjectKey { key, suite }))
@@ -144,29 +153,127 @@ impl Sse {
         Ok(ObjectKey { key, suite: envelope.suite })
     }
 
+    /// The envelope that wraps the data key `key` under `plan`, for `object`. The object's bytes stay as they are. SSE-KMS
+    /// asks the KMS on behalf of `caller` (`kms:Encrypt`; with a bucket key, `kms:GenerateDataKey`).
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn rewrap(
+        &self,
+        key: &ObjectKey,
+        plan: &Plan,
+        caller: &Caller,
+        object: ObjectName<'_>,
+    ) -> Result<Envelope, SseError> {
+        let protection = match &plan.0 {
+            Choice::S3 => Protection::S3 { wrapped: self.server_key.wrap(&*self.entropy, key.secret(), object) },
+            Choice::Kms { key: kms_key, context, bucket_key } => {
+                let protection =
+                    self.wrap_kms(key.secret(), kms_key, *bucket_key, context.clone(), caller, object).await?;
+                Protection::Kms(protection)
+            }
+        };
+        Ok(Envelope { suite: key.suite(), protection })
+    }
+
+    /// `envelope`, its data key wrapped under the KMS key of `to`; the client's context is kept. The object's bytes stay
+    /// as they are. Asks the KMS on behalf of `caller` (`kms:Decrypt` and `kms:Encrypt`, or `kms:ReEncrypt*`; with a bucket
+    /// key, `kms:GenerateDataKey`).
+    ///
+    /// # Errors
+    /// As [`Self::begin`] and [`Self::unlock`].
+    pub async fn reprotect(
+        &self,
+        envelope: &Envelope,
+        caller: &Caller,
+        object: ObjectName<'_>,
+        to: &Reprotection,
+    ) -> Result<Envelope, SseError> {
+        let client_context = envelope.kms().and_then(|kms| kms.client_context.clone());
+        if let (Some(kms), false) = (envelope.kms().filter(|kms| !kms.uses_bucket_key()), to.bucket_key) {
+            // The data key need not leave the KMS.
+            let context = stored_context(client_context.as_ref(), object, false)?;
+            let from = KeyRef::from(&kms.wrapped.key_arn);
+            let from = (Some(&from), &context);
+            let wrapped = self.kms.re_encrypt(caller, &kms.wrapped.blob, from, (&to.key, &context)).await?;
+            let protection = Protection::Kms(KmsProtection { wrapped, client_context, bucket_key: None });
+            return Ok(Envelope { suite: envelope.suite, protection });
+        }
+        let key = self.unlock(envelope, caller, object).await?;
+        let protection = self.wrap_kms(key.secret(), &to.key, to.bucket_key, client_context, caller, object).await?;
+        Ok(Envelope { suite: envelope.suite, protection: Protection::Kms(protection) })
+    }
+
+    /// Wraps a data key that exists already under a KMS key.
+    async fn wrap_kms(
+        &self,
+        data_key: &Secret<32>,
+        key: &KeyRef,
+        bucket_key: bool,
+        context: Option<ClientContext>,
+        caller: &Caller,
+        object: ObjectName<'_>,
+    ) -> Result<KmsProtection, SseError> {
+        if bucket_key {
+            return self.under_bucket_key(data_key, key, context, caller, object).await;
+        }
+        let kms_context = encryption_context(context.as_ref(), object, false)?;
+        let wrapped = self.kms.encrypt(caller, key, data_key.expose(), &kms_context).await?;
+        Ok(KmsProtection { wrapped, client_context: context, bucket_key: None })
+    }
+
+    /// Wraps a data key under the bucket key of its bucket, KMS key, caller and context.
+    async fn under_bucket_key(
+        &self,
+        data_key: &Secret<32>,
+        key: &KeyRef,
+        context: Option<ClientContext>,
+        caller: &Caller,
+        object: ObjectName<'_>,
+    ) -> Result<KmsProtection, SseError> {
+        let kms_context = encryption_context(context.as_ref(), object, true)?;
+        let bucket_key = self.bucket_keys.obtain(&*self.kms, caller, object.bucket, key, &kms_context).await?;
+        let under = bucket_key.key.expose();
+        let wrapped = wrap::wrap(under, Purpose::BucketKey, &object.arn(), &*self.entropy, data_key).to_vec();
+        Ok(KmsProtection { wrapped: bucket_key.wrapped.clone(), client_context: context, bucket_key: Some(wrapped) })
+    }
+
     async fn unlock_kms(
         &self,
         kms: &KmsProtection,
         caller: &Caller,
         object: ObjectName<'_>,
     ) -> Result<DataKey, SseError> {
-        let context = encryption_context(kms.client_context.as_ref(), object, kms.uses_bucket_key())
-            .map_err(|_| SseError::corrupt("the envelope's encryption context is of another object"))?;
-        let named = KeyRef::from(&kms.wrapped.key_arn);
-        let decrypted = self.kms.decrypt(caller, &kms.wrapped.blob, Some(&named), &context).await?;
-        let key = Secret::from_slice(decrypted.plaintext.expose())
-            .ok_or_else(|| SseError::corrupt("the KMS unwrapped something that is not a 256-bit key"))?;
+        let context = stored_context(kms.client_context.as_ref(), object, kms.uses_bucket_key())?;
         let Some(wrapped) = &kms.bucket_key else {
-            return Ok(DataKey::new(key));
+            return decrypt_key(&*self.kms, caller, &kms.wrapped, &context).await.map(DataKey::new);
         };
-        wrap::unwrap(&key, Purpose::BucketKey, &object.arn(), wrapped)
+        let bucket_key = self.bucket_keys.open(&*self.kms, caller, &kms.wrapped, &context).await?;
+        wrap::unwrap(&bucket_key, Purpose::BucketKey, &object.arn(), wrapped)
             .map(DataKey::new)
             .map_err(|_| SseError::corrupt("a data key wrapped by a bucket key did not authenticate"))
     }
+}
 
-    fn under_bucket_key(&self, bucket_key: &DataKey, object: ObjectName<'_>) -> (Vec<u8>, DataKey) {
-        let key = Secret::filled(|out| self.entropy.fill(out));
-        let wrapped = wrap::wrap(bucket_key.expose(), Purpose::BucketKey, &object.arn(), &*self.entropy, &key);
-        (wrapped.to_vec(), DataKey::new(key))
-    }
+/// The context that an envelope of `object` was made under.
+fn stored_context(
+    client: Option<&ClientContext>,
+    object: ObjectName<'_>,
+    bucket_key: bool,
+) -> Result<EncryptionContext, SseError> {
+    encryption_context(client, object, bucket_key)
+        .map_err(|_| SseError::corrupt("the envelope's encryption context is of another object"))
+}
+
+/// The 256-bit key that the KMS had wrapped.
+async fn decrypt_key(
+    kms: &dyn Kms,
+    caller: &Caller,
+    wrapped: &WrappedKey,
+    context: &EncryptionContext,
+) -> Result<Secret<32>, SseError> {
+    let named = KeyRef::from(&wrapped.key_arn);
+    let decrypted = kms.decrypt(caller, &wrapped.blob, Some(&named), context).await?;
+    Secret::from_slice(decrypted.plaintext.expose())
+        .ok_or_else(|| SseError::corrupt("the KMS unwrapped something that is not a 256-bit key"))
 }

@@ -122,9 +122,14 @@ impl ServerKey {
     /// A fresh data key for `object`, and its wrapped form.
     pub(super) fn generate(&self, entropy: &dyn Entropy, object: ObjectName<'_>) -> (DataKey, Vec<u8>) {
         let key = Secret::filled(|out| entropy.fill(out));
+        let wrapped = self.wrap(entropy, &key, object);
+        (DataKey::new(key), wrapped)
+    }
+
+    /// The wrapped form of `key`, the data key of `object`.
+    pub(super) fn wrap(&self, entropy: &dyn Entropy, key: &Secret<32>, object: ObjectName<'_>) -> Vec<u8> {
         let current = self.current();
-        let wrapped = wrap::wrap(&current.wrapping, Purpose::ServerKey, &object.arn(), entropy, &key);
-        (DataKey::new(key), current.named(&wrapped))
+        current.named(&wrap::wrap(&current.wrapping, Purpose::ServerKey, &object.arn(), entropy, key))
     }
 
     /// The data key in what [`Self::generate`] returned for `object`.

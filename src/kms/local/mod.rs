@@ -12,6 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
@@ -48,6 +49,8 @@ pub struct LocalKms {
     entropy: SharedEntropy,
     region: String,
     keyring: RwLock<Keyring>,
+    /// Counts the changes to the keyring.
+    generation: AtomicU64,
     /// Held while a change is committed.
     changing: tokio::sync::Mutex<()>,
 }
@@ -93,7 +96,8 @@ impl LocalKms {
             keyring.aliases.insert((account.to_owned(), alias.to_owned()), records::from_value::<AliasRecord>(&value)?);
         }
         let keyring = RwLock::new(keyring);
-        Ok(Self { store, root, clock, entropy, region, keyring, changing: tokio::sync::Mutex::new(()) })
+        let (generation, changing) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
+        Ok(Self { store, root, clock, entropy, region, keyring, generation, changing })
     }
 
     /// The region of its keys.
@@ -105,8 +109,11 @@ impl LocalKms {
         self.keyring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The keyring, to be changed. Whoever reads the new generation waits for the change before using a key.
     fn ring_mut(&self) -> RwLockWriteGuard<'_, Keyring> {
-        self.keyring.write().unwrap_or_else(PoisonError::into_inner)
+        let ring = self.keyring.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        ring
     }
 
     /// The key that `caller` names, whatever its state.
@@ -303,6 +310,10 @@ impl Kms for LocalKms {
             enabled: key.state == KeyState::Enabled,
             aws_managed: key.record.aws_managed,
         })
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.generation.load(Ordering::SeqCst))
     }
 }
 

@@ -23,6 +23,17 @@ impl OneKeyKms {
     pub(super) fn arn() -> KeyArn {
         KeyArn::new("us-east-1", "000000000000", "11111111-2222-3333-4444-555555555555")
     }
+
+    fn wrap(&self, key: &KeyRef, plaintext: &[u8], context: &EncryptionContext) -> Result<WrappedKey, KmsError> {
+        if *key != KeyRef::aws_s3() && *key != KeyRef::from(&Self::arn()) {
+            return Err(KmsErrorKind::NotFound.with("Invalid keyId"));
+        }
+        let nonce = random::bytes::<NONCE_LEN>(&*self.entropy);
+        let mut ciphertext = plaintext.to_vec();
+        let tag = self.cipher.seal_in_place(nonce, &context.to_aad(), &mut ciphertext);
+        let blob = [&nonce[..], &ciphertext, &tag].concat();
+        Ok(WrappedKey { blob, key_arn: Self::arn(), material_id: Some("material".to_owned()) })
+    }
 }
 
 pub(super) fn caller() -> Caller {
@@ -42,15 +53,8 @@ impl Kms for OneKeyKms {
         key: &KeyRef,
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
-        if *key != KeyRef::aws_s3() && *key != KeyRef::from(&Self::arn()) {
-            return Err(KmsErrorKind::NotFound.with("Invalid keyId"));
-        }
         let data_key = Secret::<32>::filled(|out| self.entropy.fill(out));
-        let nonce = random::bytes::<NONCE_LEN>(&*self.entropy);
-        let mut ciphertext = *data_key.expose();
-        let tag = self.cipher.seal_in_place(nonce, &context.to_aad(), &mut ciphertext);
-        let blob = [&nonce[..], &ciphertext, &tag].concat();
-        let wrapped = WrappedKey { blob, key_arn: Self::arn(), material_id: Some("material".to_owned()) };
+        let wrapped = self.wrap(key, data_key.expose(), context)?;
         Ok(GeneratedKey { key: DataKey::new(data_key), wrapped })
     }
 
@@ -71,18 +75,25 @@ impl Kms for OneKeyKms {
         Ok(Decrypted { plaintext: SecretBytes::new(opened.to_vec()), key_arn: Self::arn(), material_id: None })
     }
 
-    async fn encrypt(&self, _: &Caller, _: &KeyRef, _: &[u8], _: &EncryptionContext) -> Result<WrappedKey, KmsError> {
-        Err(KmsErrorKind::UnsupportedOperation.with(""))
+    async fn encrypt(
+        &self,
+        _: &Caller,
+        key: &KeyRef,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        self.wrap(key, plaintext, context)
     }
 
     async fn re_encrypt(
         &self,
-        _: &Caller,
-        _: &[u8],
-        _: (Option<&KeyRef>, &EncryptionContext),
-        _: (&KeyRef, &EncryptionContext),
+        caller: &Caller,
+        blob: &[u8],
+        from: (Option<&KeyRef>, &EncryptionContext),
+        to: (&KeyRef, &EncryptionContext),
     ) -> Result<WrappedKey, KmsError> {
-        Err(KmsErrorKind::UnsupportedOperation.with(""))
+        let decrypted = self.decrypt(caller, blob, from.0, from.1).await?;
+        self.wrap(to.0, decrypted.plaintext.expose(), to.1)
     }
 
     async fn describe(&self, _: &Caller, _: &KeyRef) -> Result<KeyDescription, KmsError> {

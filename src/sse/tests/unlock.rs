@@ -6,17 +6,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::kms::{OneKeyKms, caller};
+use crate::clock::{ManualClock, from_millis};
 use crate::crypto::random::SeededEntropy;
-use crate::kms::KmsError;
 use crate::kms::error::KmsErrorKind;
+use crate::kms::{KeyRef, KmsError};
 use crate::sse::envelope::{Envelope, Protection};
-use crate::sse::{ClientContext, ObjectKey, ObjectName, Plan, ServerKey, Sse, SseError, SseRequest};
+use crate::sse::{ClientContext, ObjectKey, ObjectName, Plan, Reprotection, ServerKey, Sse, SseError, SseRequest};
 
 const OBJECT: ObjectName<'_> = ObjectName { bucket: "b", key: "k" };
 
 pub(super) fn sse(kms_key: u8, seed: u64) -> Sse {
     let entropy = Arc::new(SeededEntropy::new(seed));
-    Sse::new(Arc::new(OneKeyKms::new(kms_key, entropy.clone())), ServerKey::for_test([7; 32]), entropy)
+    let kms = Arc::new(OneKeyKms::new(kms_key, entropy.clone()));
+    Sse::new(kms, ServerKey::for_test([7; 32]), Arc::new(ManualClock::new(from_millis(0))), entropy)
 }
 
 pub(super) fn kms_plan(json: Option<&str>, bucket_key: bool) -> Plan {
@@ -109,6 +111,52 @@ async fn another_client_context_does_not_unlock() {
             assert!(matches!(result, Err(SseError::Kms(KmsError { kind: KmsErrorKind::InvalidCiphertext, .. }))));
         }
     }
+}
+
+#[tokio::test]
+async fn a_data_key_is_wrapped_anew_for_another_plan_and_object() {
+    let sse = sse(1, 1);
+    let copy = ObjectName { bucket: "c", key: "copy" };
+    for from in plans() {
+        let (_, key) = sse.begin(&from, &caller(), OBJECT).await.unwrap();
+        for to in plans() {
+            let envelope = sse.rewrap(&key, &to, &caller(), copy).await.unwrap();
+            assert_eq!(envelope.kms().is_some(), to.is_kms());
+            assert_eq!(secret(&sse.unlock(&envelope, &caller(), copy).await.unwrap()), secret(&key), "{from:?} {to:?}");
+            assert!(sse.unlock(&envelope, &caller(), OBJECT).await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_changed_protection_keeps_the_data_key_and_the_clients_context() {
+    let sse = sse(1, 1);
+    for plan in plans() {
+        let (envelope, key) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
+        for bucket_key in [false, true] {
+            let to = Reprotection { key: KeyRef::aws_s3(), bucket_key };
+            let changed = sse.reprotect(&envelope, &caller(), OBJECT, &to).await.unwrap();
+            let kms = changed.kms().unwrap();
+            assert_eq!(kms.uses_bucket_key(), bucket_key);
+            assert_eq!(kms.client_context, envelope.kms().and_then(|kms| kms.client_context.clone()));
+            assert_eq!(secret(&sse.unlock(&changed, &caller(), OBJECT).await.unwrap()), secret(&key));
+            assert_ne!(changed, envelope);
+        }
+        let to = Reprotection { key: KeyRef::parse("fake"), bucket_key: false };
+        assert!(matches!(sse.reprotect(&envelope, &caller(), OBJECT, &to).await, Err(SseError::Kms(_))));
+    }
+}
+
+#[tokio::test]
+async fn objects_of_a_bucket_share_a_bucket_key() {
+    let sse = sse(1, 1);
+    let wrapped = async |bucket, key| {
+        let (envelope, _) = sse.begin(&kms_plan(None, true), &caller(), ObjectName { bucket, key }).await.unwrap();
+        envelope.kms().unwrap().wrapped.blob.clone()
+    };
+    let first = wrapped("b", "1").await;
+    assert_eq!(wrapped("b", "2").await, first);
+    assert_ne!(wrapped("c", "1").await, first);
 }
 
 #[tokio::test]
