@@ -17,7 +17,7 @@ use super::settings::{self, ServeArgs, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LogFormat};
 use crate::crypto::{SharedEntropy, SystemEntropy};
-use crate::http::{Addresses, BindError, Drained, Edge, Material, Server, Tls, TlsError};
+use crate::http::{Addresses, BindError, Drained, Edge, Material, Server, Tls, TlsError, TrustedProxies};
 use crate::telemetry::{Metrics, log};
 
 /// How long work that no request waits for may go on when the server stops.
@@ -79,7 +79,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         entropy: Arc::clone(&entropy),
     })
     .await?;
-    let edge = Arc::new(Edge::new(graph.protocols.clone(), metrics, clock, entropy));
+    let proxies = TrustedProxies::new(config.trusted_proxies.clone());
+    let edge = Arc::new(Edge::new(graph.protocols.clone(), proxies, metrics, clock, entropy));
     let addresses = Addresses { https: config.listen, http: config.http_listen };
     // From here on a signal is a wish to stop, not the end of the process.
     let stop = stop_signal()?;

@@ -11,6 +11,7 @@ mod values;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use values::{AccessKeyId, AccountId, CanonicalId, Domain, InvalidValue, Region, SecretKey};
@@ -45,6 +46,8 @@ options! {
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
         /// The address of a plain HTTP endpoint, for use behind a proxy; none by default.
         http_listen: Option<SocketAddr> = None,
+        /// Proxies that end TLS in front of the plain HTTP endpoint: what their `X-Forwarded-Proto` says is believed.
+        trusted_proxies: Vec<IpNet> = Vec::new(),
         /// The AWS region that the server says it is.
         region: Region = Region::default(),
         /// Domains under which buckets are addressed virtual-host style, beside `localhost` and AWS's own.

@@ -25,6 +25,7 @@ use super::activity::Activity;
 use super::body::{Inbound, Outbound};
 use super::exchange::{Exchange, Flow};
 use super::internal::{self, Readiness};
+use super::proxy::TrustedProxies;
 use super::route::Route;
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
@@ -49,6 +50,7 @@ pub struct Edge {
     protocols: Protocols,
     internal: Router,
     readiness: Readiness,
+    proxies: TrustedProxies,
     metrics: Arc<Metrics>,
     clock: SharedClock,
     entropy: SharedEntropy,
@@ -64,10 +66,16 @@ pub(super) struct Origin {
 
 impl Edge {
     /// An edge in front of `protocols`.
-    pub fn new(protocols: Protocols, metrics: Arc<Metrics>, clock: SharedClock, entropy: SharedEntropy) -> Self {
+    pub fn new(
+        protocols: Protocols,
+        proxies: TrustedProxies,
+        metrics: Arc<Metrics>,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Self {
         let readiness = Readiness::default();
         let internal = internal::router(Arc::clone(&metrics), readiness.clone());
-        Self { protocols, internal, readiness, metrics, clock, entropy }
+        Self { protocols, internal, readiness, proxies, metrics, clock, entropy }
     }
 
     /// Whether `/_/health/ready` says so.
@@ -90,6 +98,7 @@ impl Edge {
             received: self.clock.now(),
             peer: origin.peer,
             tls: origin.tls,
+            forwarded_over_tls: self.proxies.say_tls(origin.peer, request.headers()),
         };
         let flow = Flow::default();
         let open = origin.activity.begin();

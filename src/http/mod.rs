@@ -7,6 +7,7 @@
 //! - `route`: which protocol a request speaks;
 //! - `body`: request and response bodies, counted and timed;
 //! - `exchange`: one request's record, from its head to the end of its response: the access log and the metrics;
+//! - `proxy`: whose word on a connection's protection is believed;
 //! - `internal`: health and metrics, under `/_/`.
 //!
 //! It knows nothing of S3 or the KMS: a protocol is a [`crate::wire::Protocol`].
@@ -16,6 +17,7 @@ mod body;
 mod edge;
 mod exchange;
 mod internal;
+mod proxy;
 mod route;
 mod server;
 mod socket;
@@ -23,6 +25,7 @@ mod tls;
 
 pub use edge::{Edge, Protocols};
 pub use internal::Readiness;
+pub use proxy::TrustedProxies;
 pub use server::{Addresses, BindError, Drained, Server};
 pub use tls::{Material, Tls, TlsError};
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Addresses, Drained, Edge, Material, Protocols, Server, Tls};
+use super::{Addresses, Drained, Edge, Material, Protocols, Server, Tls, TrustedProxies};
 use crate::clock::SystemClock;
 use crate::config::Limits;
 use crate::crypto::SystemEntropy;
@@ -95,7 +95,13 @@ async fn start(limits: Limits) -> Running {
     let protocol: Arc<dyn Protocol> = Arc::new(Paths);
     let metrics = Arc::new(Metrics::default());
     let protocols = Protocols { s3: Arc::clone(&protocol), kms: protocol };
-    let edge = Edge::new(protocols, Arc::clone(&metrics), Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
+    let edge = Edge::new(
+        protocols,
+        TrustedProxies::default(),
+        Arc::clone(&metrics),
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy::new()),
+    );
     let any = "127.0.0.1:0".parse().unwrap();
     let addresses = Addresses { https: any, http: Some(any) };
     let server = Server::bind(addresses, Arc::new(tls), Arc::new(edge), limits).await.unwrap();

@@ -81,6 +81,8 @@ impl S3 {
             account: account.clone(),
             created: self.clock.now().as_millisecond(),
             region: self.settings.region.clone(),
+            encryption: None,
+            allows_customer_keys: false,
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}

@@ -15,6 +15,7 @@
 
 mod attributes;
 mod bucket;
+mod bucket_encryption;
 pub mod checksum;
 pub mod condition;
 mod copy;
@@ -33,6 +34,7 @@ mod reader;
 pub mod render;
 pub mod request;
 mod service;
+mod transport;
 mod upload;
 pub mod xml;
 

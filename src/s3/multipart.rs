@@ -393,7 +393,7 @@ fn completed(
     checksums: &Checksums,
 ) -> Result<Response<ResponseBody>> {
     let host = call.header("host").unwrap_or("localhost");
-    let scheme = if call.cx.tls.is_some() { "https" } else { "http" };
+    let scheme = if call.cx.is_secure() { "https" } else { "http" };
     let mut response = render::document(XmlWriter::document("CompleteMultipartUploadResult", |xml| {
         let path = super::request::percent_encode(key.as_str());
         xml.text("Location", format_args!("{scheme}://{host}/{}/{path}", bucket.name));

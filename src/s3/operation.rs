@@ -97,7 +97,7 @@ operations! {
     DeleteBucketInventoryConfiguration              DELETE Bucket  Refused Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
     DeleteBucketMetricsConfiguration                DELETE Bucket  Refused Empty  "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
     DeleteBucketCors                                DELETE Bucket  Refused Empty  "s3:PutBucketCORS"                       [query "cors"];
-    DeleteBucketEncryption                          DELETE Bucket  Refused Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
+    DeleteBucketEncryption                          DELETE Bucket  Served  Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
     DeleteBucketLifecycle                           DELETE Bucket  Refused Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     DeleteBucketMetadataConfiguration               DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataConfiguration"   [query "metadataConfiguration"];
     DeleteBucketMetadataTableConfiguration          DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataTableConfiguration" [query "metadataTable"];
@@ -117,7 +117,7 @@ operations! {
     GetBucketAccelerateConfiguration                GET    Bucket  Refused Empty  "s3:GetAccelerateConfiguration"          [query "accelerate"];
     GetBucketAcl                                    GET    Bucket  Refused Empty  "s3:GetBucketAcl"                        [query "acl"];
     GetBucketCors                                   GET    Bucket  Refused Empty  "s3:GetBucketCORS"                       [query "cors"];
-    GetBucketEncryption                             GET    Bucket  Refused Empty  "s3:GetEncryptionConfiguration"          [query "encryption"];
+    GetBucketEncryption                             GET    Bucket  Served  Empty  "s3:GetEncryptionConfiguration"          [query "encryption"];
     GetBucketLifecycleConfiguration                 GET    Bucket  Refused Empty  "s3:GetLifecycleConfiguration"           [query "lifecycle"];
     GetBucketLocation                               GET    Bucket  Served  Empty  "s3:GetBucketLocation"                   [query "location"];
     GetBucketLogging                                GET    Bucket  Refused Empty  "s3:GetBucketLogging"                    [query "logging"];
@@ -155,7 +155,7 @@ operations! {
     PutBucketAccelerateConfiguration                PUT    Bucket  Refused Empty  "s3:PutAccelerateConfiguration"          [query "accelerate"];
     PutBucketAcl                                    PUT    Bucket  Refused Empty  "s3:PutBucketAcl"                        [query "acl"];
     PutBucketCors                                   PUT    Bucket  Refused Empty  "s3:PutBucketCORS"                       [query "cors"];
-    PutBucketEncryption                             PUT    Bucket  Refused Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
+    PutBucketEncryption                             PUT    Bucket  Served  Xml    "s3:PutEncryptionConfiguration"          [query "encryption"];
     PutBucketLifecycleConfiguration                 PUT    Bucket  Refused Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     PutBucketLogging                                PUT    Bucket  Refused Empty  "s3:PutBucketLogging"                    [query "logging"];
     PutBucketNotificationConfiguration              PUT    Bucket  Refused Empty  "s3:PutBucketNotification"               [query "notification"];

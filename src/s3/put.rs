@@ -7,7 +7,7 @@ use minicbor::bytes::ByteVec;
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::Preconditions;
-use super::error::{Result, S3Error};
+use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, read_attributes};
 use super::payload::{PayloadPlan, Verified};
 use super::render;
@@ -42,7 +42,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let plan = Plan::decide(SseRequest::parse(&call.headers)?, None);
+        let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
         let conditions = Preconditions::of_write(&call.headers)?;
         let required = self.data_requirements(plan.is_kms(), Algorithm::Crc64Nvme);
@@ -62,6 +62,25 @@ impl S3 {
         headers.extend(sse::headers::echo(&envelope, true)?);
         write_headers(&verified.checksums, headers);
         Ok(response)
+    }
+
+    /// The one decision on how a new object is encrypted.
+    ///
+    /// # Errors
+    /// `AccessDenied` where the bucket takes no customer-provided keys, before anything is said about the key.
+    pub(super) fn plan(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Plan> {
+        if sse::headers::asks_for_customer_key(&call.headers) && !bucket.record.allows_customer_keys {
+            let message = format!(
+                "User: {} is not authorized to perform: {} on resource: \"{}/{key}\" because this bucket has blocked \
+                 upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify \
+                 a different server-side encryption type",
+                call.identity()?.arn,
+                call.row.action,
+                bucket.arn()
+            );
+            return Err(S3Error::new(ErrorCode::AccessDenied, message));
+        }
+        Ok(Plan::decide(SseRequest::parse(&call.headers)?, bucket.default_encryption().as_ref()))
     }
 
     /// Judges a write's conditions before its body is asked for. The commit judges again.
@@ -125,7 +144,7 @@ impl S3 {
         bucket: &Bucket,
         key: &ObjectKey,
     ) -> Result<(Attributes, Envelope, sse::ObjectKey)> {
-        let plan = Plan::decide(SseRequest::parse(&call.headers)?, None);
+        let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;

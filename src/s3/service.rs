@@ -80,10 +80,6 @@ impl Call<'_> {
     pub fn header(&self, name: &str) -> Option<&str> {
         headers::text(&self.headers, name)
     }
-
-    fn secure(&self) -> bool {
-        self.cx.tls.is_some()
-    }
 }
 
 impl S3 {
@@ -139,7 +135,14 @@ impl S3 {
                 .with("ResourceType", format!("{:?}", target.kind()).to_uppercase())
         })?;
         answered.operation = row.name;
-        let signed = self.authenticate(&head)?;
+        let signed = match self.authenticate(&head) {
+            Err(sigv4::Error::UnsupportedMechanism) => {
+                let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
+                let call = Call { cx, row, query, headers: parts.headers, identity: None, signed: None };
+                return Err(self.refuse_mechanism(&call, &target, refusal).await);
+            }
+            signed => signed?,
+        };
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let key = signed.as_ref().and_then(|signed| self.directory.access_key(signed.access_key_id()));
         let identity = key.map(|key| key.identity.clone());
@@ -148,7 +151,7 @@ impl S3 {
     }
 
     /// Who signed the request, if anybody did.
-    fn authenticate(&self, head: &Head<'_>) -> Result<Option<Signed>> {
+    fn authenticate(&self, head: &Head<'_>) -> Result<Option<Signed>, sigv4::Error> {
         let Some(presented) = Presented::from_head(head)? else {
             return Ok(None);
         };
@@ -160,7 +163,7 @@ impl S3 {
             keys: &self.keys,
         };
         let hash = presented.s3_payload_hash(head)?;
-        Ok(Some(presented.verify(head, &verifier, &hash)?))
+        presented.verify(head, &verifier, &hash).map(Some)
     }
 
     async fn dispatch(&self, call: &Call<'_>, target: Target, body: RequestBody) -> Result<Response<ResponseBody>> {
@@ -184,9 +187,7 @@ impl S3 {
             return self.create_bucket(call, &name, permit, body).await;
         }
         let bucket = self.bucket(call, name).await?;
-        if sse::headers::asks_for_kms(&call.headers) {
-            sse::headers::require_transport_for_kms(call.secure(), call.signed.is_some())?;
-        }
+        self.judge_transport(call, &bucket, key.as_ref()).await?;
         let resource = match &key {
             Some(key) => format!("{}/{key}", bucket.arn()),
             None => bucket.arn(),
@@ -220,12 +221,15 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         match call.row.operation {
             Operation::DeleteBucket => self.delete_bucket(bucket, permit).await,
+            Operation::DeleteBucketEncryption => self.delete_bucket_encryption(bucket, permit).await,
             Operation::DeleteObjects => self.delete_objects(call, bucket, permit, body).await,
+            Operation::GetBucketEncryption => Ok(Self::bucket_encryption(bucket, permit)),
             Operation::GetBucketLocation => Ok(Self::bucket_location(bucket, permit)),
             Operation::HeadBucket => Ok(Self::head_bucket(bucket, permit)),
             Operation::ListMultipartUploads => self.list_uploads(call, bucket, permit).await,
             Operation::ListObjects => self.list_objects_v1(call, bucket, permit).await,
             Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
+            Operation::PutBucketEncryption => self.put_bucket_encryption(call, bucket, permit, body).await,
             _ => Err(ErrorCode::NotImplemented.into()),
         }
     }
@@ -286,7 +290,7 @@ impl S3 {
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.
     pub(super) fn require_transport(call: &Call<'_>, envelope: &sse::Envelope) -> Result<()> {
         if envelope.kms().is_some() {
-            sse::headers::require_transport_for_kms(call.secure(), call.signed.is_some())?;
+            sse::headers::require_transport_for_kms(call.cx.is_secure(), call.signed.is_some())?;
         }
         Ok(())
     }

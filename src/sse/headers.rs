@@ -99,6 +99,11 @@ pub fn asks_for_kms(headers: &HeaderMap) -> bool {
     value_of(headers, METHOD).is_some_and(|method| method.starts_with("aws:kms"))
 }
 
+/// Whether the headers ask for SSE-C, well or badly: known before the key is looked at.
+pub fn asks_for_customer_key(headers: &HeaderMap) -> bool {
+    CUSTOMER[..3].iter().any(|name| headers.contains_key(*name))
+}
+
 /// The transport rules of SSE-KMS, for writes whose plan and reads whose envelope is SSE-KMS: TLS and Signature
 /// Version 4 (S3: userguide/UsingKMSEncryption). The first is checked before authorisation.
 ///

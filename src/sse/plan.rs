@@ -25,6 +25,18 @@ pub enum BucketDefault {
         /// `BucketKeyEnabled`.
         bucket_key: bool,
     },
+    /// DSSE-KMS.
+    Dsse {
+        /// The key as it was configured; `None` is the AWS managed key.
+        key: Option<String>,
+    },
+}
+
+impl BucketDefault {
+    /// Whether it asks a KMS for keys, so that the transport rules apply.
+    pub fn is_kms(&self) -> bool {
+        matches!(self, Self::Kms { .. } | Self::Dsse { .. })
+    }
 }
 
 /// How an object is going to be encrypted. Made by [`Plan::decide`] alone.
@@ -43,6 +55,7 @@ impl Plan {
         let bucket_default = match bucket {
             Some(BucketDefault::Kms { key, bucket_key }) => Some((key.as_deref(), *bucket_key)),
             Some(BucketDefault::S3) | None => None,
+            Some(BucketDefault::Dsse { .. }) => None, // TODO-merge
         };
         Self(match (request, bucket_default) {
             (SseRequest::S3, _) | (SseRequest::Default { .. }, None) => Choice::S3,

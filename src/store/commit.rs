@@ -355,6 +355,27 @@ pub async fn read_bucket(store: &dyn MetaStore, name: &str) -> Result<Option<Buc
     value.map(|value| BucketRecord::from_value(&value)).transpose()
 }
 
+/// Changes the record of the bucket `name`; `Ok(false)` if there is no such bucket.
+///
+/// # Errors
+/// As [`MetaStore::commit`].
+pub async fn update_bucket(
+    store: &dyn MetaStore,
+    name: &str,
+    change: impl Fn(&mut BucketRecord),
+) -> Result<bool, StoreError> {
+    let key = key_of(Table::Bucket, name.as_bytes());
+    loop {
+        let Some(present) = store.get(Partition::GLOBAL, &key).await? else { return Ok(false) };
+        let mut record = BucketRecord::from_value(&present)?;
+        change(&mut record);
+        let batch = Batch::new().expect(key.clone(), Some(present)).put(key.clone(), record.to_value());
+        if let Outcome::Applied = store.commit(Partition::GLOBAL, batch).await? {
+            return Ok(true);
+        }
+    }
+}
+
 /// Every bucket whose name is greater than `after`, in order, at most `limit`.
 ///
 /// # Errors
@@ -420,7 +441,11 @@ pub async fn delete_bucket(
     }
     let key = key_of(Table::Bucket, name.as_bytes());
     let batch = Batch::new().expect(key.clone(), Some(record.to_value().into())).delete(key);
-    let _ = store.commit(Partition::GLOBAL, batch).await?;
+    if let Outcome::Conflict { .. } = store.commit(Partition::GLOBAL, batch).await? {
+        // The bucket was configured meanwhile: it lives on.
+        let _ = store.commit(bucket, Batch::new().put(live_key(), LIVE)).await?;
+        return Ok(BucketDeletion::Busy);
+    }
     let _ = store.commit(bucket, Batch::new().delete(live_key())).await?;
     Ok(BucketDeletion::Deleted)
 }

@@ -24,6 +24,15 @@ pub struct RequestContext {
     pub peer: SocketAddr,
     /// How it is protected; `None` over plain HTTP.
     pub tls: Option<TlsInfo>,
+    /// Whether a trusted proxy says that it took the request over TLS.
+    pub forwarded_over_tls: bool,
+}
+
+impl RequestContext {
+    /// Whether the client's request was protected on its way.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some() || self.forwarded_over_tls
+    }
 }
 
 /// The protection of a connection.

@@ -341,25 +341,6 @@ def test_encryption_headers_on_reads_are_refused(server, bucket, put, method, he
         assert answer.code in ("InvalidArgument", "InvalidRequest")
 
 
-def test_other_encryptions_are_not_passed_over(s3, bucket, put):
-    """What is not built yet says so; nothing is ever stored otherwise than was asked for."""
-    for options in (
-        {"ServerSideEncryption": "aws:kms:dsse"},
-        {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32},
-    ):
-        try:
-            answer = put(**options)
-        except Exception as error:  # noqa: BLE001 - any refusal is right, as long as nothing is stored
-            assert error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 501)
-            assert keys_of(s3, bucket) == []
-        else:
-            if "SSECustomerKey" in options:
-                assert answer["SSECustomerAlgorithm"] == "AES256"
-            else:
-                assert answer["ServerSideEncryption"] == "aws:kms:dsse"
-            s3.delete_object(Bucket=bucket, Key="k")
-
-
 def test_bucket_keys_are_off_by_default(s3, bucket, put):
     answer = put(ServerSideEncryption="aws:kms")
     assert BUCKET_KEY not in headers_of(answer)

@@ -62,6 +62,7 @@ impl Fixture {
             received: self.clock.now(),
             peer: ([127, 0, 0, 1], 1).into(),
             tls: None,
+            forwarded_over_tls: false,
         };
         let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
         let response = self.api.call(&cx, request).await;

@@ -18,8 +18,8 @@ mod records;
 
 pub use keys::{Table, escape, key_of, prefix_of, unescape};
 pub use records::{
-    Attributes, Body, BucketRecord, ChecksumKind, ObjectRecord, PartRecord, PartSpan, Record, RunRef, StoredEtag,
-    UploadRecord,
+    Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
+    PartSpan, Record, RunRef, StoredEtag, UploadRecord,
 };
 
 /// The value of a live bucket's [`Table::Live`] key: every write to the bucket expects it.

@@ -50,6 +50,44 @@ pub struct BucketRecord {
     /// The region it was asked for in.
     #[n(3)]
     pub region: String,
+    /// The encryption of objects whose writer asks for none, as it was configured; `None` is SSE-S3.
+    #[n(4)]
+    pub encryption: Option<DefaultEncryption>,
+    /// Whether writes with customer-provided keys (SSE-C) are taken. S3 blocks them in buckets made since April 2026,
+    /// unless told otherwise.
+    #[n(5)]
+    #[cbor(default)]
+    pub allows_customer_keys: bool,
+}
+
+/// A bucket's default encryption.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct DefaultEncryption {
+    /// The method.
+    #[n(0)]
+    pub algorithm: DefaultAlgorithm,
+    /// The KMS key as it was named: an id, an ARN or an alias. Without one it is the AWS managed key.
+    #[n(1)]
+    pub key: Option<String>,
+    /// Whether objects share a bucket key.
+    #[n(2)]
+    pub bucket_key: bool,
+}
+
+/// A method of encryption that can be a bucket's default.
+#[derive(Clone, Copy, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(index_only)]
+pub enum DefaultAlgorithm {
+    /// SSE-S3.
+    #[n(0)]
+    S3,
+    /// SSE-KMS.
+    #[n(1)]
+    Kms,
+    /// DSSE-KMS.
+    #[n(2)]
+    KmsDsse,
 }
 
 impl BucketRecord {
@@ -295,8 +333,14 @@ mod tests {
             account: "000000000000".to_owned(),
             created: 1_700_000_000_000,
             region: "us-east-1".to_owned(),
+            encryption: None,
+            allows_customer_keys: false,
         };
         hold("bucket.bin", &bucket);
+        let encryption =
+            DefaultEncryption { algorithm: DefaultAlgorithm::Kms, key: Some("alias/a".to_owned()), bucket_key: true };
+        let configured = BucketRecord { encryption: Some(encryption), allows_customer_keys: true, ..bucket };
+        hold("bucket-encryption.bin", &configured);
         hold("object-run.bin", &object(Body::Run(run(false))));
         let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
         hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));

@@ -1,0 +1,75 @@
+//! The transport rules of SSE-KMS: what concerns a KMS object passes only over TLS and only signed with Signature Version
+//! 4, whoever asks, so the rules are judged before authorisation. (S3: userguide/UsingKMSEncryption.)
+
+use super::error::{Result, S3Error};
+use super::operation::Operation;
+use super::request::{ObjectKey, Target};
+use super::service::{Bucket, Call, S3};
+use crate::sse::{self, Envelope};
+use crate::store::commit;
+
+impl S3 {
+    /// Refuses a request that concerns a KMS object and is not protected as it must be.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, in AWS's words.
+    pub(super) async fn judge_transport(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+    ) -> Result<()> {
+        let (tls, sigv4) = (call.cx.is_secure(), call.signed.is_some());
+        if (tls && sigv4) || !self.concerns_kms(call, bucket, key).await? {
+            return Ok(());
+        }
+        Ok(sse::headers::require_transport_for_kms(tls, sigv4)?)
+    }
+
+    /// What a request signed by an older mechanism is told: about KMS objects the same as one that is not signed at all,
+    /// about all else that the mechanism is not supported.
+    pub(super) async fn refuse_mechanism(&self, call: &Call<'_>, target: &Target, refusal: S3Error) -> S3Error {
+        let (name, key) = match target {
+            Target::Service => return refusal,
+            Target::Bucket(name) => (name, None),
+            Target::Object(name, key) => (name, Some(key)),
+        };
+        let Ok(bucket) = self.bucket(call, name.clone()).await else { return refusal };
+        match self.judge_transport(call, &bucket, key).await {
+            Err(about_kms) => about_kms,
+            Ok(()) => refusal,
+        }
+    }
+
+    /// Whether what is read is a KMS object, or what is written will be one.
+    async fn concerns_kms(&self, call: &Call<'_>, bucket: &Bucket, key: Option<&ObjectKey>) -> Result<bool> {
+        if sse::headers::asks_for_kms(&call.headers) {
+            return Ok(true);
+        }
+        let Some(key) = key else { return Ok(false) };
+        match call.row.operation {
+            Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload => {
+                let by_default = bucket.default_encryption().is_some_and(|default| default.is_kms());
+                Ok(by_default && !call.headers.contains_key(sse::headers::METHOD))
+            }
+            Operation::GetObject
+            | Operation::HeadObject
+            | Operation::GetObjectAttributes
+            | Operation::UpdateObjectEncryption => self.is_kms_object(bucket, key).await,
+            Operation::UploadPart | Operation::UploadPartCopy | Operation::CompleteMultipartUpload => {
+                let Ok(upload) = self.upload(call, bucket, key).await else { return Ok(false) };
+                Ok(Envelope::from_bytes(&upload.record.envelope)?.kms().is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether `key` is there and encrypted by a KMS.
+    pub(super) async fn is_kms_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
+        let record = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
+        match record {
+            Some(record) => Ok(Envelope::from_bytes(&record.envelope)?.kms().is_some()),
+            None => Ok(false),
+        }
+    }
+}
