@@ -147,6 +147,7 @@ impl S3 {
             return Err(ErrorCode::AccessDenied.into());
         }
         let bucket = Bucket { name: named.bucket, record };
+        self.judge_source_transport(call, &bucket, &named.key).await?;
         let resource = format!("{}/{}", bucket.arn(), named.key);
         iam::authorize(call.identity.as_ref(), "s3:GetObject", &resource, Some(&bucket.record.account))?;
         let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;

@@ -35,6 +35,7 @@ pub mod render;
 pub mod request;
 mod service;
 mod transport;
+mod update_encryption;
 mod upload;
 pub mod xml;
 

@@ -200,7 +200,7 @@ operations! {
     PutObjectRetention                              PUT    Object  Refused Empty  "s3:PutObjectRetention"                  [query "retention"];
     PutObjectTagging                                PUT    Object  Refused Empty  "s3:PutObjectTagging"                    [query "tagging"];
     RenameObject                                    PUT    Object  Refused Empty  "s3:PutObject"                           [query "renameObject"];
-    UpdateObjectEncryption                          PUT    Object  Refused Empty  "s3:UpdateObjectEncryption"              [query "encryption"];
+    UpdateObjectEncryption                          PUT    Object  Served  Xml    "s3:UpdateObjectEncryption"              [query "encryption"];
     PutObject                                       PUT    Object  Served  Stream "s3:PutObject"                           [];
 }
 

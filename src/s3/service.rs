@@ -252,6 +252,7 @@ impl S3 {
             Operation::GetObjectAttributes => self.object_attributes(call, bucket, key, permit).await,
             Operation::ListParts => self.list_parts(call, bucket, key, permit).await,
             Operation::PutObject => self.put_object(call, bucket, key, permit, body).await,
+            Operation::UpdateObjectEncryption => self.update_encryption(call, bucket, key, permit, body).await,
             Operation::UploadPart => self.upload_part(call, bucket, key, permit, body).await,
             Operation::UploadPartCopy => self.upload_part_copy(call, bucket, key, permit).await,
             _ => Err(ErrorCode::NotImplemented.into()),

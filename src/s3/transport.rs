@@ -1,12 +1,17 @@
 //! The transport rules of SSE-KMS: what concerns a KMS object passes only over TLS and only signed with Signature Version
 //! 4, whoever asks, so the rules are judged before authorisation. (S3: userguide/UsingKMSEncryption.)
 
-use super::error::{Result, S3Error};
+use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::{ObjectKey, Target};
 use super::service::{Bucket, Call, S3};
 use crate::sse::{self, Envelope};
 use crate::store::commit;
+
+/// (AWS: API reference, UpdateObjectEncryption.)
+const CONFIGURING_TAKES_SIGV4: &str = "Requests that modify an object encryption configuration require Amazon Web Services \
+                                       Signature Version 4. Modify the request to use Amazon Web Services Signature \
+                                       Version 4, and then try again.";
 
 impl S3 {
     /// Refuses a request that concerns a KMS object and is not protected as it must be.
@@ -20,7 +25,22 @@ impl S3 {
         key: Option<&ObjectKey>,
     ) -> Result<()> {
         let (tls, sigv4) = (call.cx.is_secure(), call.signed.is_some());
+        if !sigv4 && matches!(call.row.operation, Operation::UpdateObjectEncryption | Operation::PutBucketEncryption) {
+            return Err(S3Error::new(ErrorCode::InvalidRequest, CONFIGURING_TAKES_SIGV4));
+        }
         if (tls && sigv4) || !self.concerns_kms(call, bucket, key).await? {
+            return Ok(());
+        }
+        Ok(sse::headers::require_transport_for_kms(tls, sigv4)?)
+    }
+
+    /// The same for the source of a copy.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, in AWS's words.
+    pub(super) async fn judge_source_transport(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
+        let (tls, sigv4) = (call.cx.is_secure(), call.signed.is_some());
+        if (tls && sigv4) || !self.is_kms_object(bucket, key).await? {
             return Ok(());
         }
         Ok(sse::headers::require_transport_for_kms(tls, sigv4)?)
@@ -65,7 +85,7 @@ impl S3 {
     }
 
     /// Whether `key` is there and encrypted by a KMS.
-    pub(super) async fn is_kms_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
+    async fn is_kms_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
         let record = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
         match record {
             Some(record) => Ok(Envelope::from_bytes(&record.envelope)?.kms().is_some()),

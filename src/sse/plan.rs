@@ -54,8 +54,7 @@ impl Plan {
     pub fn decide(request: SseRequest, bucket: Option<&BucketDefault>) -> Self {
         let bucket_default = match bucket {
             Some(BucketDefault::Kms { key, bucket_key }) => Some((key.as_deref(), *bucket_key)),
-            Some(BucketDefault::S3) | None => None,
-            Some(BucketDefault::Dsse { .. }) => None, // TODO-merge
+            Some(BucketDefault::S3 | BucketDefault::Dsse { .. }) | None => None,
         };
         Self(match (request, bucket_default) {
             (SseRequest::S3, _) | (SseRequest::Default { .. }, None) => Choice::S3,

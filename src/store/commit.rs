@@ -11,6 +11,8 @@
 //!
 //! **Delete**: as a write, without 1.
 //!
+//! **Update** (a changed envelope): one commit expects the key as read and writes its changed record; no run is touched.
+//!
 //! **Complete**: the parts stay where they are. One commit expects the bucket live, the upload open, each named part and
 //! the key as read; it writes the object record, removes the upload, and releases the parts that were not named and what
 //! the key had before. *Crash before: the upload is open as it was. Crash after: the object is whole.*
@@ -146,6 +148,31 @@ pub async fn delete_object<E>(
         let batch = release_body(store, bucket, &old, batch).await?;
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(true),
+            Outcome::Conflict { .. } => {}
+        }
+    }
+}
+
+/// Changes the record of the object `key` in place, its bytes staying as they are: `change` says what it becomes, or
+/// `None` to leave it, and may be asked again when another writer was faster. `Ok(false)` if nothing was changed.
+///
+/// # Errors
+/// [`WriteError`]; nothing is changed.
+pub async fn update_object<E>(
+    store: &dyn MetaStore,
+    bucket: Partition,
+    key: &str,
+    change: impl Fn(&ObjectRecord) -> Result<Option<ObjectRecord>, E>,
+) -> Result<bool, WriteError<E>> {
+    let index_key = escape(Table::Object, key);
+    loop {
+        let Some(present) = store.get(bucket, &index_key).await? else { return Ok(false) };
+        let old = ObjectRecord::from_value(&present)?;
+        let Some(new) = change(&old).map_err(WriteError::Refused)? else { return Ok(false) };
+        let batch = live_batch().expect(index_key.clone(), Some(present)).put(index_key.clone(), new.to_value());
+        match store.commit(bucket, batch).await? {
+            Outcome::Applied => return Ok(true),
+            Outcome::Conflict { expectation: 0, .. } => return Err(WriteError::NoBucket),
             Outcome::Conflict { .. } => {}
         }
     }
