@@ -11,7 +11,7 @@ use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::iam::Permit;
-use crate::sse::{self, Scope};
+use crate::sse::{self, Scope, SseKind};
 use crate::store::commit;
 use crate::store::schema::Body;
 use crate::wire::ResponseBody;
@@ -30,6 +30,7 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        let customer = sse::headers::key_to_read(&call.headers)?;
         let asked: Vec<&str> = call
             .headers
             .get_all("x-amz-object-attributes")
@@ -51,8 +52,9 @@ impl S3 {
         let object = self.object(bucket, key, call.query.value("versionId")).await?;
         Self::require_transport(call, &object.envelope)?;
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
-        let object_key = if wants("Checksum") || wants("ObjectParts") {
-            Some(self.unlock(call, &bucket.name, key, &object.envelope).await?)
+        let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
+        let object_key = if wants("Checksum") || wants("ObjectParts") || !keyless {
+            Some(self.unlock(call, &bucket.name, key, &object.envelope, customer.as_ref()).await?)
         } else {
             None
         };

@@ -17,7 +17,7 @@ use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
 use crate::iam::{self, Permit};
-use crate::sse;
+use crate::sse::{self, SseKind};
 use crate::store::schema::Attributes;
 use crate::wire::ResponseBody;
 
@@ -98,7 +98,10 @@ impl S3 {
                 ),
             ));
         }
+        // Of what is not SSE-S3, the encryption changes even where none is asked for: it becomes the bucket's default.
         let changes = directive == Directive::Replace
+            || source.object.envelope.kind() != SseKind::S3
+            || sse::headers::asks_for_customer_key(&call.headers)
             || ["x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"]
                 .iter()
                 .any(|name| call.headers.contains_key(*name));
@@ -109,22 +112,22 @@ impl S3 {
                  object's metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
-        let (mut attributes, envelope, object_key) = self.begin(call, bucket, key).await?;
+        let (plan, mut attributes, envelope, object_key) = self.begin(call, bucket, key).await?;
         if directive == Directive::Copy {
             attributes = inherit(&source.object.record.attributes, &attributes, call);
         }
         self.judge_write(bucket, key, &conditions).await?;
 
-        let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
+        let source_key = self.unlock_source(call, &source).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
         let algorithm = checksum::requested(&call.headers)?.or(copied).unwrap_or(Algorithm::Crc64Nvme);
-        let required = self.data_requirements(envelope.kms().is_some(), algorithm);
+        let required = self.data_requirements(envelope.shows_md5(), algorithm);
         let whole = 0..source.object.record.size;
         let reader =
             ObjectReader::open(self, source.bucket.partition(), &source.object.record.body, source_key, whole).await?;
-        let plan = PayloadPlan::internal(source.object.record.size, &required);
-        let (sealed, verified) = self.receive(plan, reader.into_payload(), &object_key, 0).await?;
+        let payload = PayloadPlan::internal(source.object.record.size, &required);
+        let (sealed, verified) = self.receive(payload, reader.into_payload(), &object_key, 0).await?;
 
         let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
         let (etag, modified) = self.store_object(bucket, key, new, &conditions).await?;
@@ -134,8 +137,14 @@ impl S3 {
             xml.text("ETag", format_args!("\"{etag}\""));
             write_xml(&verified.checksums, xml);
         }));
-        response.headers_mut().extend(sse::headers::echo(&envelope, true)?);
+        response.headers_mut().extend(sse::headers::echo(&envelope, true, plan.customer_key())?);
         Ok(response)
+    }
+
+    /// The data key of a copy's source.
+    pub(super) async fn unlock_source(&self, call: &Call<'_>, source: &Source) -> Result<sse::ObjectKey> {
+        let customer = sse::headers::key_of_copy_source(&call.headers)?;
+        self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope, customer.as_ref()).await
     }
 
     /// Finds, permits and judges the source that `x-amz-copy-source` names.

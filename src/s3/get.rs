@@ -17,7 +17,7 @@ use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use crate::clock::{from_millis, http_date};
 use crate::iam::Permit;
-use crate::sse;
+use crate::sse::{self, CustomerKey, SseKind};
 use crate::store::schema::{Body, PartSpan};
 use crate::wire::ResponseBody;
 
@@ -44,14 +44,15 @@ impl S3 {
         permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        let customer = sse::headers::key_to_read(&call.headers)?;
         // An object that is replaced between its record and its bytes is read anew: its reader sees one version, whole.
         for _ in 1..TRIES {
-            match self.read_object(call, bucket, key, &permit).await {
+            match self.read_object(call, bucket, key, customer.as_ref(), &permit).await {
                 Err(error) if error.is_vanished() => {}
                 answer => return answer,
             }
         }
-        self.read_object(call, bucket, key, &permit).await
+        self.read_object(call, bucket, key, customer.as_ref(), &permit).await
     }
 
     async fn read_object(
@@ -59,6 +60,7 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
+        customer: Option<&CustomerKey>,
         _permit: &Permit,
     ) -> Result<Response<ResponseBody>> {
         let head_only = call.row.operation == Operation::HeadObject;
@@ -79,10 +81,12 @@ impl S3 {
         let with_checksums =
             call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
         let with_checksums = with_checksums && selection.end - selection.start == object.record.size;
-        let object_key = if head_only && !with_checksums {
+        // HEAD needs no KMS, but a customer's object is shown to those alone who have its key.
+        let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
+        let object_key = if head_only && !with_checksums && keyless {
             None
         } else {
-            Some(self.unlock(call, &bucket.name, key, &object.envelope).await?)
+            Some(self.unlock(call, &bucket.name, key, &object.envelope, customer).await?)
         };
 
         let mut response = render::empty(if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
@@ -91,7 +95,7 @@ impl S3 {
         insert_etag(headers, &object.etag);
         insert_modified(headers, object.record.modified);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.extend(sse::headers::echo(&object.envelope, false)?);
+        headers.extend(sse::headers::echo(&object.envelope, false, customer)?);
         if selection.partial {
             let last = selection.end.saturating_sub(1);
             insert(headers, CONTENT_RANGE, &format!("bytes {}-{last}/{}", selection.start, object.record.size));

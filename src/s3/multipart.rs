@@ -86,7 +86,7 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let checksum = checksum::requested_of_upload(&call.headers)?;
-        let (attributes, envelope, _) = self.begin(call, bucket, key).await?;
+        let (plan, attributes, envelope, _) = self.begin(call, bucket, key).await?;
         let record = UploadRecord {
             initiated: self.clock.now().as_millisecond(),
             attributes,
@@ -106,7 +106,7 @@ impl S3 {
             xml.text("UploadId", encode_upload_id(id));
         }));
         let headers = response.headers_mut();
-        headers.extend(sse::headers::echo(&envelope, true)?);
+        headers.extend(sse::headers::echo(&envelope, true, plan.customer_key())?);
         if let Some((algorithm, kind)) = checksum {
             insert(headers, http::HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name());
             insert(headers, http::HeaderName::from_static("x-amz-checksum-type"), kind.as_str());
@@ -140,9 +140,9 @@ impl S3 {
             return Err(ErrorCode::InvalidPartOrder.with("UploadId", encode_upload_id(upload.id)));
         }
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
-        let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
+        let object_key = self.unlock_listed(call, bucket, key, &envelope).await?;
         let parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, 0, usize::MAX).await?;
-        let assembled = self.assemble(bucket, &object_key, &upload, &named.parts, &parts)?;
+        let assembled = self.assemble(bucket, object_key.as_ref(), &upload, &named.parts, &parts)?;
         assembled.check(&call.headers)?;
 
         let tag = format!("{}-{}", hex::encode(digest::md5(&assembled.tags)), named.parts.len());
@@ -155,7 +155,7 @@ impl S3 {
             etag,
             attributes: upload.record.attributes.clone(),
             envelope: upload.record.envelope.clone(),
-            checksums: self.seal_checksums(&object_key, scope, &assembled.checksums),
+            checksums: object_key.and_then(|key| self.seal_checksums(&key, scope, &assembled.checksums)),
             body: Body::Parts { upload: upload.id, spans: assembled.spans },
             generation,
             checksum_kind: Self::checksum_kind(&assembled.checksums),
@@ -176,8 +176,10 @@ impl S3 {
         let id = upload_id(call)?;
         match self.object(bucket, key, None).await {
             Ok(object) if matches!(&object.record.body, Body::Parts { upload, .. } if *upload == id) => {
-                let object_key = self.unlock(call, &bucket.name, key, &object.envelope).await?;
-                let checksums = Self::object_checksums(&object_key, &object)?;
+                let checksums = match self.unlock_listed(call, bucket, key, &object.envelope).await? {
+                    Some(object_key) => Self::object_checksums(&object_key, &object)?,
+                    None => Checksums::default(),
+                };
                 completed(call, bucket, key, &object.etag, &object.envelope, &checksums)
             }
             Ok(_) => Err(no_such_upload(call)),
@@ -186,11 +188,12 @@ impl S3 {
         }
     }
 
-    /// Holds the parts that the client names against those that there are.
+    /// Holds the parts that the client names against those that there are. Without the key, which a customer need not bring
+    /// to complete an upload, the checksums stay unread and the object gets none.
     fn assemble(
         &self,
         bucket: &Bucket,
-        key: &sse::ObjectKey,
+        key: Option<&sse::ObjectKey>,
         upload: &Upload,
         named: &[NamedPart],
         parts: &[Part],
@@ -223,8 +226,11 @@ impl S3 {
             }
             let header = super::object::run_header(&part.run)?;
             let scope = Scope::Run { part: name.part_number, header: &header };
-            let checksums = Self::open_checksums(key, scope, part.checksums.as_ref())?;
-            if !name.agrees(&checksums) {
+            let checksums = match key {
+                Some(key) => Self::open_checksums(key, scope, part.checksums.as_ref())?,
+                None => Checksums::default(),
+            };
+            if key.is_some() && !name.agrees(&checksums) {
                 return Err(invalid());
             }
             if kind == Kind::Composite && name.checksum(algorithm).is_none() {
@@ -402,7 +408,7 @@ fn completed(
         xml.text("ETag", format_args!("\"{etag}\""));
         write_xml(checksums, xml);
     }));
-    response.headers_mut().extend(sse::headers::echo(envelope, false)?);
+    response.headers_mut().extend(sse::headers::echo(envelope, false, None)?);
     Ok(response)
 }
 

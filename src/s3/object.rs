@@ -7,7 +7,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use crate::crypto::random;
-use crate::sse::{self, Envelope, EtagOf, EtagScope, ObjectName, Scope};
+use crate::sse::{self, CustomerKey, Envelope, EtagOf, EtagScope, ObjectName, Scope};
 use crate::store::commit::{self, Part, WriteError};
 use crate::store::schema::{Body, ChecksumKind, ObjectRecord, PartSpan, RunRef, StoredEtag};
 
@@ -44,16 +44,17 @@ impl S3 {
         Ok(Object { record, envelope, etag })
     }
 
-    /// The data key of an object with this envelope.
+    /// The data key of an object with this envelope; `customer` is the key that the request brought.
     pub(super) async fn unlock(
         &self,
         call: &Call<'_>,
         bucket: &str,
         key: &ObjectKey,
         envelope: &Envelope,
+        customer: Option<&CustomerKey>,
     ) -> Result<sse::ObjectKey> {
         let name = ObjectName { bucket, key: key.as_str() };
-        Ok(self.sse.unlock(envelope, &self.kms_caller(call)?, name).await?)
+        Ok(self.sse.unlock(envelope, &self.kms_caller(call)?, name, customer).await?)
     }
 
     /// The entity tag of an object whose plaintext had this MD5: for SSE-S3 the MD5 itself; otherwise a random one, since
@@ -65,7 +66,7 @@ impl S3 {
         md5: Option<[u8; 16]>,
     ) -> (StoredEtag, String) {
         let tag = match md5 {
-            Some(md5) if envelope.kms().is_none() => md5,
+            Some(md5) if envelope.shows_md5() => md5,
             _ => random::bytes(&*self.entropy),
         };
         self.store_etag(envelope, scope, hex::encode(tag))
@@ -73,9 +74,10 @@ impl S3 {
 
     /// The stored form of an entity tag, beside the tag.
     pub(super) fn store_etag(&self, envelope: &Envelope, scope: EtagScope<'_>, tag: String) -> (StoredEtag, String) {
-        let stored = match envelope.kms() {
-            Some(_) => StoredEtag::Clear(tag.clone()),
-            None => StoredEtag::Sealed(ByteVec::from(self.sse.seal_etag(scope, &tag))),
+        let stored = if envelope.shows_md5() {
+            StoredEtag::Sealed(ByteVec::from(self.sse.seal_etag(scope, &tag)))
+        } else {
+            StoredEtag::Clear(tag.clone())
         };
         (stored, tag)
     }

@@ -18,7 +18,7 @@ use super::upload::Sealed;
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
-use crate::sse::{self, Envelope, Scope};
+use crate::sse::{self, CustomerKey, Envelope, ObjectName, Scope, SseError, SseKind};
 use crate::store::commit::{self, Upload};
 use crate::store::schema::PartRecord;
 use crate::wire::{RequestBody, ResponseBody};
@@ -38,22 +38,23 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        let customer = sse::headers::key_to_write(&call.headers)?;
         let number = required_part_number(call)?;
         let upload = self.upload(call, bucket, key).await?;
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
         Self::require_transport(call, &envelope)?;
         let algorithm = part_algorithm(&upload);
         check_algorithm(call, algorithm)?;
-        let required = self.data_requirements(envelope.kms().is_some(), algorithm.unwrap_or(Algorithm::Crc64Nvme));
+        let required = self.data_requirements(envelope.shows_md5(), algorithm.unwrap_or(Algorithm::Crc64Nvme));
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
-        let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
+        let object_key = self.unlock_upload(call, bucket, key, &envelope, customer.as_ref()).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, number).await?;
 
         let (etag, _) = self.write_part(bucket, &upload, &envelope, &object_key, (number, sealed, &verified)).await?;
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
         insert_etag(headers, &etag);
-        headers.extend(sse::headers::echo(&envelope, false)?);
+        headers.extend(sse::headers::echo(&envelope, false, customer.as_ref())?);
         write_part_headers(&verified.checksums, headers);
         Ok(response)
     }
@@ -66,16 +67,17 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        let customer = sse::headers::key_to_write(&call.headers)?;
         let number = required_part_number(call)?;
         let upload = self.upload(call, bucket, key).await?;
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
         Self::require_transport(call, &envelope)?;
         let source = self.copy_source(call).await?;
         let range = copy_range(call, source.object.record.size)?;
-        let object_key = self.unlock(call, &bucket.name, key, &envelope).await?;
-        let source_key = self.unlock(call, &source.bucket.name, &source.key, &source.object.envelope).await?;
+        let object_key = self.unlock_upload(call, bucket, key, &envelope, customer.as_ref()).await?;
+        let source_key = self.unlock_source(call, &source).await?;
         let algorithm = part_algorithm(&upload).unwrap_or(Algorithm::Crc64Nvme);
-        let required = self.data_requirements(envelope.kms().is_some(), algorithm);
+        let required = self.data_requirements(envelope.shows_md5(), algorithm);
         let plan = PayloadPlan::internal(range.end - range.start, &required);
         let body = &source.object.record.body;
         let reader = ObjectReader::open(self, source.bucket.partition(), body, source_key, range).await?;
@@ -88,8 +90,48 @@ impl S3 {
             xml.text("ETag", format_args!("\"{etag}\""));
             write_part_xml(&verified.checksums, xml);
         }));
-        response.headers_mut().extend(sse::headers::echo(&envelope, false)?);
+        response.headers_mut().extend(sse::headers::echo(&envelope, false, customer.as_ref())?);
         Ok(response)
+    }
+
+    /// The data key of an upload's object, for a part that must be encrypted as the upload was begun.
+    async fn unlock_upload(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        envelope: &Envelope,
+        customer: Option<&CustomerKey>,
+    ) -> Result<sse::ObjectKey> {
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        self.sse.unlock(envelope, &self.kms_caller(call)?, name, customer).await.map_err(|error| match error {
+            SseError::CustomerKeyRequired | SseError::CustomerKeyNotApplicable => S3Error::new(
+                ErrorCode::InvalidRequest,
+                "The multipart upload initiate requested encryption. Subsequent part requests must include the \
+                 appropriate encryption parameters.",
+            ),
+            SseError::WrongCustomerKey => S3Error::new(
+                ErrorCode::InvalidRequest,
+                "The provided encryption parameters did not match the ones used originally.",
+            ),
+            other => other.into(),
+        })
+    }
+
+    /// The data key of an upload's object, where it takes a customer's key that the request may do without: `ListParts` and
+    /// `CompleteMultipartUpload` then show no checksums.
+    pub(super) async fn unlock_listed(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        envelope: &Envelope,
+    ) -> Result<Option<sse::ObjectKey>> {
+        let customer = sse::headers::key_to_read(&call.headers)?;
+        if envelope.kind() == SseKind::Customer && customer.is_none() {
+            return Ok(None);
+        }
+        self.unlock_upload(call, bucket, key, envelope, customer.as_ref()).await.map(Some)
     }
 
     /// Commits a part; its entity tag and modification time.
@@ -136,7 +178,7 @@ impl S3 {
         let object_key = match &upload.record.checksum_algorithm {
             Some(_) => {
                 let envelope = Envelope::from_bytes(&upload.record.envelope)?;
-                Some(self.unlock(call, &bucket.name, key, &envelope).await?)
+                self.unlock_listed(call, bucket, key, &envelope).await?
             }
             None => None,
         };

@@ -45,7 +45,7 @@ impl S3 {
         let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
         let conditions = Preconditions::of_write(&call.headers)?;
-        let required = self.data_requirements(plan.is_kms(), Algorithm::Crc64Nvme);
+        let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
         self.judge_write(bucket, key, &conditions).await?;
 
@@ -59,7 +59,7 @@ impl S3 {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
         insert_etag(headers, &etag);
-        headers.extend(sse::headers::echo(&envelope, true)?);
+        headers.extend(sse::headers::echo(&envelope, true, plan.customer_key())?);
         write_headers(&verified.checksums, headers);
         Ok(response)
     }
@@ -137,18 +137,18 @@ impl S3 {
         conditions.judge_write(etag.as_deref(), key.as_str())
     }
 
-    /// What a new upload will be like: its attributes, and its envelope with the key that opens it.
+    /// What a new upload will be like: its plan and attributes, and its envelope with the key that opens it.
     pub(super) async fn begin(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-    ) -> Result<(Attributes, Envelope, sse::ObjectKey)> {
+    ) -> Result<(Plan, Attributes, Envelope, sse::ObjectKey)> {
         let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
-        Ok((attributes, envelope, object_key))
+        Ok((plan, attributes, envelope, object_key))
     }
 }
 

@@ -290,7 +290,7 @@ impl S3 {
 
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.
     pub(super) fn require_transport(call: &Call<'_>, envelope: &sse::Envelope) -> Result<()> {
-        if envelope.kms().is_some() {
+        if envelope.uses_kms() {
             sse::headers::require_transport_for_kms(call.cx.is_secure(), call.signed.is_some())?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The transport rules of SSE-KMS: what concerns a KMS object passes only over TLS and only signed with Signature Version
+//! The transport rules: a customer's key passes only over TLS, and what concerns a KMS object passes only over TLS and only signed with Signature Version
 //! 4, whoever asks, so the rules are judged before authorisation. (S3: userguide/UsingKMSEncryption.)
 
 use super::error::{ErrorCode, Result, S3Error};
@@ -27,6 +27,9 @@ impl S3 {
         let (tls, sigv4) = (call.cx.is_secure(), call.signed.is_some());
         if !sigv4 && matches!(call.row.operation, Operation::UpdateObjectEncryption | Operation::PutBucketEncryption) {
             return Err(S3Error::new(ErrorCode::InvalidRequest, CONFIGURING_TAKES_SIGV4));
+        }
+        if sse::headers::brings_customer_key(&call.headers) {
+            sse::headers::require_transport_for_customer_key(tls)?;
         }
         if (tls && sigv4) || !self.concerns_kms(call, bucket, key).await? {
             return Ok(());
@@ -78,7 +81,7 @@ impl S3 {
             | Operation::UpdateObjectEncryption => self.is_kms_object(bucket, key).await,
             Operation::UploadPart | Operation::UploadPartCopy | Operation::CompleteMultipartUpload => {
                 let Ok(upload) = self.upload(call, bucket, key).await else { return Ok(false) };
-                Ok(Envelope::from_bytes(&upload.record.envelope)?.kms().is_some())
+                Ok(Envelope::from_bytes(&upload.record.envelope)?.uses_kms())
             }
             _ => Ok(false),
         }
@@ -88,7 +91,7 @@ impl S3 {
     async fn is_kms_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
         let record = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
         match record {
-            Some(record) => Ok(Envelope::from_bytes(&record.envelope)?.kms().is_some()),
+            Some(record) => Ok(Envelope::from_bytes(&record.envelope)?.uses_kms()),
             None => Ok(false),
         }
     }

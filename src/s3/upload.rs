@@ -13,7 +13,7 @@ use super::payload::{self, PayloadPlan, PayloadStream, Requirements, Verified};
 use super::put::MAX_PUT;
 use super::service::{Call, S3};
 use crate::crypto::{SharedEntropy, random};
-use crate::sse::{ObjectKey, RunHeader, Sealer, sealed_len};
+use crate::sse::{ObjectKey, RunHeader, Sealer};
 use crate::store::commit::NewRun;
 use crate::store::schema::RunRef;
 use crate::store::{RunWriter, SharedStore};
@@ -46,7 +46,7 @@ impl RunSink {
             sealer: Sealer::new(key, part, &*s3.entropy),
             writer: None,
             inline_limit: s3.settings.inline_limit,
-            size_hint: sealed_len(length),
+            size_hint: key.suite().sealed_len(length),
         };
         if sink.size_hint > sink.inline_limit as u64 {
             sink.writer().await?;
@@ -128,11 +128,11 @@ impl S3 {
     }
 
     /// What a payload of object data must be: `md5` where the entity tag is one, `checksum` where the client sent none.
-    pub(super) fn data_requirements(&self, envelope_is_kms: bool, checksum: Algorithm) -> Requirements {
+    pub(super) fn data_requirements(&self, shows_md5: bool, checksum: Algorithm) -> Requirements {
         Requirements {
             max_length: MAX_PUT,
-            // Under SSE-KMS the entity tag is random, and an MD5 would cost five times what encryption does.
-            md5: !envelope_is_kms,
+            // Of all but SSE-S3 objects the entity tag is random, and an MD5 would cost five times what encryption does.
+            md5: shows_md5,
             checksum: Some(checksum),
             stall: self.settings.body_timeout,
         }

@@ -56,7 +56,7 @@ pub fn open_checksums(key: &ObjectKey, scope: Scope<'_>, blob: &[u8]) -> Result<
 }
 
 fn cipher(key: &ObjectKey) -> Aes256GcmSiv {
-    Aes256GcmSiv::new(&kdf::derive(key.secret().expose(), &[], &[b"strongroom/attributes", &[VERSION]]))
+    Aes256GcmSiv::new(&kdf::derive(key.whole().expose(), &[], &[b"strongroom/attributes", &[VERSION]]))
 }
 
 fn aad(scope: Scope<'_>) -> Vec<u8> {

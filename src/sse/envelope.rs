@@ -28,6 +28,47 @@ pub(super) enum Protection {
         wrapped: Vec<u8>,
     },
     Kms(KmsProtection),
+    Dsse(DsseProtection),
+    /// SSE-C: the data key, wrapped under the customer's key.
+    Customer {
+        wrapped: Vec<u8>,
+    },
+}
+
+/// The kinds of encryption.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum SseKind {
+    /// Under the server's own key.
+    S3,
+    /// Under a KMS key.
+    Kms,
+    /// Under a KMS key, in two layers.
+    Dsse,
+    /// Under a key that the client brings along.
+    Customer,
+}
+
+impl SseKind {
+    /// As S3 Inventory names it (`EncryptionStatus`).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S3 => "SSE-S3",
+            Self::Kms => "SSE-KMS",
+            Self::Dsse => "DSSE-KMS",
+            Self::Customer => "SSE-C",
+        }
+    }
+}
+
+/// DSSE-KMS: the data keys of the two layers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct DsseProtection {
+    /// The inner layer's data key, wrapped by the KMS.
+    pub inner: WrappedKey,
+    /// The outer layer's, wrapped by the same KMS key.
+    pub outer: Vec<u8>,
+    /// The client's own context, as it was sent.
+    pub client_context: Option<ClientContext>,
 }
 
 /// SSE-KMS: what the KMS wrapped, and under which context.
@@ -49,11 +90,49 @@ impl KmsProtection {
 }
 
 impl Envelope {
-    /// The SSE-KMS part; `None` means SSE-S3.
+    /// Which kind it is.
+    pub fn kind(&self) -> SseKind {
+        match &self.protection {
+            Protection::S3 { .. } => SseKind::S3,
+            Protection::Kms(_) => SseKind::Kms,
+            Protection::Dsse(_) => SseKind::Dsse,
+            Protection::Customer { .. } => SseKind::Customer,
+        }
+    }
+
+    /// The KMS key that must be at hand to read the object.
+    pub fn key_arn(&self) -> Option<&KeyArn> {
+        match &self.protection {
+            Protection::Kms(kms) => Some(&kms.wrapped.key_arn),
+            Protection::Dsse(dsse) => Some(&dsse.inner.key_arn),
+            Protection::S3 { .. } | Protection::Customer { .. } => None,
+        }
+    }
+
+    /// Whether a KMS wraps its data key, in one layer or two, so that the transport rules apply.
+    pub fn uses_kms(&self) -> bool {
+        self.key_arn().is_some()
+    }
+
+    /// Whether the entity tag is the MD5 of the plaintext: of SSE-S3 objects alone.
+    pub fn shows_md5(&self) -> bool {
+        self.kind() == SseKind::S3
+    }
+
+    /// The client's encryption context.
+    pub(super) fn client_context(&self) -> Option<&ClientContext> {
+        match &self.protection {
+            Protection::Kms(kms) => kms.client_context.as_ref(),
+            Protection::Dsse(dsse) => dsse.client_context.as_ref(),
+            Protection::S3 { .. } | Protection::Customer { .. } => None,
+        }
+    }
+
+    /// The SSE-KMS part, of a single layer.
     pub fn kms(&self) -> Option<&KmsProtection> {
         match &self.protection {
             Protection::Kms(kms) => Some(kms),
-            Protection::S3 { .. } => None,
+            _ => None,
         }
     }
 
@@ -64,25 +143,31 @@ impl Envelope {
 
     /// The stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let bare = |kind, wrapped: &[u8]| Stored {
+            kind,
+            suite: self.suite.id(),
+            wrapped: wrapped.to_vec().into(),
+            key_arn: None,
+            material_id: None,
+            client_context: None,
+            bucket_key: None,
+            outer: None,
+        };
+        let by_kms = |kind, wrapped: &WrappedKey| Stored {
+            key_arn: Some(wrapped.key_arn.as_str().to_owned()),
+            material_id: wrapped.material_id.clone(),
+            client_context: self.client_context().map(|context| context.as_str().to_owned()),
+            ..bare(kind, &wrapped.blob)
+        };
         let stored = match &self.protection {
-            Protection::S3 { wrapped } => Stored {
-                kind: Kind::S3,
-                suite: self.suite.id(),
-                wrapped: wrapped.clone().into(),
-                key_arn: None,
-                material_id: None,
-                client_context: None,
-                bucket_key: None,
-            },
-            Protection::Kms(kms) => Stored {
-                kind: Kind::Kms,
-                suite: self.suite.id(),
-                wrapped: kms.wrapped.blob.clone().into(),
-                key_arn: Some(kms.wrapped.key_arn.as_str().to_owned()),
-                material_id: kms.wrapped.material_id.clone(),
-                client_context: kms.client_context.as_ref().map(|context| context.as_str().to_owned()),
-                bucket_key: kms.bucket_key.clone().map(ByteVec::from),
-            },
+            Protection::S3 { wrapped } => bare(Kind::S3, wrapped),
+            Protection::Kms(kms) => {
+                Stored { bucket_key: kms.bucket_key.clone().map(ByteVec::from), ..by_kms(Kind::Kms, &kms.wrapped) }
+            }
+            Protection::Dsse(dsse) => {
+                Stored { outer: Some(dsse.outer.clone().into()), ..by_kms(Kind::Dsse, &dsse.inner) }
+            }
+            Protection::Customer { wrapped } => bare(Kind::Customer, wrapped),
         };
         let mut bytes = vec![VERSION];
         minicbor::encode(stored, &mut bytes).expect("encoding into memory cannot fail");
@@ -123,6 +208,8 @@ struct Stored {
     client_context: Option<String>,
     #[n(6)]
     bucket_key: Option<ByteVec>,
+    #[n(7)]
+    outer: Option<ByteVec>,
 }
 
 #[derive(Decode, Encode)]
@@ -132,6 +219,10 @@ enum Kind {
     S3,
     #[n(1)]
     Kms,
+    #[n(2)]
+    Dsse,
+    #[n(3)]
+    Customer,
 }
 
 impl TryFrom<Stored> for Envelope {
@@ -139,19 +230,29 @@ impl TryFrom<Stored> for Envelope {
 
     fn try_from(stored: Stored) -> Result<Self, SseError> {
         let suite = Suite::from_id(stored.suite).ok_or_else(|| SseError::corrupt("envelope: unknown suite"))?;
-        let fields = (stored.kind, stored.key_arn, stored.material_id, stored.client_context, stored.bucket_key);
-        let protection = match fields {
-            (Kind::S3, None, None, None, None) => Protection::S3 { wrapped: stored.wrapped.into() },
-            (Kind::Kms, Some(arn), material_id, context, bucket_key) => Protection::Kms(KmsProtection {
-                wrapped: WrappedKey {
-                    blob: stored.wrapped.into(),
-                    key_arn: arn.parse::<KeyArn>().map_err(|e| SseError::corrupt(format!("envelope: {e}")))?,
-                    material_id,
-                },
-                client_context: context.as_deref().map(client_context).transpose()?,
+        let malformed = || SseError::corrupt("envelope: fields that do not go together");
+        let wrapped = Vec::from(stored.wrapped);
+        let client_context = stored.client_context.as_deref().map(client_context).transpose()?;
+        let by_kms = |blob, arn: Option<String>, material_id| {
+            let key_arn = arn.ok_or_else(malformed)?.parse::<KeyArn>();
+            let key_arn = key_arn.map_err(|e| SseError::corrupt(format!("envelope: {e}")))?;
+            Ok::<_, SseError>(WrappedKey { blob, key_arn, material_id })
+        };
+        let of_kms = stored.key_arn.is_some() || stored.material_id.is_some() || client_context.is_some();
+        let protection = match (stored.kind, suite, stored.bucket_key, stored.outer) {
+            (Kind::S3, Suite::Aes256Gcm, None, None) if !of_kms => Protection::S3 { wrapped },
+            (Kind::Customer, Suite::Aes256Gcm, None, None) if !of_kms => Protection::Customer { wrapped },
+            (Kind::Kms, Suite::Aes256Gcm, bucket_key, None) => Protection::Kms(KmsProtection {
+                wrapped: by_kms(wrapped, stored.key_arn, stored.material_id)?,
+                client_context,
                 bucket_key: bucket_key.map(Vec::from),
             }),
-            _ => return Err(SseError::corrupt("envelope: fields that do not go together")),
+            (Kind::Dsse, Suite::DoubleAes256Gcm, None, Some(outer)) => Protection::Dsse(DsseProtection {
+                inner: by_kms(wrapped, stored.key_arn, stored.material_id)?,
+                outer: outer.into(),
+                client_context,
+            }),
+            _ => return Err(malformed()),
         };
         Ok(Self { suite, protection })
     }
@@ -180,16 +281,25 @@ mod tests {
         Envelope { suite: Suite::Aes256Gcm, protection }
     }
 
+    fn dsse() -> Envelope {
+        let inner = WrappedKey { blob: vec![2; 9], key_arn: ARN.parse().unwrap(), material_id: None };
+        let client_context = ClientContext::parse("eyJhIjoiYiJ9");
+        let protection = Protection::Dsse(DsseProtection { inner, outer: vec![5; 9], client_context });
+        Envelope { suite: Suite::DoubleAes256Gcm, protection }
+    }
+
     fn echoed(envelope: &Envelope, with_context: bool) -> Vec<(String, String)> {
         let pair = |(name, value): (http::HeaderName, http::HeaderValue)| {
             (name.to_string(), value.to_str().unwrap().to_owned())
         };
-        echo(envelope, with_context).unwrap().into_iter().map(pair).collect()
+        echo(envelope, with_context, None).unwrap().into_iter().map(pair).collect()
     }
 
     #[test]
     fn envelopes_survive_being_stored() {
-        for envelope in [s3(), kms(None, None), kms(Some("eyJhIjoiYiJ9"), Some(vec![3; 80]))] {
+        let customer = Envelope { suite: Suite::Aes256Gcm, protection: Protection::Customer { wrapped: vec![4; 80] } };
+        let all = [s3(), kms(None, None), kms(Some("eyJhIjoiYiJ9"), Some(vec![3; 80])), dsse(), customer];
+        for envelope in all {
             let bytes = envelope.to_bytes();
             assert_eq!(Envelope::from_bytes(&bytes).unwrap(), envelope);
             assert!(Envelope::from_bytes(&[&bytes[..], &[0]].concat()).is_err(), "trailing byte");
@@ -211,12 +321,17 @@ mod tests {
                 material_id: None,
                 client_context: context.map(str::to_owned),
                 bucket_key: None,
+                outer: None,
             };
             minicbor::encode(stored, &mut bytes).unwrap();
             Envelope::from_bytes(&bytes)
         };
         assert!(encode(Kind::Kms, 1, Some(ARN), Some("e30=")).is_ok());
         assert!(encode(Kind::Kms, 2, Some(ARN), None).is_err());
+        assert!(encode(Kind::Dsse, 2, Some(ARN), None).is_err());
+        assert!(encode(Kind::Customer, 1, None, None).is_ok());
+        assert!(encode(Kind::Customer, 1, Some(ARN), None).is_err());
+        assert!(encode(Kind::Kms, 3, Some(ARN), None).is_err());
         assert!(encode(Kind::Kms, 1, None, None).is_err());
         assert!(encode(Kind::Kms, 1, Some("alias/x"), None).is_err());
         assert!(encode(Kind::Kms, 1, Some(ARN), Some("?")).is_err());
@@ -232,6 +347,9 @@ mod tests {
         let bucket_key = (headers::BUCKET_KEY.to_owned(), "true".to_owned());
         assert_eq!(echoed(&s3(), true), [method("AES256")]);
         assert_eq!(echoed(&kms(None, None), true), [method("aws:kms"), key.clone()]);
+        let two_layers = [method("aws:kms:dsse"), key.clone(), context.clone()];
+        assert_eq!(echoed(&dsse(), true), two_layers);
+        assert_eq!(echoed(&dsse(), false), two_layers[..2]);
         let full = kms(Some("eyJhIjoiYiJ9"), Some(vec![]));
         assert_eq!(echoed(&full, false), [method("aws:kms"), key.clone(), bucket_key.clone()]);
         assert_eq!(echoed(&full, true), [method("aws:kms"), key, context, bucket_key]);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::kms::KmsError;
 use crate::store::StoreError;
 
-/// A refusal or failure of this layer. The first three are the client's doing and carry what AWS answers.
+/// A refusal or failure of this layer. Those above `RunTooLong` are the client's doing and carry what AWS answers.
 #[derive(Debug, thiserror::Error)]
 pub enum SseError {
     /// `400 InvalidArgument`, with `ArgumentName` and `ArgumentValue`.
@@ -18,12 +18,23 @@ pub enum SseError {
         /// What the header said; AWS writes `null` for an absent one.
         value: Option<String>,
     },
-    /// `501 NotImplemented`: the header asks for something that is not offered.
-    #[error("the header {header} asks for something that is not implemented")]
-    NotImplemented {
-        /// The header.
-        header: &'static str,
+    /// `400 InvalidEncryptionAlgorithmError`: SSE-C knows AES256 alone.
+    #[error("The Encryption request you specified is not valid. Supported value: AES256.")]
+    InvalidAlgorithm {
+        /// What the header said.
+        value: String,
     },
+    /// The object is encrypted under a customer's key, and none was brought.
+    #[error("the object is encrypted under a customer's key")]
+    CustomerKeyRequired,
+    /// A customer's key was brought for an object that is not encrypted under one.
+    #[error("the object is not encrypted under a customer's key")]
+    CustomerKeyNotApplicable,
+    /// `403 AccessDenied`: the key is not the one that the object is encrypted under.
+    #[error(
+        "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
+    )]
+    WrongCustomerKey,
     /// One run holds at most [`super::format::MAX_RUN_LEN`] bytes; S3's own limits are far below.
     #[error("a sealed run cannot be that long")]
     RunTooLong,

@@ -16,11 +16,6 @@ pub const MAX_RUN_LEN: u64 = MAX_FRAMES * FRAME_LEN;
 
 /// [`FRAME_LEN`], where memory is meant.
 pub(super) const FRAME_SIZE: usize = 64 * 1024;
-/// Stored bytes of every frame but the last.
-pub(super) const SEALED_FRAME_SIZE: usize = FRAME_SIZE + TAG_LEN;
-/// [`SEALED_FRAME_SIZE`], where the run is meant.
-pub(super) const SEALED_FRAME_LEN: u64 = FRAME_LEN + TAG_LEN_U64;
-
 const TAG_LEN_U64: u64 = 16;
 const VERSION: u8 = 1;
 const ID_LEN: usize = 16;
@@ -28,11 +23,6 @@ const SALT_LEN: usize = 32;
 const COMMITMENT_LEN: usize = 32;
 /// Bytes of an encoded [`RunHeader`].
 pub const HEADER_LEN: usize = 2 + ID_LEN + SALT_LEN + COMMITMENT_LEN + 8;
-
-/// Stored bytes of a run of `plaintext_len` bytes.
-pub const fn sealed_len(plaintext_len: u64) -> u64 {
-    plaintext_len.saturating_add(frame_count(plaintext_len) * TAG_LEN_U64)
-}
 
 /// Frames of a run of `plaintext_len` bytes: an empty run has one, empty.
 pub(super) const fn frame_count(plaintext_len: u64) -> u64 {
@@ -44,20 +34,60 @@ pub(super) const fn frame_count(plaintext_len: u64) -> u64 {
 pub enum Suite {
     /// HKDF-SHA256, AES-256-GCM in 64 KiB frames, HMAC-SHA256 key commitment.
     Aes256Gcm,
+    /// The same with every frame sealed twice, under keys of two independent data keys: DSSE-KMS.
+    DoubleAes256Gcm,
 }
 
 impl Suite {
     pub(super) const fn id(self) -> u8 {
         match self {
             Self::Aes256Gcm => 1,
+            Self::DoubleAes256Gcm => 2,
         }
     }
 
     pub(super) const fn from_id(id: u8) -> Option<Self> {
         match id {
             1 => Some(Self::Aes256Gcm),
+            2 => Some(Self::DoubleAes256Gcm),
             _ => None,
         }
+    }
+
+    /// How often each frame is sealed.
+    const fn layers(self) -> usize {
+        match self {
+            Self::Aes256Gcm => 1,
+            Self::DoubleAes256Gcm => 2,
+        }
+    }
+
+    /// Bytes that sealing adds to a frame.
+    pub(super) const fn tags_size(self) -> usize {
+        self.layers() * TAG_LEN
+    }
+
+    /// [`Self::tags_size`], where the run is meant.
+    const fn tags_len(self) -> u64 {
+        match self {
+            Self::Aes256Gcm => TAG_LEN_U64,
+            Self::DoubleAes256Gcm => 2 * TAG_LEN_U64,
+        }
+    }
+
+    /// Stored bytes of every frame but the last.
+    pub(super) const fn sealed_frame_size(self) -> usize {
+        FRAME_SIZE + self.tags_size()
+    }
+
+    /// [`Self::sealed_frame_size`], where the run is meant.
+    pub(super) const fn sealed_frame_len(self) -> u64 {
+        FRAME_LEN + self.tags_len()
+    }
+
+    /// Stored bytes of a run of `plaintext_len` bytes.
+    pub const fn sealed_len(self, plaintext_len: u64) -> u64 {
+        plaintext_len.saturating_add(frame_count(plaintext_len) * self.tags_len())
     }
 }
 
@@ -118,12 +148,17 @@ impl RunIdentity {
         Self { suite, id: random::bytes(entropy), salt: random::bytes(entropy), part }
     }
 
-    pub(super) fn cipher(&self, key: &ObjectKey) -> Aes256Gcm {
-        Aes256Gcm::new(&self.derive(key, b"strongroom/run/content"))
+    pub(super) fn inner_cipher(&self, key: &ObjectKey) -> Aes256Gcm {
+        Aes256Gcm::new(&self.derive(key.secret().expose(), b"strongroom/run/content"))
+    }
+
+    pub(super) fn outer_cipher(&self, key: &ObjectKey) -> Option<Aes256Gcm> {
+        let outer = key.outer_secret()?;
+        Some(Aes256Gcm::new(&self.derive(outer.expose(), b"strongroom/run/outer-content")))
     }
 
     pub(super) fn commitment_key(&self, key: &ObjectKey) -> CommitmentKey {
-        CommitmentKey(self.derive(key, b"strongroom/run/commitment"))
+        CommitmentKey(self.derive(key.whole().expose(), b"strongroom/run/commitment"))
     }
 
     /// The associated data of every frame.
@@ -139,9 +174,9 @@ impl RunIdentity {
         RunHeader { suite: self.suite, id: self.id, salt: self.salt, commitment, plaintext_len }
     }
 
-    fn derive(&self, key: &ObjectKey, label: &[u8]) -> Secret<32> {
+    fn derive(&self, key: &[u8], label: &[u8]) -> Secret<32> {
         let fields = [VERSION, self.suite.id()];
-        kdf::derive(key.secret().expose(), &self.salt, &[label, &fields, &self.id, &self.part.to_be_bytes()])
+        kdf::derive(key, &self.salt, &[label, &fields, &self.id, &self.part.to_be_bytes()])
     }
 }
 
@@ -165,6 +200,11 @@ pub struct RunHeader {
 }
 
 impl RunHeader {
+    /// The algorithms that the run is sealed with.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
     /// Plaintext bytes. Authentic only once an [`super::Opener`] has been made from this header.
     pub fn plaintext_len(&self) -> u64 {
         self.plaintext_len
@@ -235,16 +275,18 @@ mod tests {
     fn lengths_count_a_tag_for_each_frame() {
         let rows = [(0, 16), (1, 17), (65_536, 65_552), (65_537, 65_569), (131_072, 131_104)];
         for (plaintext, sealed) in rows {
-            assert_eq!(sealed_len(plaintext), sealed);
+            assert_eq!(Suite::Aes256Gcm.sealed_len(plaintext), sealed);
+            let tags = sealed - plaintext;
+            assert_eq!(Suite::DoubleAes256Gcm.sealed_len(plaintext), sealed + tags);
         }
-        assert_eq!(sealed_len(u64::MAX), u64::MAX);
+        assert_eq!(Suite::Aes256Gcm.sealed_len(u64::MAX), u64::MAX);
     }
 
     #[test]
     fn overhead_is_at_most_a_two_thousandth() {
         let header = u64::try_from(HEADER_LEN).unwrap();
         for plaintext in [1 << 20, (1 << 20) + 1, 100 << 20, 5 << 40] {
-            let overhead = sealed_len(plaintext) + header - plaintext;
+            let overhead = Suite::Aes256Gcm.sealed_len(plaintext) + header - plaintext;
             assert!(overhead * 2000 <= plaintext, "{overhead} for {plaintext}");
         }
     }

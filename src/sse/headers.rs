@@ -3,11 +3,18 @@
 //! Nothing downstream reads a header. Values are judged as they stand: an empty value is a value, and a repeated header
 //! counts as its values joined by commas (RFC 9110 section 5.3), as the signature sees it.
 
+mod customer;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{ClientContext, Envelope, SseError};
+use super::{ClientContext, CustomerKey, Envelope, SseError, SseKind};
 
-/// The method: `AES256` or `aws:kms`.
+pub use customer::{
+    asks_for_customer_key, brings_customer_key, key_of_copy_source, key_to_read, key_to_write,
+    require_transport_for_customer_key,
+};
+
+/// The method: `AES256`, `aws:kms` or `aws:kms:dsse`.
 pub const METHOD: &str = "x-amz-server-side-encryption";
 /// The KMS key: id, ARN or alias in requests, always the full key ARN in responses.
 pub const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
@@ -15,16 +22,6 @@ pub const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 pub const CONTEXT: &str = "x-amz-server-side-encryption-context";
 /// Whether a bucket key is used.
 pub const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
-
-/// SSE-C, which is not offered: asking for it must never be overlooked.
-const CUSTOMER: [&str; 6] = [
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
-    "x-amz-server-side-encryption-customer-key-md5",
-    "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-copy-source-server-side-encryption-customer-key",
-    "x-amz-copy-source-server-side-encryption-customer-key-md5",
-];
 
 /// What a request asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,16 +42,35 @@ pub enum SseRequest {
         /// Whether to use a bucket key; `None` leaves it to the bucket.
         bucket_key: Option<bool>,
     },
+    /// DSSE-KMS (`aws:kms:dsse`), which knows no bucket keys.
+    Dsse {
+        /// The key as the client names it; `None` is the AWS managed key.
+        key: Option<String>,
+        /// The client's encryption context.
+        context: Option<ClientContext>,
+    },
+    /// SSE-C.
+    Customer(CustomerKey),
 }
 
 impl SseRequest {
     /// What the headers of `PutObject`, `CopyObject` and `CreateMultipartUpload` ask for.
     ///
     /// # Errors
-    /// [`SseError::InvalidArgument`] as AWS answers it, and [`SseError::NotImplemented`] for SSE-C and DSSE-KMS.
+    /// [`SseError::InvalidArgument`] and [`SseError::InvalidAlgorithm`], as AWS answers them.
     pub fn parse(headers: &HeaderMap) -> Result<Self, SseError> {
-        refuse_customer_keys(headers)?;
         let method = value_of(headers, METHOD);
+        if asks_for_customer_key(headers) {
+            if method.is_some() {
+                let message = "Server Side Encryption with Customer provided key is incompatible with the encryption \
+                               method specified";
+                return Err(SseError::argument(message, METHOD, method));
+            }
+            refuse_kms_settings(headers, None)?;
+            if let Some(key) = key_to_write(headers)? {
+                return Ok(Self::Customer(key));
+            }
+        }
         match method.as_deref() {
             Some("aws:kms") => Ok(Self::Kms {
                 key: value_of(headers, KEY_ID),
@@ -72,7 +88,16 @@ impl SseRequest {
                 refuse_kms_settings(headers, None)?;
                 Ok(Self::Default { bucket_key: bucket_key(headers)? })
             }
-            Some("aws:kms:dsse") => Err(SseError::NotImplemented { header: METHOD }),
+            Some("aws:kms:dsse") => match bucket_key(headers)? {
+                // AWS documents that there are none; its text is not known.
+                Some(true) => {
+                    let message = "S3 Bucket Keys are not supported for DSSE-KMS";
+                    Err(SseError::argument(message, BUCKET_KEY, Some("true".to_owned())))
+                }
+                Some(false) | None => {
+                    Ok(Self::Dsse { key: value_of(headers, KEY_ID), context: client_context(headers)? })
+                }
+            },
             Some(_) => Err(SseError::argument("The encryption method specified is not supported", METHOD, method)),
         }
     }
@@ -82,9 +107,8 @@ impl SseRequest {
 /// `UploadPartCopy`, `CompleteMultipartUpload`.
 ///
 /// # Errors
-/// [`SseError::InvalidArgument`] naming the first such header, [`SseError::NotImplemented`] for SSE-C.
+/// [`SseError::InvalidArgument`] naming the first such header.
 pub fn refuse_on_read(headers: &HeaderMap) -> Result<(), SseError> {
-    refuse_customer_keys(headers)?;
     for name in [METHOD, KEY_ID, CONTEXT, BUCKET_KEY] {
         if let Some(value) = value_of(headers, name) {
             let message = format!("{name} header is not supported for this operation.");
@@ -97,11 +121,6 @@ pub fn refuse_on_read(headers: &HeaderMap) -> Result<(), SseError> {
 /// Whether the headers themselves ask for SSE-KMS, of either kind: known before the bucket is.
 pub fn asks_for_kms(headers: &HeaderMap) -> bool {
     value_of(headers, METHOD).is_some_and(|method| method.starts_with("aws:kms"))
-}
-
-/// Whether the headers ask for SSE-C, well or badly: known before the key is looked at.
-pub fn asks_for_customer_key(headers: &HeaderMap) -> bool {
-    CUSTOMER[..3].iter().any(|name| headers.contains_key(*name))
 }
 
 /// The transport rules of SSE-KMS, for writes whose plan and reads whose envelope is SSE-KMS: TLS and Signature
@@ -124,32 +143,32 @@ pub fn require_transport_for_kms(tls: bool, sigv4: bool) -> Result<(), SseError>
 }
 
 /// The response headers that tell how an object is encrypted. `with_context` on `PutObject`, `CopyObject` and
-/// `CreateMultipartUpload` alone.
+/// `CreateMultipartUpload` alone; `customer` is the key that the request brought, of an SSE-C object.
 ///
 /// # Errors
 /// [`SseError::Corrupt`] if the stored key ARN or context cannot stand in a header.
-pub fn echo(envelope: &Envelope, with_context: bool) -> Result<Vec<(HeaderName, HeaderValue)>, SseError> {
-    let Some(kms) = envelope.kms() else {
-        return Ok(vec![(HeaderName::from_static(METHOD), HeaderValue::from_static("AES256"))]);
+pub fn echo(
+    envelope: &Envelope,
+    with_context: bool,
+    customer: Option<&CustomerKey>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, SseError> {
+    let method = match envelope.kind() {
+        SseKind::S3 => "AES256",
+        SseKind::Kms => "aws:kms",
+        SseKind::Dsse => "aws:kms:dsse",
+        SseKind::Customer => return customer.map_or(Ok(Vec::new()), customer::echo),
     };
-    let mut headers = vec![
-        (HeaderName::from_static(METHOD), HeaderValue::from_static("aws:kms")),
-        (HeaderName::from_static(KEY_ID), stored_value(kms.wrapped.key_arn.as_str())?),
-    ];
-    if let (true, Some(context)) = (with_context, &kms.client_context) {
+    let mut headers = vec![(HeaderName::from_static(METHOD), HeaderValue::from_static(method))];
+    if let Some(arn) = envelope.key_arn() {
+        headers.push((HeaderName::from_static(KEY_ID), stored_value(arn.as_str())?));
+    }
+    if let (true, Some(context)) = (with_context, envelope.client_context()) {
         headers.push((HeaderName::from_static(CONTEXT), stored_value(context.as_str())?));
     }
-    if kms.bucket_key.is_some() {
+    if envelope.kms().is_some_and(super::KmsProtection::uses_bucket_key) {
         headers.push((HeaderName::from_static(BUCKET_KEY), HeaderValue::from_static("true")));
     }
     Ok(headers)
-}
-
-fn refuse_customer_keys(headers: &HeaderMap) -> Result<(), SseError> {
-    match CUSTOMER.into_iter().find(|name| headers.contains_key(*name)) {
-        Some(header) => Err(SseError::NotImplemented { header }),
-        None => Ok(()),
-    }
 }
 
 /// A key or a context only goes with `aws:kms`.
@@ -281,14 +300,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_is_never_overlooked() {
-        for name in CUSTOMER {
-            let with_other = headers(&[(METHOD, "AES256"), (name, "")]);
-            for result in [SseRequest::parse(&with_other).map(|_| ()), refuse_on_read(&headers(&[(name, "x")]))] {
-                assert!(matches!(result, Err(SseError::NotImplemented { header }) if header == name));
-            }
+    fn dsse_takes_a_key_and_a_context_and_no_bucket_key() {
+        let bare = SseRequest::Dsse { key: None, context: None };
+        assert_eq!(parse(&[(METHOD, "aws:kms:dsse")]).unwrap(), bare);
+        assert_eq!(parse(&[(METHOD, "aws:kms:dsse"), (BUCKET_KEY, "false")]).unwrap(), bare);
+        let full = parse(&[(METHOD, "aws:kms:dsse"), (KEY_ID, "k"), (CONTEXT, "eyJhIjoiYiJ9")]).unwrap();
+        assert!(matches!(full, SseRequest::Dsse { key: Some(key), context: Some(_) } if key == "k"));
+        assert_eq!(argument(parse(&[(METHOD, "aws:kms:dsse"), (BUCKET_KEY, "true")])).1, BUCKET_KEY);
+    }
+
+    #[test]
+    fn a_customers_key_goes_with_nothing_else() {
+        const ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
+        for method in ["AES256", "aws:kms", "nonsense"] {
+            let (message, name, value) = argument(parse(&[(METHOD, method), (ALGORITHM, "AES256")]));
+            assert!(message.ends_with("key is incompatible with the encryption method specified"));
+            assert_eq!((name, value.as_deref()), (METHOD, Some(method)));
         }
-        assert!(matches!(parse(&[(METHOD, "aws:kms:dsse")]), Err(SseError::NotImplemented { header: METHOD })));
+        assert_eq!(argument(parse(&[(KEY_ID, "k"), (ALGORITHM, "AES256")])).0, KMS_REQUIRED);
     }
 
     #[test]

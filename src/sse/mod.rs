@@ -15,10 +15,12 @@
 mod attributes;
 mod bucket_key;
 pub mod context;
+mod customer;
 mod envelope;
 mod error;
 pub mod format;
 pub mod headers;
+mod layers;
 mod open;
 mod plan;
 mod seal;
@@ -29,14 +31,15 @@ mod wrap;
 mod tests;
 
 use crate::clock::SharedClock;
-use crate::crypto::{Secret, SharedEntropy};
+use crate::crypto::{Secret, SecretBytes, SharedEntropy};
 use crate::kms::{Caller, DataKey, EncryptionContext, KeyRef, Kms, SharedKms, WrappedKey};
 
 pub use attributes::{Scope, open_checksums, seal_checksums};
 pub use context::{ClientContext, ObjectName};
-pub use envelope::{Envelope, KmsProtection};
+pub use customer::CustomerKey;
+pub use envelope::{Envelope, KmsProtection, SseKind};
 pub use error::SseError;
-pub use format::{RunHeader, Suite, sealed_len};
+pub use format::{RunHeader, Suite};
 pub use headers::SseRequest;
 pub use open::{FrameRead, FrameReads, Opener};
 pub use plan::{BucketDefault, Plan};
@@ -45,25 +48,41 @@ pub use server_key::{EtagOf, EtagScope, ServerKey};
 
 use bucket_key::BucketKeys;
 use context::encryption_context;
-use envelope::Protection;
+use envelope::{DsseProtection, Protection};
 use plan::Choice;
 use wrap::Purpose;
 
-/// An object's data key in clear. Made by [`Sse::begin`] and [`Sse::unlock`] alone, and asked for by whatever seals or
-/// opens the object's bytes.
+/// An object's data key in clear (of DSSE-KMS: its two). Made by [`Sse::begin`] and [`Sse::unlock`] alone, and asked for by
+/// whatever seals or opens the object's bytes.
 #[derive(Debug)]
 pub struct ObjectKey {
     key: DataKey,
-    suite: Suite,
+    /// The outer layer's.
+    outer: Option<DataKey>,
 }
 
 impl ObjectKey {
+    fn single(key: DataKey) -> Self {
+        Self { key, outer: None }
+    }
+
+    /// What runs are sealed with under it.
+    pub fn suite(&self) -> Suite {
+        if self.outer.is_some() { Suite::DoubleAes256Gcm } else { Suite::Aes256Gcm }
+    }
+
     pub(in crate::sse) fn secret(&self) -> &Secret<32> {
         self.key.expose()
     }
 
-    pub(in crate::sse) fn suite(&self) -> Suite {
-        self.suite
+    pub(in crate::sse) fn outer_secret(&self) -> Option<&Secret<32>> {
+        self.outer.as_ref().map(DataKey::expose)
+    }
+
+    /// All of it, one data key behind the other: for what is to depend on every layer.
+    pub(in crate::sse) fn whole(&self) -> SecretBytes {
+        let outer = self.outer_secret().map_or(&[][..], |outer| &outer.expose()[..]);
+        SecretBytes::new([&self.secret().expose()[..], outer].concat())
     }
 }
 
@@ -114,47 +133,72 @@ impl Sse {
         caller: &Caller,
         object: ObjectName<'_>,
     ) -> Result<(Envelope, ObjectKey), SseError> {
-        let suite = Suite::Aes256Gcm;
         let (protection, key) = match &plan.0 {
             Choice::S3 => {
                 let (key, wrapped) = self.server_key.generate(&*self.entropy, object);
-                (Protection::S3 { wrapped }, key)
+                (Protection::S3 { wrapped }, ObjectKey::single(key))
             }
             Choice::Kms { key, context, bucket_key: false } => {
                 let kms_context = encryption_context(context.as_ref(), object, false)?;
                 let generated = self.kms.generate_data_key(caller, key, &kms_context).await?;
                 let (wrapped, client_context) = (generated.wrapped, context.clone());
-                (Protection::Kms(KmsProtection { wrapped, client_context, bucket_key: None }), generated.key)
+                let protection = KmsProtection { wrapped, client_context, bucket_key: None };
+                (Protection::Kms(protection), ObjectKey::single(generated.key))
             }
             Choice::Kms { key, context, bucket_key: true } => {
                 let data_key = Secret::filled(|out| self.entropy.fill(out));
                 let protection = self.under_bucket_key(&data_key, key, context.clone(), caller, object).await?;
-                (Protection::Kms(protection), DataKey::new(data_key))
+                (Protection::Kms(protection), ObjectKey::single(DataKey::new(data_key)))
+            }
+            Choice::Dsse { key, context } => {
+                let kms_context = encryption_context(context.as_ref(), object, false)?;
+                let inner = self.kms.generate_data_key(caller, key, &kms_context).await?;
+                // By its ARN, so that both are of one key even if an alias moves in between.
+                let key = KeyRef::from(&inner.wrapped.key_arn);
+                let outer = self.kms.generate_data_key(caller, &key, &kms_context).await?;
+                let protection =
+                    DsseProtection { inner: inner.wrapped, outer: outer.wrapped.blob, client_context: context.clone() };
+                (Protection::Dsse(protection), ObjectKey { key: inner.key, outer: Some(outer.key) })
+            }
+            Choice::Customer(customer) => {
+                let key = Secret::filled(|out| self.entropy.fill(out));
+                let under = customer.secret();
+                let wrapped = wrap::wrap(under, Purpose::Customer, &object.arn(), &*self.entropy, &key).to_vec();
+                (Protection::Customer { wrapped }, ObjectKey::single(DataKey::new(key)))
             }
         };
-        Ok((Envelope { suite, protection }, ObjectKey { key, suite }))
+        Ok((Envelope { suite: key.suite(), protection }, key))
     }
 
     /// The data key of `object`, from its stored envelope. SSE-KMS asks the KMS for it on behalf of `caller`
-    /// (`kms:Decrypt`).
+    /// (`kms:Decrypt`); SSE-C takes the `customer`'s key, and nothing else does.
     ///
     /// # Errors
-    /// [`SseError::Kms`] as the KMS answers, [`SseError::Corrupt`] if the envelope was altered or is of another object.
+    /// [`SseError::Kms`] as the KMS answers; the `CustomerKey` errors; [`SseError::Corrupt`] if the envelope was altered or
+    /// is of another object.
     pub async fn unlock(
         &self,
         envelope: &Envelope,
         caller: &Caller,
         object: ObjectName<'_>,
+        customer: Option<&CustomerKey>,
     ) -> Result<ObjectKey, SseError> {
-        let key = match &envelope.protection {
-            Protection::S3 { wrapped } => self.server_key.unwrap(wrapped, object)?,
-            Protection::Kms(kms) => self.unlock_kms(kms, caller, object).await?,
-        };
-        Ok(ObjectKey { key, suite: envelope.suite })
+        match (&envelope.protection, customer) {
+            (Protection::S3 { wrapped }, None) => self.server_key.unwrap(wrapped, object).map(ObjectKey::single),
+            (Protection::Kms(kms), None) => self.unlock_kms(kms, caller, object).await.map(ObjectKey::single),
+            (Protection::Dsse(dsse), None) => self.unlock_dsse(dsse, caller, object).await,
+            (Protection::Customer { wrapped }, Some(customer)) => {
+                let key = wrap::unwrap(customer.secret(), Purpose::Customer, &object.arn(), wrapped);
+                key.map(|key| ObjectKey::single(DataKey::new(key))).map_err(|_| SseError::WrongCustomerKey)
+            }
+            (Protection::Customer { .. }, None) => Err(SseError::CustomerKeyRequired),
+            (_, Some(_)) => Err(SseError::CustomerKeyNotApplicable),
+        }
     }
 
-    /// The envelope that wraps the data key `key` under `plan`, for `object`. The object's bytes stay as they are. SSE-KMS
-    /// asks the KMS on behalf of `caller` (`kms:Encrypt`; with a bucket key, `kms:GenerateDataKey`).
+    /// The envelope that wraps the data key `key` under `plan`, for `object`, whose bytes stay as they are. `None` where the
+    /// plan takes bytes of its own: two layers have two keys, and a customer's object shares nothing with the server's.
+    /// SSE-KMS asks the KMS on behalf of `caller` (`kms:Encrypt`; with a bucket key, `kms:GenerateDataKey`).
     ///
     /// # Errors
     /// As [`Self::begin`].
@@ -164,8 +208,10 @@ impl Sse {
         plan: &Plan,
         caller: &Caller,
         object: ObjectName<'_>,
-    ) -> Result<Envelope, SseError> {
+    ) -> Result<Option<Envelope>, SseError> {
         let protection = match &plan.0 {
+            _ if key.outer.is_some() => return Ok(None),
+            Choice::Dsse { .. } | Choice::Customer(_) => return Ok(None),
             Choice::S3 => Protection::S3 { wrapped: self.server_key.wrap(&*self.entropy, key.secret(), object) },
             Choice::Kms { key: kms_key, context, bucket_key } => {
                 let protection =
@@ -173,7 +219,7 @@ impl Sse {
                 Protection::Kms(protection)
             }
         };
-        Ok(Envelope { suite: key.suite(), protection })
+        Ok(Some(Envelope { suite: key.suite(), protection }))
     }
 
     /// `envelope`, its data key wrapped under the KMS key of `to`; the client's context is kept. The object's bytes stay
@@ -189,7 +235,7 @@ impl Sse {
         object: ObjectName<'_>,
         to: &Reprotection,
     ) -> Result<Envelope, SseError> {
-        let client_context = envelope.kms().and_then(|kms| kms.client_context.clone());
+        let client_context = envelope.client_context().cloned();
         if let (Some(kms), false) = (envelope.kms().filter(|kms| !kms.uses_bucket_key()), to.bucket_key) {
             // The data key need not leave the KMS.
             let context = stored_context(client_context.as_ref(), object, false)?;
@@ -199,7 +245,7 @@ impl Sse {
             let protection = Protection::Kms(KmsProtection { wrapped, client_context, bucket_key: None });
             return Ok(Envelope { suite: envelope.suite, protection });
         }
-        let key = self.unlock(envelope, caller, object).await?;
+        let key = self.unlock(envelope, caller, object, None).await?;
         let protection = self.wrap_kms(key.secret(), &to.key, to.bucket_key, client_context, caller, object).await?;
         Ok(Envelope { suite: envelope.suite, protection: Protection::Kms(protection) })
     }
@@ -234,8 +280,21 @@ impl Sse {
         let kms_context = encryption_context(context.as_ref(), object, true)?;
         let bucket_key = self.bucket_keys.obtain(&*self.kms, caller, object.bucket, key, &kms_context).await?;
         let under = bucket_key.key.expose();
-        let wrapped = wrap::wrap(under, Purpose::BucketKey, &object.arn(), &*self.entropy, data_key).to_vec();
+        let wrapped = wrap::wrap(under, Purpose::Bucket, &object.arn(), &*self.entropy, data_key).to_vec();
         Ok(KmsProtection { wrapped: bucket_key.wrapped.clone(), client_context: context, bucket_key: Some(wrapped) })
+    }
+
+    async fn unlock_dsse(
+        &self,
+        dsse: &DsseProtection,
+        caller: &Caller,
+        object: ObjectName<'_>,
+    ) -> Result<ObjectKey, SseError> {
+        let context = stored_context(dsse.client_context.as_ref(), object, false)?;
+        let outer = WrappedKey { blob: dsse.outer.clone(), ..dsse.inner.clone() };
+        let inner = decrypt_key(&*self.kms, caller, &dsse.inner, &context).await?;
+        let outer = decrypt_key(&*self.kms, caller, &outer, &context).await?;
+        Ok(ObjectKey { key: DataKey::new(inner), outer: Some(DataKey::new(outer)) })
     }
 
     async fn unlock_kms(
@@ -249,7 +308,7 @@ impl Sse {
             return decrypt_key(&*self.kms, caller, &kms.wrapped, &context).await.map(DataKey::new);
         };
         let bucket_key = self.bucket_keys.open(&*self.kms, caller, &kms.wrapped, &context).await?;
-        wrap::unwrap(&bucket_key, Purpose::BucketKey, &object.arn(), wrapped)
+        wrap::unwrap(&bucket_key, Purpose::Bucket, &object.arn(), wrapped)
             .map(DataKey::new)
             .map_err(|_| SseError::corrupt("a data key wrapped by a bucket key did not authenticate"))
     }

@@ -5,16 +5,16 @@ use std::ops::Range;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::format::{FRAME_LEN, FrameNonce, RunHeader, RunIdentity, SEALED_FRAME_LEN, SEALED_FRAME_SIZE};
-use super::format::{frame_count, sealed_len};
+use super::format::{FRAME_LEN, FrameNonce, RunHeader, RunIdentity, Suite, frame_count};
+use super::layers::FrameCipher;
 use super::{ObjectKey, SseError};
-use crate::crypto::aead::{Aes256Gcm, TAG_LEN};
 
 /// Opens one run. Made only if its header belongs to the data key and the part, so that a wrong key, a swapped part or
 /// an altered header is found before any frame is read.
 pub struct Opener {
     identity: RunIdentity,
-    cipher: Aes256Gcm,
+    cipher: FrameCipher,
+    suite: Suite,
     plaintext_len: u64,
 }
 
@@ -25,7 +25,8 @@ impl Opener {
     /// [`SseError::Corrupt`] if the header does not belong to `key` and `part`.
     pub fn new(key: &ObjectKey, header: &RunHeader, part: u16) -> Result<Self, SseError> {
         let identity = header.authenticate(key, part)?;
-        Ok(Self { cipher: identity.cipher(key), identity, plaintext_len: header.plaintext_len() })
+        let cipher = FrameCipher::new(&identity, key);
+        Ok(Self { cipher, suite: header.suite(), identity, plaintext_len: header.plaintext_len() })
     }
 
     /// Plaintext bytes of the run.
@@ -45,7 +46,7 @@ impl Opener {
         let last_of_run = frame_count(self.plaintext_len) - 1;
         let next = (range.start / FRAME_LEN).min(last_of_run);
         let end = range.end.div_ceil(FRAME_LEN).max(next + 1);
-        Ok(FrameReads { plaintext_len: self.plaintext_len, range, next, end, frames })
+        Ok(FrameReads { suite: self.suite, plaintext_len: self.plaintext_len, range, next, end, frames })
     }
 
     /// The plaintext that `read` is for, from the stored bytes that it names.
@@ -53,17 +54,18 @@ impl Opener {
     /// # Errors
     /// [`SseError::Corrupt`] if the bytes are not exactly those that were sealed there. No plaintext is released then.
     pub fn open(&self, read: &FrameRead, sealed: &[u8]) -> Result<Bytes, SseError> {
-        if sealed.len() != read.sealed_len || read.sealed_len < TAG_LEN {
+        let tags = self.suite.tags_size();
+        if sealed.len() != read.sealed_len || read.sealed_len < tags {
             return Err(SseError::corrupt("a run is shorter than its header says"));
         }
         let last_of_run = frame_count(self.plaintext_len) - 1;
         let aad = self.identity.aad();
         let mut plaintext = BytesMut::zeroed(read.plaintext_len);
         let mut rest = &mut plaintext[..];
-        for (number, frame) in (read.first_frame..).zip(sealed.chunks(SEALED_FRAME_SIZE)) {
+        for (number, frame) in (read.first_frame..).zip(sealed.chunks(self.suite.sealed_frame_size())) {
             let nonce = FrameNonce::of(number, number == last_of_run);
-            let out = rest.split_off_mut(..frame.len().saturating_sub(TAG_LEN));
-            let opened = out.and_then(|out| self.cipher.open_into(nonce.bytes(), &aad, frame, out).ok());
+            let out = rest.split_off_mut(..frame.len().saturating_sub(tags));
+            let opened = out.and_then(|out| self.cipher.open(nonce, &aad, frame, out).ok());
             opened.ok_or_else(|| SseError::corrupt(format!("frame {number} of a run did not authenticate")))?;
         }
         plaintext.truncate(read.wanted.end);
@@ -98,6 +100,7 @@ impl FrameRead {
 /// The reads of a range, in order.
 #[derive(Clone, Debug)]
 pub struct FrameReads {
+    suite: Suite,
     plaintext_len: u64,
     range: Range<u64>,
     next: u64,
@@ -115,7 +118,8 @@ impl Iterator for FrameReads {
         }
         self.next = self.end.min(first.saturating_add(self.frames.get()));
         let plaintext = first * FRAME_LEN..(self.next * FRAME_LEN).min(self.plaintext_len);
-        let sealed = first * SEALED_FRAME_LEN..(self.next * SEALED_FRAME_LEN).min(sealed_len(self.plaintext_len));
+        let (frame, whole) = (self.suite.sealed_frame_len(), self.suite.sealed_len(self.plaintext_len));
+        let sealed = first * frame..(self.next * frame).min(whole);
         let within = |at: u64| in_memory(at.clamp(plaintext.start, plaintext.end) - plaintext.start);
         Some(FrameRead {
             first_frame: first,

@@ -9,8 +9,11 @@
 //! | SSE-S3 | any | SSE-S3 | | |
 //! | SSE-KMS | none, or SSE-S3 | SSE-KMS | the request's, or `aws/s3` | the request's, or none |
 //! | SSE-KMS | SSE-KMS | SSE-KMS | the request's, or `aws/s3` | the request's, or the default's |
+//! | none | DSSE-KMS | DSSE-KMS | the default's, or `aws/s3` | never |
+//! | DSSE-KMS | any | DSSE-KMS | the request's, or `aws/s3` | never |
+//! | SSE-C | any | SSE-C | the request's | |
 
-use super::{ClientContext, SseRequest};
+use super::{ClientContext, CustomerKey, SseRequest};
 use crate::kms::KeyRef;
 
 /// A bucket's default encryption, where it has one.
@@ -47,31 +50,43 @@ pub struct Plan(pub(super) Choice);
 pub(super) enum Choice {
     S3,
     Kms { key: KeyRef, context: Option<ClientContext>, bucket_key: bool },
+    Dsse { key: KeyRef, context: Option<ClientContext> },
+    Customer(CustomerKey),
 }
 
 impl Plan {
     /// The plan for `request` in a bucket with this default.
     pub fn decide(request: SseRequest, bucket: Option<&BucketDefault>) -> Self {
-        let bucket_default = match bucket {
-            Some(BucketDefault::Kms { key, bucket_key }) => Some((key.as_deref(), *bucket_key)),
-            Some(BucketDefault::S3 | BucketDefault::Dsse { .. }) | None => None,
-        };
-        Self(match (request, bucket_default) {
-            (SseRequest::S3, _) | (SseRequest::Default { .. }, None) => Choice::S3,
-            (SseRequest::Default { bucket_key }, Some((key, default))) => {
-                Choice::Kms { key: key_ref(key), context: None, bucket_key: bucket_key.unwrap_or(default) }
-            }
-            (SseRequest::Kms { key, context, bucket_key }, default) => Choice::Kms {
+        let default_flag = matches!(bucket, Some(BucketDefault::Kms { bucket_key: true, .. }));
+        Self(match (request, bucket) {
+            (SseRequest::S3, _) | (SseRequest::Default { .. }, None | Some(BucketDefault::S3)) => Choice::S3,
+            (SseRequest::Default { bucket_key }, Some(BucketDefault::Kms { key, .. })) => Choice::Kms {
                 key: key_ref(key.as_deref()),
-                context,
-                bucket_key: bucket_key.unwrap_or(default.is_some_and(|(_, enabled)| enabled)),
+                context: None,
+                bucket_key: bucket_key.unwrap_or(default_flag),
             },
+            (SseRequest::Default { .. }, Some(BucketDefault::Dsse { key })) => {
+                Choice::Dsse { key: key_ref(key.as_deref()), context: None }
+            }
+            (SseRequest::Kms { key, context, bucket_key }, _) => {
+                Choice::Kms { key: key_ref(key.as_deref()), context, bucket_key: bucket_key.unwrap_or(default_flag) }
+            }
+            (SseRequest::Dsse { key, context }, _) => Choice::Dsse { key: key_ref(key.as_deref()), context },
+            (SseRequest::Customer(key), _) => Choice::Customer(key),
         })
     }
 
-    /// Whether it is SSE-KMS, to which the transport rules and `kms:` permissions apply.
-    pub fn is_kms(&self) -> bool {
-        matches!(self.0, Choice::Kms { .. })
+    /// The customer's key, if it is SSE-C.
+    pub fn customer_key(&self) -> Option<&CustomerKey> {
+        match &self.0 {
+            Choice::Customer(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether the entity tag is the MD5 of the plaintext: of SSE-S3 objects alone.
+    pub fn shows_md5(&self) -> bool {
+        matches!(self.0, Choice::S3)
     }
 }
 
@@ -82,6 +97,7 @@ fn key_ref(key: Option<&str>) -> KeyRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sse::customer::tests::customer_key;
 
     fn kms(key: Option<&str>, bucket_key: Option<bool>) -> SseRequest {
         SseRequest::Kms { key: key.map(str::to_owned), context: None, bucket_key }
@@ -121,7 +137,22 @@ mod tests {
                 bucket_key,
             });
             assert_eq!(plan.0, expected, "{request:?} in {bucket:?}");
-            assert_eq!(plan.is_kms(), expected != Choice::S3);
+            assert_eq!(plan.shows_md5(), expected == Choice::S3);
         }
+    }
+
+    #[test]
+    fn two_layers_and_customers_keys_are_chosen_as_asked() {
+        let dsse = |key: Option<&str>| SseRequest::Dsse { key: key.map(str::to_owned), context: None };
+        let by_default = BucketDefault::Dsse { key: Some("alias/d".to_owned()) };
+        let choice = |key| Choice::Dsse { key: KeyRef::parse(key), context: None };
+        let kms_default = default(Some("alias/k"), true);
+        assert_eq!(Plan::decide(dsse(None), kms_default.as_ref()).0, choice("alias/aws/s3"));
+        assert_eq!(Plan::decide(dsse(Some("alias/r")), Some(&by_default)).0, choice("alias/r"));
+        let none = SseRequest::Default { bucket_key: Some(true) };
+        assert_eq!(Plan::decide(none, Some(&by_default)).0, choice("alias/d"));
+        let plan = Plan::decide(SseRequest::Customer(customer_key(1)), Some(&by_default));
+        assert_eq!(plan.customer_key(), Some(&customer_key(1)));
+        assert!(!plan.shows_md5());
     }
 }

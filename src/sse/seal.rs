@@ -1,9 +1,9 @@
 //! Sealing a run: plaintext in, frames out, one copy.
 
 use super::format::{CommitmentKey, FRAME_LEN, FRAME_SIZE, FrameNonce, NonceSequence, RunHeader, RunIdentity};
+use super::layers::FrameCipher;
 use super::{ObjectKey, SseError};
 use crate::crypto::Entropy;
-use crate::crypto::aead::{Aes256Gcm, TAG_LEN};
 
 /// Seals one run: an object, or one upload of one part. Every sealer has a salt of its own, so that no two runs share a
 /// key, whatever their data key and part.
@@ -13,7 +13,8 @@ use crate::crypto::aead::{Aes256Gcm, TAG_LEN};
 /// [`Self::sealed`] away and [`Self::discard_sealed`] often enough to bound it.
 pub struct Sealer {
     identity: RunIdentity,
-    cipher: Aes256Gcm,
+    cipher: FrameCipher,
+    tags: usize,
     commitment_key: CommitmentKey,
     nonces: NonceSequence,
     /// Sealed frames, then the plaintext of the open frame.
@@ -27,7 +28,8 @@ impl Sealer {
     pub fn new(key: &ObjectKey, part: u16, entropy: &dyn Entropy) -> Self {
         let identity = RunIdentity::draw(key.suite(), part, entropy);
         Self {
-            cipher: identity.cipher(key),
+            cipher: FrameCipher::new(&identity, key),
+            tags: key.suite().tags_size(),
             commitment_key: identity.commitment_key(key),
             identity,
             nonces: NonceSequence::default(),
@@ -41,7 +43,7 @@ impl Sealer {
     /// # Errors
     /// [`SseError::RunTooLong`]; the run is then lost.
     pub fn push(&mut self, mut plaintext: &[u8]) -> Result<(), SseError> {
-        self.buffer.reserve(plaintext.len() + (plaintext.len() / FRAME_SIZE + 2) * TAG_LEN);
+        self.buffer.reserve(plaintext.len() + (plaintext.len() / FRAME_SIZE + 2) * self.tags);
         while !plaintext.is_empty() {
             let room = FRAME_SIZE - (self.buffer.len() - self.open_frame);
             if room == 0 {
@@ -78,9 +80,7 @@ impl Sealer {
     }
 
     fn seal_frame(&mut self, nonce: FrameNonce) {
-        let frame = &mut self.buffer[self.open_frame..];
-        let tag = self.cipher.seal_in_place(nonce.bytes(), &self.identity.aad(), frame);
-        self.buffer.extend_from_slice(&tag);
+        self.cipher.seal(nonce, &self.identity.aad(), &mut self.buffer, self.open_frame);
         self.open_frame = self.buffer.len();
     }
 }

@@ -129,13 +129,13 @@ impl ServerKey {
     /// The wrapped form of `key`, the data key of `object`.
     pub(super) fn wrap(&self, entropy: &dyn Entropy, key: &Secret<32>, object: ObjectName<'_>) -> Vec<u8> {
         let current = self.current();
-        current.named(&wrap::wrap(&current.wrapping, Purpose::ServerKey, &object.arn(), entropy, key))
+        current.named(&wrap::wrap(&current.wrapping, Purpose::Server, &object.arn(), entropy, key))
     }
 
     /// The data key in what [`Self::generate`] returned for `object`.
     pub(super) fn unwrap(&self, wrapped: &[u8], object: ObjectName<'_>) -> Result<DataKey, SseError> {
         let (key, blob) = self.naming(wrapped)?;
-        wrap::unwrap(&key.wrapping, Purpose::ServerKey, &object.arn(), blob)
+        wrap::unwrap(&key.wrapping, Purpose::Server, &object.arn(), blob)
             .map(DataKey::new)
             .map_err(|_| SseError::corrupt("a data key wrapped by the server key did not authenticate"))
     }

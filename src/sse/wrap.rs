@@ -21,9 +21,11 @@ pub(super) const WRAPPED_LEN: usize = SALT_LEN + KEY_LEN + TAG_LEN;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     /// A data key under a bucket key.
-    BucketKey,
+    Bucket,
     /// A data key under the SSE-S3 server key.
-    ServerKey,
+    Server,
+    /// A data key under a key that a customer brings along.
+    Customer,
 }
 
 /// Wraps `key` under `under`, bound to `object_arn`.
@@ -68,8 +70,9 @@ pub(super) fn unwrap(
 
 fn cipher(under: &Secret<KEY_LEN>, purpose: Purpose, salt: &[u8; SALT_LEN]) -> Aes256Gcm {
     let info: &[u8] = match purpose {
-        Purpose::BucketKey => b"strongroom/wrap/bucket-key",
-        Purpose::ServerKey => b"strongroom/wrap/server-key",
+        Purpose::Bucket => b"strongroom/wrap/bucket-key",
+        Purpose::Server => b"strongroom/wrap/server-key",
+        Purpose::Customer => b"strongroom/wrap/customer-key",
     };
     Aes256Gcm::new(&kdf::derive(under.expose(), salt, &[info]))
 }
@@ -83,19 +86,19 @@ mod tests {
     fn a_wrapped_key_opens_only_where_it_belongs() {
         let (under, key) = (Secret::new([1; 32]), Secret::new([2; 32]));
         let entropy = SeededEntropy::new(1);
-        let blob = wrap(&under, Purpose::ServerKey, "arn:a", &entropy, &key);
-        assert_eq!(unwrap(&under, Purpose::ServerKey, "arn:a", &blob).unwrap().expose(), key.expose());
-        assert_ne!(blob, wrap(&under, Purpose::ServerKey, "arn:a", &entropy, &key));
-        assert!(unwrap(&under, Purpose::BucketKey, "arn:a", &blob).is_err());
-        assert!(unwrap(&under, Purpose::ServerKey, "arn:b", &blob).is_err());
-        assert!(unwrap(&key, Purpose::ServerKey, "arn:a", &blob).is_err());
+        let blob = wrap(&under, Purpose::Server, "arn:a", &entropy, &key);
+        assert_eq!(unwrap(&under, Purpose::Server, "arn:a", &blob).unwrap().expose(), key.expose());
+        assert_ne!(blob, wrap(&under, Purpose::Server, "arn:a", &entropy, &key));
+        assert!(unwrap(&under, Purpose::Bucket, "arn:a", &blob).is_err());
+        assert!(unwrap(&under, Purpose::Server, "arn:b", &blob).is_err());
+        assert!(unwrap(&key, Purpose::Server, "arn:a", &blob).is_err());
         for length in 0..WRAPPED_LEN {
-            assert!(unwrap(&under, Purpose::ServerKey, "arn:a", &blob[..length]).is_err());
+            assert!(unwrap(&under, Purpose::Server, "arn:a", &blob[..length]).is_err());
         }
         for at in 0..WRAPPED_LEN {
             let mut flipped = blob;
             flipped[at] ^= 1;
-            assert!(unwrap(&under, Purpose::ServerKey, "arn:a", &flipped).is_err(), "byte {at}");
+            assert!(unwrap(&under, Purpose::Server, "arn:a", &flipped).is_err(), "byte {at}");
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::iam::Denied;
 use crate::kms::{KmsError, error::KmsErrorKind};
 use crate::sigv4::{self, Mismatch};
 use crate::sse::SseError;
+use crate::sse::headers::METHOD;
 use crate::store::StoreError;
 
 impl From<StoreError> for S3Error {
@@ -63,7 +64,18 @@ impl From<SseError> for S3Error {
             SseError::InvalidArgument { message, name, value } => {
                 Self::argument(name, value.unwrap_or_else(|| "null".to_owned()), message)
             }
-            SseError::NotImplemented { header } => ErrorCode::NotImplemented.with("Header", header),
+            SseError::InvalidAlgorithm { value } => {
+                ErrorCode::InvalidEncryptionAlgorithm.with("ArgumentName", METHOD).with("ArgumentValue", value)
+            }
+            SseError::CustomerKeyRequired => Self::new(
+                ErrorCode::InvalidRequest,
+                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided \
+                 to retrieve the object.",
+            ),
+            SseError::CustomerKeyNotApplicable => {
+                Self::new(ErrorCode::InvalidRequest, "The encryption parameters are not applicable to this object.")
+            }
+            SseError::WrongCustomerKey => Self::new(ErrorCode::AccessDenied, error.to_string()),
             SseError::Kms(error) => error.into(),
             SseError::Store(error) => error.into(),
             error @ (SseError::RunTooLong | SseError::Corrupt(_) | SseError::WrongRootKey) => Self::internal(error),

@@ -9,6 +9,7 @@ use super::kms::caller;
 use super::unlock::{kms_plan, sse};
 use super::{independent, object_key, plaintext, read_all, seal};
 use crate::crypto::random::SeededEntropy;
+use crate::sse::customer::tests::customer_key;
 use crate::sse::{
     Envelope, EtagOf, EtagScope, ObjectName, Plan, RunHeader, Scope, ServerKey, SseRequest, open_checksums,
     seal_checksums,
@@ -49,13 +50,16 @@ async fn envelopes() {
         ("kms", kms_plan(None, false)),
         ("kms-context", kms_plan(Some(context), false)),
         ("kms-bucket-key", kms_plan(Some(context), true)),
+        ("dsse", Plan::decide(SseRequest::Dsse { key: None, context: None }, None)),
+        ("customer", Plan::decide(SseRequest::Customer(customer_key(9)), None)),
     ];
     for (name, plan) in plans {
         let sse = sse(1, 1);
         let (envelope, key) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
         let stored = golden(&format!("envelope-{name}.bin"), &envelope.to_bytes());
         let envelope = Envelope::from_bytes(&stored).unwrap();
-        let unlocked = sse.unlock(&envelope, &caller(), OBJECT).await.unwrap();
+        let customer = plan.customer_key();
+        let unlocked = sse.unlock(&envelope, &caller(), OBJECT, customer).await.unwrap();
         assert_eq!(unlocked.secret().expose(), key.secret().expose());
     }
 }

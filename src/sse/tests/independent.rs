@@ -16,14 +16,14 @@ impl hkdf::KeyType for Bytes32 {
     }
 }
 
-fn derive(key: &[u8], salt: &[u8], info: &[u8]) -> [u8; 32] {
+pub(super) fn derive(key: &[u8], salt: &[u8], info: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     let info = [info];
     hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key).expand(&info, Bytes32).unwrap().fill(&mut out).unwrap();
     out
 }
 
-fn gcm_open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn gcm_open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
     let mut buffer = sealed.to_vec();
     let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut buffer).ok()?;
@@ -78,8 +78,11 @@ fn it_opens_what_we_seal() {
 fn it_unwraps_what_we_wrap() {
     let entropy = SeededEntropy::new(3);
     let (under, key) = (Secret::new([1; 32]), Secret::new([2; 32]));
-    let purposes =
-        [(Purpose::ServerKey, "strongroom/wrap/server-key"), (Purpose::BucketKey, "strongroom/wrap/bucket-key")];
+    let purposes = [
+        (Purpose::Server, "strongroom/wrap/server-key"),
+        (Purpose::Bucket, "strongroom/wrap/bucket-key"),
+        (Purpose::Customer, "strongroom/wrap/customer-key"),
+    ];
     for (purpose, name) in purposes {
         let wrapped = wrap::wrap(&under, purpose, "arn:aws:s3:::b/k", &entropy, &key);
         assert_eq!(unwrap(&[1; 32], name, "arn:aws:s3:::b/k", &wrapped), Some([2; 32]));

@@ -3,6 +3,7 @@
 pub(super) mod golden;
 mod independent;
 mod kms;
+mod layers;
 mod round_trip;
 mod tamper;
 mod unlock;
@@ -10,7 +11,6 @@ mod unlock;
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use super::format::Suite;
 use super::{ObjectKey, Opener, RunHeader, Sealer, SseError};
 use crate::crypto::Secret;
 use crate::crypto::random::SeededEntropy;
@@ -18,7 +18,13 @@ use crate::kms::DataKey;
 
 /// A data key that needs no KMS.
 pub(super) fn object_key(byte: u8) -> ObjectKey {
-    ObjectKey { key: DataKey::new(Secret::new([byte; 32])), suite: Suite::Aes256Gcm }
+    ObjectKey::single(DataKey::new(Secret::new([byte; 32])))
+}
+
+/// The data keys of two layers.
+pub(super) fn double_key(inner: u8, outer: u8) -> ObjectKey {
+    let outer = DataKey::new(Secret::new([outer; 32]));
+    ObjectKey { outer: Some(outer), ..object_key(inner) }
 }
 
 /// Bytes whose every 64 KiB differ from every other's.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{object_key, plaintext, read, read_all, seal};
 use crate::crypto::random::SeededEntropy;
-use crate::sse::{Opener, Sealer, SseError, sealed_len};
+use crate::sse::{Opener, Sealer, SseError};
 
 /// Sizes, mostly close to a frame boundary.
 fn size() -> impl Strategy<Value = usize> {
@@ -40,7 +40,7 @@ proptest! {
         run.extend_from_slice(&end);
 
         prop_assert_eq!(&run, &seal(&key, 1, 1, &plaintext).0, "splits must not matter");
-        prop_assert_eq!(u64::try_from(run.len()).unwrap(), sealed_len(u64::try_from(size).unwrap()));
+        prop_assert_eq!(u64::try_from(run.len()).unwrap(), key.suite().sealed_len(u64::try_from(size).unwrap()));
         prop_assert_eq!(read_all(&key, &header, 1, &run).unwrap(), &plaintext[..]);
 
         let (a, b) = (a.index(size + 1), b.index(size + 1));

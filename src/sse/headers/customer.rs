@@ -1,0 +1,180 @@
+//! The SSE-C headers: `x-amz-server-side-encryption-customer-*`, and their like for the source of a copy.
+//!
+//! Errors carry AWS's texts, and name `x-amz-server-side-encryption` as the argument whatever header is at fault.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{METHOD, value_of};
+use crate::sse::customer::BadKey;
+use crate::sse::{CustomerKey, SseError};
+
+/// The three headers that bring a key.
+struct Names {
+    algorithm: &'static str,
+    key: &'static str,
+    md5: &'static str,
+}
+
+const OBJECT: Names = Names {
+    algorithm: "x-amz-server-side-encryption-customer-algorithm",
+    key: "x-amz-server-side-encryption-customer-key",
+    md5: "x-amz-server-side-encryption-customer-key-md5",
+};
+
+const COPY_SOURCE: Names = Names {
+    algorithm: "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    key: "x-amz-copy-source-server-side-encryption-customer-key",
+    md5: "x-amz-copy-source-server-side-encryption-customer-key-md5",
+};
+
+/// Whether the headers ask for SSE-C, well or badly: known before the key is looked at.
+pub fn asks_for_customer_key(headers: &HeaderMap) -> bool {
+    OBJECT.any(headers)
+}
+
+/// Whether any header brings a customer's key, for the object or for the source of a copy.
+pub fn brings_customer_key(headers: &HeaderMap) -> bool {
+    OBJECT.any(headers) || COPY_SOURCE.any(headers)
+}
+
+/// The key to write with: `PutObject`, `CopyObject`, `CreateMultipartUpload`, `UploadPart`, `UploadPartCopy`.
+///
+/// # Errors
+/// [`SseError::InvalidArgument`] and [`SseError::InvalidAlgorithm`], as AWS answers them.
+pub fn key_to_write(headers: &HeaderMap) -> Result<Option<CustomerKey>, SseError> {
+    read(headers, &OBJECT, malformed)
+}
+
+/// The key to read with: `GetObject`, `HeadObject`, `GetObjectAttributes`, `ListParts`, `CompleteMultipartUpload`.
+///
+/// # Errors
+/// As [`key_to_write`], and [`SseError::WrongCustomerKey`] for a key without its MD5.
+pub fn key_to_read(headers: &HeaderMap) -> Result<Option<CustomerKey>, SseError> {
+    read(headers, &OBJECT, || SseError::WrongCustomerKey)
+}
+
+/// The key to read the source of a copy with.
+///
+/// # Errors
+/// As [`key_to_read`].
+pub fn key_of_copy_source(headers: &HeaderMap) -> Result<Option<CustomerKey>, SseError> {
+    read(headers, &COPY_SOURCE, || SseError::WrongCustomerKey)
+}
+
+/// SSE-C takes TLS: the key itself is on the wire. (S3: userguide/ServerSideEncryptionCustomerKeys.)
+///
+/// # Errors
+/// [`SseError::InvalidArgument`].
+pub fn require_transport_for_customer_key(tls: bool) -> Result<(), SseError> {
+    if tls {
+        return Ok(());
+    }
+    let message = "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure \
+                   connection.";
+    Err(SseError::argument(message, METHOD, None))
+}
+
+/// What responses say of the key.
+pub(super) fn echo(key: &CustomerKey) -> Result<Vec<(HeaderName, HeaderValue)>, SseError> {
+    Ok(vec![
+        (HeaderName::from_static(OBJECT.algorithm), HeaderValue::from_static("AES256")),
+        (HeaderName::from_static(OBJECT.md5), super::stored_value(key.md5())?),
+    ])
+}
+
+impl Names {
+    fn any(&self, headers: &HeaderMap) -> bool {
+        [self.algorithm, self.key, self.md5].iter().any(|name| headers.contains_key(*name))
+    }
+}
+
+fn read(
+    headers: &HeaderMap,
+    names: &Names,
+    without_md5: impl FnOnce() -> SseError,
+) -> Result<Option<CustomerKey>, SseError> {
+    if !names.any(headers) {
+        return Ok(None);
+    }
+    let refused = |message: &'static str| SseError::argument(message, METHOD, None);
+    match value_of(headers, names.algorithm).as_deref() {
+        Some("AES256") => {}
+        None => {
+            return Err(refused(
+                "Requests specifying Server Side Encryption with Customer provided keys must provide a valid \
+                 encryption algorithm.",
+            ));
+        }
+        Some(other) => return Err(SseError::InvalidAlgorithm { value: other.to_owned() }),
+    }
+    let Some(key) = value_of(headers, names.key) else {
+        return Err(refused(
+            "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret \
+             key.",
+        ));
+    };
+    let md5 = value_of(headers, names.md5).ok_or_else(without_md5)?;
+    CustomerKey::parse(&key, &md5).map(Some).map_err(|bad| match bad {
+        BadKey::Malformed => malformed(),
+        BadKey::Mismatch => refused("The calculated MD5 hash of the key did not match the hash that was provided."),
+    })
+}
+
+fn malformed() -> SseError {
+    SseError::argument("The secret key was invalid for the specified algorithm.", METHOD, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    const MD5: &str = "z1pMFqXJA5jX6xnI1bE1wQ==";
+
+    fn md5() -> String {
+        use base64::Engine as _;
+        let engine = base64::engine::general_purpose::STANDARD;
+        engine.encode(crate::crypto::digest::md5(&engine.decode(KEY).unwrap()))
+    }
+
+    fn headers(values: [Option<&str>; 3]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [OBJECT.algorithm, OBJECT.key, OBJECT.md5].into_iter().zip(values) {
+            if let Some(value) = value {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        headers
+    }
+
+    fn refusal(values: [Option<&str>; 3]) -> String {
+        match key_to_write(&headers(values)).unwrap_err() {
+            SseError::InvalidArgument { message, name: METHOD, value: None } => message.into_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        let md5 = md5();
+        let (aes, key, sum) = (Some("AES256"), Some(KEY), Some(md5.as_str()));
+        assert_eq!(key_to_write(&headers([None; 3])).unwrap(), None);
+        assert_eq!(key_to_write(&headers([aes, key, sum])).unwrap().unwrap().md5(), md5);
+        assert!(refusal([None, key, sum]).ends_with("must provide a valid encryption algorithm."));
+        assert!(matches!(
+            key_to_write(&headers([Some("AES128"), key, sum])),
+            Err(SseError::InvalidAlgorithm { value }) if value == "AES128"
+        ));
+        assert!(refusal([aes, None, sum]).ends_with("must provide an appropriate secret key."));
+        assert_eq!(refusal([aes, key, None]), "The secret key was invalid for the specified algorithm.");
+        assert_eq!(refusal([aes, Some("c2hvcnQ="), sum]), "The secret key was invalid for the specified algorithm.");
+        assert_eq!(
+            refusal([aes, key, Some(MD5)]),
+            "The calculated MD5 hash of the key did not match the hash that was provided."
+        );
+        let read = key_to_read(&headers([aes, key, None]));
+        assert!(matches!(read, Err(SseError::WrongCustomerKey)));
+        assert!(asks_for_customer_key(&headers([None, None, sum])));
+        assert!(!asks_for_customer_key(&headers([None; 3])));
+    }
+}
