@@ -29,6 +29,7 @@ mod object;
 pub mod operation;
 mod parts;
 pub mod payload;
+mod post;
 mod put;
 mod reader;
 pub mod render;

@@ -398,11 +398,8 @@ fn completed(
     envelope: &Envelope,
     checksums: &Checksums,
 ) -> Result<Response<ResponseBody>> {
-    let host = call.header("host").unwrap_or("localhost");
-    let scheme = if call.cx.is_secure() { "https" } else { "http" };
     let mut response = render::document(XmlWriter::document("CompleteMultipartUploadResult", |xml| {
-        let path = super::request::percent_encode(key.as_str());
-        xml.text("Location", format_args!("{scheme}://{host}/{}/{path}", bucket.name));
+        xml.text("Location", location(call, bucket, key));
         xml.text("Bucket", &bucket.name);
         xml.text("Key", key);
         xml.text("ETag", format_args!("\"{etag}\""));
@@ -410,6 +407,13 @@ fn completed(
     }));
     response.headers_mut().extend(sse::headers::echo(envelope, false, None)?);
     Ok(response)
+}
+
+/// Where an object can be found.
+pub(super) fn location(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> String {
+    let host = call.header("host").unwrap_or("localhost");
+    let scheme = if call.cx.is_secure() { "https" } else { "http" };
+    format!("{scheme}://{host}/{}/{}", bucket.name, super::request::percent_encode(key.as_str()))
 }
 
 /// The initiator and the owner of an upload.

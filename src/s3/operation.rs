@@ -146,7 +146,7 @@ operations! {
     CreateBucketMetadataConfiguration               POST   Bucket  Refused Empty  "s3:CreateBucketMetadataConfiguration"   [query "metadataConfiguration"];
     CreateBucketMetadataTableConfiguration          POST   Bucket  Refused Empty  "s3:CreateBucketMetadataTableConfiguration" [query "metadataTable"];
     DeleteObjects                                   POST   Bucket  Served  Xml    "s3:DeleteObject"                        [query "delete"];
-    PostObject                                      POST   Bucket  Refused Stream "s3:PutObject"                           [];
+    PostObject                                      POST   Bucket  Served  Stream "s3:PutObject"                           [];
     PutBucketAnalyticsConfiguration                 PUT    Bucket  Refused Empty  "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
     PutBucketIntelligentTieringConfiguration        PUT    Bucket  Refused Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
     PutBucketInventoryConfiguration                 PUT    Bucket  Refused Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];

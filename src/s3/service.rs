@@ -144,8 +144,7 @@ impl S3 {
             signed => signed?,
         };
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
-        let key = signed.as_ref().and_then(|signed| self.directory.access_key(signed.access_key_id()));
-        let identity = key.map(|key| key.identity.clone());
+        let identity = signed.as_ref().and_then(|signed| self.identity_of(signed));
         let call = Call { cx, row, query, headers: parts.headers, identity, signed };
         self.dispatch(&call, target, body).await
     }
@@ -155,15 +154,24 @@ impl S3 {
         let Some(presented) = Presented::from_head(head)? else {
             return Ok(None);
         };
-        let verifier = Verifier {
+        let hash = presented.s3_payload_hash(head)?;
+        presented.verify(head, &self.verifier(), &hash).map(Some)
+    }
+
+    /// What signatures are held against.
+    pub(super) fn verifier(&self) -> Verifier<'_> {
+        Verifier {
             secrets: &*self.directory,
             region: &self.settings.region,
             service: sigv4::Service::S3,
             now: self.clock.now(),
             keys: &self.keys,
-        };
-        let hash = presented.s3_payload_hash(head)?;
-        presented.verify(head, &verifier, &hash).map(Some)
+        }
+    }
+
+    /// Whom the key that signed speaks for.
+    pub(super) fn identity_of(&self, signed: &Signed) -> Option<Identity> {
+        self.directory.access_key(signed.access_key_id()).map(|key| key.identity.clone())
     }
 
     async fn dispatch(&self, call: &Call<'_>, target: Target, body: RequestBody) -> Result<Response<ResponseBody>> {
@@ -187,6 +195,10 @@ impl S3 {
             return self.create_bucket(call, &name, permit, body).await;
         }
         let bucket = self.bucket(call, name).await?;
+        if call.row.operation == Operation::PostObject {
+            // Who asks, and for which key, stands in the form.
+            return self.post_object(call, &bucket, body).await;
+        }
         self.judge_transport(call, &bucket, key.as_ref()).await?;
         let resource = match &key {
             Some(key) => format!("{}/{key}", bucket.arn()),

@@ -71,7 +71,7 @@ impl S3 {
         }
         let Some(key) = key else { return Ok(false) };
         match call.row.operation {
-            Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload => {
+            Operation::PutObject | Operation::PostObject | Operation::CopyObject | Operation::CreateMultipartUpload => {
                 let by_default = bucket.default_encryption().is_some_and(|default| default.is_kms());
                 Ok(by_default && !call.headers.contains_key(sse::headers::METHOD))
             }

@@ -33,22 +33,23 @@ pub(super) struct RunSink {
     sealer: Sealer,
     writer: Option<Box<dyn RunWriter>>,
     inline_limit: usize,
-    size_hint: u64,
+    /// Of the sealed bytes, if their number is known.
+    size_hint: Option<u64>,
 }
 
 impl RunSink {
     /// A sink for part number `part` (0: the whole object) of the object that `key` belongs to. `length` is the
-    /// plaintext's: space for it is claimed before the first byte comes.
-    pub async fn open(s3: &S3, key: &ObjectKey, part: u16, length: u64) -> Result<Self> {
+    /// plaintext's, if it is known: space for it is claimed before the first byte comes.
+    pub async fn open(s3: &S3, key: &ObjectKey, part: u16, length: Option<u64>) -> Result<Self> {
         let mut sink = Self {
             store: Arc::clone(&s3.store),
             entropy: Arc::clone(&s3.entropy),
             sealer: Sealer::new(key, part, &*s3.entropy),
             writer: None,
             inline_limit: s3.settings.inline_limit,
-            size_hint: key.suite().sealed_len(length),
+            size_hint: length.map(|length| key.suite().sealed_len(length)),
         };
-        if sink.size_hint > sink.inline_limit as u64 {
+        if sink.size_hint.is_some_and(|hint| hint > sink.inline_limit as u64) {
             sink.writer().await?;
         }
         Ok(sink)
@@ -95,7 +96,7 @@ impl RunSink {
 
     async fn writer(&mut self) -> Result<()> {
         if self.writer.is_none() {
-            self.writer = Some(self.store.create(Some(self.size_hint)).await?);
+            self.writer = Some(self.store.create(self.size_hint).await?);
         }
         Ok(())
     }

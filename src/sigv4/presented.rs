@@ -231,7 +231,7 @@ fn header_date(head: &Head<'_>) -> Option<AmzDate> {
 }
 
 /// Splits `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`, from the right, for a key id may hold slashes.
-fn credential_parts(credential: &str) -> Result<(String, Scope), String> {
+pub(super) fn credential_parts(credential: &str) -> Result<(String, Scope), String> {
     let mut parts = credential.rsplitn(5, '/');
     let (Some(terminator), Some(service), Some(region), Some(date), Some(access_key_id)) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())

@@ -30,6 +30,28 @@ pub struct Verifier<'a> {
     pub keys: &'a SigningKeys,
 }
 
+impl Verifier<'_> {
+    /// Refuses a scope of another service or region.
+    pub(super) fn admits(&self, scope: &Scope, kind: Kind) -> Result<(), Error> {
+        let (message, region) = if scope.service != self.service.name() {
+            let (theirs, ours) = (&scope.service, self.service.name());
+            (format!("incorrect service \"{theirs}\". This endpoint belongs to \"{ours}\"."), None)
+        } else if scope.region != self.region {
+            let (theirs, ours) = (&scope.region, self.region);
+            (format!("the region '{theirs}' is wrong; expecting '{ours}'"), Some(ours.to_owned()))
+        } else {
+            return Ok(());
+        };
+        Err(match kind {
+            Kind::Header => Error::AuthorizationHeaderMalformed { message, region },
+            Kind::Presigned { .. } => Error::AuthorizationQueryParametersError {
+                message: format!("Error parsing the X-Amz-Credential parameter; {message}"),
+                region,
+            },
+        })
+    }
+}
+
 /// Proof that a request was signed with the key it names. Only [`Presented::verify`] and [`super::Signer`] make it.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_field_names, reason = "\"signed headers\" is SigV4's own term")]
@@ -92,7 +114,7 @@ impl Presented {
     /// # Errors
     /// The first thing that is wrong, in the order that the module doc gives.
     pub fn verify(self, head: &Head<'_>, verifier: &Verifier<'_>, payload_hash: &str) -> Result<Signed, Error> {
-        self.in_scope_of(verifier)?;
+        verifier.admits(&self.scope, self.kind)?;
         self.covers_what_matters(head, verifier.service)?;
         let known = verifier.secrets.secret(&self.access_key_id);
         // An unknown key id takes the way of a wrong secret, so that the answer is not faster for it.
@@ -115,25 +137,6 @@ impl Presented {
         let Self { access_key_id, scope, date, kind, signed_headers, signature, session_token: _ } = self;
         let payload_hash = payload_hash.to_owned();
         Ok(Signed { access_key_id, scope, date, kind, signed_headers, signature, payload_hash, key })
-    }
-
-    fn in_scope_of(&self, verifier: &Verifier<'_>) -> Result<(), Error> {
-        let (message, region) = if self.scope.service != verifier.service.name() {
-            let (theirs, ours) = (&self.scope.service, verifier.service.name());
-            (format!("incorrect service \"{theirs}\". This endpoint belongs to \"{ours}\"."), None)
-        } else if self.scope.region != verifier.region {
-            let (theirs, ours) = (&self.scope.region, verifier.region);
-            (format!("the region '{theirs}' is wrong; expecting '{ours}'"), Some(ours.to_owned()))
-        } else {
-            return Ok(());
-        };
-        Err(match self.kind {
-            Kind::Header => Error::AuthorizationHeaderMalformed { message, region },
-            Kind::Presigned { .. } => Error::AuthorizationQueryParametersError {
-                message: format!("Error parsing the X-Amz-Credential parameter; {message}"),
-                region,
-            },
-        })
     }
 
     /// The host, and in S3 every `x-amz-` header, must be signed: otherwise whoever holds a presigned PUT could add
@@ -200,4 +203,4 @@ impl Presented {
 }
 
 /// Stands in for the secret of a key that does not exist; as long as those of AWS.
-const NO_SECRET: &[u8] = &[0; 40];
+pub(super) const NO_SECRET: &[u8] = &[0; 40];

@@ -1,5 +1,6 @@
 //! What a request's head says of its body.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -58,6 +59,8 @@ pub(super) enum Framing {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Length {
     Declared(u64),
+    /// So many, at least and at most.
+    Within(u64, u64),
     /// Nothing was said, so there must be none.
     Undeclared,
 }
@@ -122,11 +125,27 @@ impl PayloadPlan {
         }
     }
 
-    /// The bytes that must come, neither more nor less.
-    pub fn length(&self) -> u64 {
+    /// For the file of a form, which ends where it ends: as many bytes as `length` allows. `headers` are the form's fields.
+    ///
+    /// # Errors
+    /// `InvalidDigest`, `InvalidRequest`.
+    pub fn of_form(headers: &HeaderMap, required: &Requirements, length: RangeInclusive<u64>) -> Result<Self> {
+        let content_md5 = content_md5(headers)?;
+        Ok(Self {
+            checksum: planned_checksum(headers, &Framing::Identity, required)?,
+            length: Length::Within(*length.start(), *length.end()),
+            content_md5,
+            md5: required.md5 || content_md5.is_some(),
+            ..Self::internal(0, required)
+        })
+    }
+
+    /// The bytes that must come, neither more nor less; `None` if their number is not known.
+    pub fn length(&self) -> Option<u64> {
         match self.length {
-            Length::Declared(length) => length,
-            Length::Undeclared => 0,
+            Length::Declared(length) => Some(length),
+            Length::Within(..) => None,
+            Length::Undeclared => Some(0),
         }
     }
 }

@@ -117,6 +117,10 @@ impl PayloadStream {
         self.passed += bytes.len() as u64;
         match self.length {
             Length::Declared(length) if self.passed <= length => Ok(()),
+            Length::Within(_, most) if self.passed <= most => Ok(()),
+            Length::Within(_, most) => Err(ErrorCode::EntityTooLarge
+                .with("ProposedSize", self.passed.to_string())
+                .with("MaxSizeAllowed", most.to_string())),
             Length::Declared(_) => Err(ErrorCode::IncompleteBody.into()),
             Length::Undeclared => Err(ErrorCode::MissingContentLength.into()),
         }
@@ -126,7 +130,10 @@ impl PayloadStream {
         let trailer = self.decoder.as_mut().map_or(Ok(None), Decoder::finish)?;
         match self.length {
             Length::Declared(length) if self.passed < length => Err(ErrorCode::IncompleteBody.into()),
-            Length::Declared(_) | Length::Undeclared => {
+            Length::Within(least, _) if self.passed < least => Err(ErrorCode::EntityTooSmall
+                .with("ProposedSize", self.passed.to_string())
+                .with("MinSizeAllowed", least.to_string())),
+            Length::Declared(_) | Length::Within(..) | Length::Undeclared => {
                 self.state = State::Ended(trailer);
                 Ok(())
             }

@@ -1,0 +1,141 @@
+//! PostObject: an upload by a browser's form. (AWS: "POST Object", "Browser-based uploads using POST".)
+//!
+//! 1. the form's fields are read, in memory, up to the file;
+//! 2. the policy's signature says who made it; a form without one comes from nobody;
+//! 3. the transport is judged, and the maker authorised, as for a PUT;
+//! 4. the policy is held against the fields: each must be allowed;
+//! 5. the file is streamed in, as long as the policy allows, and committed as an object like any other.
+
+mod form;
+mod policy;
+
+use http::header::LOCATION;
+use http::{HeaderMap, Response, StatusCode, Uri};
+
+use super::checksum::Algorithm;
+use super::checksum::render::write_headers;
+use super::condition::Preconditions;
+use super::error::Result;
+use super::headers::{insert, insert_etag, read_attributes};
+use super::multipart::location;
+use super::payload::PayloadPlan;
+use super::put::{MAX_PUT, NewObject};
+use super::render;
+use super::request::{ObjectKey, percent_encode};
+use super::service::{Bucket, Call, S3};
+use super::xml::XmlWriter;
+use crate::iam;
+use crate::sigv4::{self, Signed, SignedPolicy};
+use crate::sse::{self, ObjectName};
+use crate::wire::{RequestBody, ResponseBody};
+
+use form::{Fields, Form};
+use policy::Policy;
+
+impl S3 {
+    pub(super) async fn post_object(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let Form { fields, file } = Form::read(&call.headers, body).await?;
+        let key = ObjectKey::parse(fields.required("key", "key")?)?;
+        let signed = self.authenticate_policy(&fields)?;
+        let posted = Call {
+            cx: call.cx,
+            row: call.row,
+            query: call.query.clone(),
+            headers: fields.to_headers()?,
+            identity: signed.as_ref().and_then(|signed| self.identity_of(signed)),
+            signed,
+        };
+        self.judge_transport(&posted, bucket, Some(&key)).await?;
+        let resource = format!("{}/{key}", bucket.arn());
+        iam::authorize(posted.identity.as_ref(), posted.row.action, &resource, Some(&bucket.record.account))?;
+        let length = match fields.value("policy") {
+            Some(text) => {
+                let policy = Policy::parse(text)?;
+                policy.judge(&fields, &bucket.name, self.clock.now())?;
+                policy.length()
+            }
+            None => None,
+        };
+
+        let plan = Self::plan(&posted, bucket, &key)?;
+        let attributes = read_attributes(&posted.headers)?;
+        let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
+        let (least, most) = length.unwrap_or((0, MAX_PUT));
+        let payload = PayloadPlan::of_form(&posted.headers, &required, least..=most.min(MAX_PUT))?;
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(&posted)?, name).await?;
+        let (sealed, verified) = self.receive(payload, file, &object_key, 0).await?;
+        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
+        let conditions = Preconditions::of_write(&posted.headers)?;
+        let (etag, _) = self.store_object(bucket, &key, new, &conditions).await?;
+
+        let mut response = answer(call, bucket, &key, &etag, &fields);
+        let headers = response.headers_mut();
+        insert_etag(headers, &etag);
+        headers.extend(sse::headers::echo(&envelope, false, plan.customer_key())?);
+        write_headers(&verified.checksums, headers);
+        Ok(response)
+    }
+
+    /// Who signed the form's policy; `None` for a form without one.
+    fn authenticate_policy(&self, fields: &Fields) -> Result<Option<Signed>> {
+        let Some(policy) = fields.value("policy") else { return Ok(None) };
+        if fields.value("x-amz-signature").is_none() && fields.value("awsaccesskeyid").is_some() {
+            return Err(sigv4::Error::UnsupportedMechanism.into());
+        }
+        let presented = SignedPolicy {
+            policy,
+            algorithm: fields.required("x-amz-algorithm", "X-Amz-Algorithm")?,
+            credential: fields.required("x-amz-credential", "X-Amz-Credential")?,
+            date: fields.required("x-amz-date", "X-Amz-Date")?,
+            signature: fields.required("x-amz-signature", "X-Amz-Signature")?,
+            session_token: fields.non_empty("x-amz-security-token"),
+        };
+        Ok(Some(presented.verify(&self.verifier())?))
+    }
+}
+
+/// What the form asks to be answered: a redirect, or 200, 201 or 204.
+fn answer(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, etag: &str, fields: &Fields) -> Response<ResponseBody> {
+    if let Some(target) = redirect(fields) {
+        let separator = if target.contains('?') { '&' } else { '?' };
+        let quoted = percent_encode(&format!("\"{etag}\""));
+        let key = percent_encode(key.as_str()).replace('/', "%2F");
+        let target = format!("{target}{separator}bucket={}&key={key}&etag={quoted}", bucket.name);
+        return with_location(render::empty(StatusCode::SEE_OTHER), &target);
+    }
+    let place = location(call, bucket, key);
+    let response = match fields.value("success_action_status") {
+        Some("200") => render::empty(StatusCode::OK),
+        Some("201") => {
+            let mut response = render::document(XmlWriter::bare_document("PostResponse", |xml| {
+                xml.text("Location", &place);
+                xml.text("Bucket", &bucket.name);
+                xml.text("Key", key);
+                xml.text("ETag", format_args!("\"{etag}\""));
+            }));
+            *response.status_mut() = StatusCode::CREATED;
+            response
+        }
+        _ => render::empty(StatusCode::NO_CONTENT),
+    };
+    with_location(response, &place)
+}
+
+/// Where the form wants its user sent; what is no web address is passed over, as AWS does.
+fn redirect(fields: &Fields) -> Option<&str> {
+    let target = fields.non_empty("success_action_redirect").or_else(|| fields.non_empty("redirect"))?;
+    let uri: Uri = target.parse().ok()?;
+    (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()).then_some(target)
+}
+
+fn with_location(mut response: Response<ResponseBody>, target: &str) -> Response<ResponseBody> {
+    let headers: &mut HeaderMap = response.headers_mut();
+    insert(headers, LOCATION, target);
+    response
+}

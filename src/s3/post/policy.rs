@@ -1,0 +1,243 @@
+//! The policy of a form: what its fields must be, and until when. (AWS: "Creating a POST policy".)
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::form::Fields;
+use crate::clock::Timestamp;
+use crate::s3::error::{ErrorCode, Result, S3Error};
+
+/// Fields that no condition need name.
+const EXEMPT: &[&str] = &["file", "policy", "x-amz-signature"];
+/// What the names of further such fields begin with.
+const EXEMPT_PREFIX: &str = "x-ignore-";
+
+/// A policy, read.
+#[derive(Debug)]
+pub struct Policy {
+    expiration: Timestamp,
+    conditions: Vec<Condition>,
+    /// Bytes of the file, inclusive.
+    length: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Condition {
+    /// In lower case, without `$`.
+    field: String,
+    test: Test,
+    /// As the document has it, for the refusal.
+    text: String,
+}
+
+#[derive(Debug)]
+enum Test {
+    Equals(String),
+    StartsWith(String),
+}
+
+impl Policy {
+    /// Reads base64 of a JSON document.
+    ///
+    /// # Errors
+    /// `InvalidPolicyDocument`.
+    pub fn parse(policy: &str) -> Result<Self> {
+        let invalid = |what: &'static str| S3Error::new(ErrorCode::InvalidPolicyDocument, what);
+        let json = STANDARD.decode(policy.trim()).map_err(|_| invalid("Invalid Policy: Invalid Base64 encoding."))?;
+        let document: Value = serde_json::from_slice(&json).map_err(|_| invalid("Invalid Policy: Invalid JSON."))?;
+        let expiration =
+            document.get("expiration").ok_or_else(|| invalid("Invalid Policy: Policy missing expiration."))?;
+        let expiration = expiration.as_str().and_then(|text| text.parse().ok());
+        let expiration = expiration.ok_or_else(|| invalid("Invalid Policy: Invalid 'expiration' value."))?;
+        let conditions =
+            document.get("conditions").ok_or_else(|| invalid("Invalid Policy: Policy missing conditions."))?;
+        let conditions = conditions.as_array().ok_or_else(|| invalid("Invalid Policy: Invalid 'conditions' value."))?;
+        let mut read = Self { expiration, conditions: Vec::new(), length: None };
+        for condition in conditions {
+            read.add(condition).ok_or_else(|| invalid("Invalid Policy: Invalid Condition."))?;
+        }
+        Ok(read)
+    }
+
+    /// How many bytes the file may have, at least and at most.
+    pub fn length(&self) -> Option<(u64, u64)> {
+        self.length
+    }
+
+    /// Holds the form against the policy, the file's length excepted.
+    ///
+    /// # Errors
+    /// `AccessDenied`, naming the condition or the field.
+    pub fn judge(&self, fields: &Fields, bucket: &str, now: Timestamp) -> Result<()> {
+        let denied = |why: &str| S3Error::new(ErrorCode::AccessDenied, format!("Invalid according to Policy: {why}"));
+        if now >= self.expiration {
+            return Err(denied("Policy expired."));
+        }
+        for condition in &self.conditions {
+            let value = if condition.field == "bucket" { Some(bucket) } else { fields.value(&condition.field) };
+            if !value.is_some_and(|value| condition.holds(value)) {
+                return Err(denied(&format!("Policy Condition failed: {}", condition.text)));
+            }
+        }
+        let covered = |name: &str| {
+            EXEMPT.contains(&name)
+                || name.starts_with(EXEMPT_PREFIX)
+                || self.conditions.iter().any(|condition| condition.field == name)
+        };
+        match fields.names().find(|name| !covered(name)) {
+            Some(extra) => Err(denied(&format!("Extra input fields: {extra}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a condition: an object of exact values, or an array of operator and operands.
+    fn add(&mut self, condition: &Value) -> Option<()> {
+        if let Some(exact) = condition.as_object() {
+            for (field, value) in exact {
+                let value = value.as_str()?.to_owned();
+                let text = serde_json::json!(["eq", format!("${field}"), value]).to_string();
+                let field = field.to_ascii_lowercase();
+                self.conditions.push(Condition { field, test: Test::Equals(value), text });
+            }
+            return Some(());
+        }
+        let [operator, first, second] = &condition.as_array()?[..] else { return None };
+        let operator = operator.as_str()?.to_ascii_lowercase();
+        if operator == "content-length-range" {
+            let (least, most) = (number(first)?, number(second)?);
+            // Of several ranges, all hold.
+            let (low, high) = self.length.unwrap_or((0, u64::MAX));
+            self.length = Some((low.max(least), high.min(most)));
+            return Some(());
+        }
+        let field = first.as_str()?.strip_prefix('$')?.to_ascii_lowercase();
+        let value = second.as_str()?.to_owned();
+        let test = match operator.as_str() {
+            "eq" => Test::Equals(value),
+            "starts-with" => Test::StartsWith(value),
+            _ => return None,
+        };
+        self.conditions.push(Condition { field, test, text: condition.to_string() });
+        Some(())
+    }
+}
+
+impl Condition {
+    fn holds(&self, value: &str) -> bool {
+        match &self.test {
+            Test::Equals(expected) => value == expected,
+            // A list of content types is good if each of them is.
+            Test::StartsWith(prefix) if self.field == "content-type" => {
+                value.split(',').all(|value| value.trim().starts_with(prefix))
+            }
+            Test::StartsWith(prefix) => value.starts_with(prefix),
+        }
+    }
+}
+
+/// A number, which some clients write as text.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::from_millis;
+
+    fn policy(conditions: &str) -> Result<Policy> {
+        Policy::parse(
+            &STANDARD.encode(format!(r#"{{"expiration":"2030-01-01T00:00:00.000Z","conditions":{conditions}}}"#)),
+        )
+    }
+
+    fn judge(conditions: &str, fields: &[(&str, &str)]) -> Result<(), String> {
+        let fields = Fields::of(fields);
+        let judged = policy(conditions).unwrap().judge(&fields, "b", from_millis(0));
+        judged.map_err(|error| error.message.into_owned())
+    }
+
+    #[test]
+    fn each_kind_of_condition() {
+        let key = |value| [("key", value)];
+        assert_eq!(judge(r#"[{"bucket":"b"},{"Key":"k"}]"#, &key("k")), Ok(()));
+        assert_eq!(judge(r#"[["eq","$key","k"]]"#, &key("k")), Ok(()));
+        assert_eq!(judge(r#"[["Starts-With","$Key","u/"]]"#, &key("u/k")), Ok(()));
+        assert_eq!(judge(r#"[["starts-with","$key",""]]"#, &key("")), Ok(()));
+        let failed = |text: &str| Err(format!("Invalid according to Policy: Policy Condition failed: {text}"));
+        assert_eq!(judge(r#"[{"key":"k"}]"#, &key("l")), failed(r#"["eq","$key","k"]"#));
+        assert_eq!(judge(r#"[["starts-with","$key","u/"]]"#, &key("v/k")), failed(r#"["starts-with","$key","u/"]"#));
+        assert_eq!(judge(r#"[{"bucket":"c"},{"key":"k"}]"#, &key("k")), failed(r#"["eq","$bucket","c"]"#));
+        assert_eq!(judge(r#"[{"key":"k"},{"acl":"private"}]"#, &key("k")), failed(r#"["eq","$acl","private"]"#));
+    }
+
+    #[test]
+    fn content_types_may_be_several() {
+        let rule = r#"[["starts-with","$Content-Type","image/"]]"#;
+        assert_eq!(judge(rule, &[("content-type", "image/png, image/gif")]), Ok(()));
+        assert!(judge(rule, &[("content-type", "image/png,text/html")]).is_err());
+    }
+
+    #[test]
+    fn every_field_must_be_covered() {
+        let extra = |name: &str| Err(format!("Invalid according to Policy: Extra input fields: {name}"));
+        let covered = r#"[["starts-with","$key",""]]"#;
+        assert_eq!(
+            judge(covered, &[("key", "k"), ("x-amz-server-side-encryption", "aws:kms")]),
+            extra("x-amz-server-side-encryption")
+        );
+        assert_eq!(
+            judge(covered, &[("key", "k"), ("x-ignore-me", "1"), ("policy", "p"), ("x-amz-signature", "s")]),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn lengths_and_times() {
+        assert_eq!(policy(r#"[["content-length-range",1,10]]"#).unwrap().length(), Some((1, 10)));
+        assert_eq!(
+            policy(r#"[["content-length-range","1","10"],["content-length-range",5,20]]"#).unwrap().length(),
+            Some((5, 10))
+        );
+        assert_eq!(policy("[]").unwrap().length(), None);
+        let expired = policy("[]").unwrap().judge(&Fields::of(&[]), "b", from_millis(1_893_456_000_000));
+        assert_eq!(expired.unwrap_err().message, "Invalid according to Policy: Policy expired.");
+    }
+
+    #[test]
+    fn what_is_no_policy() {
+        for bad in [
+            "[1]",
+            "{}",
+            r#"[["eq","key","k"]]"#,
+            r#"[["matches","$key","k"]]"#,
+            r#"[["eq","$key"]]"#,
+            r#"[{"key":1}]"#,
+            r#"[["content-length-range",-1,10]]"#,
+        ] {
+            assert_eq!(policy(bad).unwrap_err().code, ErrorCode::InvalidPolicyDocument, "{bad}");
+        }
+        for bad in ["%", "", "e30=", "bm90IGpzb24="] {
+            assert_eq!(Policy::parse(bad).unwrap_err().code, ErrorCode::InvalidPolicyDocument, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_upsets_the_reader(text in ".*") {
+            let _ = Policy::parse(&text);
+            let _ = Policy::parse(&STANDARD.encode(&text));
+            let _ = policy(&text);
+        }
+
+        #[test]
+        fn a_policy_of_a_forms_own_values_holds(fields in prop::collection::hash_map("[a-z-]{1,12}", ".{0,20}", 0..8)) {
+            let pairs: Vec<(&str, &str)> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).filter(|(k, _)| *k != "bucket").collect();
+            let conditions: Vec<Value> = pairs.iter().map(|(k, v)| serde_json::json!({ *k: v })).collect();
+            prop_assert_eq!(judge(&Value::Array(conditions).to_string(), &pairs), Ok(()));
+        }
+    }
+}
