@@ -91,8 +91,13 @@ impl Graph {
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
         let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&clock), Arc::clone(&entropy)));
-        let settings =
-            Settings { base_domains: config.virtual_host_domains(), region, inline_limit: INLINE_LIMIT, body_timeout };
+        let settings = Settings {
+            base_domains: config.virtual_host_domains(),
+            region,
+            inline_limit: INLINE_LIMIT,
+            share_on_copy: config.s3.share_on_copy,
+            body_timeout,
+        };
         let shared: SharedStore = store;
         let s3 = S3::new(
             settings,

@@ -60,6 +60,8 @@ options! {
         tls: Tls = Tls::default(),
         /// The embedded key service.
         kms: Kms = Kms::default(),
+        /// The object store.
+        s3: S3 = S3::default(),
         /// What one client, or all of them, may use.
         limits: Limits = Limits::default(),
         /// The log.
@@ -102,6 +104,15 @@ options! {
     Kms {
         /// A file with the root key; by default one that the first start makes in the data directory.
         root_key_file: Option<PathBuf> = None,
+    }
+}
+
+options! {
+    /// `[s3]`: the object store.
+    S3 {
+        /// Whether a copy may take over its source's sealed bytes, its data key being wrapped anew; if not, every copy is
+        /// encrypted afresh.
+        share_on_copy: bool = true,
     }
 }
 

@@ -92,6 +92,7 @@ fn the_example_shows_every_option_and_its_default() {
         ("root", Root::OPTIONS),
         ("tls", Tls::OPTIONS),
         ("kms", Kms::OPTIONS),
+        ("s3", S3::OPTIONS),
         ("limits", Limits::OPTIONS),
         ("log", Log::OPTIONS),
     ];

@@ -101,7 +101,8 @@ pub struct KeyDescription {
 #[async_trait]
 pub trait Kms: Send + Sync + 'static {
     /// A fresh 256-bit data key, wrapped under `key` with `context` as associated data (`GenerateDataKey`, `AES_256`).
-    /// `alias/aws/s3` makes the caller account's managed key on first use, when S3 is the service that asks.
+    /// `alias/aws/s3` makes the caller account's managed key on first use, here and wherever a key encrypts, when S3 is the
+    /// service that asks.
     async fn generate_data_key(
         &self,
         caller: &Caller,

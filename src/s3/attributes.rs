@@ -106,6 +106,9 @@ impl S3 {
         let Body::Parts { upload, spans } = &object.record.body else {
             return Ok(None);
         };
+        if object.record.whole {
+            return Ok(None);
+        }
         let number = |name: &'static str, default: u32| match call.header(name) {
             None => Ok(default),
             Some(text) => text.parse::<u32>().map_err(|_| {

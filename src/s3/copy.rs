@@ -1,12 +1,14 @@
-//! CopyObject: the source is read and opened, and sealed again under the destination's own key.
+//! CopyObject: the source's sealed bytes are shared where both ends allow it, else opened and sealed again under a data key
+//! of the copy's own.
 
 use http::Response;
 
 use super::checksum::render::write_xml;
-use super::checksum::{self, Algorithm};
+use super::checksum::{self, Algorithm, Checksums};
 use super::condition::{Mood, Preconditions};
 use super::error::{ErrorCode, Result, S3Error};
-use super::headers::{refuse_not_offered, text};
+use super::get::TRIES;
+use super::headers::{read_attributes, refuse_not_offered, text};
 use super::object::Object;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject};
@@ -17,7 +19,7 @@ use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
 use crate::iam::{self, Permit};
-use crate::sse::{self, SseKind};
+use crate::sse::{self, Envelope, ObjectName, Plan, SseKind};
 use crate::store::schema::Attributes;
 use crate::wire::ResponseBody;
 
@@ -34,6 +36,25 @@ pub(super) struct Source {
     pub bucket: Bucket,
     pub key: ObjectKey,
     pub object: Object,
+}
+
+/// A copy that has been decided on.
+pub(super) struct Copy {
+    pub source: Source,
+    pub source_key: sse::ObjectKey,
+    pub plan: Plan,
+    pub attributes: Attributes,
+    /// Of the checksum that the copy is to have: the one asked for, or the source's.
+    pub algorithm: Option<Algorithm>,
+    pub conditions: Preconditions,
+}
+
+/// What is told of a copy.
+pub(super) struct Copied {
+    pub envelope: Envelope,
+    pub etag: String,
+    pub modified: i64,
+    pub checksums: Checksums,
 }
 
 /// Whether a directive says COPY or REPLACE.
@@ -81,7 +102,24 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
+        permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        // A source that is replaced between its record and its bytes is read anew, as by GET.
+        for _ in 1..TRIES {
+            match self.try_copy(call, bucket, key, &permit).await {
+                Err(error) if error.is_vanished() => {}
+                answer => return answer,
+            }
+        }
+        self.try_copy(call, bucket, key, &permit).await
+    }
+
+    async fn try_copy(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: &Permit,
     ) -> Result<Response<ResponseBody>> {
         refuse_not_offered(&call.headers)?;
         let directive = Directive::read(call, "x-amz-metadata-directive")?;
@@ -112,7 +150,8 @@ impl S3 {
                  object's metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
-        let (plan, mut attributes, envelope, object_key) = self.begin(call, bucket, key).await?;
+        let plan = Self::plan(call, bucket, key)?;
+        let mut attributes = read_attributes(&call.headers)?;
         if directive == Directive::Copy {
             attributes = inherit(&source.object.record.attributes, &attributes, call);
         }
@@ -121,24 +160,37 @@ impl S3 {
         let source_key = self.unlock_source(call, &source).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
-        let algorithm = checksum::requested(&call.headers)?.or(copied).unwrap_or(Algorithm::Crc64Nvme);
-        let required = self.data_requirements(envelope.shows_md5(), algorithm);
-        let whole = 0..source.object.record.size;
-        let reader =
-            ObjectReader::open(self, source.bucket.partition(), &source.object.record.body, source_key, whole).await?;
-        let payload = PayloadPlan::internal(source.object.record.size, &required);
-        let (sealed, verified) = self.receive(payload, reader.into_payload(), &object_key, 0).await?;
-
-        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
-        let (etag, modified) = self.store_object(bucket, key, new, &conditions).await?;
+        let algorithm = checksum::requested(&call.headers)?.or(copied);
+        let copy = Copy { source, source_key, plan, attributes, algorithm, conditions };
+        let Copied { envelope, etag, modified, checksums } = match self.share(call, bucket, key, &copy).await? {
+            Some(copied) => copied,
+            None => self.encrypt_afresh(call, bucket, key, &copy).await?,
+        };
 
         let mut response = render::document(XmlWriter::document("CopyObjectResult", |xml| {
             xml.text("LastModified", iso8601(from_millis(modified)));
             xml.text("ETag", format_args!("\"{etag}\""));
-            write_xml(&verified.checksums, xml);
+            write_xml(&checksums, xml);
         }));
-        response.headers_mut().extend(sse::headers::echo(&envelope, true, plan.customer_key())?);
+        response.headers_mut().extend(sse::headers::echo(&envelope, true, copy.plan.customer_key())?);
         Ok(response)
+    }
+
+    /// Copies by opening the source's bytes and sealing them under a data key of the copy's own.
+    async fn encrypt_afresh(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, copy: &Copy) -> Result<Copied> {
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        let (envelope, object_key) = self.sse.begin(&copy.plan, &self.kms_caller(call)?, name).await?;
+        let required = self.data_requirements(envelope.shows_md5(), copy.algorithm.unwrap_or(Algorithm::Crc64Nvme));
+        let Source { bucket: from, object, .. } = &copy.source;
+        let whole = 0..object.record.size;
+        let source_key = copy.source_key.duplicate();
+        let reader = ObjectReader::open(self, from.partition(), &object.record.body, source_key, whole).await?;
+        let payload = PayloadPlan::internal(object.record.size, &required);
+        let (sealed, verified) = self.receive(payload, reader.into_payload(), &object_key, 0).await?;
+        let attributes = copy.attributes.clone();
+        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
+        let (etag, modified) = self.store_object(bucket, key, new, &copy.conditions).await?;
+        Ok(Copied { envelope, etag, modified, checksums: verified.checksums })
     }
 
     /// The data key of a copy's source.

@@ -22,7 +22,7 @@ use crate::store::schema::{Body, PartSpan};
 use crate::wire::ResponseBody;
 
 /// How often an object that is replaced under the reader is tried.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 
 /// What of an object is asked for.
 struct Selection {
@@ -143,9 +143,7 @@ fn select_part(number: u16, object: &Object) -> Result<Selection> {
     let unsatisfiable =
         || ErrorCode::InvalidPartNumber.with("ActualPartCount", "1").with("PartNumberRequested", number.to_string());
     match &object.record.body {
-        Body::Run(_) if number == 1 => Ok(Selection { start: 0, end: size, partial: size > 0, parts: None }),
-        Body::Run(_) => Err(unsatisfiable()),
-        Body::Parts { spans, .. } => {
+        Body::Parts { spans, .. } if !object.record.whole => {
             let (start, end) = locate(spans, number).ok_or_else(|| {
                 ErrorCode::InvalidPartNumber
                     .with("ActualPartCount", part_count(spans).to_string())
@@ -153,6 +151,8 @@ fn select_part(number: u16, object: &Object) -> Result<Selection> {
             })?;
             Ok(Selection { start, end, partial: true, parts: Some(part_count(spans)) })
         }
+        _ if number == 1 => Ok(Selection { start: 0, end: size, partial: size > 0, parts: None }),
+        _ => Err(unsatisfiable()),
     }
 }
 

@@ -35,6 +35,7 @@ mod reader;
 pub mod render;
 pub mod request;
 mod service;
+mod share;
 mod transport;
 mod update_encryption;
 mod upload;

@@ -159,6 +159,7 @@ impl S3 {
             body: Body::Parts { upload: upload.id, spans: assembled.spans },
             generation,
             checksum_kind: Self::checksum_kind(&assembled.checksums),
+            whole: false,
         };
         let chosen = |number: u16| named.parts.binary_search_by_key(&number, |part| part.part_number).is_ok();
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);

@@ -116,6 +116,7 @@ impl S3 {
             body: Body::Run(sealed.run_ref),
             generation,
             checksum_kind: Self::checksum_kind(&verified.checksums),
+            whole: false,
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
         commit::write_object(&*self.store, bucket.partition(), key.as_str(), &record, sealed.run, admit).await?;

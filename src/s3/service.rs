@@ -40,6 +40,8 @@ pub struct Settings {
     pub base_domains: Vec<String>,
     /// Runs of at most this many sealed bytes are stored as values beside their record.
     pub inline_limit: usize,
+    /// Whether a copy may share the sealed bytes of its source.
+    pub share_on_copy: bool,
     /// How long a request's body may stall.
     pub body_timeout: std::time::Duration,
 }

@@ -66,6 +66,13 @@ impl ObjectKey {
         Self { key, outer: None }
     }
 
+    /// A second copy, for another holder.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let copy = |key: &DataKey| DataKey::new(key.expose().duplicate());
+        Self { key: copy(&self.key), outer: self.outer.as_ref().map(copy) }
+    }
+
     /// What runs are sealed with under it.
     pub fn suite(&self) -> Suite {
         if self.outer.is_some() { Suite::DoubleAes256Gcm } else { Suite::Aes256Gcm }

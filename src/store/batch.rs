@@ -13,7 +13,10 @@ pub struct Batch {
     pub mutations: Vec<Mutation>,
     /// Runs that come into existence with this commit.
     pub adopted: Vec<SealedRun>,
-    /// Runs that cease to exist with this commit. One that does not exist is passed over.
+    /// Adopted runs that get one more reference: each is released once for every adoption and share before it is gone.
+    pub shared: Vec<RunId>,
+    /// Runs that lose a reference with this commit, and cease to exist with their last. One that does not exist is passed
+    /// over. Shares come first.
     pub released: Vec<RunId>,
 }
 
@@ -56,7 +59,7 @@ pub enum Outcome {
     Applied,
     /// An expectation did not hold; nothing was changed.
     Conflict {
-        /// The index of the first that failed.
+        /// The index of the first that failed; beyond the expectations, of the first shared run that does not exist.
         expectation: usize,
         /// The runs that the batch would have adopted, for another attempt. Dropped, they are discarded.
         adopted: Vec<SealedRun>,
@@ -122,7 +125,14 @@ impl Batch {
         self
     }
 
-    /// Lets `run` cease to exist.
+    /// Gives `run`, which must exist, one more reference.
+    #[must_use]
+    pub fn share(mut self, run: RunId) -> Self {
+        self.shared.push(run);
+        self
+    }
+
+    /// Takes a reference of `run` away.
     #[must_use]
     pub fn release(mut self, run: RunId) -> Self {
         self.released.push(run);

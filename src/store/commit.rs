@@ -9,6 +9,11 @@
 //!
 //!    If another writer came between, nothing has changed: back to 2 with the same run.
 //!
+//! **Copy by sharing** (a copy that takes over its source's runs): as a write, where 1 is to read the source's records and
+//! inline runs, and the commit, instead of adopting a run, gives each of the source's runs one more reference. It fails if one
+//! of them is gone, for then the source was replaced. *Crash before: the source alone has them. Crash after: both have them,
+//! and the runs live until both have let go.*
+//!
 //! **Delete**: as a write, without 1.
 //!
 //! **Update** (a changed envelope): one commit expects the key as read and writes its changed record; no run is touched.
@@ -32,7 +37,7 @@ use bytes::Bytes;
 use super::schema::{
     self, BucketRecord, DELETING, LIVE, ObjectRecord, PartRecord, Record, RunRef, Table, UploadRecord, escape, key_of,
 };
-use super::{Batch, KeyRange, MetaStore, Outcome, Partition, SealedRun, StoreError};
+use super::{Batch, KeyRange, MetaStore, Outcome, Partition, RunId, SealedRun, StoreError};
 
 /// The sealed bytes of a write, wherever they wait.
 #[derive(Debug)]
@@ -41,6 +46,17 @@ pub enum NewRun {
     Inline([u8; 16], Bytes),
     /// In the blob store, waiting to be adopted.
     Run(SealedRun),
+    /// Those of another object, of which the new one gets references of its own.
+    Shared(SharedRuns),
+}
+
+/// What a copy takes over from its source.
+#[derive(Clone, Debug, Default)]
+pub struct SharedRuns {
+    /// Runs of the blob store.
+    pub runs: Vec<RunId>,
+    /// Values under keys of the copy's own: its inline runs, and the records of its parts.
+    pub values: Vec<(Vec<u8>, Bytes)>,
 }
 
 /// Why a protocol did not commit.
@@ -55,6 +71,9 @@ pub enum WriteError<E> {
     /// The upload was completed or aborted.
     #[error("the upload does not exist")]
     NoUpload,
+    /// The source of a copy was replaced or deleted.
+    #[error("the source does not exist any more")]
+    NoSource(RunId),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -123,7 +142,14 @@ pub async fn write_object<E>(
         match store.commit(bucket, run.add_to(batch)).await? {
             Outcome::Applied => return Ok(()),
             Outcome::Conflict { expectation: 0, .. } => return Err(WriteError::NoBucket),
-            Outcome::Conflict { adopted, .. } => run = take_back(inline, adopted)?,
+            Outcome::Conflict { expectation: 1, adopted } => run = take_back(inline, adopted)?,
+            Outcome::Conflict { expectation, .. } => {
+                let gone = match &inline {
+                    Some(NewRun::Shared(shared)) => shared.runs.get(expectation - 2).copied(),
+                    _ => None,
+                };
+                return Err(WriteError::NoSource(gone.unwrap_or(RunId([0; 16]))));
+            }
         }
     }
 }
@@ -515,6 +541,10 @@ impl NewRun {
         match self {
             Self::Inline(id, bytes) => batch.put(data_key(id), bytes),
             Self::Run(run) => batch.adopt(run),
+            Self::Shared(SharedRuns { runs, values }) => {
+                let batch = values.into_iter().fold(batch, |batch, (key, value)| batch.put(key, value));
+                runs.into_iter().fold(batch, Batch::share)
+            }
         }
     }
 }
@@ -535,6 +565,7 @@ fn take_back(inline: Option<NewRun>, mut adopted: Vec<SealedRun>) -> Result<NewR
 fn inline_copy(run: &NewRun) -> Option<NewRun> {
     match run {
         NewRun::Inline(id, bytes) => Some(NewRun::Inline(*id, bytes.clone())),
+        NewRun::Shared(shared) => Some(NewRun::Shared(shared.clone())),
         NewRun::Run(_) => None,
     }
 }
@@ -547,7 +578,8 @@ fn live_key() -> Vec<u8> {
     vec![Table::Live as u8]
 }
 
-fn part_key(upload: [u8; 16], number: u16) -> Vec<u8> {
+/// The key of the part `number` of the upload `upload`.
+pub fn part_key(upload: [u8; 16], number: u16) -> Vec<u8> {
     let mut key = key_of(Table::Part, &upload);
     key.extend_from_slice(&number.to_be_bytes());
     key

@@ -55,7 +55,8 @@ macro_rules! suite {
             scans_cross_tables runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
             ranges_are_exact long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
             releases_race_with_reads releasing_nothing_is_no_error pinned_runs_outlive_their_release
-            pins_race_with_releases
+            pins_race_with_releases shared_runs_live_until_the_last_release
+            what_is_gone_cannot_be_shared shares_race_with_releases
         );
 
         #[test]
@@ -288,6 +289,63 @@ pub(super) async fn runs_live_from_adoption_to_release(kept: &Kept) {
     assert!(is_gone(&store.read(id, 0, 1).await, id));
     kept.assert_reclaimed().await;
     assert_eq!(store.usage().run_bytes, before.run_bytes);
+}
+
+pub(super) async fn shared_runs_live_until_the_last_release(kept: &Kept) {
+    let store = &kept.store;
+    let (before, bytes) = (store.usage().run_bytes, pattern(1, 100_000));
+    let run = put_run(&**store, "k", &bytes, None, 100_000).await;
+    let held = store.usage().run_bytes;
+    // A second and a third reference, from another partition and twice in one commit with a release.
+    assert_eq!(store.commit(Partition([8; 16]), Batch::new().share(run)).await.unwrap(), Outcome::Applied);
+    assert_eq!(commit(store, Batch::new().share(run).share(run).release(run)).await, Outcome::Applied);
+    assert_eq!(store.usage().run_bytes, held, "shared bytes are stored once");
+    for _ in 0..2 {
+        assert_eq!(commit(store, Batch::new().release(run)).await, Outcome::Applied);
+        assert_eq!(store.read(run, 0, bytes.len()).await.unwrap(), bytes);
+    }
+    assert_eq!(store.commit(Partition([8; 16]), Batch::new().release(run)).await.unwrap(), Outcome::Applied);
+    assert!(is_gone(&store.read(run, 0, 1).await, run));
+    kept.assert_reclaimed().await;
+    assert_eq!(store.usage().run_bytes, before);
+}
+
+pub(super) async fn what_is_gone_cannot_be_shared(kept: &Kept) {
+    let store = &kept.store;
+    let run = put_run(&**store, "k", &pattern(1, 50_000), None, 50_000).await;
+    let alive = put_run(&**store, "l", &pattern(2, 50_000), None, 50_000).await;
+    assert_eq!(commit(store, Batch::new().release(run)).await, Outcome::Applied);
+    let batch = Batch::new().expect(b"m".to_vec(), None).put(b"m".to_vec(), &b"v"[..]).share(alive).share(run);
+    assert_eq!(commit(store, batch).await, Outcome::conflict(2));
+    assert_eq!(store.get(P, b"m").await.unwrap(), None, "nothing was changed");
+    assert_eq!(commit(store, Batch::new().release(alive)).await, Outcome::Applied);
+    assert!(is_gone(&store.read(alive, 0, 1).await, alive), "it had got no second reference");
+    kept.assert_reclaimed().await;
+}
+
+pub(super) async fn shares_race_with_releases(kept: &Kept) {
+    let store = &kept.store;
+    let bytes = pattern(3, 100_000);
+    for _ in 0..20 {
+        let run = put_run(&**store, "k", &bytes, None, 100_000).await;
+        let sharers: Vec<_> = (0..4)
+            .map(|_| {
+                let (store, bytes) = (Arc::clone(store), bytes.clone());
+                tokio::spawn(async move {
+                    if store.commit(P, Batch::new().share(run)).await.unwrap() == Outcome::Applied {
+                        assert_eq!(store.read(run, 0, bytes.len()).await.unwrap(), bytes);
+                        assert_eq!(commit(&store, Batch::new().release(run)).await, Outcome::Applied);
+                    }
+                })
+            })
+            .collect();
+        assert_eq!(commit(store, Batch::new().release(run)).await, Outcome::Applied);
+        for sharer in sharers {
+            sharer.await.unwrap();
+        }
+        assert!(is_gone(&store.read(run, 0, 1).await, run));
+    }
+    kept.assert_reclaimed().await;
 }
 
 pub(super) async fn conflicts_discard_runs(kept: &Kept) {

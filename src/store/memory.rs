@@ -26,7 +26,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Contents {
     partitions: HashMap<Partition, BTreeMap<Vec<u8>, Bytes>>,
-    runs: HashMap<RunId, Bytes>,
+    /// Adopted runs, and their references.
+    runs: HashMap<RunId, (Bytes, usize)>,
     /// Pinned runs, and how often.
     pinned: HashMap<RunId, (Bytes, usize)>,
 }
@@ -79,6 +80,9 @@ impl MetaStore for MemoryStore {
         if let Some(index) = failed {
             return Ok(Outcome::Conflict { expectation: index, adopted: batch.adopted });
         }
+        if let Some(index) = batch.shared.iter().position(|run| !runs.contains_key(run)) {
+            return Ok(Outcome::Conflict { expectation: batch.expectations.len() + index, adopted: batch.adopted });
+        }
         for mutation in batch.mutations {
             match mutation {
                 Mutation::Put(key, value) => drop(keys.insert(key, value)),
@@ -86,12 +90,20 @@ impl MetaStore for MemoryStore {
             }
         }
         for run in batch.adopted {
-            runs.insert(run.id, run.locator.clone());
+            runs.insert(run.id, (run.locator.clone(), 1));
             run.adopted();
         }
-        for run in batch.released {
-            runs.remove(&run);
+        for run in batch.shared {
+            if let Some((_, references)) = runs.get_mut(&run) {
+                *references += 1;
+            }
         }
+        for run in batch.released {
+            if let Some((_, references)) = runs.get_mut(&run) {
+                *references = references.saturating_sub(1);
+            }
+        }
+        runs.retain(|_, (_, references)| *references > 0);
         Ok(Outcome::Applied)
     }
 }
@@ -122,7 +134,7 @@ impl BlobStore for MemoryStore {
         let bytes = {
             let contents = self.contents();
             let pinned = contents.pinned.get(&run).map(|(bytes, _)| bytes);
-            contents.runs.get(&run).or(pinned).cloned().ok_or(StoreError::RunNotFound(run))?
+            contents.runs.get(&run).map(|(bytes, _)| bytes).or(pinned).cloned().ok_or(StoreError::RunNotFound(run))?
         };
         let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(length)?));
         match range {
@@ -134,7 +146,7 @@ impl BlobStore for MemoryStore {
 
 impl Store for MemoryStore {
     fn usage(&self) -> Usage {
-        let run_bytes = self.contents().runs.values().map(length_of).sum();
+        let run_bytes = self.contents().runs.values().map(|(bytes, _)| length_of(bytes)).sum();
         let free_bytes = if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX };
         Usage { run_bytes, free_bytes, reclaimable_bytes: self.unadopted.load(Ordering::SeqCst) }
     }
@@ -149,7 +161,7 @@ struct MemoryPin {
 impl MemoryPin {
     fn add(&mut self, run: RunId) -> Result<(), StoreError> {
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = contents.runs.get(&run).cloned().ok_or(StoreError::RunNotFound(run))?;
+        let (bytes, _) = contents.runs.get(&run).cloned().ok_or(StoreError::RunNotFound(run))?;
         contents.pinned.entry(run).or_insert((bytes, 0)).1 += 1;
         self.runs.push(run);
         Ok(())

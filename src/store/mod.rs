@@ -9,7 +9,8 @@
 //! - a `commit` that returned [`Outcome::Applied`] is on stable storage, whole; one that did not is not there at all;
 //! - a `get` or `scan` that starts after a commit was acknowledged sees it (linearizable per partition);
 //! - expectations and mutations of one batch are one atomic step against every other commit to the partition;
-//! - a run is readable from its adoption to its release, or to the end of the last [`Pin`] taken before that; a read that
+//! - a run that was shared ceases to exist with its last release, whichever partition its references are in;
+//! - a run is readable from its adoption to its last release, or to the end of the last [`Pin`] taken before that; a read that
 //!   began earlier either completes with the right bytes or fails with [`StoreError::RunNotFound`], never with others.
 
 pub mod batch;

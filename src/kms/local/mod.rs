@@ -281,6 +281,9 @@ impl Kms for LocalKms {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, key).await?;
+        }
         let key = self.usable(caller, key, "kms:Encrypt")?;
         if plaintext.len() > MAX_PLAINTEXT {
             return Err(KmsErrorKind::Validation.with(
@@ -298,6 +301,9 @@ impl Kms for LocalKms {
         (from, from_context): (Option<&KeyRef>, &EncryptionContext),
         (to, to_context): (&KeyRef, &EncryptionContext),
     ) -> Result<WrappedKey, KmsError> {
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, to).await?;
+        }
         let target = self.usable(caller, to, "kms:ReEncryptTo")?;
         let opened = self.unwrap(caller, blob, from, from_context, "kms:ReEncryptFrom")?;
         self.wrap(&target, opened.plaintext.expose(), to_context)

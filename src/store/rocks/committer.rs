@@ -203,6 +203,13 @@ impl<'m> Group<'m> {
             }
         }
         let adopted = batch.adopted.iter().map(|run| RunRecord::decode(&run.locator)).collect::<Result<Vec<_>, _>>()?;
+        for (index, run) in batch.shared.iter().enumerate() {
+            self.load_run(*run)?;
+            if !matches!(self.runs.get(run), Some(Some(_))) {
+                let expectation = batch.expectations.len() + index;
+                return Ok(Outcome::Conflict { expectation, adopted: batch.adopted });
+            }
+        }
         for run in &batch.released {
             self.load_run(*run)?;
         }
@@ -212,6 +219,9 @@ impl<'m> Group<'m> {
         for (run, record) in batch.adopted.into_iter().zip(adopted) {
             self.adopt(run.id, record);
             self.adopted.push(run);
+        }
+        for run in batch.shared {
+            self.share(run);
         }
         for run in batch.released {
             self.release(run);
@@ -275,7 +285,21 @@ impl<'m> Group<'m> {
         self.runs.insert(run, Some(record));
     }
 
+    fn share(&mut self, run: RunId) {
+        if let Some(Some(record)) = self.runs.get_mut(&run) {
+            record.references += 1;
+            self.batch.put_cf(self.handles.runs, run.0, record.encode());
+        }
+    }
+
     fn release(&mut self, run: RunId) {
+        if let Some(Some(record)) = self.runs.get_mut(&run)
+            && record.references > 1
+        {
+            record.references -= 1;
+            self.batch.put_cf(self.handles.runs, run.0, record.encode());
+            return;
+        }
         let Some(Some(record)) = self.runs.insert(run, None) else {
             return;
         };

@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn ranges_fall_on_the_right_extents() {
         let extent = |segment, length| Extent { segment: SegmentId(segment), offset: 4096, length };
-        let record = RunRecord { extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)] };
+        let record = RunRecord { extents: vec![extent(1, 10), extent(2, 5), extent(3, 1)], references: 1 };
         let of = |start, length| {
             pieces(&record, start, length)
                 .map(|pieces| pieces.iter().map(|p| (p.segment.0, p.offset, p.length)).collect::<Vec<_>>())

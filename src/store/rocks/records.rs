@@ -6,6 +6,7 @@
 //! ```text
 //! column family  key                               value after the version byte
 //! runs           run id(16)                        extent*        extent = segment u32, offset u64, length u64
+//!                                                  (version 2, of a shared run: references u32, extent*)
 //! space          'E' segment u32 offset u64        run id(16), length u64            who owns these bytes
 //! space          'N'                               next segment number u32           numbers are never used twice
 //! space          'Q' segment u32 offset u64        length u64                        to be given back
@@ -25,6 +26,8 @@ pub(super) const BLOCK: u64 = 4096;
 pub(super) const HEADER_LEN: usize = 4096;
 
 const FORMAT: u8 = 1;
+/// The version of a record that counts its references.
+const SHARED_FORMAT: u8 = 2;
 const MAGIC: &[u8; 16] = b"strongroom.segmt";
 const EXTENT_LEN: usize = 20;
 
@@ -83,15 +86,22 @@ impl Extent {
 }
 
 /// Where an adopted run lies.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct RunRecord {
     pub(super) extents: Vec<Extent>,
+    /// How many releases it takes to end the run; never zero.
+    pub(super) references: u32,
 }
 
 impl RunRecord {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(1 + self.extents.len() * EXTENT_LEN);
-        value.push(FORMAT);
+        let mut value = Vec::with_capacity(5 + self.extents.len() * EXTENT_LEN);
+        if self.references == 1 {
+            value.push(FORMAT);
+        } else {
+            value.push(SHARED_FORMAT);
+            value.extend_from_slice(&self.references.to_be_bytes());
+        }
         for extent in &self.extents {
             value.extend_from_slice(&extent.segment.0.to_be_bytes());
             value.extend_from_slice(&extent.offset.to_be_bytes());
@@ -101,7 +111,18 @@ impl RunRecord {
     }
 
     pub(super) fn decode(value: &[u8]) -> Result<Self, StoreError> {
-        let extents = versioned(value, "run record")?;
+        let (references, extents) = match value {
+            [SHARED_FORMAT, rest @ ..] => {
+                let mut fields = Fields(rest, "run record");
+                let references = fields.u32()?;
+                // One reference has the plain form.
+                if references < 2 {
+                    return Err(damaged("run record"));
+                }
+                (references, fields.0)
+            }
+            value => (1, versioned(value, "run record")?),
+        };
         if !extents.len().is_multiple_of(EXTENT_LEN) {
             return Err(damaged("run record"));
         }
@@ -109,7 +130,7 @@ impl RunRecord {
             let mut fields = Fields(extent, "run record");
             Ok(Extent { segment: SegmentId(fields.u32()?), offset: fields.u64()?, length: fields.u64()? })
         });
-        Ok(Self { extents: extents.collect::<Result<_, StoreError>>()? })
+        Ok(Self { extents: extents.collect::<Result<_, StoreError>>()?, references })
     }
 }
 
@@ -286,7 +307,9 @@ mod tests {
     #[test]
     fn formats_are_those_of_the_golden_files() {
         let second = Extent { segment: SegmentId(8), offset: BLOCK, length: 5 };
-        assert_golden("run_record", &RunRecord { extents: vec![EXTENT, second] }.encode());
+        let record = RunRecord { extents: vec![EXTENT, second], references: 1 };
+        assert_golden("run_record", &record.encode());
+        assert_golden("shared_run_record", &RunRecord { references: 3, ..record }.encode());
         assert_golden("extent_record", &[owner_key(EXTENT.segment, EXTENT.offset), OWNER.encode()].concat());
         assert_golden(
             "queue_entry",
@@ -299,9 +322,11 @@ mod tests {
 
     #[test]
     fn records_round_trip() {
-        let run = RunRecord { extents: vec![EXTENT, EXTENT] };
+        let run = RunRecord { extents: vec![EXTENT, EXTENT], references: 1 };
+        let shared = RunRecord { references: 2, ..run.clone() };
+        assert_eq!(RunRecord::decode(&shared.encode()).unwrap(), shared);
         assert_eq!(RunRecord::decode(&run.encode()).unwrap(), run);
-        assert_eq!(RunRecord::decode(&[1]).unwrap(), RunRecord::default());
+        assert_eq!(RunRecord::decode(&[1]).unwrap(), RunRecord { extents: Vec::new(), references: 1 });
         assert_eq!(OwnerRecord::decode(&OWNER.encode()).unwrap(), OWNER);
         assert_eq!(SegmentRecord::decode(&SEGMENT.encode()).unwrap(), SEGMENT);
         let key = queue_key(EXTENT.segment, EXTENT.offset);
@@ -314,11 +339,11 @@ mod tests {
 
     #[test]
     fn damage_is_noticed() {
-        let stored = [RunRecord { extents: vec![EXTENT] }.encode(), OWNER.encode(), SEGMENT.encode()];
+        let stored = [RunRecord { extents: vec![EXTENT], references: 1 }.encode(), OWNER.encode(), SEGMENT.encode()];
         for value in &stored {
             let shorter = &value[..value.len() - 1];
             let mut newer = value.clone();
-            newer[0] = 2;
+            newer[0] = 3;
             for bad in [shorter, &newer, &[]] {
                 assert!(matches!(RunRecord::decode(bad), Err(StoreError::Corrupt(_))));
                 assert!(matches!(OwnerRecord::decode(bad), Err(StoreError::Corrupt(_))));

@@ -176,7 +176,7 @@ impl SegmentWriter {
             left -= length;
             Extent { length, ..taken.extent }
         });
-        RunRecord { extents: exact.collect() }
+        RunRecord { extents: exact.collect(), references: 1 }
     }
 }
 

@@ -211,6 +211,10 @@ pub struct ObjectRecord {
     /// tells of the plaintext.
     #[n(8)]
     pub checksum_kind: Option<ChecksumKind>,
+    /// Whether the parts are the store's own affair: a copy that shares the parts of its source is one piece to clients.
+    #[n(9)]
+    #[cbor(default)]
+    pub whole: bool,
 }
 
 /// What a listing shows of a checksum.
@@ -312,6 +316,7 @@ mod tests {
             checksums: Some(vec![7; 5].into()),
             generation: [5; 16],
             checksum_kind: Some(ChecksumKind { algorithm: "CRC32".to_owned(), covers: "FULL_OBJECT".to_owned() }),
+            whole: false,
         }
     }
 
