@@ -112,6 +112,7 @@ impl S3 {
             etag: stored_etag,
             attributes,
             envelope: ByteVec::from(envelope.to_bytes()),
+            protection: envelope.summary(),
             checksums: self.seal_checksums(object_key, scope, &verified.checksums),
             body: Body::Run(sealed.run_ref),
             generation,

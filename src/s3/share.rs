@@ -71,6 +71,7 @@ impl S3 {
             etag: stored_etag,
             attributes: copy.attributes.clone(),
             envelope: ByteVec::from(envelope.to_bytes()),
+            protection: envelope.summary(),
             checksums: self.seal_checksums(&copy.source_key, scope, &checksums),
             body,
             generation,

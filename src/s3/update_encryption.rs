@@ -4,7 +4,6 @@
 //! From SSE-S3 and SSE-KMS, to SSE-KMS alone. (AWS: API reference, UpdateObjectEncryption, whose texts these are.)
 
 use http::{Response, StatusCode};
-use minicbor::bytes::ByteVec;
 use serde::Deserialize;
 
 use super::error::{ErrorCode, Result, S3Error};
@@ -16,7 +15,6 @@ use crate::iam::Permit;
 use crate::kms::KeyRef;
 use crate::sse::{ObjectName, Reprotection};
 use crate::store::commit;
-use crate::store::schema::ObjectRecord;
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Longest document, in bytes.
@@ -102,14 +100,17 @@ impl S3 {
                 return Err(S3Error::new(ErrorCode::InvalidRequest, OTHER_SOURCE));
             }
             let envelope = self.sse.reprotect(&object.envelope, &caller, name, &to).await?;
-            let judged = object.record;
-            let envelope = ByteVec::from(envelope.to_bytes());
             // Only the object that was judged is changed: another write, or another update, is looked at anew.
-            let change = |present: &ObjectRecord| -> Result<Option<ObjectRecord>> {
-                let same = present.generation == judged.generation && present.envelope == judged.envelope;
-                Ok(same.then(|| ObjectRecord { envelope: envelope.clone(), ..present.clone() }))
-            };
-            if commit::update_object(&*self.store, bucket.partition(), key.as_str(), change).await? {
+            let (store, partition, bytes) = (&*self.store, bucket.partition(), envelope.to_bytes());
+            let replaced = commit::replace_envelope::<S3Error>(
+                store,
+                partition,
+                key.as_str(),
+                &object.record,
+                bytes,
+                envelope.summary(),
+            );
+            if replaced.await? {
                 return Ok(render::empty(StatusCode::OK));
             }
         }

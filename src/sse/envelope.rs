@@ -9,6 +9,7 @@ use minicbor::{Decode, Decoder, Encode};
 use super::format::Suite;
 use super::{ClientContext, SseError};
 use crate::kms::{KeyArn, WrappedKey};
+use crate::store::schema::{self, SseKind};
 
 /// The version byte of every envelope written today.
 const VERSION: u8 = 1;
@@ -33,31 +34,6 @@ pub(super) enum Protection {
     Customer {
         wrapped: Vec<u8>,
     },
-}
-
-/// The kinds of encryption.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum SseKind {
-    /// Under the server's own key.
-    S3,
-    /// Under a KMS key.
-    Kms,
-    /// Under a KMS key, in two layers.
-    Dsse,
-    /// Under a key that the client brings along.
-    Customer,
-}
-
-impl SseKind {
-    /// As S3 Inventory names it (`EncryptionStatus`).
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::S3 => "SSE-S3",
-            Self::Kms => "SSE-KMS",
-            Self::Dsse => "DSSE-KMS",
-            Self::Customer => "SSE-C",
-        }
-    }
 }
 
 /// DSSE-KMS: the data keys of the two layers.
@@ -107,6 +83,11 @@ impl Envelope {
             Protection::Dsse(dsse) => Some(&dsse.inner.key_arn),
             Protection::S3 { .. } | Protection::Customer { .. } => None,
         }
+    }
+
+    /// What its record says of it, for the tallies.
+    pub fn summary(&self) -> schema::Protection {
+        schema::Protection { kind: self.kind(), key: self.key_arn().map(ToString::to_string) }
     }
 
     /// Whether a KMS wraps its data key, in one layer or two, so that the transport rules apply.

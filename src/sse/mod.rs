@@ -34,10 +34,11 @@ use crate::clock::SharedClock;
 use crate::crypto::{Secret, SecretBytes, SharedEntropy};
 use crate::kms::{Caller, DataKey, EncryptionContext, KeyRef, Kms, SharedKms, WrappedKey};
 
+pub use crate::store::schema::SseKind;
 pub use attributes::{Scope, open_checksums, seal_checksums};
 pub use context::{ClientContext, ObjectName};
 pub use customer::CustomerKey;
-pub use envelope::{Envelope, KmsProtection, SseKind};
+pub use envelope::{Envelope, KmsProtection};
 pub use error::SseError;
 pub use format::{RunHeader, Suite};
 pub use headers::SseRequest;

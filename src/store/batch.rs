@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{RunId, SealedRun};
+use super::{RunId, SealedRun, Tally};
 
 /// What a commit expects and does. Built up, then given to [`super::MetaStore::commit`].
 #[derive(Debug, Default)]
@@ -36,6 +36,9 @@ pub enum Mutation {
     Put(Vec<u8>, Bytes),
     /// The key loses its value, if it has one.
     Delete(Vec<u8>),
+    /// The tally at the key changes by this much; absence is zero, and zero is absence. The key of a tally is changed in no
+    /// other way, and no batch expects anything of it.
+    Count(Vec<u8>, Tally),
 }
 
 impl Mutation {
@@ -43,7 +46,7 @@ impl Mutation {
     fn value(&self) -> Option<&Bytes> {
         match self {
             Self::Put(_, value) => Some(value),
-            Self::Delete(_) => None,
+            Self::Delete(_) | Self::Count(..) => None,
         }
     }
 }
@@ -118,6 +121,15 @@ impl Batch {
         self
     }
 
+    /// Adds `difference` to the tally at `key`.
+    #[must_use]
+    pub fn count(mut self, key: Vec<u8>, difference: Tally) -> Self {
+        if !difference.is_zero() {
+            self.mutations.push(Mutation::Count(key, difference));
+        }
+        self
+    }
+
     /// Brings `run` into existence.
     #[must_use]
     pub fn adopt(mut self, run: SealedRun) -> Self {
@@ -143,7 +155,8 @@ impl Batch {
     /// and so does what changes a flag.
     pub(super) fn grows(&self) -> bool {
         let put: usize = self.mutations.iter().map(|mutation| mutation.value().map_or(0, Bytes::len)).sum();
-        let removes = !self.released.is_empty() || self.mutations.iter().any(|mutation| mutation.value().is_none());
+        let removes =
+            !self.released.is_empty() || self.mutations.iter().any(|mutation| matches!(mutation, Mutation::Delete(_)));
         !self.adopted.is_empty() || (put > FLAG_LEN && !removes)
     }
 }

@@ -1,5 +1,7 @@
 //! The write protocols of the S3 index: each is one atomic commit, prepared by reads that the commit then expects.
 //!
+//! What a commit adds and removes, it counts in the same step ([`super::tally`]): no crash leaves a tally wrong.
+//!
 //! **Write** (PUT, COPY, and a part):
 //! 1. the bytes are sealed into a run, or kept in memory if they are few. *Crash: the run was never adopted; the sweep
 //!    takes its space back.*
@@ -16,7 +18,7 @@
 //!
 //! **Delete**: as a write, without 1.
 //!
-//! **Update** (a changed envelope): one commit expects the key as read and writes its changed record; no run is touched.
+//! **Replacement of an envelope**: one commit expects the key as read and writes its changed record; no run is touched.
 //!
 //! **Complete**: the parts stay where they are. One commit expects the bucket live, the upload open, each named part and
 //! the key as read; it writes the object record, removes the upload, and releases the parts that were not named and what
@@ -32,12 +34,17 @@
 //! 4. the name's record is removed. *Crash before: the bucket has neither objects nor uploads and takes no writes;
 //!    [`revive_bucket`] at start makes it live again. Crash after: it is gone; nothing is left in its partition but `L`.*
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use super::schema::{
-    self, BucketRecord, DELETING, LIVE, ObjectRecord, PartRecord, Record, RunRef, Table, UploadRecord, escape, key_of,
+    self, BucketRecord, DELETING, LIVE, ObjectRecord, PartRecord, Protection, Record, RunRef, Table, UploadRecord,
+    escape, key_of,
 };
-use super::{Batch, KeyRange, MetaStore, Outcome, Partition, RunId, SealedRun, StoreError};
+use super::tally::tally_key;
+use super::{Batch, KeyRange, MetaStore, Outcome, Partition, RunId, SealedRun, StoreError, Tally};
 
 /// The sealed bytes of a write, wherever they wait.
 #[derive(Debug)]
@@ -135,6 +142,7 @@ pub async fn write_object<E>(
         let old = present.as_deref().map(ObjectRecord::from_value).transpose()?;
         admit(old.as_ref()).map_err(WriteError::Refused)?;
         let mut batch = live_batch().expect(index_key.clone(), present).put(index_key.clone(), value.clone());
+        batch = count_replacement(batch, old.as_ref(), Some(record));
         if let Some(old) = &old {
             batch = release_body(store, bucket, old, batch).await?;
         }
@@ -171,6 +179,7 @@ pub async fn delete_object<E>(
         admit(old.as_ref()).map_err(WriteError::Refused)?;
         let Some(old) = old else { return Ok(false) };
         let batch = Batch::new().expect(index_key.clone(), present).delete(index_key.clone());
+        let batch = count_replacement(batch, Some(&old), None);
         let batch = release_body(store, bucket, &old, batch).await?;
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(true),
@@ -179,28 +188,31 @@ pub async fn delete_object<E>(
     }
 }
 
-/// Changes the record of the object `key` in place, its bytes staying as they are: `change` says what it becomes, or
-/// `None` to leave it, and may be asked again when another writer was faster. `Ok(false)` if nothing was changed.
+/// Gives the object `key`, if it still is as `judged`, another envelope; all else stays as it is. `Ok(false)` if it was
+/// replaced, deleted or given another envelope meanwhile.
 ///
 /// # Errors
-/// [`WriteError`]; nothing is changed.
-pub async fn update_object<E>(
+/// [`WriteError::NoBucket`] and [`WriteError::Store`]; nothing is changed.
+pub async fn replace_envelope<E>(
     store: &dyn MetaStore,
     bucket: Partition,
     key: &str,
-    change: impl Fn(&ObjectRecord) -> Result<Option<ObjectRecord>, E>,
+    judged: &ObjectRecord,
+    envelope: Vec<u8>,
+    protection: Protection,
 ) -> Result<bool, WriteError<E>> {
     let index_key = escape(Table::Object, key);
-    loop {
-        let Some(present) = store.get(bucket, &index_key).await? else { return Ok(false) };
-        let old = ObjectRecord::from_value(&present)?;
-        let Some(new) = change(&old).map_err(WriteError::Refused)? else { return Ok(false) };
-        let batch = live_batch().expect(index_key.clone(), Some(present)).put(index_key.clone(), new.to_value());
-        match store.commit(bucket, batch).await? {
-            Outcome::Applied => return Ok(true),
-            Outcome::Conflict { expectation: 0, .. } => return Err(WriteError::NoBucket),
-            Outcome::Conflict { .. } => {}
-        }
+    let Some(present) = store.get(bucket, &index_key).await? else { return Ok(false) };
+    if ObjectRecord::from_value(&present)? != *judged {
+        return Ok(false);
+    }
+    let new = ObjectRecord { envelope: envelope.into(), protection, ..judged.clone() };
+    let batch = live_batch().expect(index_key.clone(), Some(present)).put(index_key, new.to_value());
+    let batch = count_replacement(batch, Some(judged), Some(&new));
+    match store.commit(bucket, batch).await? {
+        Outcome::Applied => Ok(true),
+        Outcome::Conflict { expectation: 0, .. } => Err(WriteError::NoBucket),
+        Outcome::Conflict { .. } => Ok(false),
     }
 }
 
@@ -216,6 +228,7 @@ pub async fn create_upload<E>(
     record: &UploadRecord,
 ) -> Result<(), WriteError<E>> {
     let batch = live_batch().put(upload_key(key, id), record.to_value());
+    let batch = batch.count(tally_key(&record.protection), Tally::upload());
     match store.commit(bucket, batch).await? {
         Outcome::Applied => Ok(()),
         Outcome::Conflict { .. } => Err(WriteError::NoBucket),
@@ -257,9 +270,12 @@ pub async fn write_part<E>(
         let present = store.get(bucket, &key).await?;
         let old = present.as_deref().map(PartRecord::from_value).transpose()?;
         let mut batch = upload.expected(live_batch()).expect(key.clone(), present).put(key.clone(), value.clone());
+        let mut difference = Tally::part(record.size);
         if let Some(old) = &old {
             batch = release_run(&old.run, batch);
+            difference = difference.plus(Tally::part(old.size).negated());
         }
+        batch = batch.count(upload.tally_key(), difference);
         let inline = inline_copy(&run);
         match store.commit(bucket, run.add_to(batch)).await? {
             Outcome::Applied => return Ok(()),
@@ -324,6 +340,7 @@ pub async fn complete_upload<E>(
         admit(old.as_ref()).map_err(WriteError::Refused)?;
         let mut batch = upload.expected(live_batch()).expect(index_key.clone(), present);
         batch = batch.put(index_key.clone(), record.to_value()).delete(upload_key(&upload.key, upload.id));
+        batch = count_replacement(batch, old.as_ref(), Some(record)).count(upload.tally_key(), upload.end(parts));
         for part in parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
@@ -352,6 +369,7 @@ pub async fn abort_upload(store: &dyn MetaStore, bucket: Partition, upload: &Upl
     loop {
         let parts = read_parts(store, bucket, upload.id, 0, usize::MAX).await?;
         let mut batch = upload.expected(Batch::new()).delete(upload_key(&upload.key, upload.id));
+        batch = batch.count(upload.tally_key(), upload.end(&parts));
         for part in &parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
@@ -359,7 +377,7 @@ pub async fn abort_upload(store: &dyn MetaStore, bucket: Partition, upload: &Upl
         }
         match store.commit(bucket, batch).await? {
             Outcome::Applied => {
-                sweep_parts(store, bucket, upload.id).await?;
+                sweep_parts(store, bucket, upload).await?;
                 return Ok(true);
             }
             Outcome::Conflict { expectation: 0, .. } => return Ok(false),
@@ -369,10 +387,11 @@ pub async fn abort_upload(store: &dyn MetaStore, bucket: Partition, upload: &Upl
 }
 
 /// Removes parts that were committed between an abort's scan and its commit.
-async fn sweep_parts(store: &dyn MetaStore, bucket: Partition, id: [u8; 16]) -> Result<(), StoreError> {
-    for part in read_parts(store, bucket, id, 0, usize::MAX).await? {
-        let key = part_key(id, part.number);
+async fn sweep_parts(store: &dyn MetaStore, bucket: Partition, upload: &Upload) -> Result<(), StoreError> {
+    for part in read_parts(store, bucket, upload.id, 0, usize::MAX).await? {
+        let key = part_key(upload.id, part.number);
         let batch = Batch::new().expect(key.clone(), Some(part.value)).delete(key);
+        let batch = batch.count(upload.tally_key(), Tally::part(part.record.size).negated());
         let _ = store.commit(bucket, release_run(&part.record.run, batch)).await?;
     }
     Ok(())
@@ -493,7 +512,9 @@ pub async fn delete_bucket(
         }
     }
     let key = key_of(Table::Bucket, name.as_bytes());
-    let batch = Batch::new().expect(key.clone(), Some(record.to_value().into())).delete(key);
+    let present = store.get(Partition::GLOBAL, &key).await?;
+    let unchanged = present.as_deref().map(BucketRecord::from_value).transpose()?.is_some_and(|now| now == *record);
+    let batch = Batch::new().expect(key.clone(), present.filter(|_| unchanged)).delete(key);
     if let Outcome::Conflict { .. } = store.commit(Partition::GLOBAL, batch).await? {
         // The bucket was configured meanwhile: it lives on.
         let _ = store.commit(bucket, Batch::new().put(live_key(), LIVE)).await?;
@@ -553,6 +574,16 @@ impl Upload {
     fn expected(&self, batch: Batch) -> Batch {
         batch.expect(upload_key(&self.key, self.id), Some(self.value.clone()))
     }
+
+    fn tally_key(&self) -> Vec<u8> {
+        tally_key(&self.record.protection)
+    }
+
+    /// What its end takes away, if these are its parts.
+    fn end(&self, parts: &[Part]) -> Tally {
+        let parts = parts.iter().map(|part| Tally::part(part.record.size));
+        parts.fold(Tally::upload(), Tally::plus).negated()
+    }
 }
 
 /// What to try again with after a conflict: the inline bytes, or the run that the commit handed back.
@@ -567,6 +598,20 @@ fn inline_copy(run: &NewRun) -> Option<NewRun> {
         NewRun::Inline(id, bytes) => Some(NewRun::Inline(*id, bytes.clone())),
         NewRun::Shared(shared) => Some(NewRun::Shared(shared.clone())),
         NewRun::Run(_) => None,
+    }
+}
+
+/// Counts that `new` takes the place of `old`.
+fn count_replacement(batch: Batch, old: Option<&ObjectRecord>, new: Option<&ObjectRecord>) -> Batch {
+    let of = |record: &ObjectRecord| (tally_key(&record.protection), Tally::object(record.size));
+    match (old.map(of), new.map(of)) {
+        (Some((old_key, old)), Some((new_key, new))) if old_key == new_key => {
+            batch.count(new_key, new.plus(old.negated()))
+        }
+        (old, new) => {
+            let batch = new.into_iter().fold(batch, |batch, (key, tally)| batch.count(key, tally));
+            old.into_iter().fold(batch, |batch, (key, tally)| batch.count(key, tally.negated()))
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Batch, Expectation, KeyRange, Mutation, Outcome, Pair, Partition, RunId, SharedStore, Store, StoreError};
+use super::{
+    Batch, Expectation, KeyRange, Mutation, Outcome, Pair, Partition, RunId, SharedStore, Store, StoreError, Tally,
+};
 
 /// A partition of the tests' own.
 pub(super) const P: Partition = Partition([7; 16]);
@@ -51,7 +53,7 @@ macro_rules! suite {
     ($factory:expr) => {
         $crate::store::conformance::suite!(@ $factory;
             commits_are_compare_and_swap mutations_apply_in_order one_of_many_wins
-            concurrent_increments_are_all_counted partitions_are_apart scans_keep_their_bounds
+            concurrent_increments_are_all_counted counts_add_up partitions_are_apart scans_keep_their_bounds
             scans_cross_tables runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
             ranges_are_exact long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
             releases_race_with_reads releasing_nothing_is_no_error pinned_runs_outlive_their_release
@@ -211,6 +213,34 @@ pub(super) async fn concurrent_increments_are_all_counted(kept: &Kept) {
         task.await.unwrap();
     }
     assert_eq!(store.get(P, &key).await.unwrap().unwrap(), 320_u32.to_be_bytes().to_vec());
+}
+
+pub(super) async fn counts_add_up(kept: &Kept) {
+    let store = &kept.store;
+    let count = |key: &str, difference| Batch::new().count(key.as_bytes().to_vec(), difference);
+    let mut tasks = Vec::new();
+    for n in 0..16_u64 {
+        let store = Arc::clone(store);
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..20 {
+                assert_eq!(commit(&store, count("Ka", Tally::object(n))).await, Outcome::Applied);
+            }
+            // Differences of one batch add up, and those of a batch that fails do not count.
+            let both = count("Ka", Tally::part(n)).count(b"Ka".to_vec(), Tally::part(n).negated());
+            assert_eq!(commit(&store, both.count(b"Kb".to_vec(), Tally::upload())).await, Outcome::Applied);
+            let refused = count("Ka", Tally::object(7)).expect(b"none".to_vec(), Some(Bytes::from_static(b"x")));
+            assert_eq!(commit(&store, refused).await, Outcome::conflict(0));
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let tally = async |key: &[u8]| store.get(P, key).await.unwrap().map(|value| Tally::from_value(&value).unwrap());
+    assert_eq!(tally(b"Ka").await, Some(Tally { objects: 320, bytes: 20 * 120, ..Tally::default() }));
+    assert_eq!(tally(b"Kb").await, Some(Tally { uploads: 16, ..Tally::default() }));
+    let all = Tally { uploads: 16, ..Tally::default() };
+    assert_eq!(commit(store, count("Kb", all.negated())).await, Outcome::Applied);
+    assert_eq!(tally(b"Kb").await, None, "nothing has no value");
 }
 
 pub(super) async fn partitions_are_apart(kept: &Kept) {
@@ -636,6 +666,7 @@ async fn agree(kept: &Kept, steps: Vec<Step>) {
                 match mutation {
                     Mutation::Put(key, value) => drop(model.insert(key, value)),
                     Mutation::Delete(key) => drop(model.remove(&key)),
+                    Mutation::Count(..) => unreachable!("no step counts"),
                 }
             }
             runs.insert(adopted, bytes);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::run::Lease;
 use super::{
     Batch, BlobStore, Expectation, KeyRange, MetaStore, Mutation, Outcome, Pair, Partition, Pin, RunId, RunWriter,
-    SealedRun, Store, StoreError, Usage,
+    SealedRun, Store, StoreError, Tally, Usage,
 };
 use crate::crypto::{SharedEntropy, random};
 
@@ -87,6 +87,13 @@ impl MetaStore for MemoryStore {
             match mutation {
                 Mutation::Put(key, value) => drop(keys.insert(key, value)),
                 Mutation::Delete(key) => drop(keys.remove(&key)),
+                Mutation::Count(key, difference) => {
+                    let present = keys.remove(&key).map(|value| Tally::from_value(&value)).transpose()?;
+                    let sum = present.unwrap_or_default().plus(difference);
+                    if !sum.is_zero() {
+                        keys.insert(key, sum.to_value().into());
+                    }
+                }
             }
         }
         for run in batch.adopted {

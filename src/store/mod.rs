@@ -19,6 +19,7 @@ pub mod memory;
 pub mod rocks;
 pub mod run;
 pub mod schema;
+pub mod tally;
 
 #[cfg(test)]
 mod conformance;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 
 pub use batch::{Batch, Expectation, Mutation, Outcome};
 pub use run::{Pin, RunId, RunWriter, SealedRun};
+pub use tally::Tally;
 
 /// A partition: keys of different partitions never share a commit. Sixteen bytes, compared as they stand.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -10,8 +10,9 @@ use crate::clock::{ManualClock, from_millis};
 use crate::crypto::random::SeededEntropy;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::{KeyRef, KmsError};
+use crate::sse::SseKind;
 use crate::sse::customer::tests::customer_key;
-use crate::sse::envelope::{Envelope, Protection, SseKind};
+use crate::sse::envelope::{Envelope, Protection};
 use crate::sse::plan::Choice;
 use crate::sse::{ClientContext, ObjectKey, ObjectName, Plan, Reprotection, ServerKey, Sse, SseError, SseRequest};
 

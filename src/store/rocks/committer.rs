@@ -22,7 +22,7 @@ use super::records::{
 };
 use super::space::{Space, Task};
 use super::tuning;
-use crate::store::{Batch, Expectation, Mutation, Outcome, Partition, RunId, SealedRun, StoreError};
+use crate::store::{Batch, Expectation, Mutation, Outcome, Partition, RunId, SealedRun, StoreError, Tally};
 
 /// A group takes no more jobs once it writes this many bytes.
 const GROUP_BYTES: usize = 4 << 20;
@@ -133,6 +133,8 @@ struct Group<'m> {
     /// Whether anyone was promised durability.
     durable: bool,
     values: HashMap<Vec<u8>, Option<Bytes>>,
+    /// The tallies that change, by their full keys: written once for all the jobs.
+    tallies: HashMap<Vec<u8>, Tally>,
     runs: HashMap<RunId, Option<RunRecord>>,
     segments: BTreeMap<SegmentId, Option<SegmentRecord>>,
     adopted: Vec<SealedRun>,
@@ -151,6 +153,7 @@ impl<'m> Group<'m> {
             jobs: 0,
             durable: false,
             values: HashMap::new(),
+            tallies: HashMap::new(),
             runs: HashMap::new(),
             segments: BTreeMap::new(),
             adopted: Vec::new(),
@@ -213,6 +216,11 @@ impl<'m> Group<'m> {
         for run in &batch.released {
             self.load_run(*run)?;
         }
+        for mutation in &batch.mutations {
+            if let Mutation::Count(key, _) = mutation {
+                self.load_tally(partition, key)?;
+            }
+        }
         for mutation in batch.mutations {
             self.mutate(partition, mutation);
         }
@@ -258,7 +266,22 @@ impl<'m> Group<'m> {
                 self.batch.delete_cf(self.family_of(&key), &full);
                 self.values.insert(full, None);
             }
+            Mutation::Count(key, difference) => {
+                let tally = self.tallies.entry(full_key(partition, &key)).or_default();
+                *tally = tally.plus(difference);
+            }
         }
+    }
+
+    /// Makes sure that `tallies` has the tally at `key`.
+    fn load_tally(&mut self, partition: Partition, key: &[u8]) -> Result<(), StoreError> {
+        let full = full_key(partition, key);
+        if !self.tallies.contains_key(&full) {
+            let value = self.meta.get_blocking(Family::of_key(key), &full)?;
+            let tally = value.map(|value| Tally::from_value(&value)).transpose()?;
+            self.tallies.insert(full, tally.unwrap_or_default());
+        }
+        Ok(())
     }
 
     fn family_of(&self, key: &[u8]) -> &'m ColumnFamily {
@@ -380,6 +403,13 @@ impl<'m> Group<'m> {
 
     /// Writes the group and answers its jobs.
     fn finish(mut self, synced: &WriteOptions, unsynced: &WriteOptions, in_doubt: &mut Vec<SealedRun>) {
+        for (key, tally) in &self.tallies {
+            if tally.is_zero() {
+                self.batch.delete_cf(self.handles.index, key);
+            } else {
+                self.batch.put_cf(self.handles.index, key, tally.to_value());
+            }
+        }
         for (id, record) in &self.segments {
             match record {
                 Some(record) => self.batch.put_cf(self.handles.space, segment_key(*id), record.encode()),

@@ -10,6 +10,8 @@ pub enum Table {
     Data = b'D',
     /// Whether the bucket takes writes.
     Live = b'L',
+    /// What is kept under each key.
+    Tally = b'K',
     /// The current version of each object.
     Object = b'O',
     /// Uploaded parts, of open and of completed uploads.

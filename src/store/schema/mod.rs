@@ -7,6 +7,7 @@
 //! <bucket id>          L                                               "live" | "deleting"
 //! <bucket id>          O escaped-key                                   ObjectRecord (the current version)
 //! <bucket id>          D run-id                                        a small sealed run, inline
+//! <bucket id>          K kind(u8) key-arn                              Tally: what is kept under that key
 //! <bucket id>          U escaped-key 00 00 upload-id                   UploadRecord
 //! <bucket id>          P upload-id part-number(u16 BE)                 PartRecord
 //! ```
@@ -19,7 +20,7 @@ mod records;
 pub use keys::{Table, escape, key_of, prefix_of, unescape};
 pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
-    PartSpan, Record, RunRef, StoredEtag, UploadRecord,
+    PartSpan, Protection, Record, RunRef, SseKind, StoredEtag, UploadRecord,
 };
 
 /// The value of a live bucket's [`Table::Live`] key: every write to the bucket expects it.

@@ -179,6 +179,62 @@ pub enum Body {
     },
 }
 
+/// What protects an object's data key. The envelope says the same and more; this is what the tallies count by.
+#[derive(Clone, Debug, Decode, Encode, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cbor(map)]
+pub struct Protection {
+    /// The kind of encryption.
+    #[n(0)]
+    pub kind: SseKind,
+    /// The KMS key's ARN, if one is used.
+    #[n(1)]
+    pub key: Option<String>,
+}
+
+/// A kind of encryption.
+#[derive(Clone, Copy, Debug, Decode, Encode, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cbor(index_only)]
+#[repr(u8)]
+pub enum SseKind {
+    /// SSE-S3.
+    #[n(0)]
+    S3 = 0,
+    /// SSE-KMS.
+    #[n(1)]
+    Kms = 1,
+    /// DSSE-KMS.
+    #[n(2)]
+    Dsse = 2,
+    /// SSE-C.
+    #[n(3)]
+    Customer = 3,
+}
+
+impl SseKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::S3, Self::Kms, Self::Dsse, Self::Customer];
+
+    /// The byte that stands for it in a tally's key.
+    pub fn tag(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind that `tag` stands for.
+    pub fn of_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.tag() == tag)
+    }
+
+    /// As S3 Inventory names it (`EncryptionStatus`).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S3 => "SSE-S3",
+            Self::Kms => "SSE-KMS",
+            Self::Dsse => "DSSE-KMS",
+            Self::Customer => "SSE-C",
+        }
+    }
+}
+
 /// One version of an object.
 #[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
 #[cbor(map)]
@@ -215,6 +271,9 @@ pub struct ObjectRecord {
     #[n(9)]
     #[cbor(default)]
     pub whole: bool,
+    /// What the envelope is protected by.
+    #[n(10)]
+    pub protection: Protection,
 }
 
 /// What a listing shows of a checksum.
@@ -251,6 +310,9 @@ pub struct UploadRecord {
     /// The initiator's account id.
     #[n(5)]
     pub account: String,
+    /// What the envelope is protected by.
+    #[n(6)]
+    pub protection: Protection,
 }
 
 /// An uploaded part.
@@ -301,6 +363,11 @@ mod tests {
         }
     }
 
+    fn protection() -> Protection {
+        let arn = "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        Protection { kind: SseKind::Kms, key: Some(arn.to_owned()) }
+    }
+
     fn run(inline: bool) -> RunRef {
         RunRef { id: [3; 16], header: vec![1, 2, 3].into(), inline }
     }
@@ -317,6 +384,7 @@ mod tests {
             generation: [5; 16],
             checksum_kind: Some(ChecksumKind { algorithm: "CRC32".to_owned(), covers: "FULL_OBJECT".to_owned() }),
             whole: false,
+            protection: protection(),
         }
     }
 
@@ -356,6 +424,7 @@ mod tests {
             checksum_algorithm: Some("CRC32".to_owned()),
             checksum_type: Some("COMPOSITE".to_owned()),
             account: "000000000000".to_owned(),
+            protection: protection(),
         };
         hold("upload.bin", &upload);
         let part = PartRecord {
