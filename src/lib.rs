@@ -7,19 +7,22 @@
 //! |---|---|
 //! | commands | [`cli`] |
 //! | front end | [`http`] |
-//! | protocols | [`s3`], [`kms::api`] |
+//! | protocols | [`s3`], [`kms::api`], [`admin`] |
+//! | work on whole buckets | [`jobs`] |
 //! | envelope encryption | [`sse`] |
 //! | identities | [`iam`] |
 //! | keys | [`kms`] |
 //! | durable state, signatures | [`store`], [`sigv4`] |
 //! | the ground | [`crypto`], [`config`], [`telemetry`], [`clock`], [`wire`] |
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod http;
 pub mod iam;
+pub mod jobs;
 pub mod kms;
 pub mod s3;
 pub mod sigv4;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["http"],
-    &["s3", "kms::api"],
+    &["s3", "kms::api", "admin"],
+    &["jobs"],
     &["sse"],
     &["iam"],
     &["kms"],
@@ -26,7 +27,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("tikv_jemallocator", &["main.rs"]),
-    ("StatusCode", &["http/", "s3/", "kms/api/", "wire/", "cli/graph.rs"]),
+    ("StatusCode", &["http/", "s3/", "kms/api/", "admin/", "wire/", "cli/graph.rs"]),
     ("HeaderMap", &["http/", "s3/", "kms/api/", "wire/", "sigv4/", "sse/headers.rs", "sse/headers/"]),
 ];
 

@@ -11,10 +11,12 @@ use tracing::{error, info};
 use super::accounts;
 use super::credentials::RootCredentials;
 use super::metering::{MeteredKms, watch_store};
+use crate::admin::Admin;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::http::Protocols;
+use crate::jobs::Jobs;
 use crate::kms::SharedKms;
 use crate::kms::api::KmsApi;
 use crate::kms::local::{LocalKms, OpenError};
@@ -48,6 +50,7 @@ pub(super) struct Ground<'a> {
 /// The graph.
 pub(super) struct Graph {
     pub(super) protocols: Protocols,
+    jobs: Arc<Jobs>,
     key_deletion: JoinHandle<()>,
 }
 
@@ -90,7 +93,21 @@ impl Graph {
         let key_deletion = tokio::spawn(destroy_due_keys(Arc::clone(&kms)));
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
-        let sse = Arc::new(Sse::new(metered, server_key, Arc::clone(&clock), Arc::clone(&entropy)));
+        let sse = Arc::new(Sse::new(Arc::clone(&metered), server_key, Arc::clone(&clock), Arc::clone(&entropy)));
+        let shared: SharedStore = store;
+        let jobs =
+            Jobs::new(Arc::clone(&shared), Arc::clone(&sse), Arc::clone(&clock), Arc::clone(&entropy), region.clone());
+        let jobs = Arc::new(jobs);
+        let admin = Admin {
+            store: Arc::clone(&shared),
+            jobs: Arc::clone(&jobs),
+            kms: metered,
+            directory: Arc::clone(&directory),
+            keys: Arc::clone(&signing_keys),
+            clock: Arc::clone(&clock),
+            region: region.clone(),
+            body_timeout,
+        };
         let settings = Settings {
             base_domains: config.virtual_host_domains(),
             region,
@@ -98,7 +115,6 @@ impl Graph {
             share_on_copy: config.s3.share_on_copy,
             body_timeout,
         };
-        let shared: SharedStore = store;
         let s3 = S3::new(
             settings,
             shared,
@@ -109,12 +125,15 @@ impl Graph {
             entropy,
         );
         s3.recover().await?;
+        jobs.resume().await?;
         let kms_api = KmsApi::new(kms, directory, signing_keys, clock, body_timeout);
-        Ok(Self { protocols: Protocols { s3: Arc::new(s3), kms: Arc::new(kms_api) }, key_deletion })
+        let protocols = Protocols { s3: Arc::new(s3), kms: Arc::new(kms_api), admin: Arc::new(admin) };
+        Ok(Self { protocols, jobs, key_deletion })
     }
 
     /// Closes what must be closed, when no request is open any more.
     pub(super) async fn close(self) {
+        self.jobs.close().await;
         self.key_deletion.abort();
         // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
         drop(self.key_deletion.await);

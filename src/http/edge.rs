@@ -43,6 +43,8 @@ pub struct Protocols {
     pub s3: Arc<dyn Protocol>,
     /// The KMS API.
     pub kms: Arc<dyn Protocol>,
+    /// The operators' API.
+    pub admin: Arc<dyn Protocol>,
 }
 
 /// What every request passes.
@@ -144,6 +146,7 @@ impl Edge {
         request: Request<RequestBody>,
     ) -> Response<ResponseBody> {
         match route {
+            Route::Admin => self.protocols.admin.call(cx, request).await,
             Route::Internal => self.internal(request).await,
             Route::Kms => self.protocols.kms.call(cx, request).await,
             Route::S3 => self.protocols.s3.call(cx, request).await,
@@ -171,6 +174,7 @@ impl Route {
     /// The protocol's name in the metrics.
     fn name(self) -> &'static str {
         match self {
+            Self::Admin => "admin",
             Self::Internal => "internal",
             Self::Kms => "kms",
             Self::Query => "query",
@@ -194,6 +198,10 @@ fn strip_body(response: &mut Response<ResponseBody>, head: bool) {
 fn internal_error(route: Route, id: &RequestId) -> Response<ResponseBody> {
     let message = "We encountered an internal error. Please try again.";
     let (content_type, body) = match route {
+        Route::Admin => {
+            let document = serde_json::json!({"code": "InternalError", "message": message, "requestId": id.id});
+            ("application/json", format!("{document}\n"))
+        }
         Route::Internal => ("text/plain", format!("{message}\n")),
         Route::Kms => {
             ("application/x-amz-json-1.1", format!(r#"{{"__type":"KMSInternalException","message":"{message}"}}"#))

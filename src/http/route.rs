@@ -2,6 +2,7 @@
 //!
 //! | request | protocol |
 //! |---|---|
+//! | path below `/_/v1/` | the operators' API |
 //! | path `/_` or below `/_/` | internal: health, metrics |
 //! | host `kms.REGION.amazonaws.com` | KMS |
 //! | host `sts.` or `iam.` of amazonaws.com | query |
@@ -17,6 +18,8 @@ const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 /// A protocol.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Route {
+    /// The operators' API: JSON.
+    Admin,
     /// Health and metrics.
     Internal,
     /// The KMS API: AWS JSON 1.1.
@@ -31,6 +34,9 @@ impl Route {
     /// The protocol that `request` speaks.
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         let path = request.uri().path();
+        if path.starts_with("/_/v1/") {
+            return Self::Admin;
+        }
         if path == "/_" || path.starts_with("/_/") {
             return Self::Internal;
         }
@@ -85,6 +91,7 @@ mod tests {
         let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
         assert_eq!(route("GET", "/_/health/live", &[]), Route::Internal);
         assert_eq!(route("PUT", "/_", &[]), Route::Internal);
+        assert_eq!(route("GET", "/_/v1/jobs", &target), Route::Admin);
         assert_eq!(route("PUT", "/_/bucket", &target), Route::Internal);
         assert_eq!(route("POST", "/", &[("host", "kms.eu-west-1.amazonaws.com:443")]), Route::Kms);
         assert_eq!(route("POST", "https://sts.amazonaws.com/", &[]), Route::Query);

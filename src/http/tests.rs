@@ -94,7 +94,7 @@ async fn start(limits: Limits) -> Running {
     let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
     let protocol: Arc<dyn Protocol> = Arc::new(Paths);
     let metrics = Arc::new(Metrics::default());
-    let protocols = Protocols { s3: Arc::clone(&protocol), kms: protocol };
+    let protocols = Protocols { s3: Arc::clone(&protocol), kms: Arc::clone(&protocol), admin: protocol };
     let edge = Edge::new(
         protocols,
         TrustedProxies::default(),

@@ -91,6 +91,11 @@ impl KmsErrorKind {
         }
     }
 
+    /// Whether the same request may succeed later.
+    pub const fn is_transient(self) -> bool {
+        matches!(self, Self::DependencyTimeout | Self::Throttling | Self::Unavailable | Self::Internal)
+    }
+
     /// This kind with AWS's text.
     pub fn with(self, message: impl Into<String>) -> KmsError {
         KmsError { kind: self, message: message.into(), source: None }

@@ -14,7 +14,7 @@ use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject};
 use super::reader::ObjectReader;
 use super::render;
-use super::request::{ObjectKey, percent_decode};
+use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
@@ -22,6 +22,7 @@ use crate::iam::{self, Permit};
 use crate::sse::{self, Envelope, ObjectName, Plan, SseKind};
 use crate::store::schema::Attributes;
 use crate::wire::ResponseBody;
+use crate::wire::percent::percent_decode;
 
 /// What `x-amz-copy-source` names.
 #[derive(Debug, Eq, PartialEq)]

@@ -4,7 +4,7 @@ use http::Response;
 
 use super::error::{Result, S3Error};
 use super::render;
-use super::request::{Query, url_encode};
+use super::request::Query;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
@@ -12,6 +12,7 @@ use crate::iam::Permit;
 use crate::store::schema::{ObjectRecord, Record as _, Table, escape, prefix_of, unescape};
 use crate::store::{KeyRange, MetaStore, Partition, prefix_end};
 use crate::wire::ResponseBody;
+use crate::wire::percent::url_encode;
 
 /// Most entries of one page.
 pub(super) const MAX_KEYS: u32 = 1000;

@@ -416,7 +416,7 @@ fn completed(
 pub(super) fn location(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> String {
     let host = call.header("host").unwrap_or("localhost");
     let scheme = if call.cx.is_secure() { "https" } else { "http" };
-    format!("{scheme}://{host}/{}/{}", bucket.name, super::request::percent_encode(key.as_str()))
+    format!("{scheme}://{host}/{}/{}", bucket.name, crate::wire::percent::percent_encode(key.as_str()))
 }
 
 /// The initiator and the owner of an upload.

@@ -13,7 +13,7 @@ use super::service::{Bucket, Call, S3};
 use super::xml;
 use crate::iam::Permit;
 use crate::kms::KeyRef;
-use crate::sse::{ObjectName, Reprotection};
+use crate::sse::{ObjectName, Reprotection, SseKind};
 use crate::store::commit;
 use crate::wire::{RequestBody, ResponseBody};
 
@@ -96,7 +96,7 @@ impl S3 {
         loop {
             let object = self.object(bucket, key, call.query.value("versionId")).await?;
             Self::require_transport(call, &object.envelope)?;
-            if !object.envelope.can_be_reprotected() {
+            if !matches!(object.envelope.kind(), SseKind::S3 | SseKind::Kms) {
                 return Err(S3Error::new(ErrorCode::InvalidRequest, OTHER_SOURCE));
             }
             let envelope = self.sse.reprotect(&object.envelope, &caller, name, &to).await?;

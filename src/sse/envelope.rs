@@ -117,11 +117,6 @@ impl Envelope {
         }
     }
 
-    /// Whether [`super::Sse::reprotect`] applies: the data key is in the server's or a KMS's hands, and single.
-    pub fn can_be_reprotected(&self) -> bool {
-        matches!(self.protection, Protection::S3 { .. } | Protection::Kms(_))
-    }
-
     /// The stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let bare = |kind, wrapped: &[u8]| Stored {

@@ -230,7 +230,8 @@ impl Sse {
         Ok(Some(Envelope { suite: key.suite(), protection }))
     }
 
-    /// `envelope`, its data key wrapped under the KMS key of `to`; the client's context is kept. The object's bytes stay
+    /// `envelope`, its data key wrapped under the KMS key of `to`; the client's context is kept, and so are two layers (which
+    /// use no bucket key). The object's bytes stay
     /// as they are. Asks the KMS on behalf of `caller` (`kms:Decrypt` and `kms:Encrypt`, or `kms:ReEncrypt*`; with a bucket
     /// key, `kms:GenerateDataKey`).
     ///
@@ -251,6 +252,16 @@ impl Sse {
             let from = (Some(&from), &context);
             let wrapped = self.kms.re_encrypt(caller, &kms.wrapped.blob, from, (&to.key, &context)).await?;
             let protection = Protection::Kms(KmsProtection { wrapped, client_context, bucket_key: None });
+            return Ok(Envelope { suite: envelope.suite, protection });
+        }
+        if let Protection::Dsse(dsse) = &envelope.protection {
+            let context = stored_context(client_context.as_ref(), object, false)?;
+            let from = KeyRef::from(&dsse.inner.key_arn);
+            let from = (Some(&from), &context);
+            let inner = self.kms.re_encrypt(caller, &dsse.inner.blob, from, (&to.key, &context)).await?;
+            let key = KeyRef::from(&inner.key_arn);
+            let outer = self.kms.re_encrypt(caller, &dsse.outer, from, (&key, &context)).await?.blob;
+            let protection = Protection::Dsse(DsseProtection { inner, outer, client_context });
             return Ok(Envelope { suite: envelope.suite, protection });
         }
         let key = self.unlock(envelope, caller, object, None).await?;

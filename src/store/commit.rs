@@ -122,6 +122,31 @@ pub async fn read_object(
     value.map(|value| ObjectRecord::from_value(&value)).transpose()
 }
 
+/// The current versions of the objects whose keys begin with `prefix` and come after `after`, in order, at most `limit`.
+///
+/// # Errors
+/// As [`MetaStore::scan`].
+pub async fn read_objects(
+    store: &dyn MetaStore,
+    bucket: Partition,
+    prefix: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(String, ObjectRecord)>, StoreError> {
+    let mut range = KeyRange::prefix(&schema::prefix_of(Table::Object, prefix));
+    if !after.is_empty() {
+        let mut start = escape(Table::Object, after);
+        start.push(0);
+        range.start = range.start.max(start);
+    }
+    let pairs = store.scan(bucket, &range, limit).await?;
+    let read = |(key, value): (Bytes, Bytes)| {
+        let (key, _) = schema::unescape(&key).ok_or_else(|| StoreError::Corrupt("object key".to_owned()))?;
+        Ok((key, ObjectRecord::from_value(&value)?))
+    };
+    pairs.into_iter().map(read).collect()
+}
+
 /// Makes `record` the object `key`, its bytes being `run`. `admit` judges what is there now, and may be asked again when
 /// another writer was faster.
 ///

@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
 /// Any error, where only its text and its source matter.
@@ -13,6 +15,39 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body, from whichever HTTP version.
 pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Why a body could not be read whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ReadError {
+    /// It is longer than it may be.
+    #[error("the body is too long")]
+    TooLong,
+    /// It ended before its end.
+    #[error("the body ended early")]
+    Ended,
+    /// It did not arrive in time.
+    #[error("the body did not arrive in time")]
+    TimedOut,
+}
+
+/// Reads `body` whole: at most `limit` bytes, within `timeout`.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn read_whole(mut body: RequestBody, limit: usize, timeout: Duration) -> Result<Bytes, ReadError> {
+    let whole = async {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| ReadError::Ended)?.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return Err(ReadError::TooLong);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    };
+    tokio::time::timeout(timeout, whole).await.unwrap_or(Err(ReadError::TimedOut))
+}
 
 /// A response's body.
 pub enum ResponseBody {

@@ -1,6 +1,7 @@
 //! What the front end and every protocol share: who is connected, request ids, and bodies.
 
 pub mod body;
+pub mod percent;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use self::fields::Fields;
@@ -27,6 +26,7 @@ use super::local::LocalKms;
 use crate::clock::SharedClock;
 use crate::iam::{self, Directory, Identity};
 use crate::sigv4::{Head, SigningKeys};
+use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
 
 pub use operation::{OPERATIONS, Offer, Operation};
@@ -137,25 +137,18 @@ impl KmsApi {
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
-        tokio::time::timeout(self.body_timeout, collect(body)).await.unwrap_or_else(|_| {
-            let message = "The request body did not arrive in time";
-            Err(Failure::new(StatusCode::BAD_REQUEST, "RequestTimeoutException", message))
+        read_whole(body, MAX_REQUEST, self.body_timeout).await.map_err(|error| match error {
+            ReadError::TooLong => {
+                Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", "Request is too large")
+            }
+            ReadError::Ended => serialization("The request body ended early"),
+            ReadError::TimedOut => Failure::new(
+                StatusCode::BAD_REQUEST,
+                "RequestTimeoutException",
+                "The request body did not arrive in time",
+            ),
         })
     }
-}
-
-async fn collect(mut body: RequestBody) -> Result<Bytes, Failure> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| serialization("The request body ended early"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > MAX_REQUEST {
-            let message = "Request is too large";
-            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", message));
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.freeze())
 }
 
 #[async_trait]

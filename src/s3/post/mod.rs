@@ -21,12 +21,13 @@ use super::multipart::location;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject};
 use super::render;
-use super::request::{ObjectKey, percent_encode};
+use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::iam;
 use crate::sigv4::{self, Signed, SignedPolicy};
 use crate::sse::{self, ObjectName};
+use crate::wire::percent::percent_encode;
 use crate::wire::{RequestBody, ResponseBody};
 
 use form::{Fields, Form};

@@ -159,8 +159,13 @@ async fn a_changed_protection_keeps_the_data_key_and_the_clients_context() {
     let sse = sse(1, 1);
     for plan in plans() {
         let (envelope, key) = sse.begin(&plan, &caller(), OBJECT).await.unwrap();
-        assert_eq!(envelope.can_be_reprotected(), envelope.kind() != SseKind::Dsse);
-        if !envelope.can_be_reprotected() {
+        if envelope.kind() == SseKind::Dsse {
+            let to = Reprotection { key: KeyRef::aws_s3(), bucket_key: false };
+            let changed = sse.reprotect(&envelope, &caller(), OBJECT, &to).await.unwrap();
+            assert_eq!(changed.client_context(), envelope.client_context());
+            assert_ne!(changed, envelope);
+            let unlocked = sse.unlock(&changed, &caller(), OBJECT, None).await.unwrap();
+            assert_eq!(secret(&unlocked), secret(&key), "both layers keep their keys");
             continue;
         }
         for bucket_key in [false, true] {

@@ -10,6 +10,8 @@ pub enum Table {
     Data = b'D',
     /// Whether the bucket takes writes.
     Live = b'L',
+    /// Jobs, in the global partition.
+    Job = b'J',
     /// What is kept under each key.
     Tally = b'K',
     /// The current version of each object.

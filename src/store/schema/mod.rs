@@ -3,6 +3,7 @@
 //! ```text
 //! partition            key                                             value
 //! GLOBAL               B name                                          BucketRecord
+//! GLOBAL               J job-id                                        jobs::JobRecord
 //! GLOBAL               S name                                          a record of the server's own (server key)
 //! <bucket id>          L                                               "live" | "deleting"
 //! <bucket id>          O escaped-key                                   ObjectRecord (the current version)

@@ -1,0 +1,274 @@
+//! The operators' API below `/_/v1/`: what has no counterpart in AWS's.
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /_/v1/keys/usage[?key=KEY]` | tells which buckets keep how much under which key |
+//! | `POST /_/v1/jobs` | starts a re-wrap job: [`view::NewJob`] |
+//! | `GET /_/v1/jobs` | lists jobs |
+//! | `GET /_/v1/jobs/ID` | shows a job |
+//! | `DELETE /_/v1/jobs/ID` | cancels a job |
+//!
+//! JSON in and out; requests are signed as for S3 (service `s3`), their bodies' hashes included, so that
+//! `curl --aws-sigv4` speaks it. An error is `{"code": …, "message": …, "requestId": …}`. An account sees its own buckets,
+//! keys and jobs.
+
+mod auth;
+mod error;
+mod usage;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use self::error::{Failure, bad_request, not_found};
+use crate::clock::SharedClock;
+use crate::iam::{self, Directory, Identity};
+use crate::jobs::{JobId, Jobs, Order};
+use crate::kms::{Caller, KeyRef, SharedKms};
+use crate::sigv4::{Head, SigningKeys};
+use crate::store::schema::{Protection, SseKind};
+use crate::store::{SharedStore, commit};
+use crate::wire::body::read_whole;
+use crate::wire::percent::percent_decode;
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+
+/// Longest request that is read, in bytes.
+const MAX_REQUEST: usize = 64 * 1024;
+/// The name of the server's own key where a KMS key can be named.
+const SERVER_KEY: &str = "SSE-S3";
+
+/// The operators' API.
+pub struct Admin {
+    /// What it is over.
+    pub store: SharedStore,
+    /// The jobs.
+    pub jobs: Arc<Jobs>,
+    /// The keys.
+    pub kms: SharedKms,
+    /// Whose requests are taken.
+    pub directory: Arc<Directory>,
+    /// Signing keys in use.
+    pub keys: Arc<SigningKeys>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The region that signatures name.
+    pub region: String,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Operation {
+    CancelJob(JobId),
+    CreateJob,
+    GetJob(JobId),
+    GetKeyUsage,
+    ListJobs,
+}
+
+impl Operation {
+    fn route(method: &Method, path: &str) -> Result<Self, Failure> {
+        let segments: Vec<&str> = path.strip_prefix("/_/v1/").unwrap_or_default().split('/').collect();
+        match (method, &segments[..]) {
+            (&Method::GET, ["keys", "usage"]) => Ok(Self::GetKeyUsage),
+            (&Method::POST, ["jobs"]) => Ok(Self::CreateJob),
+            (&Method::GET, ["jobs"]) => Ok(Self::ListJobs),
+            (&Method::GET, ["jobs", id]) => Ok(Self::GetJob(job_id(id)?)),
+            (&Method::DELETE, ["jobs", id]) => Ok(Self::CancelJob(job_id(id)?)),
+            (_, ["keys", "usage"] | ["jobs"] | ["jobs", _]) => Err(Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                format!("{method} is not allowed here"),
+            )),
+            _ => Err(not_found("NotFound", format!("there is nothing at {path}"))),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CancelJob(_) => "CancelJob",
+            Self::CreateJob => "CreateJob",
+            Self::GetJob(_) => "GetJob",
+            Self::GetKeyUsage => "GetKeyUsage",
+            Self::ListJobs => "ListJobs",
+        }
+    }
+}
+
+impl Admin {
+    async fn answer(
+        &self,
+        cx: &RequestContext,
+        request: Request<RequestBody>,
+        answered: &mut Answered,
+    ) -> Result<(StatusCode, Value), Failure> {
+        let (parts, body) = request.into_parts();
+        let operation = Operation::route(&parts.method, parts.uri.path())?;
+        answered.operation = operation.name();
+        let body = self.read(body).await?;
+        let head = Head {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        };
+        let identity = auth::authenticate(self, &head, &body)?;
+        answered.access_key_id = Some(identity.access_key_id.clone());
+        match operation {
+            Operation::GetKeyUsage => {
+                let key = match query_value(head.query, "key") {
+                    Some(key) => Some(self.resolve(cx, &identity, &key).await?),
+                    None => None,
+                };
+                iam::authorize(Some(&identity), "strongroom:GetKeyUsage", "*", None)?;
+                Ok((StatusCode::OK, json!({"usage": usage::report(&*self.store, &identity, key.as_ref()).await?})))
+            }
+            Operation::CreateJob => self.create_job(cx, &identity, &body).await,
+            Operation::ListJobs => {
+                iam::authorize(Some(&identity), "strongroom:ListJobs", "*", None)?;
+                let mut jobs = self.jobs.list().await?;
+                jobs.retain(|(_, record)| record.account == identity.account.id);
+                jobs.sort_by_key(|(id, record)| (record.started, *id));
+                let jobs: Vec<Value> = jobs.iter().map(|(id, record)| view::job(*id, record)).collect();
+                Ok((StatusCode::OK, json!({"jobs": jobs})))
+            }
+            Operation::GetJob(id) => self.show_job(&identity, "strongroom:GetJob", id).await,
+            Operation::CancelJob(id) => {
+                self.show_job(&identity, "strongroom:CancelJob", id).await?;
+                self.jobs.cancel(id).await;
+                self.show_job(&identity, "strongroom:CancelJob", id).await
+            }
+        }
+    }
+
+    async fn create_job(
+        &self,
+        cx: &RequestContext,
+        identity: &Identity,
+        body: &[u8],
+    ) -> Result<(StatusCode, Value), Failure> {
+        let new: view::NewJob = serde_json::from_slice(body)
+            .map_err(|error| bad_request("InvalidRequest", format!("not the description of a job: {error}")))?;
+        let view::NewJob::Rewrap { bucket, prefix, from, to, rate, dry_run } = new;
+        if rate == Some(0) {
+            return Err(bad_request("InvalidRequest", "a rate of 0 objects a second never ends"));
+        }
+        let record = commit::read_bucket(&*self.store, &bucket).await?;
+        let record = record.ok_or_else(|| not_found("NoSuchBucket", "The specified bucket does not exist"))?;
+        let arn = format!("arn:aws:s3:::{bucket}");
+        iam::authorize(Some(identity), "strongroom:CreateJob", &arn, Some(&record.account))?;
+        let from = self.resolve(cx, identity, &from).await?;
+        let to = self.kms.describe(&self.caller(cx, identity), &KeyRef::parse(&to)).await?;
+        if !to.enabled {
+            return Err(bad_request("KMS.DisabledException", format!("{} is disabled.", to.arn)));
+        }
+        let to = to.arn.to_string();
+        if from.key.as_ref() == Some(&to) {
+            return Err(bad_request("InvalidRequest", "the objects are under that key already"));
+        }
+        let order = Order { bucket, bucket_id: record.id, prefix, from, to, rate, dry_run };
+        let id = self.jobs.start(order, identity.account.id.clone(), identity.arn.clone()).await?;
+        let (_, document) = self.show_job(identity, "strongroom:CreateJob", id).await?;
+        Ok((StatusCode::ACCEPTED, document))
+    }
+
+    async fn show_job(
+        &self,
+        identity: &Identity,
+        action: &'static str,
+        id: JobId,
+    ) -> Result<(StatusCode, Value), Failure> {
+        let missing = || not_found("NoSuchJob", "The specified job does not exist");
+        let record = self.jobs.find(id).await?.ok_or_else(missing)?;
+        iam::authorize(Some(identity), action, &hex::encode(id), Some(&record.account)).map_err(|_| missing())?;
+        Ok((StatusCode::OK, json!({"job": view::job(id, &record)})))
+    }
+
+    /// What `name` names: a KMS key in any of its forms, or the server's own key.
+    async fn resolve(&self, cx: &RequestContext, identity: &Identity, name: &str) -> Result<Protection, Failure> {
+        if name.eq_ignore_ascii_case(SERVER_KEY) {
+            return Ok(Protection { kind: SseKind::S3, key: None });
+        }
+        let key = self.kms.describe(&self.caller(cx, identity), &KeyRef::parse(name)).await?;
+        Ok(Protection { kind: SseKind::Kms, key: Some(key.arn.to_string()) })
+    }
+
+    fn caller(&self, cx: &RequestContext, identity: &Identity) -> Caller {
+        Caller {
+            account: identity.account.id.clone(),
+            principal: identity.arn.clone(),
+            via_service: None,
+            request_id: cx.id.id.clone(),
+        }
+    }
+
+    async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
+        read_whole(body, MAX_REQUEST, self.body_timeout)
+            .await
+            .map_err(|error| bad_request("InvalidRequest", error.to_string()))
+    }
+}
+
+#[async_trait]
+impl Protocol for Admin {
+    async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let mut answered = Answered { protocol: "admin", operation: "Unknown", access_key_id: None, error_code: None };
+        let (status, document) = self.answer(cx, request, &mut answered).await.unwrap_or_else(|failure| {
+            answered.error_code = Some(failure.code);
+            failure.log(cx, answered.operation);
+            (failure.status, failure.document(cx))
+        });
+        let mut response = Response::new(ResponseBody::from(format!("{document}\n")));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.extensions_mut().insert(answered);
+        response
+    }
+}
+
+/// The value of `name` in a query.
+fn query_value(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    percent_decode(value, true)
+}
+
+fn job_id(text: &str) -> Result<JobId, Failure> {
+    let id = hex::decode(text).ok().and_then(|id| id.try_into().ok());
+    id.ok_or_else(|| not_found("NoSuchJob", "The specified job does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_has_one_operation() {
+        let route = |method: Method, path: &str| Operation::route(&method, path).map_err(|failure| failure.status);
+        let id = [0xab; 16];
+        let job = format!("/_/v1/jobs/{}", hex::encode(id));
+        assert_eq!(route(Method::GET, "/_/v1/keys/usage"), Ok(Operation::GetKeyUsage));
+        assert_eq!(route(Method::POST, "/_/v1/jobs"), Ok(Operation::CreateJob));
+        assert_eq!(route(Method::GET, "/_/v1/jobs"), Ok(Operation::ListJobs));
+        assert_eq!(route(Method::GET, &job), Ok(Operation::GetJob(id)));
+        assert_eq!(route(Method::DELETE, &job), Ok(Operation::CancelJob(id)));
+        assert_eq!(route(Method::PUT, &job), Err(StatusCode::METHOD_NOT_ALLOWED));
+        assert_eq!(route(Method::DELETE, "/_/v1/jobs"), Err(StatusCode::METHOD_NOT_ALLOWED));
+        for nothing in ["/_/v1/", "/_/v1/jobs/", "/_/v1/jobs/zz", "/_/v1/jobs/ab/cd", "/_/v2/jobs"] {
+            assert_eq!(route(Method::GET, nothing), Err(StatusCode::NOT_FOUND), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_decoded() {
+        assert_eq!(query_value("a=1&key=arn%3Aaws", "key").unwrap(), "arn:aws");
+        assert_eq!(query_value("keys=1", "key"), None);
+    }
+}

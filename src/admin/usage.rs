@@ -1,0 +1,72 @@
+//! The inventory by key: which buckets keep how much under which key. Read from the tallies, without a scan of objects.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::iam::Identity;
+use crate::kms::KeyRef;
+use crate::store::schema::{Protection, SseKind};
+use crate::store::tally::read_tallies;
+use crate::store::{Store, StoreError, Tally, commit};
+
+/// Buckets read at once.
+const PAGE: usize = 1000;
+
+/// One entry for each kind and key, with the buckets that keep something so: those that `identity`'s account owns, and those
+/// that depend on its keys. With `only`, what depends on that key alone.
+pub(super) async fn report(
+    store: &dyn Store,
+    identity: &Identity,
+    only: Option<&Protection>,
+) -> Result<Vec<Value>, StoreError> {
+    let account = &identity.account.id;
+    let mut entries: BTreeMap<Protection, Vec<(String, Tally)>> = BTreeMap::new();
+    let mut after = String::new();
+    loop {
+        let page = commit::read_buckets(store, &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after.clone_from(last);
+        for (bucket, record) in &page {
+            for (protection, tally) in read_tallies(store, record.partition()).await? {
+                let visible = record.account == *account || is_key_of(&protection, account);
+                if visible && only.is_none_or(|only| depends(&protection, only)) {
+                    entries.entry(protection).or_default().push((bucket.clone(), tally));
+                }
+            }
+        }
+    }
+    Ok(entries.into_iter().map(|(protection, buckets)| entry(&protection, &buckets)).collect())
+}
+
+/// Whether what is under `protection` is lost with `key`.
+fn depends(protection: &Protection, key: &Protection) -> bool {
+    match key.kind {
+        SseKind::Kms => protection.key == key.key,
+        kind => protection.kind == kind,
+    }
+}
+
+fn is_key_of(protection: &Protection, account: &str) -> bool {
+    let key = protection.key.as_deref().map(KeyRef::parse);
+    matches!(key, Some(KeyRef::KeyArn { account: owner, .. }) if owner == account)
+}
+
+fn entry(protection: &Protection, buckets: &[(String, Tally)]) -> Value {
+    let total = buckets.iter().fold(Tally::default(), |sum, (_, tally)| sum.plus(*tally));
+    let mut entry = numbers(total);
+    entry["encryption"] = json!(protection.kind.as_str());
+    entry["key"] = json!(protection.key);
+    let buckets = buckets.iter().map(|(bucket, tally)| {
+        let mut row = numbers(*tally);
+        row["bucket"] = json!(bucket);
+        row
+    });
+    entry["buckets"] = buckets.collect();
+    entry
+}
+
+fn numbers(tally: Tally) -> Value {
+    let Tally { objects, bytes, uploads, part_bytes } = tally;
+    json!({"objects": objects, "bytes": bytes, "uploads": uploads, "partBytes": part_bytes})
+}
