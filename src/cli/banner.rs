@@ -48,7 +48,7 @@ impl Banner<'_> {
 }
 
 /// The address as a client on this machine would say it.
-fn reachable(address: SocketAddr) -> String {
+pub(super) fn reachable(address: SocketAddr) -> String {
     match address.ip() {
         ip if !ip.is_unspecified() => address.to_string(),
         IpAddr::V4(_) => format!("127.0.0.1:{}", address.port()),

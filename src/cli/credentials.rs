@@ -1,6 +1,9 @@
 //! The root's access key: given by the operator, or made at the first start and kept in `DATA_DIR/credentials`, in the
 //! form of the AWS shared credentials file, so that `AWS_SHARED_CREDENTIALS_FILE` can name it.
 
+use std::io;
+use std::path::Path;
+
 use super::data_dir::{DataDir, DataDirError, Readers};
 use crate::config::{AccessKeyId, Root, SecretKey};
 use crate::crypto::random::{self, Entropy};
@@ -29,10 +32,23 @@ impl RootCredentials {
     /// Where they are kept, in the data directory.
     pub(super) const FILE: &str = "credentials";
 
+    /// Those that a server on `data_dir` uses, if it has been started before.
+    pub(super) fn find(root: &Root, data_dir: &Path) -> Result<Option<Self>, CredentialsError> {
+        if let Some(given) = Self::given(root) {
+            return Ok(Some(given));
+        }
+        let path = data_dir.join(Self::FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map(Some).ok_or(CredentialsError::Malformed(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataDirError::Io { path, source }.into()),
+        }
+    }
+
     /// Those of `root` if it has any, else those in the directory, else fresh ones, which the directory keeps.
     pub(super) fn obtain(root: &Root, directory: &DataDir, entropy: &dyn Entropy) -> Result<Self, CredentialsError> {
-        if let (Some(id), Some(secret)) = (&root.access_key_id, &root.secret_access_key) {
-            return Ok(Self { id: id.clone(), secret: secret.clone(), kept: false });
+        if let Some(given) = Self::given(root) {
+            return Ok(given);
         }
         let malformed = || CredentialsError::Malformed(directory.path().join(Self::FILE));
         let text = if let Some(text) = directory.read(Self::FILE)? {
@@ -46,8 +62,17 @@ impl RootCredentials {
             directory.write(Self::FILE, &text, Readers::Owner)?;
             text
         };
-        let (id, secret) = parse(&text).ok_or_else(malformed)?;
-        Ok(Self { id, secret, kept: true })
+        Self::parse(&text).ok_or_else(malformed)
+    }
+
+    fn given(root: &Root) -> Option<Self> {
+        let (id, secret) = (root.access_key_id.clone()?, root.secret_access_key.clone()?);
+        Some(Self { id, secret, kept: false })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = parse(text)?;
+        Some(Self { id, secret, kept: true })
     }
 }
 

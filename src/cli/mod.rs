@@ -10,6 +10,7 @@ mod banner;
 mod credentials;
 mod data_dir;
 mod graph;
+mod operate;
 mod serve;
 mod settings;
 
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use operate::OperateError;
 use serve::StartError;
 
 #[derive(Parser)]
@@ -31,20 +33,35 @@ struct Cli {
 enum Command {
     /// Serve S3 and the KMS API until told to stop (SIGTERM or SIGINT).
     Serve(settings::ServeArgs),
+    /// Wrap the data keys of a bucket's objects under another KMS key. No object data is read.
+    Rewrap(operate::RewrapArgs),
+    /// See and end jobs on a running server.
+    #[command(subcommand)]
+    Jobs(operate::JobsCommand),
+    /// See what depends on which key; delete keys.
+    #[command(subcommand)]
+    Keys(operate::KeysCommand),
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Command::Serve(arguments) = Cli::parse().command;
-    match serve::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nothing more can be done where even standard error is gone.
-            let _ = writeln!(io::stderr(), "strongroom: {error}");
-            match error {
-                StartError::Settings(_) | StartError::Log(_) => ExitCode::from(2),
-                _ => ExitCode::FAILURE,
-            }
-        }
-    }
+    let ended = match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS).map_err(|error| {
+            let asked_wrongly = matches!(error, StartError::Settings(_) | StartError::Log(_));
+            (error.to_string(), asked_wrongly)
+        }),
+        Command::Rewrap(arguments) => operate(operate::Command::Rewrap(arguments)),
+        Command::Jobs(command) => operate(operate::Command::Jobs(command)),
+        Command::Keys(command) => operate(operate::Command::Keys(command)),
+    };
+    ended.unwrap_or_else(|(error, asked_wrongly)| {
+        // Nothing more can be done where even standard error is gone.
+        let _ = writeln!(io::stderr(), "strongroom: {error}");
+        if asked_wrongly { ExitCode::from(2) } else { ExitCode::FAILURE }
+    })
+}
+
+/// What a command ended as, or why it was not done and whether it was asked wrongly.
+fn operate(command: operate::Command) -> Result<ExitCode, (String, bool)> {
+    operate::run(command).map_err(|error| (error.to_string(), matches!(error, OperateError::Settings(_))))
 }

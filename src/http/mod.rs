@@ -8,12 +8,14 @@
 //! - `body`: request and response bodies, counted and timed;
 //! - `exchange`: one request's record, from its head to the end of its response: the access log and the metrics;
 //! - `proxy`: whose word on a connection's protection is believed;
-//! - `internal`: health and metrics, under `/_/`.
+//! - `internal`: health and metrics, under `/_/`;
+//! - `client`: the other side, for the commands that ask a running server.
 //!
 //! It knows nothing of S3 or the KMS: a protocol is a [`crate::wire::Protocol`].
 
 mod activity;
 mod body;
+mod client;
 mod edge;
 mod exchange;
 mod internal;
@@ -23,6 +25,7 @@ mod server;
 mod socket;
 mod tls;
 
+pub use client::{Client, ClientError};
 pub use edge::{Edge, Protocols};
 pub use internal::Readiness;
 pub use proxy::TrustedProxies;

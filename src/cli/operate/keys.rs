@@ -1,0 +1,126 @@
+//! `strongroom keys`: what depends on a key, and the end of a key.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::server::{Server, ServerArgs};
+use super::{OperateError, Outcome, confirm, show};
+use crate::wire::percent::percent_encode;
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum KeysCommand {
+    /// Show which buckets keep how much under which key.
+    Usage(#[command(flatten)] UsageArgs),
+    /// Schedule the deletion of a KMS key, having shown what would be lost with it.
+    Delete(#[command(flatten)] DeleteArgs),
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct UsageArgs {
+    /// Only what depends on this KMS key (id, ARN or alias), or `SSE-S3`.
+    #[arg(long)]
+    key: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct DeleteArgs {
+    /// The key's id or ARN.
+    key: String,
+    /// Days until its material is destroyed, 7 to 30.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(7..=30))]
+    days: u8,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(super) async fn run(command: KeysCommand) -> Outcome {
+    match command {
+        KeysCommand::Usage(UsageArgs { key, json, server }) => {
+            let usage = usage(&Server::find(server)?, key.as_deref()).await?;
+            if json {
+                show::json(&usage)?
+            } else {
+                show::line(&table(&usage))?
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        KeysCommand::Delete(arguments) => delete(arguments).await,
+    }
+}
+
+async fn usage(server: &Server, key: Option<&str>) -> Result<Value, OperateError> {
+    let query = key.map(|key| format!("?key={}", percent_encode(key).replace('/', "%2F"))).unwrap_or_default();
+    let mut answer = server.ask(Method::GET, &format!("/_/v1/keys/usage{query}"), None).await?;
+    Ok(answer["usage"].take())
+}
+
+async fn delete(arguments: DeleteArgs) -> Outcome {
+    let DeleteArgs { key, days, yes, server } = arguments;
+    let server = Server::find(server)?;
+    let usage = usage(&server, Some(&key)).await?;
+    if usage.as_array().is_none_or(Vec::is_empty) {
+        writeln!(io::stderr(), "Nothing in the store depends on {key}.")?;
+    } else {
+        writeln!(io::stderr(), "{}\nAll of this is lost for good when {key} is destroyed.", table(&usage))?;
+        writeln!(io::stderr(), "(strongroom rewrap puts it under another key.)")?;
+    }
+    if !yes && !confirm(&format!("Destroy {key} in {days} days?"))? {
+        writeln!(io::stderr(), "Nothing was changed.")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let answer = server.ask_kms("ScheduleKeyDeletion", &json!({"KeyId": key, "PendingWindowInDays": days})).await?;
+    show::line(&format!(
+        "{} will be destroyed in {days} days. Until then `aws kms cancel-key-deletion` keeps it.",
+        show::text(&answer["KeyId"])
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(usage: &Value) -> String {
+    let mut rows = Vec::new();
+    for entry in usage.as_array().into_iter().flatten() {
+        for bucket in entry["buckets"].as_array().into_iter().flatten() {
+            rows.push(vec![
+                show::text(&entry["encryption"]),
+                show::text(&entry["key"]),
+                show::text(&bucket["bucket"]),
+                show::count(&bucket["objects"]),
+                show::bytes(&bucket["bytes"]),
+                show::count(&bucket["uploads"]),
+            ]);
+        }
+    }
+    show::table(&["ENCRYPTION", "KEY", "BUCKET", "OBJECTS", "BYTES", "OPEN UPLOADS"], 3, rows).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_for_each_key_and_bucket() {
+        let row =
+            |bucket: &str| json!({"bucket": bucket, "objects": 1234, "bytes": 3072, "uploads": 0, "partBytes": 0});
+        let usage = json!([
+            {"encryption": "SSE-KMS", "key": "arn:k", "buckets": [row("a"), row("b")]},
+            {"encryption": "SSE-S3", "key": null, "buckets": [row("a")]},
+        ]);
+        let table = table(&usage);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[2], ["SSE-KMS", "arn:k", "b", "1,234", "3.00", "KiB", "0"]);
+        assert_eq!(lines[3][..3], ["SSE-S3", "-", "a"]);
+    }
+}

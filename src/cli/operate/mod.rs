@@ -1,0 +1,83 @@
+//! The commands that ask a running server: `rewrap`, `jobs`, `keys`.
+//!
+//! The server is found as `serve` was started: by the same config file, environment and data directory, which holds the
+//! authority and the root's access key. `--endpoint` and `--ca` name another.
+//!
+//! Exit codes: 0 when it was done, 1 when it was not, 2 when it was asked wrongly, 3 when some objects could not be
+//! re-wrapped, 130 when it was interrupted (a job goes on without its watcher).
+
+mod jobs;
+mod keys;
+mod rewrap;
+mod server;
+mod show;
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+pub(super) use jobs::JobsCommand;
+pub(super) use keys::KeysCommand;
+pub(super) use rewrap::RewrapArgs;
+
+use super::credentials::CredentialsError;
+use super::settings::SettingsError;
+use crate::http::ClientError;
+use crate::sigv4::SignError;
+
+/// A command could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OperateError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("no access key: {0} does not exist; was the server ever started there?")]
+    NoCredentials(String),
+    #[error("{0} is not the URL of an endpoint")]
+    Endpoint(String),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("the request cannot be signed: {0}")]
+    Sign(#[from] SignError),
+    #[error("the server refused: {code}: {message}")]
+    Refused { code: String, message: String },
+    #[error("the server's answer was not understood: {0}")]
+    Answer(#[from] serde_json::Error),
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What a command can end as.
+pub(super) type Outcome = Result<ExitCode, OperateError>;
+
+/// A command that asks a server.
+pub(super) enum Command {
+    Rewrap(RewrapArgs),
+    Jobs(JobsCommand),
+    Keys(KeysCommand),
+}
+
+/// Does `command`.
+pub(super) fn run(command: Command) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Rewrap(arguments) => rewrap::run(arguments).await,
+            Command::Jobs(command) => jobs::run(command).await,
+            Command::Keys(command) => keys::run(command).await,
+        }
+    })
+}
+
+/// Asks a yes-or-no question; without a terminal nobody can answer, and the answer is no.
+fn confirm(question: &str) -> io::Result<bool> {
+    use std::io::Write as _;
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

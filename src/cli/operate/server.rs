@@ -1,0 +1,113 @@
+//! The server that a command asks: where it is, who vouches for it, and whose access key signs.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::Args;
+use http::{Method, Request, Uri};
+use serde_json::Value;
+
+use super::OperateError;
+use crate::cli::authority;
+use crate::cli::banner::reachable;
+use crate::cli::credentials::RootCredentials;
+use crate::cli::settings::{self, ServeArgs};
+use crate::clock::{Clock as _, SystemClock};
+use crate::crypto::digest;
+use crate::http::Client;
+use crate::sigv4::{Service, Signer};
+
+/// Which server is asked. The same flags, variables and file as `serve`'s find it.
+#[derive(Args, Debug, Default)]
+pub(super) struct ServerArgs {
+    /// The server's config file.
+    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server's data directory [default: strongroom-data].
+    #[arg(long, env = "STRONGROOM_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's HTTPS endpoint [default: where `serve` listens].
+    #[arg(long, env = "STRONGROOM_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
+    /// The certificates that vouch for it, in PEM [default: the server's own authority, in its data directory].
+    #[arg(long, env = "STRONGROOM_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// A server, and the key that requests to it are signed with.
+pub(super) struct Server {
+    client: Client,
+    endpoint: String,
+    region: String,
+    credentials: RootCredentials,
+}
+
+impl Server {
+    /// The server that `arguments` and the environment name.
+    pub(super) fn find(arguments: ServerArgs) -> Result<Self, OperateError> {
+        let ServerArgs { config, data_dir, endpoint, ca } = arguments;
+        let as_served = ServeArgs { config, data_dir, ..ServeArgs::default() };
+        let config = settings::settle(as_served, |name| std::env::var(name).ok())?;
+        let credentials = RootCredentials::find(&config.root, &config.data_dir)?;
+        let missing = || OperateError::NoCredentials(config.data_dir.join(RootCredentials::FILE).display().to_string());
+        let own = || config.tls.certificate.clone().unwrap_or_else(|| config.data_dir.join(authority::CERTIFICATE));
+        Ok(Self {
+            client: Client::new(&ca.unwrap_or_else(own))?,
+            endpoint: endpoint.unwrap_or_else(|| format!("https://{}", reachable(config.listen))),
+            region: config.region.to_string(),
+            credentials: credentials.ok_or_else(missing)?,
+        })
+    }
+
+    /// Asks the operators' API.
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, OperateError> {
+        let body = body.map_or_else(String::new, Value::to_string);
+        let request = Request::builder().method(method).uri(self.uri(path)?);
+        self.send(request, body, Service::S3).await
+    }
+
+    /// Asks the KMS API.
+    pub(super) async fn ask_kms(&self, operation: &str, body: &Value) -> Result<Value, OperateError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.uri("/")?)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("TrentService.{operation}"));
+        self.send(request, body.to_string(), Service::KMS).await
+    }
+
+    fn uri(&self, path: &str) -> Result<Uri, OperateError> {
+        let uri = format!("{}{path}", self.endpoint.trim_end_matches('/'));
+        uri.parse().map_err(|_| OperateError::Endpoint(self.endpoint.clone()))
+    }
+
+    async fn send(
+        &self,
+        request: http::request::Builder,
+        body: String,
+        service: Service,
+    ) -> Result<Value, OperateError> {
+        let signer = Signer {
+            access_key_id: self.credentials.id.as_str(),
+            secret: self.credentials.secret.expose(),
+            session_token: None,
+            region: &self.region,
+            service,
+        };
+        let hash = hex::encode(digest::sha256(body.as_bytes()));
+        let malformed = |_| OperateError::Endpoint(self.endpoint.clone());
+        let mut request = request.body(Bytes::from(body)).map_err(malformed)?;
+        signer.sign(&mut request, &hash, SystemClock.now())?;
+        let response = self.client.send(request).await?;
+        let (status, body) = (response.status(), response.into_body());
+        let answer = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = |names: [&str; 2]| names.iter().find_map(|name| answer[*name].as_str()).map(str::to_owned);
+        Err(OperateError::Refused {
+            code: text(["code", "__type"]).unwrap_or_else(|| status.to_string()),
+            message: text(["message", "Message"]).unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! How answers look to people: tables, numbers and bytes. Scripts get the server's JSON as it came.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::Value;
+
+/// Prints `document` for scripts.
+pub(super) fn json(document: &Value) -> io::Result<()> {
+    writeln!(io::stdout(), "{document:#}")
+}
+
+/// Prints a line.
+pub(super) fn line(text: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+/// A table under `titles`; the columns from `numbers` on are numbers.
+pub(super) fn table(titles: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(titles);
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(numbers) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A count, its digits grouped.
+pub(super) fn count(value: &Value) -> String {
+    HumanCount(value.as_u64().unwrap_or(0)).to_string()
+}
+
+/// An amount of bytes, in binary units.
+pub(super) fn bytes(value: &Value) -> String {
+    HumanBytes(value.as_u64().unwrap_or(0)).to_string()
+}
+
+/// A text, or a dash where there is none.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}

@@ -1,0 +1,110 @@
+//! The client's side of the endpoint, for the commands that speak to a running server: one request, one connection, over
+//! TLS with the server's own authority.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, pem};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// How long a server may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest response that is read, in bytes.
+const MAX_RESPONSE: usize = 64 << 20;
+
+/// Sends requests to servers whose certificates one file vouches for.
+#[derive(Clone)]
+pub struct Client(TlsConnector);
+
+/// There is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The authority's file is not there, or not what it should be.
+    #[error("{}: {source}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The URL is not one of an HTTPS endpoint.
+    #[error("{0} is not the URL of an HTTPS endpoint")]
+    Url(Uri),
+    /// Nobody is there, or it is not who it should be.
+    #[error("no connection to {endpoint}: {source}")]
+    Connect {
+        /// Host and port.
+        endpoint: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The exchange failed midway.
+    #[error("the server did not answer: {0}")]
+    Exchange(#[from] hyper::Error),
+    /// The response was cut short, or is far too long.
+    #[error("the answer could not be read: {0}")]
+    Response(Box<dyn std::error::Error + Send + Sync>),
+    /// The server takes too long.
+    #[error("the server did not answer within {} seconds", TIMEOUT.as_secs())]
+    TimedOut,
+}
+
+impl Client {
+    /// A client that trusts the certificates of the PEM file `authority`.
+    ///
+    /// # Errors
+    /// [`ClientError::Authority`], [`ClientError::Tls`].
+    pub fn new(authority: &Path) -> Result<Self, ClientError> {
+        let unreadable = |source| ClientError::Authority { path: authority.to_owned(), source };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(authority).map_err(unreadable)? {
+            roots.add(certificate.map_err(unreadable)?)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// The answer to `request`, whose URI is absolute.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
+        tokio::time::timeout(TIMEOUT, self.exchange(request)).await.unwrap_or(Err(ClientError::TimedOut))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
+        let (mut parts, body) = request.into_parts();
+        let not_https = || ClientError::Url(parts.uri.clone());
+        let host = parts.uri.host().filter(|_| parts.uri.scheme_str() == Some("https")).ok_or_else(not_https)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = parts.uri.port_u16().unwrap_or(443);
+        let name = ServerName::try_from(host.clone()).map_err(|_| not_https())?;
+        let failed = |source| ClientError::Connect { endpoint: format!("{host}:{port}"), source };
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
+        let stream = self.0.connect(name, stream).await.map_err(failed)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        parts.uri = parts.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
+        let response = sender.send_request(Request::from_parts(parts, Full::new(body))).await?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE).collect().await.map_err(ClientError::Response)?.to_bytes();
+        drop(sender);
+        connection.abort();
+        Ok(Response::from_parts(parts, body))
+    }
+}
