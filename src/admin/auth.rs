@@ -3,12 +3,13 @@
 use http::StatusCode;
 
 use super::Admin;
-use super::error::Failure;
+use super::error::{Failure, bad_request};
 use crate::crypto::digest;
 use crate::iam::Identity;
-use crate::sigv4::{self, Head, Presented, Service, Verifier};
+use crate::sigv4::{self, Head, Presented, Service, UNSIGNED_PAYLOAD, Verifier};
 
-/// The identity behind a request with this head and body. The signature covers the body.
+/// The identity behind a request with this head and body. The body's hash is signed, unless the client leaves the body to
+/// TLS, as it may in S3.
 pub(super) fn authenticate(admin: &Admin, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
     let denied = |message: &str| Failure::new(StatusCode::FORBIDDEN, "AccessDenied", message);
     let presented = Presented::from_head(head)?.ok_or_else(|| denied("The request is not signed."))?;
@@ -19,7 +20,14 @@ pub(super) fn authenticate(admin: &Admin, head: &Head<'_>, body: &[u8]) -> Resul
         now: admin.clock.now(),
         keys: &admin.keys,
     };
-    let signed = presented.verify(head, &verifier, &hex::encode(digest::sha256(body)))?;
+    let signed = presented.s3_payload_hash(head).and_then(|hash| presented.verify(head, &verifier, &hash))?;
+    let hash = signed.payload_hash();
+    if hash != UNSIGNED_PAYLOAD && hash != hex::encode(digest::sha256(body)) {
+        return Err(bad_request(
+            "XAmzContentSHA256Mismatch",
+            "The body is not the one that x-amz-content-sha256 names.",
+        ));
+    }
     let key = admin.directory.access_key(signed.access_key_id());
     key.map(|key| key.identity.clone()).ok_or_else(|| denied("The access key is not known."))
 }

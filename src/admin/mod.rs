@@ -8,7 +8,7 @@
 //! | `GET /_/v1/jobs/ID` | shows a job |
 //! | `DELETE /_/v1/jobs/ID` | cancels a job |
 //!
-//! JSON in and out; requests are signed as for S3 (service `s3`), their bodies' hashes included, so that
+//! JSON in and out; requests are signed as for S3 (service `s3`), so that
 //! `curl --aws-sigv4` speaks it. An error is `{"code": …, "message": …, "requestId": …}`. An account sees its own buckets,
 //! keys and jobs.
 
@@ -166,7 +166,7 @@ impl Admin {
         let arn = format!("arn:aws:s3:::{bucket}");
         iam::authorize(Some(identity), "strongroom:CreateJob", &arn, Some(&record.account))?;
         let from = self.resolve(cx, identity, &from).await?;
-        let to = self.kms.describe(&self.caller(cx, identity), &KeyRef::parse(&to)).await?;
+        let to = self.kms.describe(&caller(cx, identity), &KeyRef::parse(&to)).await?;
         if !to.enabled {
             return Err(bad_request("KMS.DisabledException", format!("{} is disabled.", to.arn)));
         }
@@ -197,17 +197,8 @@ impl Admin {
         if name.eq_ignore_ascii_case(SERVER_KEY) {
             return Ok(Protection { kind: SseKind::S3, key: None });
         }
-        let key = self.kms.describe(&self.caller(cx, identity), &KeyRef::parse(name)).await?;
+        let key = self.kms.describe(&caller(cx, identity), &KeyRef::parse(name)).await?;
         Ok(Protection { kind: SseKind::Kms, key: Some(key.arn.to_string()) })
-    }
-
-    fn caller(&self, cx: &RequestContext, identity: &Identity) -> Caller {
-        Caller {
-            account: identity.account.id.clone(),
-            principal: identity.arn.clone(),
-            via_service: None,
-            request_id: cx.id.id.clone(),
-        }
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
@@ -231,6 +222,16 @@ impl Protocol for Admin {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(answered);
         response
+    }
+}
+
+/// Who asks the KMS.
+fn caller(cx: &RequestContext, identity: &Identity) -> Caller {
+    Caller {
+        account: identity.account.id.clone(),
+        principal: identity.arn.clone(),
+        via_service: None,
+        request_id: cx.id.id.clone(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::{Bench, JobId, JobRecord, JobState, Order, Wish, job_key};
 use crate::crypto::random;
 use crate::kms::{Caller, KeyRef};
-use crate::sse::{Envelope, ObjectName, Reprotection, SseError};
+use crate::sse::{Envelope, KmsProtection, ObjectName, Reprotection, SseError};
 use crate::store::commit::{self, WriteError};
 use crate::store::schema::{ObjectRecord, Record as _, SseKind};
 use crate::store::tally::read_tallies;
@@ -231,7 +231,7 @@ impl Worker {
                 return Ok(Some(record.size));
             }
             let envelope = Envelope::from_bytes(&record.envelope)?;
-            let bucket_key = envelope.kms().is_some_and(|kms| kms.uses_bucket_key());
+            let bucket_key = envelope.kms().is_some_and(KmsProtection::uses_bucket_key);
             let to = Reprotection { key: KeyRef::parse(&order.to), bucket_key };
             let name = ObjectName { bucket: &order.bucket, key };
             let envelope = sse.reprotect(&envelope, &self.caller, name, &to).await?;

@@ -50,9 +50,9 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
         KeysCommand::Usage(UsageArgs { key, json, server }) => {
             let usage = usage(&Server::find(server)?, key.as_deref()).await?;
             if json {
-                show::json(&usage)?
+                show::json(&usage)?;
             } else {
-                show::line(&table(&usage))?
+                show::line(&table(&usage))?;
             }
             Ok(ExitCode::SUCCESS)
         }

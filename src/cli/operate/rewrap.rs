@@ -59,9 +59,9 @@ pub(super) async fn run(arguments: RewrapArgs) -> Outcome {
     let id = show::text(&started["job"]["id"]);
     if detach {
         if json {
-            show::json(&started["job"])?
+            show::json(&started["job"])?;
         } else {
-            show::line(&id)?
+            show::line(&id)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -73,9 +73,9 @@ pub(super) async fn run(arguments: RewrapArgs) -> Outcome {
         }
     };
     if json {
-        show::json(&job)?
+        show::json(&job)?;
     } else {
-        show::line(&jobs::report(&job))?
+        show::line(&jobs::report(&job))?;
     }
     Ok(match (job["state"].as_str(), job["failed"].as_u64()) {
         (Some("completed"), Some(0)) => ExitCode::SUCCESS,

@@ -211,6 +211,18 @@ class Server(Endpoint):
         """An unsigned GET that trusts the server's own authority."""
         return urllib.request.urlopen(self.url + path, context=self.tls_context(), timeout=5)
 
+    def strongroom(self, *arguments, check=True):
+        """Runs a command that asks this server, as its operator would; its JSON output, if it is that, is `.json`."""
+        environment = clean_environment() | {"STRONGROOM_REGION": self.region} | self.extra_environment
+        environment |= {"STRONGROOM_DATA_DIR": str(self.data), "STRONGROOM_ENDPOINT": self.url}
+        command = [str(binary()), *map(str, arguments)]
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        done.json = json.loads(done.stdout) if done.stdout.lstrip().startswith(("{", "[")) else None
+        return done
+
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
