@@ -80,16 +80,11 @@ impl Graph {
         let body_timeout = Duration::from_secs(config.limits.stall_seconds.into());
         let region = config.region.to_string();
 
-        let store = RocksStore::open(&Options::new(data_dir.join("store")), Arc::clone(&entropy))?;
+        let store = open_store(&data_dir, &entropy)?;
         watch_store(&metrics, Arc::clone(&store));
-
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
-        let root_key = Arc::new(RootKey::load(&root_key_source(config, &data_dir), is_new, &*entropy)?);
-        let server_key = ServerKey::load_or_create(&*store, &*root_key, &*entropy).await?;
-        let meta: Arc<dyn MetaStore> = Arc::clone(&store) as Arc<dyn MetaStore>;
-        let kms = LocalKms::open(meta, root_key, Arc::clone(&clock), Arc::clone(&entropy), region.clone()).await?;
-        let kms = Arc::new(kms);
+        let (kms, server_key) = open_keys(config, &data_dir, &store, is_new, &clock, &entropy).await?;
         let key_deletion = tokio::spawn(destroy_due_keys(Arc::clone(&kms)));
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
@@ -139,6 +134,27 @@ impl Graph {
         drop(self.key_deletion.await);
         drop(self.protocols);
     }
+}
+
+/// The store in a data directory.
+pub(super) fn open_store(data_dir: &Path, entropy: &SharedEntropy) -> Result<Arc<RocksStore>, GraphError> {
+    Ok(RocksStore::open(&Options::new(data_dir.join("store")), Arc::clone(entropy))?)
+}
+
+/// The key service and the server key of a store, under the root key, which is made if there is none and `is_new` says so.
+pub(super) async fn open_keys(
+    config: &Config,
+    data_dir: &Path,
+    store: &Arc<RocksStore>,
+    is_new: bool,
+    clock: &SharedClock,
+    entropy: &SharedEntropy,
+) -> Result<(Arc<LocalKms>, ServerKey), GraphError> {
+    let root_key = Arc::new(RootKey::load(&root_key_source(config, data_dir), is_new, &**entropy)?);
+    let server_key = ServerKey::load_or_create(&**store, &*root_key, &**entropy).await?;
+    let (meta, region) = (Arc::clone(store) as Arc<dyn MetaStore>, config.region.to_string());
+    let kms = LocalKms::open(meta, root_key, Arc::clone(clock), Arc::clone(entropy), region).await?;
+    Ok((Arc::new(kms), server_key))
 }
 
 fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {

@@ -13,6 +13,7 @@ mod graph;
 mod operate;
 mod serve;
 mod settings;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Serve S3 and the KMS API until told to stop (SIGTERM or SIGINT).
     Serve(settings::ServeArgs),
+    /// Read every stored run of a stopped server, open what can be opened, and report.
+    Verify(verify::VerifyArgs),
     /// Wrap the data keys of a bucket's objects under another KMS key. No object data is read.
     Rewrap(operate::RewrapArgs),
     /// See and end jobs on a running server.
@@ -48,6 +51,10 @@ pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS).map_err(|error| {
             let asked_wrongly = matches!(error, StartError::Settings(_) | StartError::Log(_));
+            (error.to_string(), asked_wrongly)
+        }),
+        Command::Verify(arguments) => verify::run(arguments).map_err(|error| {
+            let asked_wrongly = matches!(error, verify::VerifyError::Settings(_) | verify::VerifyError::NoBucket(_));
             (error.to_string(), asked_wrongly)
         }),
         Command::Rewrap(arguments) => operate(operate::Command::Rewrap(arguments)),

@@ -1,6 +1,7 @@
-//! Jobs: work on whole buckets that goes on while nobody waits, survives the server's end, and reports.
+//! Work on whole buckets: jobs, which go on while nobody waits, survive the server's end, and report; and verification
+//! ([`verify`]), which somebody waits for.
 //!
-//! There is one kind, the **re-wrap** ([`rewrap`]): every object of a bucket that depends on one KMS key gets its data key
+//! There is one kind of job, the **re-wrap** ([`rewrap`]): every object of a bucket that depends on one KMS key gets its data key
 //! wrapped under another. No byte of object data is read.
 //!
 //! **Life of a job**: 1. its record is committed, `running`. *Crash: taken up at the next start.* 2. objects are re-wrapped,
@@ -10,6 +11,7 @@
 
 mod record;
 mod rewrap;
+pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

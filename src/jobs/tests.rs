@@ -10,7 +10,7 @@ use crate::crypto::random::SeededEntropy;
 use crate::kms::local::{LocalKms, NewKey};
 use crate::kms::root::RootKey;
 use crate::kms::{Caller, KeyRef, SharedKms};
-use crate::sse::{Envelope, ObjectName, Plan, ServerKey, SseRequest};
+use crate::sse::{Envelope, KmsProtection, ObjectName, Plan, ServerKey, SseRequest};
 use crate::store::memory::MemoryStore;
 use crate::store::schema::{Attributes, Body, BucketRecord, ObjectRecord, Protection, RunRef, SseKind, StoredEtag};
 use crate::store::tally::read_tallies;
@@ -172,7 +172,7 @@ async fn all_that_depends_on_a_key_is_re_wrapped_and_nothing_else_changes() {
     for key in ["kms/0", "kms/1", "dsse/5", "other/3"] {
         let (_, envelope) = fixture.object(key).await;
         fixture.sse.unlock(&envelope, &caller(), ObjectName { bucket: "b", key }, None).await.unwrap();
-        assert_eq!(envelope.kms().is_some_and(|kms| kms.uses_bucket_key()), key == "kms/0", "{key}");
+        assert_eq!(envelope.kms().is_some_and(KmsProtection::uses_bucket_key), key == "kms/0", "{key}");
     }
 }
 
@@ -257,4 +257,26 @@ async fn a_bucket_that_is_gone_fails_the_job() {
     let record = ended(&jobs, fixture.start(&jobs, order).await).await;
     assert_eq!(record.state, JobState::Failed);
     assert!(record.report.error.unwrap().contains("does not exist"));
+}
+
+#[tokio::test]
+async fn verification_finds_what_is_missing_and_what_is_miscounted() {
+    let fixture = Fixture::new().await;
+    fixture.put("missing", SseRequest::S3).await;
+    let verification = verify::Verification {
+        store: Arc::clone(&fixture.store),
+        sse: Some(Arc::clone(&fixture.sse)),
+        region: "us-east-1".to_owned(),
+    };
+    let bucket = commit::read_bucket(&*fixture.store, "b").await.unwrap().unwrap();
+    let findings = verification.verify_bucket("b", &bucket, |_| {}).await.unwrap();
+    assert_eq!(findings.damages.len(), 1);
+    assert_eq!(findings.damages[0].what, "missing");
+    let found = findings.protections[&Protection { kind: SseKind::S3, key: None }];
+    assert_eq!((found.objects, found.bytes, found.opened, found.damaged), (1, 10, 0, 1));
+
+    let key = crate::store::tally::tally_key(&Protection { kind: SseKind::S3, key: None });
+    let _ = fixture.store.commit(Partition(BUCKET), Batch::new().count(key, Tally::object(1))).await.unwrap();
+    let findings = verification.verify_bucket("b", &bucket, |_| {}).await.unwrap();
+    assert!(findings.damages.iter().any(|damage| damage.what == "the inventory by key"));
 }

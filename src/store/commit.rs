@@ -277,6 +277,15 @@ pub async fn read_upload(
     Ok(Some(Upload { key: key.to_owned(), id, value, record }))
 }
 
+/// The first open uploads of the bucket, at most `limit`.
+///
+/// # Errors
+/// As [`MetaStore::scan`].
+pub async fn read_uploads(store: &dyn MetaStore, bucket: Partition, limit: usize) -> Result<Vec<Upload>, StoreError> {
+    let pairs = store.scan(bucket, &KeyRange::prefix(&[Table::Upload as u8]), limit).await?;
+    pairs.into_iter().map(|(key, value)| read_upload_pair(&key, value)).collect()
+}
+
 /// Makes `record` the part `number` of `upload`, in place of one uploaded before.
 ///
 /// # Errors
@@ -365,7 +374,7 @@ pub async fn complete_upload<E>(
         admit(old.as_ref()).map_err(WriteError::Refused)?;
         let mut batch = upload.expected(live_batch()).expect(index_key.clone(), present);
         batch = batch.put(index_key.clone(), record.to_value()).delete(upload_key(&upload.key, upload.id));
-        batch = count_replacement(batch, old.as_ref(), Some(record)).count(upload.tally_key(), upload.end(parts));
+        batch = count_replacement(batch, old.as_ref(), Some(record)).count(upload.tally_key(), upload_end(parts));
         for part in parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
@@ -394,7 +403,7 @@ pub async fn abort_upload(store: &dyn MetaStore, bucket: Partition, upload: &Upl
     loop {
         let parts = read_parts(store, bucket, upload.id, 0, usize::MAX).await?;
         let mut batch = upload.expected(Batch::new()).delete(upload_key(&upload.key, upload.id));
-        batch = batch.count(upload.tally_key(), upload.end(&parts));
+        batch = batch.count(upload.tally_key(), upload_end(&parts));
         for part in &parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
@@ -528,12 +537,12 @@ pub async fn delete_bucket(
         return left.map(|_| BucketDeletion::NotEmpty);
     }
     loop {
-        let uploads = store.scan(bucket, &KeyRange::prefix(&[Table::Upload as u8]), 100).await?;
+        let uploads = read_uploads(store, bucket, 100).await?;
         if uploads.is_empty() {
             break;
         }
-        for (key, value) in uploads {
-            abort_upload(store, bucket, &read_upload_pair(&key, value)?).await?;
+        for upload in &uploads {
+            abort_upload(store, bucket, upload).await?;
         }
     }
     let key = key_of(Table::Bucket, name.as_bytes());
@@ -603,12 +612,6 @@ impl Upload {
     fn tally_key(&self) -> Vec<u8> {
         tally_key(&self.record.protection)
     }
-
-    /// What its end takes away, if these are its parts.
-    fn end(&self, parts: &[Part]) -> Tally {
-        let parts = parts.iter().map(|part| Tally::part(part.record.size));
-        parts.fold(Tally::upload(), Tally::plus).negated()
-    }
 }
 
 /// What to try again with after a conflict: the inline bytes, or the run that the commit handed back.
@@ -624,6 +627,12 @@ fn inline_copy(run: &NewRun) -> Option<NewRun> {
         NewRun::Shared(shared) => Some(NewRun::Shared(shared.clone())),
         NewRun::Run(_) => None,
     }
+}
+
+/// What the end of an upload with these parts takes away.
+fn upload_end(parts: &[Part]) -> Tally {
+    let parts = parts.iter().map(|part| Tally::part(part.record.size));
+    parts.fold(Tally::upload(), Tally::plus).negated()
 }
 
 /// Counts that `new` takes the place of `old`.

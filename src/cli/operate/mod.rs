@@ -10,7 +10,7 @@ mod jobs;
 mod keys;
 mod rewrap;
 mod server;
-mod show;
+pub(super) mod show;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;

@@ -7,17 +7,17 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::Value;
 
 /// Prints `document` for scripts.
-pub(super) fn json(document: &Value) -> io::Result<()> {
+pub(in crate::cli) fn json(document: &Value) -> io::Result<()> {
     writeln!(io::stdout(), "{document:#}")
 }
 
 /// Prints a line.
-pub(super) fn line(text: &str) -> io::Result<()> {
+pub(in crate::cli) fn line(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
 /// A table under `titles`; the columns from `numbers` on are numbers.
-pub(super) fn table(titles: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> Table {
+pub(in crate::cli) fn table(titles: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(titles);
     table.add_rows(rows);
@@ -28,16 +28,16 @@ pub(super) fn table(titles: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> 
 }
 
 /// A count, its digits grouped.
-pub(super) fn count(value: &Value) -> String {
+pub(in crate::cli) fn count(value: &Value) -> String {
     HumanCount(value.as_u64().unwrap_or(0)).to_string()
 }
 
 /// An amount of bytes, in binary units.
-pub(super) fn bytes(value: &Value) -> String {
+pub(in crate::cli) fn bytes(value: &Value) -> String {
     HumanBytes(value.as_u64().unwrap_or(0)).to_string()
 }
 
 /// A text, or a dash where there is none.
-pub(super) fn text(value: &Value) -> String {
+pub(in crate::cli) fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
