@@ -3,7 +3,7 @@
 //! | request | does |
 //! |---|---|
 //! | `GET /_/v1/keys/usage[?key=KEY]` | tells which buckets keep how much under which key |
-//! | `POST /_/v1/jobs` | starts a re-wrap job: [`view::NewJob`] |
+//! | `POST /_/v1/jobs` | starts a re-wrap job: `{"type": "rewrap", "bucket", "prefix", "from", "to", "rate", "dryRun"}` |
 //! | `GET /_/v1/jobs` | lists jobs |
 //! | `GET /_/v1/jobs/ID` | shows a job |
 //! | `DELETE /_/v1/jobs/ID` | cancels a job |

@@ -1,7 +1,7 @@
 //! Work on whole buckets: jobs, which go on while nobody waits, survive the server's end, and report; and verification
 //! ([`verify`]), which somebody waits for.
 //!
-//! There is one kind of job, the **re-wrap** ([`rewrap`]): every object of a bucket that depends on one KMS key gets its data key
+//! There is one kind of job, the **re-wrap**: every object of a bucket that depends on one KMS key gets its data key
 //! wrapped under another. No byte of object data is read.
 //!
 //! **Life of a job**: 1. its record is committed, `running`. *Crash: taken up at the next start.* 2. objects are re-wrapped,

@@ -10,7 +10,7 @@
 //! layouts and derivations are in [`mod@format`]. Telling how an object is encrypted (HEAD, LIST) takes its [`Envelope`]
 //! alone and no key.
 //!
-//! **Bucket keys** ([`bucket_key`]) stand between a KMS key and the data keys of many objects, to save KMS calls.
+//! **Bucket keys** stand between a KMS key and the data keys of many objects, to save KMS calls.
 
 mod attributes;
 mod bucket_key;
