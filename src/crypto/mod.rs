@@ -6,6 +6,8 @@
 pub mod aead;
 pub mod digest;
 pub mod kdf;
+pub mod mac;
+pub mod pair;
 pub mod random;
 pub mod secret;
 
