@@ -41,6 +41,20 @@ pub enum KmsErrorKind {
     Throttling,
     /// The operation is not offered.
     UnsupportedOperation,
+    /// The import token is no longer valid.
+    ExpiredImportToken,
+    /// The imported material is not the one that the key had.
+    IncorrectKeyMaterial,
+    /// No such grant.
+    InvalidGrantId,
+    /// The grant token is not one we gave.
+    InvalidGrantToken,
+    /// The import token is not one we gave, or not for this key.
+    InvalidImportToken,
+    /// The MAC is not the message's.
+    InvalidMac,
+    /// The signature is not the message's.
+    InvalidSignature,
     /// A member of the request is out of bounds.
     Validation,
     /// The KMS cannot be reached or does not answer. May pass.
@@ -85,6 +99,13 @@ impl KmsErrorKind {
             Self::Tag => "TagException",
             Self::Throttling => "ThrottlingException",
             Self::UnsupportedOperation => "UnsupportedOperationException",
+            Self::ExpiredImportToken => "ExpiredImportTokenException",
+            Self::IncorrectKeyMaterial => "IncorrectKeyMaterialException",
+            Self::InvalidGrantId => "InvalidGrantIdException",
+            Self::InvalidGrantToken => "InvalidGrantTokenException",
+            Self::InvalidImportToken => "InvalidImportTokenException",
+            Self::InvalidMac => "KMSInvalidMacException",
+            Self::InvalidSignature => "KMSInvalidSignatureException",
             Self::Validation => "ValidationException",
             Self::Unavailable => "KeyUnavailableException",
             Self::Internal => "KMSInternalException",

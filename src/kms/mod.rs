@@ -1,7 +1,7 @@
 //! The key management service: the trait that the rest of the server uses, and its backends.
 //!
-//! A backend keeps 256-bit symmetric keys and wraps data keys under them, with the encryption context as associated
-//! data. Every call carries its [`Caller`], so that key policies and the audit see what AWS's would. All backends pass
+//! A backend keeps symmetric keys and wraps data keys under them, with the encryption context as associated data; the
+//! embedded one keeps keys of the other specs (`spec`) too. Every call carries its [`Caller`], so that key policies and the audit see what AWS's would. All backends pass
 //! one conformance suite (`conformance`).
 
 pub mod arn;
@@ -9,6 +9,7 @@ pub mod context;
 pub mod error;
 pub mod local;
 pub mod root;
+pub mod spec;
 
 // The JSON protocol stands in a layer of its own, above `iam`.
 pub mod api;
@@ -25,6 +26,7 @@ use crate::crypto::{Secret, SecretBytes};
 pub use arn::{KeyArn, KeyRef};
 pub use context::EncryptionContext;
 pub use error::KmsError;
+pub use spec::{KeySpec, KeyUsage};
 
 /// On whose behalf a key is used.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -134,7 +134,7 @@ def test_kinds_of_key_that_are_not_offered(kms):
     with refused("ValidationException", 400, text):
         kms.create_key(KeySpec="RSA_2048")
     with refused("UnsupportedOperationException", 400):
-        kms.create_key(KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
+        kms.create_key(KeySpec="SM2", KeyUsage="SIGN_VERIFY")
 
 
 def test_names_that_name_no_key(kms, prefix):

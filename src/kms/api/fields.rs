@@ -130,6 +130,11 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// A member that must be there and one of `allowed`.
+    pub fn required_choice(self, name: &str, allowed: &[&str]) -> Result<&'v str, Failure> {
+        self.choice(name, allowed)?.ok_or_else(|| missing(name))
+    }
+
     /// Whether the member is there and not null.
     pub fn has(self, name: &str) -> bool {
         self.present(name).is_some()

@@ -457,9 +457,9 @@ async fn refusals_are_worded_as_aws_words_them() {
         ),
         (
             "CreateKey",
-            json!({"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}),
+            json!({"KeySpec": "SM2", "KeyUsage": "SIGN_VERIFY"}),
             "UnsupportedOperationException",
-            "KeySpec RSA_2048 is not supported by this key service.".to_owned(),
+            "KeySpec SM2 is not supported by this key service.".to_owned(),
         ),
         (
             "CreateKey",

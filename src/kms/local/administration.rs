@@ -1,4 +1,4 @@
-//! Changes to keys and aliases.
+//! Changes to keys.
 //!
 //! Each is one commit that expects what was there, made while no other change runs; memory follows it. A key's deletion:
 //!
@@ -12,12 +12,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::keyring::Key;
+use super::material::{self, open_key};
 use super::records::{AliasRecord, KeyRecord, alias_key, key_key, to_value};
-use super::{KeyState, LocalKms, Need, denied, new_material, open_key, permit};
+use super::{KeyState, LocalKms, Need, denied, off_thread, permit};
 use crate::clock::{Timestamp, from_millis};
-use crate::crypto::random;
+use crate::crypto::{SecretBytes, random};
 use crate::kms::error::{KmsError, KmsErrorKind};
-use crate::kms::{Caller, KeyArn, KeyRef};
+use crate::kms::{Caller, KeyArn, KeyRef, KeySpec, KeyUsage};
 use crate::store::{Batch, Outcome, Partition, StoreError};
 
 /// What AWS says of the key that S3 makes for an account.
@@ -33,6 +34,12 @@ pub struct NewKey {
     pub tags: Vec<(String, String)>,
     /// Its policy's JSON; `None` is the default policy.
     pub policy: Option<String>,
+    /// What its material is.
+    pub spec: KeySpec,
+    /// What it is for: one of the spec's usages.
+    pub usage: KeyUsage,
+    /// Whether its material will be imported rather than made here.
+    pub external: bool,
 }
 
 /// What the API shows of a key.
@@ -52,25 +59,20 @@ pub struct KeyMetadata {
     pub deletion: Option<Timestamp>,
     /// `KeyManager: AWS`.
     pub aws_managed: bool,
-    /// `CurrentKeyMaterialId`.
+    /// What its material is.
+    pub spec: KeySpec,
+    /// What it is for.
+    pub usage: KeyUsage,
+    /// Whether its material is imported.
+    pub external: bool,
+    /// Whether its imported material is there, and when it expires.
+    pub import: Option<Option<Timestamp>>,
+    /// `CurrentKeyMaterialId`, of symmetric keys.
     pub material_id: Option<String>,
     /// Its tags.
     pub tags: Vec<(String, String)>,
     /// Its policy, if it is not the default one.
     pub policy: Option<String>,
-}
-
-/// What the API shows of an alias.
-#[derive(Clone, Debug)]
-pub struct AliasEntry {
-    /// With its `alias/`.
-    pub name: String,
-    /// The id of the key that it names.
-    pub key: String,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it was last given a key.
-    pub updated: Timestamp,
 }
 
 impl LocalKms {
@@ -79,11 +81,12 @@ impl LocalKms {
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails.
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
+        let plain = if new.external { None } else { Some(self.draw(new.spec).await?) };
         let _changing = self.changing.lock().await;
-        let record = self.new_record(caller, new, false);
+        let record = self.new_record(caller, new, plain.as_ref(), false);
         let batch = Batch::new().expect(key_key(&record.id), None).put(key_key(&record.id), to_value(&record));
         self.commit(batch).await?;
-        Ok(metadata(&*self.install(record)?))
+        Ok(self.shown(&*self.install(record)?))
     }
 
     /// What is known of a key, for the operation `action`.
@@ -91,7 +94,7 @@ impl LocalKms {
     /// # Errors
     /// `NotFoundException`, `AccessDeniedException`.
     pub fn metadata(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<KeyMetadata, KmsError> {
-        Ok(metadata(&*self.visible(caller, name, action)?))
+        Ok(self.shown(&*self.visible(caller, name, action)?))
     }
 
     /// The ids and ARNs of the account's keys, in the order of their ids, behind `after`.
@@ -109,26 +112,6 @@ impl LocalKms {
         keys
     }
 
-    /// The account's aliases in order behind `after`, only those of the key `of` if one is given.
-    pub fn list_aliases(&self, account: &str, of: Option<&str>, after: &str, limit: usize) -> Vec<AliasEntry> {
-        let now = self.clock.now();
-        let ring = self.ring();
-        let start = (account.to_owned(), after.to_owned());
-        ring.aliases
-            .range(start..)
-            .take_while(|((owner, _), _)| owner == account)
-            .filter(|((_, name), alias)| name != after && of.is_none_or(|key| key == alias.key))
-            .filter(|(_, alias)| ring.keys.get(&alias.key).is_some_and(|key| !key.is_due(now)))
-            .take(limit)
-            .map(|((_, name), alias)| AliasEntry {
-                name: name.clone(),
-                key: alias.key.clone(),
-                created: from_millis(alias.created),
-                updated: from_millis(alias.updated),
-            })
-            .collect()
-    }
-
     /// Enables or disables a key. It bites on the next request.
     ///
     /// # Errors
@@ -136,7 +119,7 @@ impl LocalKms {
     pub async fn set_enabled(&self, caller: &Caller, name: &KeyRef, enabled: bool) -> Result<(), KmsError> {
         let action = if enabled { "kms:EnableKey" } else { "kms:DisableKey" };
         let state = if enabled { KeyState::Enabled } else { KeyState::Disabled };
-        self.change(caller, name, action, Need::Change, |record| record.state = state.to_byte()).await.map(drop)
+        self.change(caller, name, action, Need::Toggle, |record| record.state = state.to_byte()).await.map(drop)
     }
 
     /// Schedules a key's deletion in `days` days.
@@ -188,57 +171,6 @@ impl LocalKms {
         Ok(due.iter().map(|key| key.record.id.clone()).collect())
     }
 
-    /// Gives a key an alias.
-    ///
-    /// # Errors
-    /// `AlreadyExistsException`, and as the key's state and policy say.
-    pub async fn create_alias(&self, caller: &Caller, alias: &str, target: &KeyRef) -> Result<(), KmsError> {
-        let _changing = self.changing.lock().await;
-        let key = self.alias_target(caller, target, "kms:CreateAlias")?;
-        let name = (caller.account.clone(), alias.to_owned());
-        if self.ring().aliases.contains_key(&name) {
-            let arn = format!("arn:aws:kms:{}:{}:{alias}", self.region, caller.account);
-            return Err(KmsErrorKind::AlreadyExists.with(format!("An alias with the name {arn} already exists")));
-        }
-        let now = self.clock.now().as_millisecond();
-        let record = AliasRecord { key: key.record.id.clone(), created: now, updated: now };
-        let stored_key = alias_key(&caller.account, alias);
-        self.commit(Batch::new().expect(stored_key.clone(), None).put(stored_key, to_value(&record))).await?;
-        self.ring_mut().aliases.insert(name, record);
-        Ok(())
-    }
-
-    /// Gives an alias to another key.
-    ///
-    /// # Errors
-    /// `NotFoundException`, and as the keys' states and policies say.
-    pub async fn update_alias(&self, caller: &Caller, alias: &str, target: &KeyRef) -> Result<(), KmsError> {
-        let _changing = self.changing.lock().await;
-        let old = self.own_alias(caller, alias)?;
-        let key = self.alias_target(caller, target, "kms:UpdateAlias")?;
-        let updated = self.clock.now().as_millisecond();
-        let record = AliasRecord { key: key.record.id.clone(), created: old.created, updated };
-        let stored_key = alias_key(&caller.account, alias);
-        let expected = Bytes::from(to_value(&old));
-        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).put(stored_key, to_value(&record))).await?;
-        self.ring_mut().aliases.insert((caller.account.clone(), alias.to_owned()), record);
-        Ok(())
-    }
-
-    /// Removes an alias.
-    ///
-    /// # Errors
-    /// `NotFoundException`.
-    pub async fn delete_alias(&self, caller: &Caller, alias: &str) -> Result<(), KmsError> {
-        let _changing = self.changing.lock().await;
-        let old = self.own_alias(caller, alias)?;
-        let stored_key = alias_key(&caller.account, alias);
-        let expected = Bytes::from(to_value(&old));
-        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
-        self.ring_mut().aliases.remove(&(caller.account.clone(), alias.to_owned()));
-        Ok(())
-    }
-
     /// Makes the AWS managed key of the caller's account for S3, if `name` is its alias and it is not there yet.
     ///
     /// # Errors
@@ -254,12 +186,13 @@ impl LocalKms {
         if !named || self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
             return Ok(());
         }
+        let plain = self.draw(KeySpec::SymmetricDefault).await?;
         let _changing = self.changing.lock().await;
         if self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
             return Ok(());
         }
         let new = NewKey { description: MANAGED_DESCRIPTION.to_owned(), ..NewKey::default() };
-        let record = self.new_record(caller, new, true);
+        let record = self.new_record(caller, new, Some(&plain), true);
         let alias = AliasRecord { key: record.id.clone(), created: record.created, updated: record.created };
         let name = alias_key(&caller.account, KeyRef::AWS_S3);
         let batch = Batch::new()
@@ -272,11 +205,26 @@ impl LocalKms {
         Ok(())
     }
 
-    fn new_record(&self, caller: &Caller, new: NewKey, aws_managed: bool) -> KeyRecord {
+    /// Fresh material of `spec`.
+    async fn draw(&self, spec: KeySpec) -> Result<SecretBytes, KmsError> {
+        let entropy = Arc::clone(&self.entropy);
+        let drawn = if spec.is_asymmetric() {
+            off_thread(move || material::draw(spec, &*entropy)).await?
+        } else {
+            material::draw(spec, &*entropy)
+        };
+        drawn.map_err(|error| KmsErrorKind::Internal.because("the key could not be made", error))
+    }
+
+    fn new_record(&self, caller: &Caller, new: NewKey, plain: Option<&SecretBytes>, aws_managed: bool) -> KeyRecord {
         let id = uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
         let created = self.clock.now().as_millisecond();
+        let seal = |plain| {
+            let material_id = material::new_id(&*self.entropy);
+            material::seal(&id, material_id, plain, &self.root, &*self.entropy, created)
+        };
         KeyRecord {
-            materials: vec![new_material(&id, &self.root, &*self.entropy, created)],
+            materials: plain.map(seal).into_iter().collect(),
             id,
             account: caller.account.clone(),
             created,
@@ -286,11 +234,15 @@ impl LocalKms {
             aws_managed,
             tags: new.tags,
             policy: new.policy,
+            spec: Some(new.spec.to_byte()),
+            usage: Some(new.usage.to_byte()),
+            external: new.external.then_some(true),
+            rotation: None,
         }
     }
 
     /// Changes a key's record by `change`, if its policy allows `action` and its state what is needed.
-    async fn change(
+    pub(super) async fn change(
         &self,
         caller: &Caller,
         name: &KeyRef,
@@ -298,33 +250,63 @@ impl LocalKms {
         need: Need,
         change: impl FnOnce(&mut KeyRecord),
     ) -> Result<KeyMetadata, KmsError> {
+        let change = |_: &Key, record: &mut KeyRecord| {
+            change(record);
+            Ok(())
+        };
+        Ok(self.shown(&*self.try_change(caller, name, action, need, change).await?))
+    }
+
+    /// As [`Self::change`], by a change that depends on the key and may be refused.
+    pub(super) async fn try_change(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        action: &'static str,
+        need: Need,
+        change: impl FnOnce(&Key, &mut KeyRecord) -> Result<(), KmsError>,
+    ) -> Result<Arc<Key>, KmsError> {
         let _changing = self.changing.lock().await;
         let key = self.find(caller, name)?;
         permit_change(caller, &key, action)?;
-        key.state.allow(need, key.arn.as_str())?;
+        key.state(self.clock.now()).allow(need, key.arn.as_str())?;
         let mut record = key.record.clone();
-        change(&mut record);
+        change(&key, &mut record)?;
+        self.replace(&key, record).await
+    }
+
+    /// Puts `record` in the place of the key's. The lock on changes must be held.
+    pub(super) async fn replace(&self, key: &Key, record: KeyRecord) -> Result<Arc<Key>, KmsError> {
         let stored_key = key_key(&record.id);
         let batch =
             Batch::new().expect(stored_key.clone(), Some(stored(&key.record))).put(stored_key, to_value(&record));
         self.commit(batch).await?;
-        Ok(metadata(&*self.install(record)?))
+        self.install(record)
     }
 
-    fn own_alias(&self, caller: &Caller, alias: &str) -> Result<AliasRecord, KmsError> {
-        let name = (caller.account.clone(), alias.to_owned());
-        let record = self.ring().aliases.get(&name).cloned();
-        record.ok_or_else(|| KmsErrorKind::NotFound.with(self.no_alias(&caller.account, alias)))
-    }
-
-    fn alias_target(&self, caller: &Caller, target: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
-        if matches!(target, KeyRef::Alias(_) | KeyRef::AliasArn { .. }) {
-            return Err(KmsErrorKind::Validation.with("Aliases must refer to keys. Not aliases"));
+    fn shown(&self, key: &Key) -> KeyMetadata {
+        let now = self.clock.now();
+        let current = key.current();
+        KeyMetadata {
+            arn: key.arn.clone(),
+            account: key.record.account.clone(),
+            created: from_millis(key.record.created),
+            description: key.record.description.clone(),
+            state: key.state(now),
+            deletion: key.record.deletion.map(from_millis),
+            aws_managed: key.record.aws_managed,
+            spec: key.spec,
+            usage: key.usage,
+            external: key.is_external(),
+            import: current
+                .filter(|material| key.is_external() && material.is_present(now))
+                .map(|material| material.valid_to),
+            material_id: current
+                .filter(|_| key.spec == KeySpec::SymmetricDefault)
+                .map(|material| hex::encode(material.id)),
+            tags: key.record.tags.clone(),
+            policy: key.record.policy.clone(),
         }
-        let key = self.find(caller, target)?;
-        permit_change(caller, &key, action)?;
-        key.state.allow(Need::Change, key.arn.as_str())?;
-        Ok(key)
     }
 
     /// Puts a committed record into memory.
@@ -334,7 +316,7 @@ impl LocalKms {
         Ok(self.ring_mut().insert(key))
     }
 
-    async fn commit(&self, batch: Batch) -> Result<(), KmsError> {
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), KmsError> {
         let unavailable =
             |error: StoreError| KmsErrorKind::Unavailable.because("The key store is not available.", error);
         match self.store.commit(Partition::KMS, batch).await.map_err(unavailable)? {
@@ -345,7 +327,7 @@ impl LocalKms {
 }
 
 /// AWS managed keys are changed by their service alone.
-fn permit_change(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
+pub(super) fn permit_change(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
     if key.record.aws_managed {
         return Err(denied(caller, key, action));
     }
@@ -354,19 +336,4 @@ fn permit_change(caller: &Caller, key: &Key, action: &'static str) -> Result<(),
 
 fn stored(record: &KeyRecord) -> Bytes {
     Bytes::from(to_value(record))
-}
-
-fn metadata(key: &Key) -> KeyMetadata {
-    KeyMetadata {
-        arn: key.arn.clone(),
-        account: key.record.account.clone(),
-        created: from_millis(key.record.created),
-        description: key.record.description.clone(),
-        state: key.state,
-        deletion: key.record.deletion.map(from_millis),
-        aws_managed: key.record.aws_managed,
-        material_id: key.current().map(|material| hex::encode(material.id)),
-        tags: key.record.tags.clone(),
-        policy: key.record.policy.clone(),
-    }
 }

@@ -4,34 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::blob::{KeyId, MaterialId};
+use super::material::Material;
 use super::records::{AliasRecord, KeyRecord};
 use super::state::KeyState;
 use crate::clock::{Timestamp, from_millis};
-use crate::crypto::Secret;
-use crate::kms::KeyArn;
+use crate::kms::{KeyArn, KeySpec, KeyUsage};
 
 /// A key, ready for use.
 #[derive(Debug)]
 pub(super) struct Key {
     pub arn: KeyArn,
     pub raw_id: KeyId,
-    pub state: KeyState,
+    pub spec: KeySpec,
+    pub usage: KeyUsage,
+    /// The state that is stored: what the materials say comes on top.
+    pub stored_state: KeyState,
     pub record: KeyRecord,
     /// In the order of the record; the newest last.
     pub materials: Vec<Material>,
 }
 
-/// A key's material in clear.
-#[derive(Debug)]
-pub(super) struct Material {
-    pub id: MaterialId,
-    pub secret: Secret<32>,
-}
-
 impl Key {
-    /// The material that new ciphertexts use.
+    /// The material that new ciphertexts, signatures and tags use.
     pub fn current(&self) -> Option<&Material> {
-        self.materials.last()
+        self.materials.iter().rev().find(|material| !material.pending)
     }
 
     /// The material that an old ciphertext names.
@@ -39,9 +35,27 @@ impl Key {
         self.materials.iter().find(|material| material.id == *id)
     }
 
+    /// Its state: a key lacks its material if any that it ever used is gone or expired.
+    pub fn state(&self, now: Timestamp) -> KeyState {
+        let lacks = || {
+            let mut used = self.materials.iter().filter(|material| !material.pending).peekable();
+            used.peek().is_none() || used.any(|material| !material.is_present(now))
+        };
+        if self.stored_state != KeyState::PendingDeletion && self.is_external() && lacks() {
+            KeyState::PendingImport
+        } else {
+            self.stored_state
+        }
+    }
+
+    /// Whether its material is imported.
+    pub fn is_external(&self) -> bool {
+        self.record.external == Some(true)
+    }
+
     /// Whether its pending deletion is due: it is then as good as gone.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.state == KeyState::PendingDeletion && self.record.deletion.is_some_and(|at| from_millis(at) <= now)
+        self.stored_state == KeyState::PendingDeletion && self.record.deletion.is_some_and(|at| from_millis(at) <= now)
     }
 }
 

@@ -5,8 +5,13 @@
 //! then does memory change. *A crash between the two leaves the change done: memory is read from the store at start.*
 
 mod administration;
+mod aliases;
+mod asymmetric;
 mod blob;
+mod ciphers;
 mod keyring;
+mod mac;
+mod material;
 mod records;
 mod state;
 #[cfg(test)]
@@ -15,31 +20,24 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use async_trait::async_trait;
-
-use self::blob::BlobHeader;
-use self::keyring::{Key, Keyring, Material, raw_id};
-use self::records::{ALIAS_TABLE, AliasRecord, KEY_TABLE, KeyRecord, MaterialRecord};
+use self::keyring::{Key, Keyring, raw_id};
+use self::material::open_key;
+use self::records::{ALIAS_TABLE, AliasRecord, KEY_TABLE};
 use super::error::{KmsError, KmsErrorKind};
 use super::root::{RootKey, RootKeyError};
-use super::{
-    Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, WrappedKey,
-};
+use super::{Caller, KeyArn, KeyRef, KeyUsage};
 use crate::clock::SharedClock;
-use crate::crypto::{Secret, SecretBytes, SharedEntropy, random};
+use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::store::{KeyRange, MetaStore, Partition, StoreError};
 
-pub use administration::{AliasEntry, KeyMetadata, NewKey};
+pub use administration::{KeyMetadata, NewKey};
+pub use aliases::AliasEntry;
+pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
+pub use ciphers::{Cipher, MAX_PLAINTEXT};
 pub use state::{KeyState, Need};
 
-/// Most bytes that Encrypt takes. (AWS: API reference, Encrypt.)
-pub const MAX_PLAINTEXT: usize = 4096;
-/// Most bytes of a ciphertext blob. (AWS: API reference, Decrypt.)
-const MAX_BLOB: usize = 6144;
 /// Pairs read at once at start.
 const PAGE: usize = 1000;
-/// What the root key seals key materials for.
-const MATERIAL_LABEL: &str = "kms/key-material/";
 
 /// The embedded key service of one region.
 pub struct LocalKms {
@@ -100,6 +98,10 @@ impl LocalKms {
         Ok(Self { store, root, clock, entropy, region, keyring, generation, changing })
     }
 
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
     /// The region of its keys.
     pub fn region(&self) -> &str {
         &self.region
@@ -156,11 +158,18 @@ impl LocalKms {
         format!("Alias arn:aws:kms:{}:{account}:{alias} is not found.", self.region)
     }
 
-    /// The key that `caller` names, if it may be used for `action` now.
-    fn usable(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
+    /// The key that `caller` names, if it may be used for `action` now and is meant for that.
+    fn usable(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        action: &'static str,
+        usage: KeyUsage,
+    ) -> Result<Arc<Key>, KmsError> {
         let key = self.find(caller, name)?;
         permit(caller, &key, action)?;
-        key.state.allow(Need::Use, key.arn.as_str())?;
+        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
+        check_usage(&key, action, usage)?;
         Ok(key)
     }
 
@@ -170,156 +179,11 @@ impl LocalKms {
         if key.record.account == caller.account { Ok(key) } else { Err(denied(caller, &key, action)) }
     }
 
-    fn wrap(&self, key: &Key, plaintext: &[u8], context: &EncryptionContext) -> Result<WrappedKey, KmsError> {
-        let material = key.current().ok_or_else(|| KmsErrorKind::Internal.with("the key has no material"))?;
-        let header = BlobHeader { key: key.raw_id, material: material.id };
-        Ok(WrappedKey {
-            blob: blob::seal(header, &material.secret, context, plaintext, &*self.entropy),
-            key_arn: key.arn.clone(),
-            material_id: Some(hex::encode(material.id)),
-        })
-    }
-
-    fn unwrap(
-        &self,
-        caller: &Caller,
-        blob: &[u8],
-        name: Option<&KeyRef>,
-        context: &EncryptionContext,
-        action: &'static str,
-    ) -> Result<Decrypted, KmsError> {
-        // AWS answers InvalidCiphertextException without a text.
-        let invalid = || KmsErrorKind::InvalidCiphertext.with("");
-        let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB).ok_or_else(invalid)?;
-        let named = name.map(|name| self.find(caller, name)).transpose()?;
-        let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid)?;
-        if key.is_due(self.clock.now()) {
-            return Err(KmsErrorKind::NotFound.with(format!("Key '{}' does not exist", key.arn)));
-        }
-        if named.is_some_and(|named| named.raw_id != key.raw_id) {
-            return Err(KmsErrorKind::IncorrectKey
-                .with("The key ID in the request does not identify a CMK that can perform this operation."));
-        }
-        permit_decrypt(caller, &key, action)?;
-        key.state.allow(Need::Use, key.arn.as_str())?;
-        let material = key.material(&header.material).ok_or_else(invalid)?;
-        let plaintext = blob::open(blob, &material.secret, context).map_err(|_| invalid())?;
-        Ok(Decrypted { plaintext, key_arn: key.arn.clone(), material_id: Some(hex::encode(material.id)) })
-    }
-
-    /// A data key of `length` bytes in clear and wrapped.
-    ///
-    /// # Errors
-    /// [`KmsError`].
-    pub fn generate(
-        &self,
-        caller: &Caller,
-        name: &KeyRef,
-        context: &EncryptionContext,
-        length: usize,
-        action: &'static str,
-    ) -> Result<(SecretBytes, WrappedKey), KmsError> {
-        let key = self.usable(caller, name, action)?;
-        let mut plaintext = vec![0; length];
-        self.entropy.fill(&mut plaintext);
-        let plaintext = SecretBytes::new(plaintext);
-        let wrapped = self.wrap(&key, plaintext.expose(), context)?;
-        Ok((plaintext, wrapped))
-    }
-
-    /// The key and material that made a blob of the caller's, without opening it.
-    ///
-    /// # Errors
-    /// `InvalidCiphertextException` if it is no blob of this service.
-    pub fn origin(&self, caller: &Caller, blob: &[u8]) -> Result<(KeyArn, String), KmsError> {
-        let invalid = || KmsErrorKind::InvalidCiphertext.with("");
-        let header = BlobHeader::read(blob).ok_or_else(invalid)?;
-        let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid)?;
-        permit_decrypt(caller, &key, "kms:ReEncryptFrom")?;
-        Ok((key.arn.clone(), hex::encode(header.material)))
-    }
-
     /// Random bytes.
     pub fn random(&self, length: usize) -> SecretBytes {
         let mut bytes = vec![0; length];
         self.entropy.fill(&mut bytes);
         SecretBytes::new(bytes)
-    }
-}
-
-#[async_trait]
-impl Kms for LocalKms {
-    async fn generate_data_key(
-        &self,
-        caller: &Caller,
-        name: &KeyRef,
-        context: &EncryptionContext,
-    ) -> Result<GeneratedKey, KmsError> {
-        if caller.via_service.is_some() {
-            self.ensure_managed_key(caller, name).await?;
-        }
-        let key = self.usable(caller, name, "kms:GenerateDataKey")?;
-        let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
-        let wrapped = self.wrap(&key, secret.expose(), context)?;
-        Ok(GeneratedKey { key: DataKey::new(secret), wrapped })
-    }
-
-    async fn decrypt(
-        &self,
-        caller: &Caller,
-        blob: &[u8],
-        key: Option<&KeyRef>,
-        context: &EncryptionContext,
-    ) -> Result<Decrypted, KmsError> {
-        self.unwrap(caller, blob, key, context, "kms:Decrypt")
-    }
-
-    async fn encrypt(
-        &self,
-        caller: &Caller,
-        key: &KeyRef,
-        plaintext: &[u8],
-        context: &EncryptionContext,
-    ) -> Result<WrappedKey, KmsError> {
-        if caller.via_service.is_some() {
-            self.ensure_managed_key(caller, key).await?;
-        }
-        let key = self.usable(caller, key, "kms:Encrypt")?;
-        if plaintext.len() > MAX_PLAINTEXT {
-            return Err(KmsErrorKind::Validation.with(
-                "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have \
-                 length less than or equal to 4096",
-            ));
-        }
-        self.wrap(&key, plaintext, context)
-    }
-
-    async fn re_encrypt(
-        &self,
-        caller: &Caller,
-        blob: &[u8],
-        (from, from_context): (Option<&KeyRef>, &EncryptionContext),
-        (to, to_context): (&KeyRef, &EncryptionContext),
-    ) -> Result<WrappedKey, KmsError> {
-        if caller.via_service.is_some() {
-            self.ensure_managed_key(caller, to).await?;
-        }
-        let target = self.usable(caller, to, "kms:ReEncryptTo")?;
-        let opened = self.unwrap(caller, blob, from, from_context, "kms:ReEncryptFrom")?;
-        self.wrap(&target, opened.plaintext.expose(), to_context)
-    }
-
-    async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
-        let key = self.visible(caller, key, "kms:DescribeKey")?;
-        Ok(KeyDescription {
-            arn: key.arn.clone(),
-            enabled: key.state == KeyState::Enabled,
-            aws_managed: key.record.aws_managed,
-        })
-    }
-
-    fn generation(&self) -> Option<u64> {
-        Some(self.generation.load(Ordering::SeqCst))
     }
 }
 
@@ -341,14 +205,39 @@ fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsError {
     ))
 }
 
-/// As [`permit`]; a caller who names no key is not told whether it exists.
-fn permit_decrypt(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
-    permit(caller, key, action).map_err(|_| {
-        KmsErrorKind::AccessDenied.with(
-            "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you \
-             are not allowed to access.",
-        )
-    })
+/// Whether the key is meant for the operation.
+fn check_usage(key: &Key, action: &'static str, usage: KeyUsage) -> Result<(), KmsError> {
+    if key.usage == usage {
+        return Ok(());
+    }
+    let usage = key.usage.as_str();
+    let message = format!("{} key usage is {usage} which is not valid for {}.", key.arn, operation(action));
+    Err(KmsErrorKind::InvalidKeyUsage.with(message))
+}
+
+/// The key's spec does not know the algorithm.
+fn incompatible(key: &Key, algorithm: &str) -> KmsError {
+    let message = format!("Algorithm {algorithm} and key spec {} are incompatible.", key.spec.as_str());
+    KmsErrorKind::InvalidKeyUsage.with(message)
+}
+
+/// The operation that an IAM action stands for.
+fn operation(action: &'static str) -> &'static str {
+    match action.strip_prefix("kms:").unwrap_or(action) {
+        "ReEncryptFrom" | "ReEncryptTo" => "ReEncrypt",
+        operation => operation,
+    }
+}
+
+/// What the key's material is found to be lacking, though its state says otherwise: a fault of ours.
+fn no_material() -> KmsError {
+    KmsErrorKind::Internal.with("the key has no material of its kind")
+}
+
+/// Does slow cryptography where it holds up nobody.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, KmsError> {
+    let failed = |error| KmsErrorKind::Internal.because("the operation did not end", error);
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 async fn read_all(store: &dyn MetaStore, table: u8) -> Result<Vec<crate::store::Pair>, StoreError> {
@@ -361,25 +250,4 @@ async fn read_all(store: &dyn MetaStore, table: u8) -> Result<Vec<crate::store::
         range.start.push(0);
         all.extend(page);
     }
-}
-
-/// Brings a stored key into its ready form.
-fn open_key(record: KeyRecord, root: &RootKey, region: &str) -> Result<Key, OpenError> {
-    let damaged = || StoreError::Corrupt(format!("KMS key {}", record.id));
-    let raw_id = raw_id(&record.id).ok_or_else(damaged)?;
-    let state = KeyState::from_byte(record.state).ok_or_else(damaged)?;
-    let mut materials = Vec::with_capacity(record.materials.len());
-    for material in &record.materials {
-        let secret = root.open(&format!("{MATERIAL_LABEL}{}", record.id), &material.sealed)?;
-        let secret = Secret::from_slice(secret.expose()).ok_or_else(damaged)?;
-        materials.push(Material { id: material.id, secret });
-    }
-    Ok(Key { arn: KeyArn::new(region, &record.account, &record.id), raw_id, state, record, materials })
-}
-
-/// Fresh material for the key `id`.
-fn new_material(id: &str, root: &RootKey, entropy: &dyn crate::crypto::Entropy, now: i64) -> MaterialRecord {
-    let secret = Secret::filled(|bytes: &mut [u8; 32]| entropy.fill(bytes));
-    let sealed = root.seal(entropy, &format!("{MATERIAL_LABEL}{id}"), secret.expose());
-    MaterialRecord { id: random::bytes(entropy), sealed: sealed.into(), created: now }
 }

@@ -49,6 +49,30 @@ pub(super) struct KeyRecord {
     /// The key policy's JSON; `None` is the default policy.
     #[n(9)]
     pub policy: Option<String>,
+    /// [`super::KeySpec`]'s byte; `None` is SYMMETRIC_DEFAULT.
+    #[n(10)]
+    pub spec: Option<u8>,
+    /// [`super::KeyUsage`]'s byte; `None` is ENCRYPT_DECRYPT.
+    #[n(11)]
+    pub usage: Option<u8>,
+    /// Set if the material is imported (`Origin: EXTERNAL`).
+    #[n(12)]
+    pub external: Option<bool>,
+    /// Automatic rotation, if it is on.
+    #[n(13)]
+    pub rotation: Option<RotationRecord>,
+}
+
+/// A key's automatic rotation.
+#[derive(Clone, Copy, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct RotationRecord {
+    /// Days from one rotation to the next.
+    #[n(0)]
+    pub period: u32,
+    /// When the next is due: milliseconds since the Unix epoch.
+    #[n(1)]
+    pub next: i64,
 }
 
 /// A key's material.
@@ -57,12 +81,45 @@ pub(super) struct KeyRecord {
 pub(super) struct MaterialRecord {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub id: [u8; 32],
-    /// 256 bits, sealed under the root key, bound to the key's id.
+    /// What the key's spec asks for (256 bits, an HMAC key, PKCS #8), sealed under the root key, bound to the key's id.
+    /// Empty if it was imported and is gone.
     #[n(1)]
     pub sealed: ByteVec,
     /// Milliseconds since the Unix epoch.
     #[n(2)]
     pub created: i64,
+    /// How it took the place of the one before; `None` is the first material, or one that waits for its rotation.
+    #[n(3)]
+    pub rotated: Option<RotatedRecord>,
+    /// Set if it was imported.
+    #[n(4)]
+    pub imported: Option<ImportedRecord>,
+}
+
+/// How a material became the current one.
+#[derive(Clone, Copy, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct RotatedRecord {
+    /// Milliseconds since the Unix epoch.
+    #[n(0)]
+    pub at: i64,
+    /// On demand rather than by the calendar.
+    #[n(1)]
+    pub on_demand: bool,
+}
+
+/// What is known of an imported material.
+#[derive(Clone, Debug, Decode, Default, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct ImportedRecord {
+    /// When it expires: milliseconds since the Unix epoch.
+    #[n(0)]
+    pub valid_to: Option<i64>,
+    #[n(1)]
+    pub description: Option<String>,
+    /// It waits for a rotation to become the current one.
+    #[n(2)]
+    pub pending: bool,
 }
 
 /// An alias.
@@ -134,11 +191,36 @@ mod tests {
             state: 2,
             deletion: Some(1_700_600_000_000),
             aws_managed: false,
-            materials: vec![MaterialRecord { id: [1; 32], sealed: vec![2; 60].into(), created: 1_700_000_000_000 }],
+            materials: vec![MaterialRecord {
+                id: [1; 32],
+                sealed: vec![2; 60].into(),
+                created: 1_700_000_000_000,
+                rotated: None,
+                imported: None,
+            }],
             tags: vec![("k".to_owned(), "v".to_owned())],
             policy: None,
+            spec: None,
+            usage: None,
+            external: None,
+            rotation: None,
         };
         hold("key.bin", &key);
+        let imported = ImportedRecord {
+            valid_to: Some(1_700_900_000_000),
+            description: Some("of ours".to_owned()),
+            pending: true,
+        };
+        let mut rotating = KeyRecord {
+            spec: Some(4),
+            usage: Some(2),
+            external: Some(true),
+            rotation: Some(RotationRecord { period: 365, next: 1_731_536_000_000 }),
+            ..key.clone()
+        };
+        rotating.materials[0].rotated = Some(RotatedRecord { at: 1_700_000_000_000, on_demand: true });
+        rotating.materials[0].imported = Some(imported);
+        hold("key-rotating.bin", &rotating);
         hold("alias.bin", &AliasRecord { key: key.id.clone(), created: 1, updated: 2 });
         assert!(from_value::<KeyRecord>(&[9, 9]).is_err());
     }

@@ -1,10 +1,14 @@
 //! A key's states, and what each allows. (AWS: "Key states of AWS KMS keys".)
 //!
-//! | state | use (encrypt, decrypt, …) | enable, disable, describe… | schedule deletion | cancel deletion |
-//! |---|---|---|---|---|
-//! | Enabled | yes | yes | yes | no |
-//! | Disabled | `DisabledException` | yes | yes | no |
-//! | PendingDeletion | `KMSInvalidStateException` | `KMSInvalidStateException` | `KMSInvalidStateException` | yes |
+//! | state           | use, rotate, grant          | tag, describe, import, alias, schedule | enable, disable             | cancel deletion |
+//! |-----------------|-----------------------------|----------------------------------------|-----------------------------|-----------------|
+//! | Enabled         | yes                         | yes                                    | yes                         | not pending     |
+//! | Disabled        | `DisabledException`         | yes                                    | yes                         | not pending     |
+//! | PendingDeletion | pending deletion            | pending deletion                       | pending deletion            | yes             |
+//! | PendingImport   | pending import              | yes                                    | pending import              | not pending     |
+//!
+//! All but the first refusal are `KMSInvalidStateException`s. Looking at a key, removing its aliases and ending its grants
+//! is allowed in every state.
 
 use crate::kms::error::{KmsError, KmsErrorKind};
 
@@ -17,6 +21,8 @@ pub enum KeyState {
     Disabled,
     /// It will be destroyed at a date that is set.
     PendingDeletion,
+    /// Its material is to be imported, or to be imported again: it follows from the materials.
+    PendingImport,
 }
 
 /// What an operation needs of a key.
@@ -24,8 +30,10 @@ pub enum KeyState {
 pub enum Need {
     /// Its material.
     Use,
-    /// To change it: enable, disable, alias, schedule its deletion.
+    /// To change it: describe, tag, alias, import its material, schedule its deletion.
     Change,
+    /// To enable or disable it.
+    Toggle,
     /// That its deletion is pending.
     Cancel,
 }
@@ -37,6 +45,7 @@ impl KeyState {
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
             Self::PendingDeletion => "PendingDeletion",
+            Self::PendingImport => "PendingImport",
         }
     }
 
@@ -46,6 +55,7 @@ impl KeyState {
             Self::Enabled => 0,
             Self::Disabled => 1,
             Self::PendingDeletion => 2,
+            Self::PendingImport => 3,
         }
     }
 
@@ -54,6 +64,7 @@ impl KeyState {
             0 => Some(Self::Enabled),
             1 => Some(Self::Disabled),
             2 => Some(Self::PendingDeletion),
+            3 => Some(Self::PendingImport),
             _ => None,
         }
     }
@@ -63,17 +74,16 @@ impl KeyState {
     /// # Errors
     /// `DisabledException`, `KMSInvalidStateException`, in AWS's words.
     pub fn allow(self, need: Need, arn: &str) -> Result<(), KmsError> {
+        let invalid = |why: &str| Err(KmsErrorKind::InvalidState.with(format!("{arn} is {why}.")));
         match (self, need) {
-            (Self::Enabled, Need::Use | Need::Change)
-            | (Self::Disabled, Need::Change)
+            (Self::Enabled, Need::Use | Need::Change | Need::Toggle)
+            | (Self::Disabled, Need::Change | Need::Toggle)
+            | (Self::PendingImport, Need::Change)
             | (Self::PendingDeletion, Need::Cancel) => Ok(()),
             (Self::Disabled, Need::Use) => Err(KmsErrorKind::Disabled.with(format!("{arn} is disabled."))),
-            (Self::PendingDeletion, Need::Use | Need::Change) => {
-                Err(KmsErrorKind::InvalidState.with(format!("{arn} is pending deletion.")))
-            }
-            (Self::Enabled | Self::Disabled, Need::Cancel) => {
-                Err(KmsErrorKind::InvalidState.with(format!("{arn} is not pending deletion.")))
-            }
+            (Self::PendingDeletion, Need::Use | Need::Change | Need::Toggle) => invalid("pending deletion"),
+            (Self::PendingImport, Need::Use | Need::Toggle) => invalid("pending import"),
+            (Self::Enabled | Self::Disabled | Self::PendingImport, Need::Cancel) => invalid("not pending deletion"),
         }
     }
 }
@@ -84,19 +94,23 @@ mod tests {
 
     #[test]
     fn the_table_holds() {
-        use KeyState::{Disabled, Enabled, PendingDeletion};
-        use Need::{Cancel, Change, Use};
-        let refusal = |state: KeyState, need| state.allow(need, "ARN").err().map(|error| (error.kind, error.message));
-        let told = |kind, text: &str| Some((kind, text.to_owned()));
-        assert_eq!(refusal(Enabled, Use), None);
-        assert_eq!(refusal(Enabled, Change), None);
-        assert_eq!(refusal(Enabled, Cancel), told(KmsErrorKind::InvalidState, "ARN is not pending deletion."));
-        assert_eq!(refusal(Disabled, Use), told(KmsErrorKind::Disabled, "ARN is disabled."));
-        assert_eq!(refusal(Disabled, Change), None);
-        assert_eq!(refusal(PendingDeletion, Use), told(KmsErrorKind::InvalidState, "ARN is pending deletion."));
-        assert_eq!(refusal(PendingDeletion, Change), told(KmsErrorKind::InvalidState, "ARN is pending deletion."));
-        assert_eq!(refusal(PendingDeletion, Cancel), None);
-        for state in [Enabled, Disabled, PendingDeletion] {
+        use KeyState::{Disabled, Enabled, PendingDeletion, PendingImport};
+        const DISABLED: Option<&str> = Some("DisabledException: ARN is disabled.");
+        const DELETION: Option<&str> = Some("KMSInvalidStateException: ARN is pending deletion.");
+        const IMPORT: Option<&str> = Some("KMSInvalidStateException: ARN is pending import.");
+        const NOT: Option<&str> = Some("KMSInvalidStateException: ARN is not pending deletion.");
+        let table = [
+            (Enabled, [None, None, None, NOT]),
+            (Disabled, [DISABLED, None, None, NOT]),
+            (PendingDeletion, [DELETION, DELETION, DELETION, None]),
+            (PendingImport, [IMPORT, None, IMPORT, NOT]),
+        ];
+        for (state, expected) in table {
+            for (need, expected) in [Need::Use, Need::Change, Need::Toggle, Need::Cancel].into_iter().zip(expected) {
+                let refusal = state.allow(need, "ARN").err();
+                let told = refusal.map(|error| format!("{}: {}", error.kind.code(), error.message));
+                assert_eq!(told.as_deref(), expected, "{state:?} {need:?}");
+            }
             assert_eq!(KeyState::from_byte(state.to_byte()), Some(state));
         }
         assert_eq!(KeyState::from_byte(9), None);

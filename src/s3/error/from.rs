@@ -48,6 +48,13 @@ impl From<KmsError> for S3Error {
             | Kind::IncorrectKey
             | Kind::AlreadyExists
             | Kind::DryRunOperation
+            | Kind::ExpiredImportToken
+            | Kind::IncorrectKeyMaterial
+            | Kind::InvalidGrantId
+            | Kind::InvalidGrantToken
+            | Kind::InvalidImportToken
+            | Kind::InvalidMac
+            | Kind::InvalidSignature
             | Kind::InvalidAliasName
             | Kind::InvalidMarker
             | Kind::MalformedPolicyDocument

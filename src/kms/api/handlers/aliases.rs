@@ -1,0 +1,61 @@
+//! Aliases.
+
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::super::fields::{Fields, invalid, refuse};
+use super::{marker, page, paged, seconds};
+use crate::kms::Caller;
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::{AliasEntry, LocalKms};
+
+pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let limit = page(fields)?;
+    let after = marker(fields, |marker| marker.starts_with("alias/"))?;
+    let of = match fields.optional_key("KeyId")? {
+        Some(key) => Some(kms.metadata(caller, &key, "kms:ListAliases")?.arn.id().to_owned()),
+        None => None,
+    };
+    let mut aliases = kms.list_aliases(&caller.account, of.as_deref(), after, limit + 1);
+    let truncated = aliases.len() > limit;
+    aliases.truncate(limit);
+    let next = aliases.last().filter(|_| truncated).map(|alias| alias.name.clone());
+    let arn = |alias: &AliasEntry| format!("arn:aws:kms:{}:{}:{}", kms.region(), caller.account, alias.name);
+    let aliases: Vec<Value> = aliases
+        .iter()
+        .map(|alias| {
+            json!({
+                "AliasName": alias.name,
+                "AliasArn": arn(alias),
+                "TargetKeyId": alias.key,
+                "CreationDate": seconds(alias.created),
+                "LastUpdatedDate": seconds(alias.updated),
+            })
+        })
+        .collect();
+    Ok(paged(json!({"Aliases": aliases}), next))
+}
+
+/// The alias that a request is about.
+pub(super) fn name(fields: Fields<'_>) -> Result<&str, Failure> {
+    let alias = fields.required_text("AliasName", 256)?;
+    let Some(name) = alias.strip_prefix("alias/") else {
+        return Err(refuse(
+            KmsErrorKind::Validation,
+            "Alias must start with the prefix \"alias/\". Please see \
+             https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
+        ));
+    };
+    if name.is_empty() || !alias.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b)) {
+        let constraint = "Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$";
+        return Err(if name.is_empty() {
+            refuse(KmsErrorKind::InvalidAliasName, "Alias must have a name behind the prefix \"alias/\".")
+        } else {
+            invalid("AliasName", alias, constraint)
+        });
+    }
+    if name.starts_with("aws/") || name == "aws" {
+        return Err(refuse(KmsErrorKind::NotAuthorized, "Alias names beginning with alias/aws/ are reserved"));
+    }
+    Ok(alias)
+}

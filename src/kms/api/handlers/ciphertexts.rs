@@ -1,0 +1,123 @@
+//! Encrypting, decrypting, data keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::super::fields::{Fields, refuse};
+use super::{MAX_BLOB, no_recipient, unless_dry};
+use crate::kms::Caller;
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::{Cipher, LocalKms, MAX_PLAINTEXT};
+use crate::kms::spec::EncryptionAlgorithm;
+
+pub(super) async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let algorithm = algorithm(fields, "EncryptionAlgorithm")?;
+    let plaintext = zeroize::Zeroizing::new(fields.required_blob("Plaintext", MAX_PLAINTEXT)?);
+    let (key, context) = (fields.key("KeyId")?, fields.context("EncryptionContext")?);
+    let wrapped = kms.encrypt_by(caller, &key, &plaintext, Cipher { algorithm, context: &context }).await?;
+    unless_dry(fields)?;
+    Ok(json!({
+        "CiphertextBlob": STANDARD.encode(&wrapped.blob),
+        "KeyId": wrapped.key_arn.as_str(),
+        "EncryptionAlgorithm": algorithm.as_str(),
+    }))
+}
+
+pub(super) async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let algorithm = algorithm(fields, "EncryptionAlgorithm")?;
+    no_recipient(fields)?;
+    let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
+    let (key, context) = (fields.optional_key("KeyId")?, fields.context("EncryptionContext")?);
+    let opened = kms.decrypt_by(caller, &blob, key.as_ref(), Cipher { algorithm, context: &context }).await?;
+    unless_dry(fields)?;
+    let mut answer = json!({
+        "Plaintext": STANDARD.encode(opened.plaintext.expose()),
+        "KeyId": opened.key_arn.as_str(),
+        "EncryptionAlgorithm": algorithm.as_str(),
+    });
+    member(&mut answer, "KeyMaterialId", opened.material_id);
+    Ok(answer)
+}
+
+pub(super) async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let from = algorithm(fields, "SourceEncryptionAlgorithm")?;
+    let to = algorithm(fields, "DestinationEncryptionAlgorithm")?;
+    let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
+    let source = fields.optional_key("SourceKeyId")?;
+    let from_context = fields.context("SourceEncryptionContext")?;
+    let target = fields.key("DestinationKeyId")?;
+    let to_context = fields.context("DestinationEncryptionContext")?;
+    let from_cipher = Cipher { algorithm: from, context: &from_context };
+    let to_cipher = Cipher { algorithm: to, context: &to_context };
+    let moved = kms.re_encrypt_by(caller, &blob, (source.as_ref(), from_cipher), (&target, to_cipher)).await?;
+    let ((source, source_material), wrapped) = moved;
+    unless_dry(fields)?;
+    let mut answer = json!({
+        "CiphertextBlob": STANDARD.encode(&wrapped.blob),
+        "SourceKeyId": source.as_str(),
+        "KeyId": wrapped.key_arn.as_str(),
+        "SourceEncryptionAlgorithm": from.as_str(),
+        "DestinationEncryptionAlgorithm": to.as_str(),
+    });
+    member(&mut answer, "SourceKeyMaterialId", source_material);
+    member(&mut answer, "DestinationKeyMaterialId", wrapped.material_id);
+    Ok(answer)
+}
+
+pub(super) fn generate(
+    kms: &LocalKms,
+    caller: &Caller,
+    fields: Fields<'_>,
+    with_plaintext: bool,
+) -> Result<Value, Failure> {
+    let key = fields.key("KeyId")?;
+    if with_plaintext {
+        no_recipient(fields)?;
+    }
+    let spec = fields.choice("KeySpec", &["AES_256", "AES_128"])?;
+    let length = match (spec, fields.bounded("NumberOfBytes", 1, 1024)?) {
+        (Some("AES_128"), None) => 16,
+        (Some(_), None) => 32,
+        (None, Some(length)) => usize::try_from(length).unwrap_or_default(),
+        (None, None) => {
+            return Err(refuse(KmsErrorKind::Validation, "Please specify either number of bytes or key spec."));
+        }
+        (Some(_), Some(_)) => {
+            return Err(refuse(
+                KmsErrorKind::Validation,
+                "Please specify either number of bytes or key spec, but not both.",
+            ));
+        }
+    };
+    let action = if with_plaintext { "kms:GenerateDataKey" } else { "kms:GenerateDataKeyWithoutPlaintext" };
+    let context = fields.context("EncryptionContext")?;
+    let (plaintext, wrapped) = kms.generate(caller, &key, &context, length, action)?;
+    unless_dry(fields)?;
+    let mut answer = json!({
+        "CiphertextBlob": STANDARD.encode(&wrapped.blob),
+        "KeyId": wrapped.key_arn.as_str(),
+        "KeyMaterialId": wrapped.material_id,
+    });
+    if with_plaintext {
+        answer["Plaintext"] = STANDARD.encode(plaintext.expose()).into();
+    }
+    Ok(answer)
+}
+
+fn member(answer: &mut Value, name: &str, value: Option<String>) {
+    if let Some(value) = value {
+        answer[name] = value.into();
+    }
+}
+
+fn algorithm(fields: Fields<'_>, name: &str) -> Result<EncryptionAlgorithm, Failure> {
+    let ours = EncryptionAlgorithm::ALL.iter().map(|one| one.as_str());
+    let names: Vec<&str> = ours.chain(["SM2PKE"]).collect();
+    let Some(named) = fields.choice(name, &names)? else { return Ok(EncryptionAlgorithm::default()) };
+    EncryptionAlgorithm::parse(named).ok_or_else(|| {
+        let message = format!("{name} {named} is not supported by this key service.");
+        refuse(KmsErrorKind::UnsupportedOperation, message)
+    })
+}

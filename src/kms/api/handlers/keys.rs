@@ -1,0 +1,177 @@
+//! Keys: what they are to be like, and how they are shown.
+
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::super::fields::{Fields, check_length, refuse};
+use super::seconds;
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::{KeyMetadata, KeyState, NewKey};
+use crate::kms::{KeySpec, KeyUsage};
+
+/// Most tags of a key.
+const MAX_TAGS: usize = 50;
+/// Every spec that AWS knows, ours or not.
+const SPECS: &[&str] = &[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SYMMETRIC_DEFAULT",
+    "HMAC_224",
+    "HMAC_256",
+    "HMAC_384",
+    "HMAC_512",
+    "SM2",
+    "ML_DSA_44",
+    "ML_DSA_65",
+    "ML_DSA_87",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+];
+/// Every usage that AWS knows, ours or not.
+const USAGES: &[&str] =
+    &["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"];
+
+/// Reads what CreateKey asks for; what is not offered is refused, never ignored.
+pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
+    let (spec, usage) = spec_and_usage(fields)?;
+    if let Some(origin) = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?
+        && origin != "AWS_KMS"
+    {
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            format!("Origin {origin} is not supported by this key service."),
+        ));
+    }
+    if fields.flag("MultiRegion")? || fields.has("CustomKeyStoreId") || fields.has("XksKeyId") {
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            "Multi-Region keys and custom key stores are not supported by this key service.",
+        ));
+    }
+    let description = fields.text("Description")?.unwrap_or_default();
+    check_length("Description", description, description.chars().count(), 0, 8192)?;
+    if fields.text("Policy")?.is_some() {
+        // A policy that was stored but not evaluated would promise what is not kept.
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            "Key policies are not supported by this key service yet.",
+        ));
+    }
+    let (description, tags) = (description.to_owned(), tags(fields)?);
+    Ok(NewKey { description, tags, policy: None, spec, usage, external: false })
+}
+
+fn spec_and_usage(fields: Fields<'_>) -> Result<(KeySpec, KeyUsage), Failure> {
+    let name = if fields.has("KeySpec") { "KeySpec" } else { "CustomerMasterKeySpec" };
+    let named = fields.choice(name, SPECS)?;
+    let usage = fields.choice("KeyUsage", USAGES)?;
+    let unsupported = |what: &str, name: &str| {
+        let message = format!("{what} {name} is not supported by this key service.");
+        refuse(KmsErrorKind::UnsupportedOperation, message)
+    };
+    let parsed = named.map(|name| KeySpec::parse(name).ok_or_else(|| unsupported("KeySpec", name))).transpose()?;
+    let spec = parsed.unwrap_or_default();
+    let Some(name) = usage else {
+        if spec == KeySpec::SymmetricDefault {
+            return Ok((spec, KeyUsage::EncryptDecrypt));
+        }
+        let message = "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.";
+        return Err(refuse(KmsErrorKind::Validation, message));
+    };
+    match KeyUsage::parse(name) {
+        Some(usage) if spec.usages().contains(&usage) => Ok((spec, usage)),
+        _ => {
+            let message = format!("KeyUsage {name} is not compatible with KeySpec {}", spec.as_str());
+            Err(refuse(KmsErrorKind::Validation, message))
+        }
+    }
+}
+
+pub(super) fn tags(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for item in fields.objects("Tags")? {
+        let key = item.required_text("TagKey", 128)?;
+        let value = item.text("TagValue")?.unwrap_or_default();
+        check_length("TagValue", value, value.chars().count(), 0, 256)?;
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
+        }
+        if tags.iter().any(|(other, _)| other == key) {
+            return Err(refuse(KmsErrorKind::Tag, "Duplicate tag keys"));
+        }
+        tags.push((key.to_owned(), value.to_owned()));
+    }
+    if tags.len() > MAX_TAGS {
+        return Err(refuse(KmsErrorKind::Tag, "Too many tags"));
+    }
+    Ok(tags)
+}
+
+/// `KeyMetadata`.
+pub(super) fn metadata(key: &KeyMetadata) -> Value {
+    let mut metadata = json!({
+        "AWSAccountId": key.account,
+        "KeyId": key.arn.id(),
+        "Arn": key.arn.as_str(),
+        "CreationDate": seconds(key.created),
+        "Enabled": key.state == KeyState::Enabled,
+        "Description": key.description,
+        "KeyUsage": key.usage.as_str(),
+        "KeyState": key.state.as_str(),
+        "Origin": if key.external { "EXTERNAL" } else { "AWS_KMS" },
+        "KeyManager": if key.aws_managed { "AWS" } else { "CUSTOMER" },
+        "KeySpec": key.spec.as_str(),
+        "MultiRegion": false,
+    });
+    if has_older_name(key.spec) {
+        metadata["CustomerMasterKeySpec"] = key.spec.as_str().into();
+    }
+    let (name, algorithms) = algorithms(key.spec, key.usage);
+    metadata[name] = algorithms;
+    if let Some(id) = &key.material_id {
+        metadata["CurrentKeyMaterialId"] = id.as_str().into();
+    }
+    if let Some(at) = key.deletion {
+        metadata["DeletionDate"] = seconds(at).into();
+    }
+    match key.import {
+        None => {}
+        Some(None) => metadata["ExpirationModel"] = "KEY_MATERIAL_DOES_NOT_EXPIRE".into(),
+        Some(Some(end)) => {
+            metadata["ExpirationModel"] = "KEY_MATERIAL_EXPIRES".into();
+            metadata["ValidTo"] = seconds(end).into();
+        }
+    }
+    metadata
+}
+
+/// Whether the older member, CustomerMasterKeySpec, knows `spec` too.
+pub(super) const fn has_older_name(spec: KeySpec) -> bool {
+    !matches!(spec, KeySpec::EccNistEdwards25519 | KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87)
+}
+
+/// The member that lists a key's algorithms, and the list.
+pub(super) fn algorithms(spec: KeySpec, usage: KeyUsage) -> (&'static str, Value) {
+    match usage {
+        KeyUsage::EncryptDecrypt => {
+            let names: Vec<&str> = spec.encryption_algorithms().iter().map(|one| one.as_str()).collect();
+            ("EncryptionAlgorithms", json!(names))
+        }
+        KeyUsage::SignVerify => {
+            let names: Vec<&str> = spec.signing_algorithms().iter().map(|one| one.as_str()).collect();
+            ("SigningAlgorithms", json!(names))
+        }
+        KeyUsage::GenerateVerifyMac => {
+            let names: Vec<&str> = spec.mac_algorithms().iter().map(|one| one.as_str()).collect();
+            ("MacAlgorithms", json!(names))
+        }
+        KeyUsage::KeyAgreement => ("KeyAgreementAlgorithms", json!(["ECDH"])),
+    }
+}

@@ -1,0 +1,236 @@
+//! What each operation does with its members, and what it answers.
+
+mod aliases;
+mod ciphertexts;
+mod keys;
+mod macs;
+mod pairs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::fields::{Fields, refuse};
+use crate::clock::Timestamp;
+use crate::iam::Permit;
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::LocalKms;
+use crate::kms::{Caller, KeyRef};
+
+/// Most bytes of a ciphertext blob, a signature, a tag.
+const MAX_BLOB: usize = 6144;
+/// Most bytes of a message to sign or authenticate.
+const MAX_MESSAGE: usize = 4096;
+/// Entries in one page, if the client asks for no number.
+const PAGE: i64 = 100;
+/// Days until a key is destroyed, if the client asks for no number.
+const DELETION_WINDOW: i64 = 30;
+
+/// The operations that are served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Handler {
+    CancelKeyDeletion,
+    CreateAlias,
+    CreateKey,
+    Decrypt,
+    DeleteAlias,
+    DeriveSharedSecret,
+    DescribeKey,
+    DisableKey,
+    EnableKey,
+    Encrypt,
+    GenerateDataKey,
+    GenerateDataKeyPair,
+    GenerateDataKeyPairWithoutPlaintext,
+    GenerateDataKeyWithoutPlaintext,
+    GenerateMac,
+    GenerateRandom,
+    GetKeyPolicy,
+    GetKeyRotationStatus,
+    GetPublicKey,
+    ListAliases,
+    ListKeyPolicies,
+    ListKeys,
+    ListResourceTags,
+    ReEncrypt,
+    ScheduleKeyDeletion,
+    Sign,
+    UpdateAlias,
+    Verify,
+    VerifyMac,
+}
+
+/// Does what `handler` stands for. Operations that answer nothing answer [`Value::Null`].
+pub(super) async fn perform(
+    handler: Handler,
+    kms: &LocalKms,
+    caller: &Caller,
+    fields: &Fields<'_>,
+    _permit: Permit,
+) -> Result<Value, Failure> {
+    let fields = *fields;
+    match handler {
+        Handler::CancelKeyDeletion => {
+            let key = kms.cancel_deletion(caller, &fields.key("KeyId")?).await?;
+            Ok(json!({"KeyId": key.arn.as_str()}))
+        }
+        Handler::CreateAlias => {
+            let alias = aliases::name(fields)?;
+            Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
+        }
+        Handler::CreateKey => {
+            let key = kms.create_key(caller, keys::new(fields)?).await?;
+            Ok(json!({"KeyMetadata": keys::metadata(&key)}))
+        }
+        Handler::Decrypt => ciphertexts::decrypt(kms, caller, fields).await,
+        Handler::DeleteAlias => Ok(kms.delete_alias(caller, aliases::name(fields)?).await.map(|()| Value::Null)?),
+        Handler::DescribeKey => {
+            let name = fields.key("KeyId")?;
+            // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
+            kms.ensure_managed_key(caller, &name).await?;
+            Ok(json!({"KeyMetadata": keys::metadata(&kms.metadata(caller, &name, "kms:DescribeKey")?)}))
+        }
+        Handler::DisableKey => {
+            Ok(kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null)?)
+        }
+        Handler::EnableKey => Ok(kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null)?),
+        Handler::Encrypt => ciphertexts::encrypt(kms, caller, fields).await,
+        Handler::GenerateDataKey => ciphertexts::generate(kms, caller, fields, true),
+        Handler::GenerateDataKeyWithoutPlaintext => ciphertexts::generate(kms, caller, fields, false),
+        Handler::DeriveSharedSecret => pairs::derive_shared_secret(kms, caller, fields).await,
+        Handler::GenerateDataKeyPair => pairs::generate(kms, caller, fields, true).await,
+        Handler::GenerateDataKeyPairWithoutPlaintext => pairs::generate(kms, caller, fields, false).await,
+        Handler::GenerateMac => macs::generate(kms, caller, fields),
+        Handler::GetPublicKey => pairs::public_key(kms, caller, fields),
+        Handler::Sign => pairs::sign(kms, caller, fields).await,
+        Handler::Verify => pairs::verify(kms, caller, fields).await,
+        Handler::VerifyMac => macs::verify(kms, caller, fields),
+        Handler::GenerateRandom => {
+            let length = fields.bounded("NumberOfBytes", 1, 1024)?;
+            let length = length.ok_or_else(|| refuse(KmsErrorKind::Validation, "NumberOfBytes is required."))?;
+            let length = usize::try_from(length).unwrap_or_default();
+            Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
+        }
+        Handler::GetKeyPolicy => {
+            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
+            fields.choice("PolicyName", &["default"])?;
+            let policy = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
+            Ok(json!({"Policy": policy, "PolicyName": "default"}))
+        }
+        Handler::GetKeyRotationStatus => {
+            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyRotationStatus")?;
+            Ok(json!({"KeyRotationEnabled": false, "KeyId": key.arn.as_str()}))
+        }
+        Handler::ListAliases => aliases::list(kms, caller, fields),
+        Handler::ListKeyPolicies => {
+            kms.metadata(caller, &key_not_alias(fields)?, "kms:ListKeyPolicies")?;
+            Ok(json!({"PolicyNames": ["default"], "Truncated": false}))
+        }
+        Handler::ListKeys => {
+            let limit = page(fields)?;
+            let after = marker(fields, |marker| uuid::Uuid::try_parse(marker).is_ok())?;
+            let mut keys = kms.list_keys(&caller.account, after, limit + 1);
+            let truncated = keys.len() > limit;
+            keys.truncate(limit);
+            let next = keys.last().filter(|_| truncated).map(|arn| arn.id().to_owned());
+            let keys: Vec<Value> = keys.iter().map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()})).collect();
+            Ok(paged(json!({"Keys": keys}), next))
+        }
+        Handler::ListResourceTags => {
+            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:ListResourceTags")?;
+            let tags: Vec<Value> =
+                key.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
+            Ok(json!({"Tags": tags, "Truncated": false}))
+        }
+        Handler::ReEncrypt => ciphertexts::re_encrypt(kms, caller, fields).await,
+        Handler::ScheduleKeyDeletion => {
+            let name = key_not_alias(fields)?;
+            let days = fields.bounded("PendingWindowInDays", 7, 30)?.unwrap_or(DELETION_WINDOW);
+            let key = kms.schedule_deletion(caller, &name, days).await?;
+            Ok(json!({
+                "KeyId": key.arn.as_str(),
+                "DeletionDate": key.deletion.map(seconds),
+                "KeyState": key.state.as_str(),
+                "PendingWindowInDays": days,
+            }))
+        }
+        Handler::UpdateAlias => {
+            let alias = aliases::name(fields)?;
+            Ok(kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
+        }
+    }
+}
+
+/// The key of an operation that takes no aliases.
+fn key_not_alias(fields: Fields<'_>) -> Result<KeyRef, Failure> {
+    match fields.key("KeyId")? {
+        KeyRef::Alias(alias) => Err(refuse(KmsErrorKind::NotFound, format!("Invalid keyId '{alias}'"))),
+        KeyRef::AliasArn { region, account, alias } => {
+            Err(refuse(KmsErrorKind::InvalidArn, format!("Invalid keyId 'arn:aws:kms:{region}:{account}:{alias}'")))
+        }
+        key => Ok(key),
+    }
+}
+
+fn no_recipient(fields: Fields<'_>) -> Result<(), Failure> {
+    if fields.has("Recipient") {
+        return Err(refuse(
+            KmsErrorKind::UnsupportedOperation,
+            "Recipient attestation is not supported by this key service.",
+        ));
+    }
+    Ok(())
+}
+
+fn unless_dry(fields: Fields<'_>) -> Result<(), Failure> {
+    if fields.flag("DryRun")? {
+        return Err(refuse(
+            KmsErrorKind::DryRunOperation,
+            "The request would have succeeded, but the DryRun option is set.",
+        ));
+    }
+    Ok(())
+}
+
+fn page(fields: Fields<'_>) -> Result<usize, Failure> {
+    let limit = fields.bounded("Limit", 1, 1000)?.unwrap_or(PAGE);
+    Ok(usize::try_from(limit).unwrap_or_default())
+}
+
+/// Where a page begins: a marker that an earlier page gave, or nothing.
+fn marker(fields: Fields<'_>, is_ours: impl Fn(&str) -> bool) -> Result<&str, Failure> {
+    match fields.text("Marker")? {
+        Some(marker) if !is_ours(marker) => Err(KmsErrorKind::InvalidMarker.with("The marker is not valid.").into()),
+        marker => Ok(marker.unwrap_or_default()),
+    }
+}
+
+fn paged(mut answer: Value, next: Option<String>) -> Value {
+    answer["Truncated"] = next.is_some().into();
+    if let Some(next) = next {
+        answer["NextMarker"] = next.into();
+    }
+    answer
+}
+
+fn default_policy(account: &str) -> String {
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Id": "key-default-1",
+        "Statement": [{
+            "Sid": "Enable IAM User Permissions",
+            "Effect": "Allow",
+            "Principal": {"AWS": format!("arn:aws:iam::{account}:root")},
+            "Action": "kms:*",
+            "Resource": "*",
+        }],
+    });
+    policy.to_string()
+}
+
+/// A time as the JSON protocol has it: seconds since the Unix epoch, with a fraction.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit a double's 53 bits")]
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}

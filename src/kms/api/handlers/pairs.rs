@@ -1,0 +1,141 @@
+//! Key pairs: signatures, public keys, shared secrets, data key pairs.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::super::fields::{Fields, refuse};
+use super::{MAX_BLOB, MAX_MESSAGE, keys, no_recipient, unless_dry};
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::{LocalKms, Signable, data_pair};
+use crate::kms::spec::SigningAlgorithm;
+use crate::kms::{Caller, KeySpec};
+
+/// Most bytes of a public key. (AWS: API reference, DeriveSharedSecret.)
+const MAX_PUBLIC_KEY: usize = 8192;
+/// Signing algorithms that AWS knows and aws-lc-rs cannot do.
+const FOREIGN_ALGORITHMS: [&str; 2] = ["SM2DSA", "ED25519_PH_SHA_512"];
+/// The specs that GenerateDataKeyPair knows, ours or not.
+const PAIR_SPECS: &[&str] = &[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SM2",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+];
+
+pub(super) async fn sign(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let (message, algorithm) = (message(fields)?, algorithm(fields)?);
+    let (arn, signature) = kms.sign(caller, &fields.key("KeyId")?, algorithm, message).await?;
+    unless_dry(fields)?;
+    Ok(json!({
+        "KeyId": arn.as_str(),
+        "Signature": STANDARD.encode(signature),
+        "SigningAlgorithm": algorithm.as_str(),
+    }))
+}
+
+pub(super) async fn verify(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let (message, algorithm) = (message(fields)?, algorithm(fields)?);
+    let signature = fields.required_blob("Signature", MAX_BLOB)?;
+    let arn = kms.verify(caller, &fields.key("KeyId")?, algorithm, message, signature).await?;
+    unless_dry(fields)?;
+    Ok(json!({"KeyId": arn.as_str(), "SignatureValid": true, "SigningAlgorithm": algorithm.as_str()}))
+}
+
+pub(super) fn public_key(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let key = kms.public_key(caller, &fields.key("KeyId")?)?;
+    let mut answer = json!({
+        "KeyId": key.arn.as_str(),
+        "PublicKey": STANDARD.encode(&key.der),
+        "KeySpec": key.spec.as_str(),
+        "KeyUsage": key.usage.as_str(),
+    });
+    if keys::has_older_name(key.spec) {
+        answer["CustomerMasterKeySpec"] = key.spec.as_str().into();
+    }
+    let (name, algorithms) = keys::algorithms(key.spec, key.usage);
+    answer[name] = algorithms;
+    Ok(answer)
+}
+
+pub(super) async fn derive_shared_secret(
+    kms: &LocalKms,
+    caller: &Caller,
+    fields: Fields<'_>,
+) -> Result<Value, Failure> {
+    let name = fields.key("KeyId")?;
+    fields.required_choice("KeyAgreementAlgorithm", &["ECDH"])?;
+    let peer = fields.required_blob("PublicKey", MAX_PUBLIC_KEY)?;
+    no_recipient(fields)?;
+    let (arn, secret, external) = kms.shared_secret(caller, &name, peer).await?;
+    unless_dry(fields)?;
+    Ok(json!({
+        "KeyId": arn.as_str(),
+        "SharedSecret": STANDARD.encode(secret.expose()),
+        "KeyAgreementAlgorithm": "ECDH",
+        "KeyOrigin": if external { "EXTERNAL" } else { "AWS_KMS" },
+    }))
+}
+
+pub(super) async fn generate(
+    kms: &LocalKms,
+    caller: &Caller,
+    fields: Fields<'_>,
+    with_plaintext: bool,
+) -> Result<Value, Failure> {
+    let name = fields.key("KeyId")?;
+    let spec = fields.required_choice("KeyPairSpec", PAIR_SPECS)?;
+    let context = fields.context("EncryptionContext")?;
+    if with_plaintext {
+        no_recipient(fields)?;
+    }
+    let kind = KeySpec::parse(spec).and_then(data_pair).ok_or_else(|| {
+        let message = format!("KeyPairSpec {spec} is not supported by this key service.");
+        refuse(KmsErrorKind::UnsupportedOperation, message)
+    })?;
+    let action = if with_plaintext { "kms:GenerateDataKeyPair" } else { "kms:GenerateDataKeyPairWithoutPlaintext" };
+    let pair = kms.generate_pair(caller, &name, &context, kind, action).await?;
+    unless_dry(fields)?;
+    let mut answer = json!({
+        "PrivateKeyCiphertextBlob": STANDARD.encode(&pair.wrapped.blob),
+        "PublicKey": STANDARD.encode(&pair.public),
+        "KeyId": pair.wrapped.key_arn.as_str(),
+        "KeyPairSpec": spec,
+        "KeyMaterialId": pair.wrapped.material_id,
+    });
+    if with_plaintext {
+        answer["PrivateKeyPlaintext"] = STANDARD.encode(pair.private.expose()).into();
+    }
+    Ok(answer)
+}
+
+fn message(fields: Fields<'_>) -> Result<Signable, Failure> {
+    let message = fields.required_blob("Message", MAX_MESSAGE)?;
+    match fields.choice("MessageType", &["RAW", "DIGEST", "EXTERNAL_MU"])? {
+        None | Some("RAW") => Ok(Signable::Raw(message)),
+        Some("DIGEST") => Ok(Signable::Digest(message)),
+        Some(other) => {
+            let message = format!("MessageType {other} is not supported by this key service.");
+            Err(refuse(KmsErrorKind::UnsupportedOperation, message))
+        }
+    }
+}
+
+fn algorithm(fields: Fields<'_>) -> Result<SigningAlgorithm, Failure> {
+    let ours = SigningAlgorithm::ALL.iter().map(|one| one.as_str());
+    let names: Vec<&str> = ours.chain(FOREIGN_ALGORITHMS).collect();
+    let name = fields.required_choice("SigningAlgorithm", &names)?;
+    SigningAlgorithm::parse(name).ok_or_else(|| {
+        let message = format!("SigningAlgorithm {name} is not supported by this key service.");
+        refuse(KmsErrorKind::UnsupportedOperation, message)
+    })
+}

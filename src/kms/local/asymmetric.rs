@@ -1,0 +1,186 @@
+//! What key pairs do beside encrypting: signatures, public keys, shared secrets; and pairs made for others.
+
+use super::ciphers::pair;
+use super::{LocalKms, Need, incompatible, off_thread, permit};
+use crate::crypto::SecretBytes;
+use crate::crypto::pair::{KeyPair, Message, PairError, PairKind, Purpose};
+use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::spec::{MaterialKind, SigningAlgorithm};
+use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef, KeySpec, KeyUsage, WrappedKey};
+
+/// What is signed.
+#[derive(Clone, Debug)]
+pub enum Signable {
+    /// A message.
+    Raw(Vec<u8>),
+    /// A message's digest.
+    Digest(Vec<u8>),
+}
+
+/// A public key as the API shows it.
+#[derive(Clone, Debug)]
+pub struct PublicKey {
+    /// The full ARN.
+    pub arn: KeyArn,
+    /// Its SubjectPublicKeyInfo.
+    pub der: Vec<u8>,
+    /// Its kind.
+    pub spec: KeySpec,
+    /// What it is for.
+    pub usage: KeyUsage,
+}
+
+/// A data key pair.
+#[derive(Debug)]
+pub struct GeneratedPair {
+    /// The private key as PKCS #8.
+    pub private: SecretBytes,
+    /// The private key, wrapped.
+    pub wrapped: WrappedKey,
+    /// The public key's SubjectPublicKeyInfo.
+    pub public: Vec<u8>,
+}
+
+impl LocalKms {
+    /// Signs a message or its digest (`Sign`).
+    ///
+    /// # Errors
+    /// `InvalidKeyUsageException`, and as the key's state and policy say.
+    pub async fn sign(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        algorithm: SigningAlgorithm,
+        message: Signable,
+    ) -> Result<(KeyArn, Vec<u8>), KmsError> {
+        let work = move |pair: &KeyPair| pair.sign(algorithm.scheme(), message.as_message());
+        self.with_signer(caller, name, algorithm, "kms:Sign", work).await
+    }
+
+    /// Verifies a signature of a message or its digest (`Verify`).
+    ///
+    /// # Errors
+    /// `KMSInvalidSignatureException`, and as [`Self::sign`].
+    pub async fn verify(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        algorithm: SigningAlgorithm,
+        message: Signable,
+        signature: Vec<u8>,
+    ) -> Result<KeyArn, KmsError> {
+        let work = move |pair: &KeyPair| pair.verify(algorithm.scheme(), message.as_message(), &signature);
+        self.with_signer(caller, name, algorithm, "kms:Verify", work).await.map(|(arn, ())| arn)
+    }
+
+    /// The public half of an asymmetric key (`GetPublicKey`).
+    ///
+    /// # Errors
+    /// `UnsupportedOperationException` of a key that has none, and as the key's state and policy say.
+    pub fn public_key(&self, caller: &Caller, name: &KeyRef) -> Result<PublicKey, KmsError> {
+        let key = self.find(caller, name)?;
+        permit(caller, &key, "kms:GetPublicKey")?;
+        if !key.spec.is_asymmetric() {
+            let message = format!("{} key spec is {} which is not valid for GetPublicKey.", key.arn, key.spec.as_str());
+            return Err(KmsErrorKind::UnsupportedOperation.with(message));
+        }
+        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
+        let der = pair(&key)?.public().to_vec();
+        Ok(PublicKey { arn: key.arn.clone(), der, spec: key.spec, usage: key.usage })
+    }
+
+    /// The secret shared with the holder of `peer`, a SubjectPublicKeyInfo on the key's curve (`DeriveSharedSecret`); also
+    /// whether the key's material is imported.
+    ///
+    /// # Errors
+    /// `ValidationException` if `peer` is no such key, and as the key's state, usage and policy say.
+    pub async fn shared_secret(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        peer: Vec<u8>,
+    ) -> Result<(KeyArn, SecretBytes, bool), KmsError> {
+        let key = self.usable(caller, name, "kms:DeriveSharedSecret", KeyUsage::KeyAgreement)?;
+        let (arn, external) = (key.arn.clone(), key.is_external());
+        let agreed = off_thread(move || pair(&key).map(|pair| pair.agree(&peer))).await??;
+        let secret = agreed.map_err(|error| {
+            KmsErrorKind::Validation
+                .because("The public key is not a DER-encoded public key on the curve of the KMS key.", error)
+        })?;
+        Ok((arn, secret, external))
+    }
+
+    /// A fresh pair of `kind`, its private half wrapped under a symmetric key (`GenerateDataKeyPair`).
+    ///
+    /// # Errors
+    /// As the key's state, usage and policy say.
+    pub async fn generate_pair(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        context: &EncryptionContext,
+        kind: PairKind,
+        action: &'static str,
+    ) -> Result<GeneratedPair, KmsError> {
+        self.symmetric(caller, name, action)?;
+        let made = off_thread(move || {
+            let private = kind.generate()?;
+            let public = KeyPair::open(kind, Purpose::Sign, private.expose())?.public().to_vec();
+            Ok::<_, PairError>((private, public))
+        });
+        let failed = |error| KmsErrorKind::Internal.because("the key pair could not be made", error);
+        let (private, public) = made.await?.map_err(failed)?;
+        // Making the pair takes time: the key may have been disabled meanwhile.
+        let key = self.symmetric(caller, name, action)?;
+        let wrapped = self.wrap(&key, private.expose(), context)?;
+        Ok(GeneratedPair { private, wrapped, public })
+    }
+
+    async fn with_signer<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        algorithm: SigningAlgorithm,
+        action: &'static str,
+        work: impl FnOnce(&KeyPair) -> Result<T, PairError> + Send + 'static,
+    ) -> Result<(KeyArn, T), KmsError> {
+        let key = self.usable(caller, name, action, KeyUsage::SignVerify)?;
+        if !key.spec.signing_algorithms().contains(&algorithm) {
+            return Err(incompatible(&key, algorithm.as_str()));
+        }
+        let arn = key.arn.clone();
+        let result = off_thread(move || pair(&key).map(work)).await??;
+        result.map(|result| (arn, result)).map_err(|error| refused(error, algorithm))
+    }
+}
+
+impl Signable {
+    fn as_message(&self) -> Message<'_> {
+        match self {
+            Self::Raw(message) => Message::Raw(message),
+            Self::Digest(digest) => Message::Digest(digest),
+        }
+    }
+}
+
+fn refused(error: PairError, algorithm: SigningAlgorithm) -> KmsError {
+    let algorithm = algorithm.as_str();
+    match error {
+        PairError::BadSignature => KmsErrorKind::InvalidSignature.with(""),
+        PairError::DigestLength => {
+            KmsErrorKind::Validation.with(format!("Digest is invalid length for algorithm {algorithm}."))
+        }
+        PairError::Unsuited => {
+            KmsErrorKind::Validation.with(format!("Algorithm {algorithm} does not support the message type DIGEST."))
+        }
+        PairError::Malformed | PairError::Failed => KmsErrorKind::Internal.because("signing failed", error),
+    }
+}
+
+/// The kind of pair that GenerateDataKeyPair makes for `spec`, if it makes such.
+pub fn data_pair(spec: KeySpec) -> Option<PairKind> {
+    match spec.material() {
+        MaterialKind::Pair(kind @ (PairKind::Rsa(_) | PairKind::Ec(_) | PairKind::Ed25519)) => Some(kind),
+        _ => None,
+    }
+}

@@ -1,0 +1,338 @@
+//! What keys that encrypt do: ciphertext blobs under symmetric keys, RSA-OAEP under asymmetric ones.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::blob::{self, BlobHeader};
+use super::keyring::Key;
+use super::material::{Material, MaterialSecret};
+use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, off_thread, operation, permit};
+use crate::crypto::pair::oaep::OaepHash;
+use crate::crypto::pair::{KeyPair, PairKind};
+use crate::crypto::{Secret, SecretBytes};
+use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::spec::{EncryptionAlgorithm, MaterialKind};
+use crate::kms::{
+    Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, KeySpec, KeyUsage,
+    Kms, WrappedKey,
+};
+
+/// Most bytes that Encrypt takes. (AWS: API reference, Encrypt.)
+pub const MAX_PLAINTEXT: usize = 4096;
+/// Most bytes of a ciphertext blob. (AWS: API reference, Decrypt.)
+const MAX_BLOB: usize = 6144;
+
+/// How one side of a ciphertext is made or opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Cipher<'r> {
+    /// By which algorithm.
+    pub algorithm: EncryptionAlgorithm,
+    /// Bound to what. Empty with asymmetric keys.
+    pub context: &'r EncryptionContext,
+}
+
+impl<'r> Cipher<'r> {
+    /// That of symmetric keys.
+    const fn symmetric(context: &'r EncryptionContext) -> Self {
+        Self { algorithm: EncryptionAlgorithm::SymmetricDefault, context }
+    }
+}
+
+impl LocalKms {
+    /// A data key of `length` bytes in clear and wrapped.
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    pub fn generate(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        context: &EncryptionContext,
+        length: usize,
+        action: &'static str,
+    ) -> Result<(SecretBytes, WrappedKey), KmsError> {
+        let key = self.symmetric(caller, name, action)?;
+        let plaintext = self.random(length);
+        let wrapped = self.wrap(&key, plaintext.expose(), context)?;
+        Ok((plaintext, wrapped))
+    }
+
+    /// Encrypts up to 4 096 bytes, or what the RSA key holds (`Encrypt`).
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    pub async fn encrypt_by(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        plaintext: &[u8],
+        cipher: Cipher<'_>,
+    ) -> Result<WrappedKey, KmsError> {
+        let key = self.usable(caller, name, "kms:Encrypt", KeyUsage::EncryptDecrypt)?;
+        self.seal(&key, plaintext, cipher).await
+    }
+
+    /// Opens a ciphertext. Those of asymmetric keys do not name their key: the caller must (`Decrypt`).
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    pub async fn decrypt_by(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        name: Option<&KeyRef>,
+        cipher: Cipher<'_>,
+    ) -> Result<Decrypted, KmsError> {
+        self.open_by(caller, blob, name, cipher, "kms:Decrypt").await
+    }
+
+    /// Opens a ciphertext and encrypts it anew; also the key that had made it, and which of its materials (`ReEncrypt`).
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    pub async fn re_encrypt_by(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        from: (Option<&KeyRef>, Cipher<'_>),
+        to: (&KeyRef, Cipher<'_>),
+    ) -> Result<((KeyArn, Option<String>), WrappedKey), KmsError> {
+        let target = self.usable(caller, to.0, "kms:ReEncryptTo", KeyUsage::EncryptDecrypt)?;
+        let opened = self.open_by(caller, blob, from.0, from.1, "kms:ReEncryptFrom").await?;
+        let sealed = self.seal(&target, opened.plaintext.expose(), to.1).await?;
+        Ok(((opened.key_arn, opened.material_id), sealed))
+    }
+
+    /// The symmetric key that `caller` names, if it may be used for `action` now.
+    pub(super) fn symmetric(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
+        let key = self.usable(caller, name, action, KeyUsage::EncryptDecrypt)?;
+        if key.spec == KeySpec::SymmetricDefault {
+            return Ok(key);
+        }
+        let (spec, operation) = (key.spec.as_str(), operation(action));
+        let message = format!("{} key spec is {spec} which is not valid for {operation}.", key.arn);
+        Err(KmsErrorKind::InvalidKeyUsage.with(message))
+    }
+
+    /// Wraps `plaintext` under a symmetric key.
+    pub(super) fn wrap(
+        &self,
+        key: &Key,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        let material = key.current().ok_or_else(no_material)?;
+        let header = BlobHeader { key: key.raw_id, material: material.id };
+        Ok(WrappedKey {
+            blob: blob::seal(header, secret(material)?, context, plaintext, &*self.entropy),
+            key_arn: key.arn.clone(),
+            material_id: Some(hex::encode(material.id)),
+        })
+    }
+
+    async fn seal(&self, key: &Arc<Key>, plaintext: &[u8], cipher: Cipher<'_>) -> Result<WrappedKey, KmsError> {
+        let too_long = |most: usize| {
+            KmsErrorKind::Validation.with(format!(
+                "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have \
+                 length less than or equal to {most}"
+            ))
+        };
+        if plaintext.len() > MAX_PLAINTEXT {
+            return Err(too_long(MAX_PLAINTEXT));
+        }
+        check_algorithm(key, cipher.algorithm)?;
+        let Some(hash) = cipher.algorithm.oaep() else {
+            return self.wrap(key, plaintext, cipher.context);
+        };
+        no_context(cipher.context)?;
+        if let MaterialKind::Pair(PairKind::Rsa(size)) = key.spec.material()
+            && plaintext.len() > hash.most(size)
+        {
+            return Err(too_long(hash.most(size)));
+        }
+        let oaep = pair(key)?.oaep().ok_or_else(no_material)?;
+        let failed = |error| KmsErrorKind::Internal.because("encrypting failed", error);
+        let blob = oaep.encrypt(hash, plaintext).map_err(failed)?;
+        Ok(WrappedKey { blob, key_arn: key.arn.clone(), material_id: None })
+    }
+
+    async fn open_by(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        name: Option<&KeyRef>,
+        cipher: Cipher<'_>,
+        action: &'static str,
+    ) -> Result<Decrypted, KmsError> {
+        let Some(hash) = cipher.algorithm.oaep() else {
+            return self.unwrap(caller, blob, name, cipher.context, action);
+        };
+        let name = name.ok_or_else(|| {
+            KmsErrorKind::Validation.with("KeyId must be specified to decrypt with an asymmetric KMS key.")
+        })?;
+        let key = self.usable(caller, name, action, KeyUsage::EncryptDecrypt)?;
+        check_algorithm(&key, cipher.algorithm)?;
+        no_context(cipher.context)?;
+        let key_arn = key.arn.clone();
+        let blob = blob.to_vec();
+        let plaintext = off_thread(move || open_oaep(&key, hash, &blob)).await??;
+        Ok(Decrypted { plaintext, key_arn, material_id: None })
+    }
+
+    fn unwrap(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        name: Option<&KeyRef>,
+        context: &EncryptionContext,
+        action: &'static str,
+    ) -> Result<Decrypted, KmsError> {
+        let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB);
+        let named = name.map(|name| self.find(caller, name)).transpose()?;
+        if let Some(named) = &named {
+            check_usage(named, action, KeyUsage::EncryptDecrypt)?;
+            check_algorithm(named, EncryptionAlgorithm::SymmetricDefault)?;
+        }
+        let header = header.ok_or_else(invalid_ciphertext)?;
+        let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid_ciphertext)?;
+        if key.is_due(self.clock.now()) {
+            return Err(KmsErrorKind::NotFound.with(format!("Key '{}' does not exist", key.arn)));
+        }
+        if named.is_some_and(|named| named.raw_id != key.raw_id) {
+            return Err(KmsErrorKind::IncorrectKey
+                .with("The key ID in the request does not identify a CMK that can perform this operation."));
+        }
+        permit_decrypt(caller, &key, action)?;
+        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
+        let material = key.material(&header.material).filter(|material| !material.pending);
+        let material = material.ok_or_else(invalid_ciphertext)?;
+        let MaterialSecret::Symmetric(secret) = material.secret.as_ref().ok_or_else(no_material)? else {
+            return Err(invalid_ciphertext());
+        };
+        let plaintext = blob::open(blob, secret, context).map_err(|_| invalid_ciphertext())?;
+        Ok(Decrypted { plaintext, key_arn: key.arn.clone(), material_id: Some(hex::encode(material.id)) })
+    }
+}
+
+#[async_trait]
+impl Kms for LocalKms {
+    async fn generate_data_key(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        context: &EncryptionContext,
+    ) -> Result<GeneratedKey, KmsError> {
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, name).await?;
+        }
+        let key = self.symmetric(caller, name, "kms:GenerateDataKey")?;
+        let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
+        let wrapped = self.wrap(&key, secret.expose(), context)?;
+        Ok(GeneratedKey { key: DataKey::new(secret), wrapped })
+    }
+
+    async fn decrypt(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        key: Option<&KeyRef>,
+        context: &EncryptionContext,
+    ) -> Result<Decrypted, KmsError> {
+        self.unwrap(caller, blob, key, context, "kms:Decrypt")
+    }
+
+    async fn encrypt(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, key).await?;
+        }
+        self.encrypt_by(caller, key, plaintext, Cipher::symmetric(context)).await
+    }
+
+    async fn re_encrypt(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        (from, from_context): (Option<&KeyRef>, &EncryptionContext),
+        (to, to_context): (&KeyRef, &EncryptionContext),
+    ) -> Result<WrappedKey, KmsError> {
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, to).await?;
+        }
+        let (from, to) = ((from, Cipher::symmetric(from_context)), (to, Cipher::symmetric(to_context)));
+        self.re_encrypt_by(caller, blob, from, to).await.map(|(_, wrapped)| wrapped)
+    }
+
+    async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
+        let key = self.visible(caller, key, "kms:DescribeKey")?;
+        Ok(KeyDescription {
+            arn: key.arn.clone(),
+            enabled: key.state(self.clock.now()) == KeyState::Enabled,
+            aws_managed: key.record.aws_managed,
+        })
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(LocalKms::generation(self))
+    }
+}
+
+/// The pair that a key currently is.
+pub(super) fn pair(key: &Key) -> Result<&KeyPair, KmsError> {
+    match key.current().and_then(|material| material.secret.as_ref()) {
+        Some(MaterialSecret::Pair(pair)) => Ok(pair),
+        _ => Err(no_material()),
+    }
+}
+
+fn secret(material: &Material) -> Result<&Secret<32>, KmsError> {
+    match &material.secret {
+        Some(MaterialSecret::Symmetric(secret)) => Ok(secret),
+        _ => Err(no_material()),
+    }
+}
+
+fn open_oaep(key: &Key, hash: OaepHash, blob: &[u8]) -> Result<SecretBytes, KmsError> {
+    let oaep = pair(key)?.oaep().ok_or_else(no_material)?;
+    oaep.decrypt(hash, blob).map_err(|_| invalid_ciphertext())
+}
+
+fn check_algorithm(key: &Key, algorithm: EncryptionAlgorithm) -> Result<(), KmsError> {
+    if key.spec.encryption_algorithms().contains(&algorithm) {
+        Ok(())
+    } else {
+        Err(incompatible(key, algorithm.as_str()))
+    }
+}
+
+/// "You cannot specify an encryption context when performing cryptographic operations with an asymmetric KMS key." (AWS:
+/// API reference, Encrypt)
+fn no_context(context: &EncryptionContext) -> Result<(), KmsError> {
+    if context.pairs().is_empty() {
+        return Ok(());
+    }
+    let message = "You cannot specify an encryption context when performing cryptographic operations with an asymmetric \
+                   KMS key.";
+    Err(KmsErrorKind::Validation.with(message))
+}
+
+/// AWS answers InvalidCiphertextException without a text.
+fn invalid_ciphertext() -> KmsError {
+    KmsErrorKind::InvalidCiphertext.with("")
+}
+
+/// As [`permit`]; a caller who names no key is not told whether it exists.
+fn permit_decrypt(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
+    permit(caller, key, action).map_err(|_| {
+        KmsErrorKind::AccessDenied.with(
+            "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you \
+             are not allowed to access.",
+        )
+    })
+}
