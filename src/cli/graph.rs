@@ -34,8 +34,8 @@ const ROOT_KEY_VARIABLE: &str = "STRONGROOM_ROOT_KEY";
 const ROOT_KEY_FILE: &str = "root.key";
 /// Objects whose sealed form has at most this many bytes are values in RocksDB (`benches/README.md` has the measurement).
 const INLINE_LIMIT: usize = 32 * 1024;
-/// How often keys whose deletion is due are looked for.
-const KEY_DELETION_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the key service does what has become due: deletions, rotations, expiries.
+const KEY_UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the graph is built from.
 pub(super) struct Ground<'a> {
@@ -51,7 +51,7 @@ pub(super) struct Ground<'a> {
 pub(super) struct Graph {
     pub(super) protocols: Protocols,
     jobs: Arc<Jobs>,
-    key_deletion: JoinHandle<()>,
+    key_upkeep: JoinHandle<()>,
 }
 
 /// A component cannot start.
@@ -85,7 +85,7 @@ impl Graph {
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
         let (kms, server_key) = open_keys(config, &data_dir, &store, is_new, &clock, &entropy).await?;
-        let key_deletion = tokio::spawn(destroy_due_keys(Arc::clone(&kms)));
+        let key_upkeep = tokio::spawn(tend_keys(Arc::clone(&kms)));
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
         let sse = Arc::new(Sse::new(Arc::clone(&metered), server_key, Arc::clone(&clock), Arc::clone(&entropy)));
@@ -123,15 +123,15 @@ impl Graph {
         jobs.resume().await?;
         let kms_api = KmsApi::new(kms, directory, signing_keys, clock, body_timeout);
         let protocols = Protocols { s3: Arc::new(s3), kms: Arc::new(kms_api), admin: Arc::new(admin) };
-        Ok(Self { protocols, jobs, key_deletion })
+        Ok(Self { protocols, jobs, key_upkeep })
     }
 
     /// Closes what must be closed, when no request is open any more.
     pub(super) async fn close(self) {
         self.jobs.close().await;
-        self.key_deletion.abort();
+        self.key_upkeep.abort();
         // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
-        drop(self.key_deletion.await);
+        drop(self.key_upkeep.await);
         drop(self.protocols);
     }
 }
@@ -167,17 +167,23 @@ fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {
     RootKeySource::File(config.kms.root_key_file.clone().unwrap_or_else(default))
 }
 
-async fn destroy_due_keys(kms: Arc<LocalKms>) {
-    let mut ticks = tokio::time::interval(KEY_DELETION_INTERVAL);
+async fn tend_keys(kms: Arc<LocalKms>) {
+    let mut ticks = tokio::time::interval(KEY_UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        match kms.destroy_due().await {
-            Ok(destroyed) => {
-                for key_id in destroyed {
+        match kms.tend().await {
+            Ok(tended) => {
+                for key_id in tended.destroyed {
                     info!(%key_id, "destroyed a key whose deletion was due");
                 }
+                for key_id in tended.rotated {
+                    info!(%key_id, "rotated a key whose rotation was due");
+                }
+                for key_id in tended.expired {
+                    info!(%key_id, "removed imported key material that had expired");
+                }
             }
-            Err(error) => error!(%error, "keys whose deletion is due could not be destroyed"),
+            Err(error) => error!(%error, "keys could not be tended"),
         }
     }
 }

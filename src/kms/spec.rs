@@ -112,6 +112,30 @@ named! {
     }
 }
 
+named! {
+    /// What a grant may allow.
+    GrantOperation {
+        #[default]
+        Decrypt "Decrypt",
+        Encrypt "Encrypt",
+        GenerateDataKey "GenerateDataKey",
+        GenerateDataKeyWithoutPlaintext "GenerateDataKeyWithoutPlaintext",
+        ReEncryptFrom "ReEncryptFrom",
+        ReEncryptTo "ReEncryptTo",
+        Sign "Sign",
+        Verify "Verify",
+        GetPublicKey "GetPublicKey",
+        CreateGrant "CreateGrant",
+        RetireGrant "RetireGrant",
+        DescribeKey "DescribeKey",
+        GenerateDataKeyPair "GenerateDataKeyPair",
+        GenerateDataKeyPairWithoutPlaintext "GenerateDataKeyPairWithoutPlaintext",
+        GenerateMac "GenerateMac",
+        VerifyMac "VerifyMac",
+        DeriveSharedSecret "DeriveSharedSecret",
+    }
+}
+
 /// The bytes that are stored for the members of such a set. They never change.
 macro_rules! stored {
     ($type:ident { $($variant:ident = $byte:literal),+ $(,)? }) => {
@@ -272,6 +296,26 @@ impl SigningAlgorithm {
             Self::EcdsaSha512 => Scheme::Ecdsa(Hash::Sha512),
             Self::MlDsaShake256 => Scheme::MlDsa,
             Self::Ed25519Sha512 => Scheme::Ed25519,
+        }
+    }
+}
+
+impl GrantOperation {
+    /// Whether keys of that spec and usage do this. (AWS: developer guide, "Grant operations".)
+    pub const fn suits(self, spec: KeySpec, usage: KeyUsage) -> bool {
+        match self {
+            Self::CreateGrant | Self::RetireGrant | Self::DescribeKey => true,
+            Self::GetPublicKey => spec.is_asymmetric(),
+            Self::Encrypt | Self::Decrypt | Self::ReEncryptFrom | Self::ReEncryptTo => {
+                matches!(usage, KeyUsage::EncryptDecrypt)
+            }
+            Self::GenerateDataKey
+            | Self::GenerateDataKeyWithoutPlaintext
+            | Self::GenerateDataKeyPair
+            | Self::GenerateDataKeyPairWithoutPlaintext => matches!(spec, KeySpec::SymmetricDefault),
+            Self::Sign | Self::Verify => matches!(usage, KeyUsage::SignVerify),
+            Self::GenerateMac | Self::VerifyMac => matches!(usage, KeyUsage::GenerateVerifyMac),
+            Self::DeriveSharedSecret => matches!(usage, KeyUsage::KeyAgreement),
         }
     }
 }

@@ -309,7 +309,7 @@ impl Opened {
             Self::Ecdsa(pair) => pair.public_key().as_der(),
             Self::Ed25519(pair) => pair.public_key().as_der(),
             Self::MlDsa(pair) => pair.public_key().as_der(),
-            Self::Oaep(key) => return key.public(),
+            Self::Oaep(key) => return Ok(key.public().to_vec()),
             Self::Ecdh(key) => key.compute_public_key().and_then(|public| public.as_der()),
         };
         der.map(|der| der.as_ref().to_vec()).map_err(|_| PairError::Failed)

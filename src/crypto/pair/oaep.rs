@@ -104,8 +104,9 @@ impl OaepKey {
         Ok(SecretBytes::new(secret[..length].to_vec()))
     }
 
-    pub(super) fn public(&self) -> Result<Vec<u8>, PairError> {
-        Ok(self.der.clone())
+    /// The public key's SubjectPublicKeyInfo.
+    pub fn public(&self) -> &[u8] {
+        &self.der
     }
 }
 

@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
 use super::{Failure, serialization};
+use crate::clock::Timestamp;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::{EncryptionContext, KeyRef};
 
@@ -58,6 +60,14 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// A time, if it is there: seconds since the Unix epoch.
+    pub fn timestamp(self, name: &str) -> Result<Option<Timestamp>, Failure> {
+        let Some(value) = self.present(name) else { return Ok(None) };
+        let seconds = value.as_f64().filter(|seconds| seconds.is_finite()).ok_or_else(|| mistyped(name))?;
+        let since = SignedDuration::try_from_secs_f64(seconds).map_err(|_| mistyped(name))?;
+        Timestamp::from_duration(since).map(Some).map_err(|_| mistyped(name))
+    }
+
     /// A truth value; absent means false.
     pub fn flag(self, name: &str) -> Result<bool, Failure> {
         match self.present(name) {
@@ -109,6 +119,14 @@ impl<'v> Fields<'v> {
             .collect()
     }
 
+    /// An object, if it is there.
+    pub fn object(self, name: &str) -> Result<Option<Self>, Failure> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(value) => value.as_object().map(|members| Some(Self(members))).ok_or_else(|| mistyped(name)),
+        }
+    }
+
     /// The objects of a list; absent means none.
     pub fn objects(self, name: &str) -> Result<Vec<Self>, Failure> {
         match self.present(name) {
@@ -118,6 +136,20 @@ impl<'v> Fields<'v> {
             }
             Some(_) => Err(mistyped(name)),
         }
+    }
+
+    /// The texts of a list; absent means none.
+    pub fn texts(self, name: &str) -> Result<Vec<&'v str>, Failure> {
+        match self.present(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => items.iter().map(|item| item.as_str().ok_or_else(|| mistyped(name))).collect(),
+            Some(_) => Err(mistyped(name)),
+        }
+    }
+
+    /// A member that must be there, of whatever type.
+    pub fn required(self, name: &str) -> Result<(), Failure> {
+        self.present(name).map(drop).ok_or_else(|| missing(name))
     }
 
     /// A member that must be one of `allowed`, if it is there.

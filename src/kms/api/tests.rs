@@ -469,9 +469,9 @@ async fn refusals_are_worded_as_aws_words_them() {
         ),
         (
             "CreateKey",
-            json!({"Origin": "EXTERNAL"}),
+            json!({"Origin": "AWS_CLOUDHSM"}),
             "UnsupportedOperationException",
-            "Origin EXTERNAL is not supported by this key service.".to_owned(),
+            "Origin AWS_CLOUDHSM is not supported by this key service.".to_owned(),
         ),
         (
             "CreateKey",

@@ -4,8 +4,8 @@
 //!
 //! 1. Its record says when. *Crash: nothing lost.*
 //! 2. From that moment it is not found.
-//! 3. [`LocalKms::destroy_due`] removes the record, and with it the sealed material, and its aliases in one commit.
-//!    *Crash before: at the next start or tick. After: it is gone for good.*
+//! 3. [`LocalKms::destroy_due`] removes the record, and with it the sealed material, its aliases, its grants and its
+//!    last use in one commit. *Crash before: at the next start or tick. After: it is gone for good.*
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use super::keyring::Key;
 use super::material::{self, open_key};
-use super::records::{AliasRecord, KeyRecord, alias_key, key_key, to_value};
-use super::{KeyState, LocalKms, Need, denied, off_thread, permit};
+use super::records::{AliasRecord, KeyRecord, alias_key, grant_key, key_key, to_value, usage_key};
+use super::{KeyState, LocalKms, MILLIS_PER_DAY, Need, denied, off_thread, permit};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::{SecretBytes, random};
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -23,7 +23,9 @@ use crate::store::{Batch, Outcome, Partition, StoreError};
 
 /// What AWS says of the key that S3 makes for an account.
 const MANAGED_DESCRIPTION: &str = "Default key that protects my S3 objects when no other key is defined";
-const MILLIS_PER_DAY: i64 = 86_400_000;
+
+/// Most tags of a key.
+pub const MAX_TAGS: usize = 50;
 
 /// What a new key is to be like.
 #[derive(Clone, Debug, Default)]
@@ -122,6 +124,41 @@ impl LocalKms {
         self.change(caller, name, action, Need::Toggle, |record| record.state = state.to_byte()).await.map(drop)
     }
 
+    /// Changes a key's description.
+    ///
+    /// # Errors
+    /// As its [`KeyState`] and policy say.
+    pub async fn set_description(&self, caller: &Caller, name: &KeyRef, description: String) -> Result<(), KmsError> {
+        let change = |record: &mut KeyRecord| record.description = description;
+        self.change(caller, name, "kms:UpdateKeyDescription", Need::Change, change).await.map(drop)
+    }
+
+    /// Adds tags to a key, replacing those of the same keys.
+    ///
+    /// # Errors
+    /// `TagException` if it would have too many, and as its [`KeyState`] and policy say.
+    pub async fn tag(&self, caller: &Caller, name: &KeyRef, tags: Vec<(String, String)>) -> Result<(), KmsError> {
+        let change = |_: &Key, record: &mut KeyRecord| {
+            for (key, value) in tags {
+                match record.tags.iter_mut().find(|(other, _)| *other == key) {
+                    Some(tag) => tag.1 = value,
+                    None => record.tags.push((key, value)),
+                }
+            }
+            if record.tags.len() > MAX_TAGS { Err(KmsErrorKind::Tag.with("Too many tags")) } else { Ok(()) }
+        };
+        self.try_change(caller, name, "kms:TagResource", Need::Change, change).await.map(drop)
+    }
+
+    /// Removes the tags of these keys.
+    ///
+    /// # Errors
+    /// As the key's [`KeyState`] and policy say.
+    pub async fn untag(&self, caller: &Caller, name: &KeyRef, keys: &[&str]) -> Result<(), KmsError> {
+        let change = |record: &mut KeyRecord| record.tags.retain(|(key, _)| !keys.contains(&key.as_str()));
+        self.change(caller, name, "kms:UntagResource", Need::Change, change).await.map(drop)
+    }
+
     /// Schedules a key's deletion in `days` days.
     ///
     /// # Errors
@@ -151,7 +188,7 @@ impl LocalKms {
     ///
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails.
-    pub async fn destroy_due(&self) -> Result<Vec<String>, KmsError> {
+    pub(super) async fn destroy_due(&self) -> Result<Vec<String>, KmsError> {
         let _changing = self.changing.lock().await;
         let now = self.clock.now();
         let due: Vec<Arc<Key>> = self.ring().keys.values().filter(|key| key.is_due(now)).cloned().collect();
@@ -165,6 +202,10 @@ impl LocalKms {
             for (account, alias) in aliases {
                 batch = batch.delete(alias_key(&account, &alias));
             }
+            for grant in self.ring().grants.keys().filter(|(key, _)| key == id) {
+                batch = batch.delete(grant_key(id, &grant.1));
+            }
+            batch = batch.delete(usage_key(id));
             self.commit(batch).await?;
             self.ring_mut().remove(id);
         }
@@ -206,7 +247,7 @@ impl LocalKms {
     }
 
     /// Fresh material of `spec`.
-    async fn draw(&self, spec: KeySpec) -> Result<SecretBytes, KmsError> {
+    pub(super) async fn draw(&self, spec: KeySpec) -> Result<SecretBytes, KmsError> {
         let entropy = Arc::clone(&self.entropy);
         let drawn = if spec.is_asymmetric() {
             off_thread(move || material::draw(spec, &*entropy)).await?

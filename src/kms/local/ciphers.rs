@@ -62,7 +62,7 @@ impl LocalKms {
     ///
     /// # Errors
     /// [`KmsError`].
-    pub async fn encrypt_by(
+    pub fn encrypt_by(
         &self,
         caller: &Caller,
         name: &KeyRef,
@@ -70,7 +70,7 @@ impl LocalKms {
         cipher: Cipher<'_>,
     ) -> Result<WrappedKey, KmsError> {
         let key = self.usable(caller, name, "kms:Encrypt", KeyUsage::EncryptDecrypt)?;
-        self.seal(&key, plaintext, cipher).await
+        self.seal(&key, plaintext, cipher)
     }
 
     /// Opens a ciphertext. Those of asymmetric keys do not name their key: the caller must (`Decrypt`).
@@ -100,7 +100,7 @@ impl LocalKms {
     ) -> Result<((KeyArn, Option<String>), WrappedKey), KmsError> {
         let target = self.usable(caller, to.0, "kms:ReEncryptTo", KeyUsage::EncryptDecrypt)?;
         let opened = self.open_by(caller, blob, from.0, from.1, "kms:ReEncryptFrom").await?;
-        let sealed = self.seal(&target, opened.plaintext.expose(), to.1).await?;
+        let sealed = self.seal(&target, opened.plaintext.expose(), to.1)?;
         Ok(((opened.key_arn, opened.material_id), sealed))
     }
 
@@ -131,7 +131,7 @@ impl LocalKms {
         })
     }
 
-    async fn seal(&self, key: &Arc<Key>, plaintext: &[u8], cipher: Cipher<'_>) -> Result<WrappedKey, KmsError> {
+    fn seal(&self, key: &Arc<Key>, plaintext: &[u8], cipher: Cipher<'_>) -> Result<WrappedKey, KmsError> {
         let too_long = |most: usize| {
             KmsErrorKind::Validation.with(format!(
                 "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have \
@@ -229,6 +229,7 @@ impl Kms for LocalKms {
         let key = self.symmetric(caller, name, "kms:GenerateDataKey")?;
         let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
         let wrapped = self.wrap(&key, secret.expose(), context)?;
+        self.used(&key.arn, "GenerateDataKey", caller);
         Ok(GeneratedKey { key: DataKey::new(secret), wrapped })
     }
 
@@ -239,7 +240,9 @@ impl Kms for LocalKms {
         key: Option<&KeyRef>,
         context: &EncryptionContext,
     ) -> Result<Decrypted, KmsError> {
-        self.unwrap(caller, blob, key, context, "kms:Decrypt")
+        let opened = self.unwrap(caller, blob, key, context, "kms:Decrypt")?;
+        self.used(&opened.key_arn, "Decrypt", caller);
+        Ok(opened)
     }
 
     async fn encrypt(
@@ -252,7 +255,9 @@ impl Kms for LocalKms {
         if caller.via_service.is_some() {
             self.ensure_managed_key(caller, key).await?;
         }
-        self.encrypt_by(caller, key, plaintext, Cipher::symmetric(context)).await
+        let wrapped = self.encrypt_by(caller, key, plaintext, Cipher::symmetric(context))?;
+        self.used(&wrapped.key_arn, "Encrypt", caller);
+        Ok(wrapped)
     }
 
     async fn re_encrypt(
@@ -266,7 +271,11 @@ impl Kms for LocalKms {
             self.ensure_managed_key(caller, to).await?;
         }
         let (from, to) = ((from, Cipher::symmetric(from_context)), (to, Cipher::symmetric(to_context)));
-        self.re_encrypt_by(caller, blob, from, to).await.map(|(_, wrapped)| wrapped)
+        let ((source, _), wrapped) = self.re_encrypt_by(caller, blob, from, to).await?;
+        for arn in [&source, &wrapped.key_arn] {
+            self.used(arn, "ReEncrypt", caller);
+        }
+        Ok(wrapped)
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
@@ -279,7 +288,7 @@ impl Kms for LocalKms {
     }
 
     fn generation(&self) -> Option<u64> {
-        Some(LocalKms::generation(self))
+        Some(self.changes())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blob::{KeyId, MaterialId};
 use super::material::Material;
-use super::records::{AliasRecord, KeyRecord};
+use super::records::{AliasRecord, GrantRecord, KeyRecord};
 use super::state::KeyState;
 use crate::clock::{Timestamp, from_millis};
 use crate::kms::{KeyArn, KeySpec, KeyUsage};
@@ -66,6 +66,8 @@ pub(super) struct Keyring {
     by_raw_id: HashMap<KeyId, String>,
     /// By account and alias.
     pub aliases: BTreeMap<(String, String), AliasRecord>,
+    /// By the ids of key and grant.
+    pub grants: BTreeMap<(String, String), GrantRecord>,
 }
 
 impl Keyring {
@@ -77,12 +79,13 @@ impl Keyring {
         key
     }
 
-    /// Forgets a key and the aliases that name it.
+    /// Forgets a key, the aliases that name it, and its grants.
     pub fn remove(&mut self, id: &str) {
         if let Some(key) = self.keys.remove(id) {
             self.by_raw_id.remove(&key.raw_id);
         }
         self.aliases.retain(|_, alias| alias.key != id);
+        self.grants.retain(|(key, _), _| key != id);
     }
 
     /// The key that a ciphertext names.

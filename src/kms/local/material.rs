@@ -35,7 +35,7 @@ pub(super) struct Material {
 #[derive(Debug)]
 pub(super) enum MaterialSecret {
     Symmetric(Secret<32>),
-    Mac(MacKey),
+    Mac(Box<MacKey>),
     Pair(KeyPair),
 }
 
@@ -54,7 +54,9 @@ impl MaterialSecret {
     pub fn open(spec: KeySpec, usage: KeyUsage, plain: &[u8]) -> Result<Self, PairError> {
         match spec.material() {
             MaterialKind::Symmetric => Secret::from_slice(plain).map(Self::Symmetric).ok_or(PairError::Malformed),
-            MaterialKind::Mac(hash) => MacKey::new(hash, plain).map(Self::Mac).ok_or(PairError::Malformed),
+            MaterialKind::Mac(hash) => {
+                MacKey::new(hash, plain).map(|key| Self::Mac(Box::new(key))).ok_or(PairError::Malformed)
+            }
             MaterialKind::Pair(kind) => {
                 let purpose = match usage {
                     KeyUsage::EncryptDecrypt => Purpose::Encrypt,

@@ -9,20 +9,27 @@ mod aliases;
 mod asymmetric;
 mod blob;
 mod ciphers;
+mod grants;
+mod import;
 mod keyring;
 mod mac;
 mod material;
 mod records;
+mod rotation;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+mod usage;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::keyring::{Key, Keyring, raw_id};
 use self::material::open_key;
-use self::records::{ALIAS_TABLE, AliasRecord, KEY_TABLE};
+use self::records::{ALIAS_TABLE, AliasRecord, GRANT_TABLE, GrantRecord, KEY_TABLE, USAGE_TABLE};
+use self::usage::{LastUses, Written};
 use super::error::{KmsError, KmsErrorKind};
 use super::root::{RootKey, RootKeyError};
 use super::{Caller, KeyArn, KeyRef, KeyUsage};
@@ -30,12 +37,18 @@ use crate::clock::SharedClock;
 use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::store::{KeyRange, MetaStore, Partition, StoreError};
 
-pub use administration::{KeyMetadata, NewKey};
+pub use administration::{KeyMetadata, MAX_TAGS, NewKey};
 pub use aliases::AliasEntry;
 pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
 pub use ciphers::{Cipher, MAX_PLAINTEXT};
+pub use grants::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee};
+pub use import::{Import, ImportParameters, Wrapping};
+pub use rotation::{DEFAULT_PERIOD, ImportEntry, MaterialEntry, MaterialState, RotationStatus};
 pub use state::{KeyState, Need};
+pub use upkeep::Tended;
+pub use usage::KeyLastUsage;
 
+const MILLIS_PER_DAY: i64 = 86_400_000;
 /// Pairs read at once at start.
 const PAGE: usize = 1000;
 
@@ -47,6 +60,7 @@ pub struct LocalKms {
     entropy: SharedEntropy,
     region: String,
     keyring: RwLock<Keyring>,
+    last_uses: LastUses,
     /// Counts the changes to the keyring.
     generation: AtomicU64,
     /// Held while a change is committed.
@@ -93,12 +107,24 @@ impl LocalKms {
                 .ok_or_else(|| StoreError::Corrupt("the key of a KMS alias".to_owned()))?;
             keyring.aliases.insert((account.to_owned(), alias.to_owned()), records::from_value::<AliasRecord>(&value)?);
         }
-        let keyring = RwLock::new(keyring);
+        for (key, value) in read_all(&*store, GRANT_TABLE).await? {
+            let id = records::subject(&key).ok_or_else(|| StoreError::Corrupt("the key of a KMS grant".to_owned()))?;
+            let grant: GrantRecord = records::from_value(&value)?;
+            keyring.grants.insert((id.to_owned(), grant.id.clone()), grant);
+        }
+        let mut last_uses = HashMap::new();
+        for (key, value) in read_all(&*store, USAGE_TABLE).await? {
+            let id = records::subject(&key)
+                .ok_or_else(|| StoreError::Corrupt("the key of a KMS key's last use".to_owned()))?;
+            last_uses.insert(id.to_owned(), (records::from_value(&value)?, Written::Yes));
+        }
+        let (keyring, last_uses) = (RwLock::new(keyring), LastUses::new(last_uses));
         let (generation, changing) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
-        Ok(Self { store, root, clock, entropy, region, keyring, generation, changing })
+        Ok(Self { store, root, clock, entropy, region, keyring, last_uses, generation, changing })
     }
 
-    fn generation(&self) -> u64 {
+    /// How often the keyring has changed.
+    fn changes(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 

@@ -4,6 +4,8 @@
 //! key                      value
 //! K key-id (36 bytes)      KeyRecord
 //! A account / alias        AliasRecord
+//! G key-id / grant-id      GrantRecord
+//! U key-id                 UsageRecord
 //! ```
 
 use minicbor::bytes::ByteVec;
@@ -16,6 +18,10 @@ const FORMAT: u8 = 1;
 pub(super) const KEY_TABLE: u8 = b'K';
 /// The first byte of an alias's key.
 pub(super) const ALIAS_TABLE: u8 = b'A';
+/// The first byte of a grant's key.
+pub(super) const GRANT_TABLE: u8 = b'G';
+/// The first byte of the key of a key's last use.
+pub(super) const USAGE_TABLE: u8 = b'U';
 
 /// A key.
 #[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
@@ -137,6 +143,58 @@ pub(super) struct AliasRecord {
     pub updated: i64,
 }
 
+/// A grant.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct GrantRecord {
+    /// 64 hex digits.
+    #[n(0)]
+    pub id: String,
+    /// Milliseconds since the Unix epoch.
+    #[n(1)]
+    pub created: i64,
+    /// The id of the account whose principal made it.
+    #[n(2)]
+    pub issuer: String,
+    #[n(3)]
+    pub grantee: String,
+    #[n(4)]
+    pub grantee_is_service: bool,
+    /// Who may retire it, and whether that is a service.
+    #[n(5)]
+    pub retiring: Option<(String, bool)>,
+    /// AWS's names.
+    #[n(6)]
+    pub operations: Vec<String>,
+    /// Pairs that the encryption context must have.
+    #[n(7)]
+    pub subset: Option<Pairs>,
+    /// What the encryption context must be.
+    #[n(8)]
+    pub equals: Option<Pairs>,
+    #[n(9)]
+    pub source_arn: Option<String>,
+    #[n(10)]
+    pub name: Option<String>,
+}
+
+/// An encryption context, in the order of its keys.
+pub(super) type Pairs = Vec<(String, String)>;
+
+/// A key's last use.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub(super) struct UsageRecord {
+    /// AWS's name of the operation.
+    #[n(0)]
+    pub operation: String,
+    /// Milliseconds since the Unix epoch.
+    #[n(1)]
+    pub at: i64,
+    #[n(2)]
+    pub request_id: String,
+}
+
 /// The stored form of a record.
 pub(super) fn to_value(record: &impl Encode<()>) -> Vec<u8> {
     let mut value = vec![FORMAT];
@@ -160,6 +218,21 @@ pub(super) fn key_key(id: &str) -> Vec<u8> {
 /// The key of an alias.
 pub(super) fn alias_key(account: &str, alias: &str) -> Vec<u8> {
     [&[ALIAS_TABLE], account.as_bytes(), b"/", alias.as_bytes()].concat()
+}
+
+/// The key of a grant of the key `key`.
+pub(super) fn grant_key(key: &str, grant: &str) -> Vec<u8> {
+    [&[GRANT_TABLE], key.as_bytes(), b"/", grant.as_bytes()].concat()
+}
+
+/// The key of the last use of the key `key`.
+pub(super) fn usage_key(key: &str) -> Vec<u8> {
+    [&[USAGE_TABLE], key.as_bytes()].concat()
+}
+
+/// The id of the key that a key made by [`grant_key`] or [`usage_key`] is about.
+pub(super) fn subject(stored_key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(stored_key.get(1..)?).ok()?.split('/').next()
 }
 
 /// Account and alias of a key made by [`alias_key`].
@@ -222,11 +295,28 @@ mod tests {
         rotating.materials[0].imported = Some(imported);
         hold("key-rotating.bin", &rotating);
         hold("alias.bin", &AliasRecord { key: key.id.clone(), created: 1, updated: 2 });
+        let grant = GrantRecord {
+            id: "ab".repeat(32),
+            created: 1,
+            issuer: key.account.clone(),
+            grantee: "arn:aws:iam::111122223333:role/r".to_owned(),
+            grantee_is_service: false,
+            retiring: Some(("s3.amazonaws.com".to_owned(), true)),
+            operations: vec!["Decrypt".to_owned()],
+            subset: Some(vec![("k".to_owned(), "v".to_owned())]),
+            equals: None,
+            source_arn: Some("arn:aws:s3:::b".to_owned()),
+            name: Some("n".to_owned()),
+        };
+        hold("grant.bin", &grant);
+        hold("usage.bin", &UsageRecord { operation: "Sign".to_owned(), at: 1, request_id: "R".to_owned() });
         assert!(from_value::<KeyRecord>(&[9, 9]).is_err());
     }
 
     #[test]
-    fn alias_keys_split() {
+    fn keys_split() {
+        assert_eq!(subject(&grant_key("key", "grant")), Some("key"));
+        assert_eq!(subject(&usage_key("key")), Some("key"));
         assert_eq!(split_alias_key(&alias_key("000000000000", "alias/a/b")), Some(("000000000000", "alias/a/b")));
     }
 }

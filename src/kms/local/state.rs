@@ -7,8 +7,8 @@
 //! | PendingDeletion | pending deletion            | pending deletion                       | pending deletion            | yes             |
 //! | PendingImport   | pending import              | yes                                    | pending import              | not pending     |
 //!
-//! All but the first refusal are `KMSInvalidStateException`s. Looking at a key, removing its aliases and ending its grants
-//! is allowed in every state.
+//! All but the first refusal are `KMSInvalidStateException`s. Looking at a key, and removing its
+//! aliases, grants or imported material, is allowed in every state.
 
 use crate::kms::error::{KmsError, KmsErrorKind};
 
@@ -36,6 +36,8 @@ pub enum Need {
     Toggle,
     /// That its deletion is pending.
     Cancel,
+    /// Nothing: to remove its aliases, grants, imported material.
+    Any,
 }
 
 impl KeyState {
@@ -79,7 +81,8 @@ impl KeyState {
             (Self::Enabled, Need::Use | Need::Change | Need::Toggle)
             | (Self::Disabled, Need::Change | Need::Toggle)
             | (Self::PendingImport, Need::Change)
-            | (Self::PendingDeletion, Need::Cancel) => Ok(()),
+            | (Self::PendingDeletion, Need::Cancel)
+            | (_, Need::Any) => Ok(()),
             (Self::Disabled, Need::Use) => Err(KmsErrorKind::Disabled.with(format!("{arn} is disabled."))),
             (Self::PendingDeletion, Need::Use | Need::Change | Need::Toggle) => invalid("pending deletion"),
             (Self::PendingImport, Need::Use | Need::Toggle) => invalid("pending import"),
@@ -106,6 +109,7 @@ mod tests {
             (PendingImport, [IMPORT, None, IMPORT, NOT]),
         ];
         for (state, expected) in table {
+            assert!(state.allow(Need::Any, "ARN").is_ok());
             for (need, expected) in [Need::Use, Need::Change, Need::Toggle, Need::Cancel].into_iter().zip(expected) {
                 let refusal = state.allow(need, "ARN").err();
                 let told = refusal.map(|error| format!("{}: {}", error.kind.code(), error.message));

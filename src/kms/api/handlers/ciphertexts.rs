@@ -12,11 +12,11 @@ use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{Cipher, LocalKms, MAX_PLAINTEXT};
 use crate::kms::spec::EncryptionAlgorithm;
 
-pub(super) async fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+pub(super) fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let algorithm = algorithm(fields, "EncryptionAlgorithm")?;
     let plaintext = zeroize::Zeroizing::new(fields.required_blob("Plaintext", MAX_PLAINTEXT)?);
     let (key, context) = (fields.key("KeyId")?, fields.context("EncryptionContext")?);
-    let wrapped = kms.encrypt_by(caller, &key, &plaintext, Cipher { algorithm, context: &context }).await?;
+    let wrapped = kms.encrypt_by(caller, &key, &plaintext, Cipher { algorithm, context: &context })?;
     unless_dry(fields)?;
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(&wrapped.blob),

@@ -9,8 +9,6 @@ use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{KeyMetadata, KeyState, NewKey};
 use crate::kms::{KeySpec, KeyUsage};
 
-/// Most tags of a key.
-const MAX_TAGS: usize = 50;
 /// Every spec that AWS knows, ours or not.
 const SPECS: &[&str] = &[
     "RSA_2048",
@@ -41,22 +39,19 @@ const USAGES: &[&str] =
 /// Reads what CreateKey asks for; what is not offered is refused, never ignored.
 pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
     let (spec, usage) = spec_and_usage(fields)?;
-    if let Some(origin) = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?
-        && origin != "AWS_KMS"
-    {
-        return Err(refuse(
-            KmsErrorKind::UnsupportedOperation,
-            format!("Origin {origin} is not supported by this key service."),
-        ));
+    let origin = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?;
+    if let Some(origin @ ("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE")) = origin {
+        let message = format!("Origin {origin} is not supported by this key service.");
+        return Err(refuse(KmsErrorKind::UnsupportedOperation, message));
     }
+    let external = origin == Some("EXTERNAL");
     if fields.flag("MultiRegion")? || fields.has("CustomKeyStoreId") || fields.has("XksKeyId") {
         return Err(refuse(
             KmsErrorKind::UnsupportedOperation,
             "Multi-Region keys and custom key stores are not supported by this key service.",
         ));
     }
-    let description = fields.text("Description")?.unwrap_or_default();
-    check_length("Description", description, description.chars().count(), 0, 8192)?;
+    let description = description(fields)?;
     if fields.text("Policy")?.is_some() {
         // A policy that was stored but not evaluated would promise what is not kept.
         return Err(refuse(
@@ -64,8 +59,15 @@ pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
             "Key policies are not supported by this key service yet.",
         ));
     }
-    let (description, tags) = (description.to_owned(), tags(fields)?);
-    Ok(NewKey { description, tags, policy: None, spec, usage, external: false })
+    let (description, tags) = (description.to_owned(), super::tags::read(fields)?);
+    Ok(NewKey { description, tags, policy: None, spec, usage, external })
+}
+
+/// A key's description; absent means none.
+pub(super) fn description(fields: Fields<'_>) -> Result<&str, Failure> {
+    let description = fields.text("Description")?.unwrap_or_default();
+    check_length("Description", description, description.chars().count(), 0, 8192)?;
+    Ok(description)
 }
 
 fn spec_and_usage(fields: Fields<'_>) -> Result<(KeySpec, KeyUsage), Failure> {
@@ -92,26 +94,6 @@ fn spec_and_usage(fields: Fields<'_>) -> Result<(KeySpec, KeyUsage), Failure> {
             Err(refuse(KmsErrorKind::Validation, message))
         }
     }
-}
-
-pub(super) fn tags(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure> {
-    let mut tags: Vec<(String, String)> = Vec::new();
-    for item in fields.objects("Tags")? {
-        let key = item.required_text("TagKey", 128)?;
-        let value = item.text("TagValue")?.unwrap_or_default();
-        check_length("TagValue", value, value.chars().count(), 0, 256)?;
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
-        }
-        if tags.iter().any(|(other, _)| other == key) {
-            return Err(refuse(KmsErrorKind::Tag, "Duplicate tag keys"));
-        }
-        tags.push((key.to_owned(), value.to_owned()));
-    }
-    if tags.len() > MAX_TAGS {
-        return Err(refuse(KmsErrorKind::Tag, "Too many tags"));
-    }
-    Ok(tags)
 }
 
 /// `KeyMetadata`.

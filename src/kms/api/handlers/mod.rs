@@ -2,9 +2,13 @@
 
 mod aliases;
 mod ciphertexts;
+mod grants;
+mod import;
 mod keys;
 mod macs;
 mod pairs;
+mod rotation;
+mod tags;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,13 +36,17 @@ const DELETION_WINDOW: i64 = 30;
 pub enum Handler {
     CancelKeyDeletion,
     CreateAlias,
+    CreateGrant,
     CreateKey,
     Decrypt,
     DeleteAlias,
+    DeleteImportedKeyMaterial,
     DeriveSharedSecret,
     DescribeKey,
     DisableKey,
+    DisableKeyRotation,
     EnableKey,
+    EnableKeyRotation,
     Encrypt,
     GenerateDataKey,
     GenerateDataKeyPair,
@@ -46,17 +54,29 @@ pub enum Handler {
     GenerateDataKeyWithoutPlaintext,
     GenerateMac,
     GenerateRandom,
+    GetKeyLastUsage,
     GetKeyPolicy,
     GetKeyRotationStatus,
+    GetParametersForImport,
     GetPublicKey,
+    ImportKeyMaterial,
     ListAliases,
+    ListGrants,
     ListKeyPolicies,
+    ListKeyRotations,
     ListKeys,
     ListResourceTags,
+    ListRetirableGrants,
     ReEncrypt,
+    RetireGrant,
+    RevokeGrant,
+    RotateKeyOnDemand,
     ScheduleKeyDeletion,
     Sign,
+    TagResource,
+    UntagResource,
     UpdateAlias,
+    UpdateKeyDescription,
     Verify,
     VerifyMac,
 }
@@ -69,7 +89,37 @@ pub(super) async fn perform(
     fields: &Fields<'_>,
     _permit: Permit,
 ) -> Result<Value, Failure> {
-    let fields = *fields;
+    let answer = dispatch(handler, kms, caller, *fields).await?;
+    if let Some(operation) = handler.use_of_key() {
+        // Those answer with the ARNs of the keys that they used.
+        let arns = ["SourceKeyId", "KeyId"].iter().filter_map(|name| answer[*name].as_str()?.parse().ok());
+        arns.for_each(|arn| kms.used(&arn, operation, caller));
+    }
+    Ok(answer)
+}
+
+impl Handler {
+    /// The operation's name as GetKeyLastUsage tells it, if it uses key material.
+    const fn use_of_key(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Decrypt => "Decrypt",
+            Self::DeriveSharedSecret => "DeriveSharedSecret",
+            Self::Encrypt => "Encrypt",
+            Self::GenerateDataKey => "GenerateDataKey",
+            Self::GenerateDataKeyPair => "GenerateDataKeyPair",
+            Self::GenerateDataKeyPairWithoutPlaintext => "GenerateDataKeyPairWithoutPlaintext",
+            Self::GenerateDataKeyWithoutPlaintext => "GenerateDataKeyWithoutPlaintext",
+            Self::GenerateMac => "GenerateMac",
+            Self::ReEncrypt => "ReEncrypt",
+            Self::Sign => "Sign",
+            Self::Verify => "Verify",
+            Self::VerifyMac => "VerifyMac",
+            _ => return None,
+        })
+    }
+}
+
+async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     match handler {
         Handler::CancelKeyDeletion => {
             let key = kms.cancel_deletion(caller, &fields.key("KeyId")?).await?;
@@ -79,12 +129,15 @@ pub(super) async fn perform(
             let alias = aliases::name(fields)?;
             Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
         }
+        Handler::CreateGrant => grants::create(kms, caller, fields).await,
         Handler::CreateKey => {
             let key = kms.create_key(caller, keys::new(fields)?).await?;
             Ok(json!({"KeyMetadata": keys::metadata(&key)}))
         }
         Handler::Decrypt => ciphertexts::decrypt(kms, caller, fields).await,
         Handler::DeleteAlias => Ok(kms.delete_alias(caller, aliases::name(fields)?).await.map(|()| Value::Null)?),
+        Handler::DeleteImportedKeyMaterial => import::delete(kms, caller, fields).await,
+        Handler::DeriveSharedSecret => pairs::derive_shared_secret(kms, caller, fields).await,
         Handler::DescribeKey => {
             let name = fields.key("KeyId")?;
             // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
@@ -94,23 +147,35 @@ pub(super) async fn perform(
         Handler::DisableKey => {
             Ok(kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null)?)
         }
+        Handler::DisableKeyRotation => {
+            Ok(kms.disable_rotation(caller, &key_not_alias(fields)?).await.map(|()| Value::Null)?)
+        }
         Handler::EnableKey => Ok(kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null)?),
-        Handler::Encrypt => ciphertexts::encrypt(kms, caller, fields).await,
+        Handler::EnableKeyRotation => rotation::enable(kms, caller, fields).await,
+        Handler::Encrypt => ciphertexts::encrypt(kms, caller, fields),
         Handler::GenerateDataKey => ciphertexts::generate(kms, caller, fields, true),
-        Handler::GenerateDataKeyWithoutPlaintext => ciphertexts::generate(kms, caller, fields, false),
-        Handler::DeriveSharedSecret => pairs::derive_shared_secret(kms, caller, fields).await,
         Handler::GenerateDataKeyPair => pairs::generate(kms, caller, fields, true).await,
         Handler::GenerateDataKeyPairWithoutPlaintext => pairs::generate(kms, caller, fields, false).await,
+        Handler::GenerateDataKeyWithoutPlaintext => ciphertexts::generate(kms, caller, fields, false),
         Handler::GenerateMac => macs::generate(kms, caller, fields),
-        Handler::GetPublicKey => pairs::public_key(kms, caller, fields),
-        Handler::Sign => pairs::sign(kms, caller, fields).await,
-        Handler::Verify => pairs::verify(kms, caller, fields).await,
-        Handler::VerifyMac => macs::verify(kms, caller, fields),
         Handler::GenerateRandom => {
             let length = fields.bounded("NumberOfBytes", 1, 1024)?;
             let length = length.ok_or_else(|| refuse(KmsErrorKind::Validation, "NumberOfBytes is required."))?;
             let length = usize::try_from(length).unwrap_or_default();
             Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
+        }
+        Handler::GetKeyLastUsage => {
+            let usage = kms.last_usage(caller, &key_not_alias(fields)?)?;
+            let mut last = json!({});
+            if let Some((operation, at, request)) = usage.last {
+                last = json!({"Operation": operation, "Timestamp": seconds(at), "KmsRequestId": request});
+            }
+            Ok(json!({
+                "KeyId": usage.arn.as_str(),
+                "KeyLastUsage": last,
+                "TrackingStartDate": seconds(usage.created),
+                "KeyCreationDate": seconds(usage.created),
+            }))
         }
         Handler::GetKeyPolicy => {
             let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
@@ -118,15 +183,17 @@ pub(super) async fn perform(
             let policy = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
             Ok(json!({"Policy": policy, "PolicyName": "default"}))
         }
-        Handler::GetKeyRotationStatus => {
-            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyRotationStatus")?;
-            Ok(json!({"KeyRotationEnabled": false, "KeyId": key.arn.as_str()}))
-        }
+        Handler::GetKeyRotationStatus => rotation::status(kms, caller, fields),
+        Handler::GetParametersForImport => import::parameters(kms, caller, fields).await,
+        Handler::GetPublicKey => pairs::public_key(kms, caller, fields),
+        Handler::ImportKeyMaterial => import::import(kms, caller, fields).await,
         Handler::ListAliases => aliases::list(kms, caller, fields),
+        Handler::ListGrants => grants::list(kms, caller, fields),
         Handler::ListKeyPolicies => {
             kms.metadata(caller, &key_not_alias(fields)?, "kms:ListKeyPolicies")?;
             Ok(json!({"PolicyNames": ["default"], "Truncated": false}))
         }
+        Handler::ListKeyRotations => rotation::list(kms, caller, fields),
         Handler::ListKeys => {
             let limit = page(fields)?;
             let after = marker(fields, |marker| uuid::Uuid::try_parse(marker).is_ok())?;
@@ -137,13 +204,15 @@ pub(super) async fn perform(
             let keys: Vec<Value> = keys.iter().map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()})).collect();
             Ok(paged(json!({"Keys": keys}), next))
         }
-        Handler::ListResourceTags => {
-            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:ListResourceTags")?;
-            let tags: Vec<Value> =
-                key.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
-            Ok(json!({"Tags": tags, "Truncated": false}))
-        }
+        Handler::ListResourceTags => tags::list(kms, caller, fields),
+        Handler::ListRetirableGrants => grants::list_retirable(kms, fields),
         Handler::ReEncrypt => ciphertexts::re_encrypt(kms, caller, fields).await,
+        Handler::RetireGrant => grants::retire(kms, caller, fields).await,
+        Handler::RevokeGrant => grants::revoke(kms, caller, fields).await,
+        Handler::RotateKeyOnDemand => {
+            let arn = kms.rotate_on_demand(caller, &key_not_alias(fields)?).await?;
+            Ok(json!({"KeyId": arn.id()}))
+        }
         Handler::ScheduleKeyDeletion => {
             let name = key_not_alias(fields)?;
             let days = fields.bounded("PendingWindowInDays", 7, 30)?.unwrap_or(DELETION_WINDOW);
@@ -155,10 +224,21 @@ pub(super) async fn perform(
                 "PendingWindowInDays": days,
             }))
         }
+        Handler::Sign => pairs::sign(kms, caller, fields).await,
+        Handler::TagResource => tags::add(kms, caller, fields).await,
+        Handler::UntagResource => tags::remove(kms, caller, fields).await,
         Handler::UpdateAlias => {
             let alias = aliases::name(fields)?;
             Ok(kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
         }
+        Handler::UpdateKeyDescription => {
+            let name = key_not_alias(fields)?;
+            let description = keys::description(fields)?;
+            fields.required("Description")?;
+            Ok(kms.set_description(caller, &name, description.to_owned()).await.map(|()| Value::Null)?)
+        }
+        Handler::Verify => pairs::verify(kms, caller, fields).await,
+        Handler::VerifyMac => macs::verify(kms, caller, fields),
     }
 }
 

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
+mod grants;
+mod import;
+mod rotation;
 mod specs;
 
 use super::records::KeyRecord;

@@ -93,11 +93,11 @@ async fn rsa_keys_encrypt_what_they_hold() {
     let default = Cipher { algorithm: EncryptionAlgorithm::SymmetricDefault, context: &none };
     for (algorithm, most) in [(EncryptionAlgorithm::RsaesOaepSha1, 214), (EncryptionAlgorithm::RsaesOaepSha256, 190)] {
         let cipher = Cipher { algorithm, context: &none };
-        let sealed = kms.encrypt_by(&caller, &name, &vec![7; most], cipher).await.unwrap();
+        let sealed = kms.encrypt_by(&caller, &name, &vec![7; most], cipher).unwrap();
         assert_eq!((sealed.blob.len(), &sealed.material_id), (256, &None));
         let opened = fixture.reopened().await.decrypt_by(&caller, &sealed.blob, Some(&name), cipher).await.unwrap();
         assert_eq!(opened.plaintext.expose(), vec![7; most]);
-        let error = kms.encrypt_by(&caller, &name, &vec![7; most + 1], cipher).await.unwrap_err();
+        let error = kms.encrypt_by(&caller, &name, &vec![7; most + 1], cipher).unwrap_err();
         assert_eq!(error.kind, KmsErrorKind::Validation);
         assert!(error.message.ends_with(&format!("less than or equal to {most}")), "{error}");
         let error = kms.decrypt_by(&caller, &sealed.blob[1..], Some(&name), cipher).await.unwrap_err();
@@ -106,7 +106,7 @@ async fn rsa_keys_encrypt_what_they_hold() {
         assert_eq!(error.kind, KmsErrorKind::Validation);
         let context = context();
         let bound = Cipher { algorithm, context: &context };
-        assert_eq!(kms.encrypt_by(&caller, &name, b"p", bound).await.unwrap_err().kind, KmsErrorKind::Validation);
+        assert_eq!(kms.encrypt_by(&caller, &name, b"p", bound).unwrap_err().kind, KmsErrorKind::Validation);
 
         let ((source, material), moved) =
             kms.re_encrypt_by(&caller, &sealed.blob, (Some(&name), cipher), (&symmetric, default)).await.unwrap();

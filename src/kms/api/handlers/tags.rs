@@ -1,0 +1,62 @@
+//! Tags.
+
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::super::fields::{Fields, check_length, refuse};
+use super::{key_not_alias, marker, paged};
+use crate::kms::Caller;
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::{LocalKms, MAX_TAGS};
+
+pub(super) async fn add(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = key_not_alias(fields)?;
+    fields.required("Tags")?;
+    Ok(kms.tag(caller, &name, read(fields)?).await.map(|()| Value::Null)?)
+}
+
+pub(super) async fn remove(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = key_not_alias(fields)?;
+    fields.required("TagKeys")?;
+    let keys = fields.texts("TagKeys")?;
+    for key in &keys {
+        check_length("TagKeys", key, key.chars().count(), 1, 128)?;
+    }
+    Ok(kms.untag(caller, &name, &keys).await.map(|()| Value::Null)?)
+}
+
+pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:ListResourceTags")?;
+    // "Its value must be between 1 and 50, inclusive. … it defaults to 50." (ListResourceTags)
+    let limit = fields.bounded("Limit", 1, 50)?.map_or(MAX_TAGS, |limit| usize::try_from(limit).unwrap_or(MAX_TAGS));
+    let after = marker(fields, |marker| !marker.is_empty())?;
+    let mut tags = key.tags;
+    tags.sort();
+    let mut tags: Vec<_> = tags.into_iter().filter(|(key, _)| key.as_str() > after).collect();
+    let truncated = tags.len() > limit;
+    tags.truncate(limit);
+    let next = tags.last().filter(|_| truncated).map(|(key, _)| key.clone());
+    let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
+    Ok(paged(json!({"Tags": tags}), next))
+}
+
+/// The tags of a request.
+pub(super) fn read(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for item in fields.objects("Tags")? {
+        let key = item.required_text("TagKey", 128)?;
+        let value = item.text("TagValue")?.unwrap_or_default();
+        check_length("TagValue", value, value.chars().count(), 0, 256)?;
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
+        }
+        if tags.iter().any(|(other, _)| other == key) {
+            return Err(refuse(KmsErrorKind::Tag, "Duplicate tag keys"));
+        }
+        tags.push((key.to_owned(), value.to_owned()));
+    }
+    if tags.len() > MAX_TAGS {
+        return Err(refuse(KmsErrorKind::Tag, "Too many tags"));
+    }
+    Ok(tags)
+}

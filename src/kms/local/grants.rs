@@ -1,0 +1,286 @@
+//! Grants: a key's permissions for principals, beside its policy. They are kept and listed here; evaluating them is the
+//! policy's part. (AWS: developer guide, "Grants in AWS KMS".)
+//!
+//! A grant token names its grant and no more: it is no secret, and serves as long as the grant is there.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::keyring::{Key, raw_id};
+use super::records::{GrantRecord, Pairs, grant_key, to_value};
+use super::{LocalKms, Need, denied, permit};
+use crate::clock::{Timestamp, from_millis};
+use crate::crypto::random;
+use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::spec::GrantOperation;
+use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef, KeySpec};
+use crate::store::Batch;
+
+/// Most grants of one key. (AWS: "Resource quotas".)
+const MOST_GRANTS: usize = 50_000;
+const TOKEN_VERSION: u8 = 1;
+
+/// Who gets or may retire a grant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Grantee {
+    /// A principal, by its ARN.
+    Principal(String),
+    /// A service (`s3.amazonaws.com`).
+    Service(String),
+}
+
+/// When a grant applies.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GrantConstraints {
+    /// The encryption context must have these pairs.
+    pub subset: Option<EncryptionContext>,
+    /// The encryption context must be this.
+    pub equals: Option<EncryptionContext>,
+    /// The request must be on behalf of this resource.
+    pub source_arn: Option<String>,
+}
+
+/// What a grant grants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GrantTerms {
+    /// To whom.
+    pub grantee: Grantee,
+    /// Who may retire it.
+    pub retiring: Option<Grantee>,
+    /// To do what.
+    pub operations: Vec<GrantOperation>,
+    /// When.
+    pub constraints: GrantConstraints,
+    /// A name, to find it again on a retry.
+    pub name: Option<String>,
+}
+
+/// A grant.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// 64 hex digits.
+    pub id: String,
+    /// The key's full ARN.
+    pub key: KeyArn,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The account whose principal made it.
+    pub issuer: String,
+    /// What it grants.
+    pub terms: GrantTerms,
+}
+
+/// How RetireGrant names a grant.
+#[derive(Clone, Debug)]
+pub enum GrantRef {
+    /// By its token.
+    Token(String),
+    /// By its key and id.
+    Id(KeyRef, String),
+}
+
+impl LocalKms {
+    /// Makes a grant, or finds the one of the same name and terms; its id and a token.
+    ///
+    /// # Errors
+    /// `ValidationException` of terms that the key cannot keep, `LimitExceededException`, and as the key's state and
+    /// policy say.
+    pub async fn create_grant(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        terms: GrantTerms,
+        dry: bool,
+    ) -> Result<(String, String), KmsError> {
+        let _changing = self.changing.lock().await;
+        let key = self.find(caller, name)?;
+        permit(caller, &key, "kms:CreateGrant")?;
+        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
+        check_terms(&key, &terms)?;
+        let existing = self.grants_of(&key);
+        if terms.name.is_some()
+            && let Some(same) = existing.iter().find(|grant| grant.terms == terms)
+        {
+            return Ok((same.id.clone(), self.token(&key, &same.id)));
+        }
+        if existing.len() >= MOST_GRANTS {
+            let message = format!("The key {} has the most grants that a key may have.", key.arn);
+            return Err(KmsErrorKind::LimitExceeded.with(message));
+        }
+        let id = hex::encode(random::bytes::<32>(&*self.entropy));
+        let token = self.token(&key, &id);
+        if dry {
+            return Ok((id, token));
+        }
+        let record = to_record(&id, &caller.account, self.clock.now(), terms);
+        let stored_key = grant_key(&key.record.id, &id);
+        self.commit(Batch::new().expect(stored_key.clone(), None).put(stored_key, to_value(&record))).await?;
+        self.ring_mut().grants.insert((key.record.id.clone(), id.clone()), record);
+        Ok((id, token))
+    }
+
+    /// A key's grants in the order of their ids.
+    ///
+    /// # Errors
+    /// As the key's policy says.
+    pub fn grants(&self, caller: &Caller, name: &KeyRef) -> Result<Vec<Grant>, KmsError> {
+        let key = self.visible(caller, name, "kms:ListGrants")?;
+        Ok(self.grants_of(&key))
+    }
+
+    /// The grants of all keys that `principal` may retire, in the order of their ids.
+    pub fn retirable_grants(&self, principal: &Grantee) -> Vec<Grant> {
+        let ring = self.ring();
+        let all = ring.grants.iter().filter_map(|((key, _), grant)| Some(to_grant(ring.keys.get(key)?, grant)));
+        let mut grants: Vec<Grant> = all.filter(|grant| grant.terms.retiring.as_ref() == Some(principal)).collect();
+        grants.sort_by(|a, b| a.id.cmp(&b.id));
+        grants
+    }
+
+    /// Ends a grant: by whoever administers the key.
+    ///
+    /// # Errors
+    /// `InvalidGrantIdException`, and as the key's policy says.
+    pub async fn revoke_grant(&self, caller: &Caller, name: &KeyRef, id: &str, dry: bool) -> Result<(), KmsError> {
+        let _changing = self.changing.lock().await;
+        let key = self.find(caller, name)?;
+        permit(caller, &key, "kms:RevokeGrant")?;
+        self.end_grant(&key.record.id, id, dry).await
+    }
+
+    /// Ends a grant: by the retiring principal, by the grantee if the grant says so, or by the key's account.
+    ///
+    /// # Errors
+    /// `InvalidGrantTokenException`, `InvalidGrantIdException`, `AccessDeniedException`.
+    pub async fn retire_grant(&self, caller: &Caller, grant: &GrantRef, dry: bool) -> Result<(), KmsError> {
+        let _changing = self.changing.lock().await;
+        let (key, id) = match grant {
+            GrantRef::Id(name, id) => (self.find(caller, name)?.record.id.clone(), id.clone()),
+            GrantRef::Token(token) => {
+                let named = read_token(token).filter(|(key, id)| {
+                    let ring = self.ring();
+                    ring.grants.contains_key(&(key.clone(), id.clone()))
+                });
+                named.ok_or_else(|| KmsErrorKind::InvalidGrantToken.with(""))?
+            }
+        };
+        let (owner, found) = {
+            let ring = self.ring();
+            let owner = ring.keys.get(&key).cloned();
+            (owner, ring.grants.get(&(key.clone(), id.clone())).cloned())
+        };
+        let (Some(owner), Some(found)) = (owner, found) else {
+            return Err(KmsErrorKind::InvalidGrantId.with(""));
+        };
+        let terms = to_grant(&owner, &found).terms;
+        let asks = Grantee::Principal(caller.principal.clone());
+        let may = owner.record.account == caller.account
+            || terms.retiring.as_ref() == Some(&asks)
+            || (terms.grantee == asks && terms.operations.contains(&GrantOperation::RetireGrant));
+        if !may {
+            return Err(denied(caller, &owner, "kms:RetireGrant"));
+        }
+        self.end_grant(&key, &id, dry).await
+    }
+
+    async fn end_grant(&self, key: &str, id: &str, dry: bool) -> Result<(), KmsError> {
+        let name = (key.to_owned(), id.to_owned());
+        let record = self.ring().grants.get(&name).cloned();
+        let record = record.ok_or_else(|| KmsErrorKind::InvalidGrantId.with(""))?;
+        if dry {
+            return Ok(());
+        }
+        let stored_key = grant_key(key, id);
+        let expected = to_value(&record).into();
+        self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
+        self.ring_mut().grants.remove(&name);
+        Ok(())
+    }
+
+    fn grants_of(&self, key: &Key) -> Vec<Grant> {
+        let ring = self.ring();
+        let start = (key.record.id.clone(), String::new());
+        let of_key = ring.grants.range(start..).take_while(|((id, _), _)| *id == key.record.id);
+        of_key.map(|(_, grant)| to_grant(key, grant)).collect()
+    }
+
+    fn token(&self, key: &Key, id: &str) -> String {
+        let nonce = random::bytes::<16>(&*self.entropy);
+        let id = hex::decode(id).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode([&[TOKEN_VERSION], &key.raw_id[..], &id, &nonce].concat())
+    }
+}
+
+/// The ids of the key and the grant that a token names.
+fn read_token(token: &str) -> Option<(String, String)> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let ([TOKEN_VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
+    let (key, rest) = rest.split_first_chunk::<16>()?;
+    let (id, nonce) = rest.split_first_chunk::<32>()?;
+    let key = uuid::Uuid::from_bytes(*key).to_string();
+    (nonce.len() == 16 && raw_id(&key).is_some()).then(|| (key, hex::encode(id)))
+}
+
+fn check_terms(key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {
+    let invalid = |message: String| Err(KmsErrorKind::Validation.with(message));
+    for operation in &terms.operations {
+        if !operation.suits(key.spec, key.usage) {
+            let (operation, usage) = (operation.as_str(), key.usage.as_str());
+            return invalid(format!("Grant operation {operation} is not valid for a KMS key of usage {usage}."));
+        }
+    }
+    let constrained = terms.constraints.subset.is_some() || terms.constraints.equals.is_some();
+    if constrained && key.spec != KeySpec::SymmetricDefault {
+        return invalid("Encryption context constraints are valid for symmetric encryption KMS keys only.".to_owned());
+    }
+    Ok(())
+}
+
+fn to_record(id: &str, issuer: &str, now: Timestamp, terms: GrantTerms) -> GrantRecord {
+    let pairs = |context: Option<EncryptionContext>| {
+        context.map(|context| context.pairs().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    };
+    let split = |grantee: Grantee| match grantee {
+        Grantee::Principal(name) => (name, false),
+        Grantee::Service(name) => (name, true),
+    };
+    let (grantee, grantee_is_service) = split(terms.grantee);
+    let retiring = terms.retiring.map(split);
+    GrantRecord {
+        id: id.to_owned(),
+        created: now.as_millisecond(),
+        issuer: issuer.to_owned(),
+        grantee,
+        grantee_is_service,
+        retiring,
+        operations: terms.operations.iter().map(|operation| operation.as_str().to_owned()).collect(),
+        subset: pairs(terms.constraints.subset),
+        equals: pairs(terms.constraints.equals),
+        source_arn: terms.constraints.source_arn,
+        name: terms.name,
+    }
+}
+
+fn to_grant(key: &Key, record: &GrantRecord) -> Grant {
+    let join = |name: &str, is_service: bool| {
+        if is_service { Grantee::Service(name.to_owned()) } else { Grantee::Principal(name.to_owned()) }
+    };
+    let context = |pairs: &Option<Pairs>| pairs.clone().map(EncryptionContext::from_iter);
+    Grant {
+        id: record.id.clone(),
+        key: key.arn.clone(),
+        created: from_millis(record.created),
+        issuer: record.issuer.clone(),
+        terms: GrantTerms {
+            grantee: join(&record.grantee, record.grantee_is_service),
+            retiring: record.retiring.as_ref().map(|(name, is_service)| join(name, *is_service)),
+            operations: record.operations.iter().filter_map(|name| GrantOperation::parse(name)).collect(),
+            constraints: GrantConstraints {
+                subset: context(&record.subset),
+                equals: context(&record.equals),
+                source_arn: record.source_arn.clone(),
+            },
+            name: record.name.clone(),
+        },
+    }
+}

@@ -1,0 +1,108 @@
+//! Grants: kept, found, listed, ended.
+
+use super::*;
+use crate::kms::spec::GrantOperation;
+
+fn role(name: &str) -> Grantee {
+    Grantee::Principal(format!("arn:aws:iam::{OTHER}:role/{name}"))
+}
+
+fn terms(name: Option<&str>) -> GrantTerms {
+    GrantTerms {
+        grantee: role("worker"),
+        retiring: Some(role("keeper")),
+        operations: vec![GrantOperation::Encrypt, GrantOperation::Decrypt],
+        constraints: GrantConstraints { subset: Some(context()), ..GrantConstraints::default() },
+        name: name.map(str::to_owned),
+    }
+}
+
+fn as_role(name: &str) -> Caller {
+    Caller { principal: format!("arn:aws:iam::{OTHER}:role/{name}"), ..direct(OTHER) }
+}
+
+#[tokio::test]
+async fn grants_are_kept_and_listed() {
+    let fixture = Fixture::new().await;
+    let (kms, caller) = (&fixture.kms, direct(OWNER));
+    let (one, other) = (fixture.key().await, fixture.key().await);
+    let name = KeyRef::from(&one);
+    let generation = kms.changes();
+    let (id, token) = kms.create_grant(&caller, &name, terms(Some("n")), false).await.unwrap();
+    assert!(kms.changes() > generation, "caches of unwrapped keys must learn of it");
+    let (again, other_token) = kms.create_grant(&caller, &name, terms(Some("n")), false).await.unwrap();
+    assert_eq!(again, id, "the same name and terms are the same grant");
+    assert_ne!(token, other_token);
+    kms.create_grant(&caller, &name, terms(None), false).await.unwrap();
+    kms.create_grant(&caller, &name, terms(None), false).await.unwrap();
+    kms.create_grant(&caller, &KeyRef::from(&other), terms(Some("n")), false).await.unwrap();
+    kms.create_grant(&caller, &name, GrantTerms { retiring: None, ..terms(Some("dry")) }, true).await.unwrap();
+    for kms in [kms, &fixture.reopened().await] {
+        let listed = kms.grants(&caller, &name).unwrap();
+        assert_eq!(listed.len(), 3);
+        let found = listed.iter().find(|grant| grant.id == id).unwrap();
+        assert_eq!((&found.terms, &found.key, found.issuer.as_str()), (&terms(Some("n")), &one, OWNER));
+        assert_eq!(kms.retirable_grants(&role("keeper")).len(), 4);
+        assert!(kms.retirable_grants(&role("worker")).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn grants_end_by_whoever_may_end_them() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let name = KeyRef::from(&fixture.key().await);
+    let make = async |terms| kms.create_grant(&owner, &name, terms, false).await.unwrap();
+    let (id, token) = make(terms(None)).await;
+    let by_token = GrantRef::Token(token);
+    let error = kms.retire_grant(&as_role("worker"), &by_token, false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::AccessDenied, "the grant does not say that its grantee may retire it");
+    kms.retire_grant(&as_role("keeper"), &by_token, true).await.unwrap();
+    assert_eq!(kms.grants(&owner, &name).unwrap().len(), 1, "dry");
+    kms.retire_grant(&as_role("keeper"), &by_token, false).await.unwrap();
+    assert!(kms.grants(&owner, &name).unwrap().is_empty());
+    let error = kms.retire_grant(&as_role("keeper"), &by_token, false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::InvalidGrantToken);
+    for garbage in ["", "AQ", "not a token"] {
+        let error = kms.retire_grant(&owner, &GrantRef::Token(garbage.to_owned()), false).await.unwrap_err();
+        assert_eq!(error.kind, KmsErrorKind::InvalidGrantToken);
+    }
+    let retirable = GrantTerms { operations: vec![GrantOperation::RetireGrant], ..terms(None) };
+    let (_, token) = make(retirable).await;
+    kms.retire_grant(&as_role("worker"), &GrantRef::Token(token), false).await.unwrap();
+    let (by_id, _) = make(terms(None)).await;
+    kms.retire_grant(&owner, &GrantRef::Id(name.clone(), by_id), false).await.unwrap();
+    let (revoked, _) = make(terms(None)).await;
+    let error = kms.revoke_grant(&as_role("keeper"), &name, &revoked, false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::AccessDenied);
+    kms.set_enabled(&owner, &name, false).await.unwrap();
+    kms.revoke_grant(&owner, &name, &revoked, false).await.unwrap();
+    let error = kms.revoke_grant(&owner, &name, &id, false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::InvalidGrantId);
+    let error = kms.create_grant(&owner, &name, terms(None), false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::Disabled);
+    assert!(fixture.reopened().await.grants(&owner, &name).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn grants_go_with_their_key_and_fit_it() {
+    let fixture = Fixture::new().await;
+    let (kms, caller) = (&fixture.kms, direct(OWNER));
+    let name = KeyRef::from(&fixture.key().await);
+    let sign = GrantTerms { operations: vec![GrantOperation::Sign], ..terms(None) };
+    let error = kms.create_grant(&caller, &name, sign.clone(), false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::Validation);
+    let new = NewKey { spec: crate::kms::KeySpec::EccNistP256, usage: KeyUsage::SignVerify, ..NewKey::default() };
+    let pair = KeyRef::from(&kms.create_key(&caller, new).await.unwrap().arn);
+    let error = kms.create_grant(&caller, &pair, sign.clone(), false).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::Validation, "it has an encryption context");
+    let sign = GrantTerms { constraints: GrantConstraints::default(), ..sign };
+    kms.create_grant(&caller, &pair, sign, false).await.unwrap();
+    kms.create_grant(&caller, &name, terms(None), false).await.unwrap();
+    kms.schedule_deletion(&caller, &name, 7).await.unwrap();
+    fixture.clock.advance(7 * DAY);
+    kms.tend().await.unwrap();
+    for kms in [kms, &fixture.reopened().await] {
+        assert!(kms.retirable_grants(&role("keeper")).iter().all(|grant| KeyRef::from(&grant.key) == pair));
+    }
+}
