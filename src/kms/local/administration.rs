@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::keyring::Key;
 use super::material::{self, open_key};
 use super::records::{AliasRecord, KeyRecord, alias_key, grant_key, key_key, to_value, usage_key};
-use super::{KeyState, LocalKms, MILLIS_PER_DAY, Need, denied, off_thread, permit};
+use super::{KeyState, LocalKms, MILLIS_PER_DAY, Need, denied, permit};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::{SecretBytes, random};
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -249,12 +249,11 @@ impl LocalKms {
     /// Fresh material of `spec`.
     pub(super) async fn draw(&self, spec: KeySpec) -> Result<SecretBytes, KmsError> {
         let entropy = Arc::clone(&self.entropy);
-        let drawn = if spec.is_asymmetric() {
-            off_thread(move || material::draw(spec, &*entropy)).await?
-        } else {
-            material::draw(spec, &*entropy)
-        };
-        drawn.map_err(|error| KmsErrorKind::Internal.because("the key could not be made", error))
+        if spec.is_asymmetric() {
+            return self.make(move || material::draw(spec, &*entropy)).await;
+        }
+        let failed = |error| KmsErrorKind::Internal.because("the key could not be made", error);
+        material::draw(spec, &*entropy).map_err(failed)
     }
 
     fn new_record(&self, caller: &Caller, new: NewKey, plain: Option<&SecretBytes>, aws_managed: bool) -> KeyRecord {

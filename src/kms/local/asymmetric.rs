@@ -123,13 +123,12 @@ impl LocalKms {
         action: &'static str,
     ) -> Result<GeneratedPair, KmsError> {
         self.symmetric(caller, name, action)?;
-        let made = off_thread(move || {
+        let made = self.make(move || {
             let private = kind.generate()?;
             let public = KeyPair::open(kind, Purpose::Sign, private.expose())?.public().to_vec();
-            Ok::<_, PairError>((private, public))
+            Ok((private, public))
         });
-        let failed = |error| KmsErrorKind::Internal.because("the key pair could not be made", error);
-        let (private, public) = made.await?.map_err(failed)?;
+        let (private, public) = made.await?;
         // Making the pair takes time: the key may have been disabled meanwhile.
         let key = self.symmetric(caller, name, action)?;
         let wrapped = self.wrap(&key, private.expose(), context)?;

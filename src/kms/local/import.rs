@@ -108,10 +108,13 @@ impl LocalKms {
         permit(caller, &key, "kms:GetParametersForImport")?;
         is_external(&key)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;
-        let failed = |error| KmsErrorKind::Internal.because("the wrapping key could not be made", error);
         let size = wrapping.size;
-        let private = off_thread(move || PairKind::Rsa(size).generate()).await?.map_err(failed)?;
-        let public = OaepKey::open(size, private.expose()).map_err(failed)?.public().to_vec();
+        let made = self.make(move || {
+            let private = PairKind::Rsa(size).generate()?;
+            let public = OaepKey::open(size, private.expose())?.public().to_vec();
+            Ok((private, public))
+        });
+        let (private, public) = made.await?;
         let valid_to = self.clock.now().as_millisecond().saturating_add(MILLIS_PER_DAY);
         let token = Token {
             private: private.expose().to_vec(),

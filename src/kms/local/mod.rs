@@ -34,6 +34,7 @@ use super::error::{KmsError, KmsErrorKind};
 use super::root::{RootKey, RootKeyError};
 use super::{Caller, KeyArn, KeyRef, KeyUsage};
 use crate::clock::SharedClock;
+use crate::crypto::pair::PairError;
 use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::store::{KeyRange, MetaStore, Partition, StoreError};
 
@@ -48,6 +49,8 @@ pub use state::{KeyState, Need};
 pub use upkeep::Tended;
 pub use usage::KeyLastUsage;
 
+/// Key pairs that are made at once.
+const MAKERS: usize = 2;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 /// Pairs read at once at start.
 const PAGE: usize = 1000;
@@ -63,6 +66,8 @@ pub struct LocalKms {
     last_uses: LastUses,
     /// Counts the changes to the keyring.
     generation: AtomicU64,
+    /// Bounds how many key pairs are made at once: each takes a processor for up to seconds.
+    makers: tokio::sync::Semaphore,
     /// Held while a change is committed.
     changing: tokio::sync::Mutex<()>,
 }
@@ -120,7 +125,8 @@ impl LocalKms {
         }
         let (keyring, last_uses) = (RwLock::new(keyring), LastUses::new(last_uses));
         let (generation, changing) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
-        Ok(Self { store, root, clock, entropy, region, keyring, last_uses, generation, changing })
+        let makers = tokio::sync::Semaphore::new(MAKERS);
+        Ok(Self { store, root, clock, entropy, region, keyring, last_uses, generation, makers, changing })
     }
 
     /// How often the keyring has changed.
@@ -178,6 +184,16 @@ impl LocalKms {
             return Err(missing(&key.record.account, &key.record.id));
         }
         Ok(Arc::clone(key))
+    }
+
+    /// Makes a key pair where it holds up nobody, when its turn has come.
+    async fn make<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PairError> + Send + 'static,
+    ) -> Result<T, KmsError> {
+        let failed = |error| KmsErrorKind::Internal.because("the key pair could not be made", error);
+        let _turn = self.makers.acquire().await.map_err(|_| KmsErrorKind::Internal.with("no key pairs are made"))?;
+        off_thread(work).await?.map_err(failed)
     }
 
     fn no_alias(&self, account: &str, alias: &str) -> String {

@@ -60,6 +60,21 @@ async fn material_comes_goes_and_comes_back() {
     assert_eq!(reopened.decrypt(&caller, &blob, None, &context()).await.unwrap().plaintext.expose(), b"secret");
 }
 
+/// The id is what lets material be known again after it is gone: derived as another library derives it.
+#[tokio::test]
+async fn the_ids_of_materials_do_not_change() {
+    let fixture = Fixture::new().await;
+    let name = external(&fixture.kms, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
+    let arn = fixture.kms.metadata(&direct(OWNER), &name, DESCRIBE).unwrap().arn;
+    let key = uuid::Uuid::parse_str(arn.id()).unwrap();
+    let salt = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, key.as_bytes());
+    let mut expected = [0; 32];
+    let derived = salt.extract(&[7; 32]);
+    let derived = derived.expand(&[b"strongroom/kms/material-id"], ring::hkdf::HKDF_SHA256).unwrap();
+    derived.fill(&mut expected).unwrap();
+    assert_eq!(import(&fixture.kms, &name, &[7; 32], None).await.unwrap(), hex::encode(expected));
+}
+
 #[tokio::test]
 async fn material_expires() {
     let fixture = Fixture::new().await;

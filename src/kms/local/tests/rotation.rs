@@ -189,3 +189,38 @@ async fn last_uses_are_noted_and_written_down() {
     let left = fixture.store.scan(Partition::KMS, &KeyRange { start: vec![], end: vec![0xff] }, 100).await.unwrap();
     assert!(left.is_empty(), "nothing is left of a destroyed key");
 }
+
+#[tokio::test]
+async fn a_failing_store_changes_no_key() {
+    let fixture = Fixture::new().await;
+    let (kms, caller) = (&fixture.kms, direct(OWNER));
+    let name = KeyRef::from(&fixture.key().await);
+    kms.enable_rotation(&caller, &name, 90).await.unwrap();
+    kms.encrypt(&caller, &name, b"p", &context()).await.unwrap();
+    fixture.clock.advance(90 * DAY);
+    let state = || format!("{:?} {:?}", kms.metadata(&caller, &name, DESCRIBE).unwrap(), states(kms, &name));
+    let before = state();
+    fixture.store.set_full(true);
+    let terms = GrantTerms {
+        grantee: Grantee::Service("s3.amazonaws.com".to_owned()),
+        retiring: None,
+        operations: vec![crate::kms::spec::GrantOperation::Decrypt],
+        constraints: GrantConstraints::default(),
+        name: None,
+    };
+    for refused in [
+        kms.rotate_on_demand(&caller, &name).await.map(drop),
+        kms.disable_rotation(&caller, &name).await,
+        kms.tag(&caller, &name, vec![("a".to_owned(), "b".to_owned())]).await,
+        kms.create_grant(&caller, &name, terms, false).await.map(drop),
+        kms.tend().await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind, KmsErrorKind::Unavailable);
+    }
+    assert_eq!(state(), before);
+    assert!(kms.grants(&caller, &name).unwrap().is_empty());
+    fixture.store.set_full(false);
+    assert_eq!(kms.tend().await.unwrap().rotated.len(), 1, "what was due stays due");
+    let reopened = fixture.reopened().await;
+    assert!(reopened.last_usage(&caller, &name).unwrap().last.is_some());
+}
