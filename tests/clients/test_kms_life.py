@@ -10,7 +10,6 @@ from support.calls import refused
 from support.data import content
 
 ROLE = "arn:aws:iam::111122223333:role/worker"
-KEEPER = "arn:aws:iam::111122223333:user/keeper"
 
 
 def test_rotation(server, kms, key):
@@ -203,9 +202,10 @@ def test_imports_that_are_refused(kms, key, external, wrap):
 
 def test_grants(kms, key):
     name = {"KeyId": key["KeyId"]}
+    keeper = f"arn:aws:iam::{key['AWSAccountId']}:user/{key['KeyId']}"
     terms = {
         "GranteePrincipal": ROLE,
-        "RetiringPrincipal": KEEPER,
+        "RetiringPrincipal": keeper,
         "Operations": ["Decrypt", "Encrypt"],
         "Constraints": {"EncryptionContextSubset": {"team": "red"}},
         "Name": "mine",
@@ -223,9 +223,11 @@ def test_grants(kms, key):
     found = [entry["GrantId"] for page in pages for entry in page["Grants"]]
     assert sorted(found) == sorted([made["GrantId"], *others])
     assert [entry["GrantId"] for entry in kms.list_grants(**name, GrantId=others[0])["Grants"]] == others[:1]
-    assert kms.list_grants(**name, GranteePrincipal=KEEPER)["Grants"] == []
-    retirable = kms.list_retirable_grants(RetiringPrincipal=KEEPER)["Grants"]
+    assert kms.list_grants(**name, GranteePrincipal=keeper)["Grants"] == []
+    retirable = kms.list_retirable_grants(RetiringPrincipal=keeper)["Grants"]
     assert [entry["GrantId"] for entry in retirable] == [made["GrantId"]]
+    with refused("AccessDeniedException", 400):
+        kms.list_retirable_grants(RetiringPrincipal=ROLE)
     with refused("DryRunOperationException"):
         kms.retire_grant(GrantToken=made["GrantToken"], DryRun=True)
     kms.retire_grant(GrantToken=again["GrantToken"])

@@ -128,13 +128,24 @@ impl LocalKms {
         Ok(self.grants_of(&key))
     }
 
-    /// The grants of all keys that `principal` may retire, in the order of their ids.
-    pub fn retirable_grants(&self, principal: &Grantee) -> Vec<Grant> {
+    /// The grants of all keys, whoever owns them, that `principal` of the caller's account may retire, in the order of
+    /// their ids.
+    ///
+    /// # Errors
+    /// `AccessDeniedException` for principals of other accounts, and for services.
+    pub fn retirable_grants(&self, caller: &Caller, principal: &Grantee) -> Result<Vec<Grant>, KmsError> {
+        let (Grantee::Principal(name) | Grantee::Service(name)) = principal;
+        if !matches!(principal, Grantee::Principal(_)) || account_of(name) != Some(caller.account.as_str()) {
+            return Err(KmsErrorKind::AccessDenied.with(format!(
+                "User: {} is not authorized to perform: kms:ListRetirableGrants on resource: {name}",
+                caller.principal
+            )));
+        }
         let ring = self.ring();
         let all = ring.grants.iter().filter_map(|((key, _), grant)| Some(to_grant(ring.keys.get(key)?, grant)));
         let mut grants: Vec<Grant> = all.filter(|grant| grant.terms.retiring.as_ref() == Some(principal)).collect();
         grants.sort_by(|a, b| a.id.cmp(&b.id));
-        grants
+        Ok(grants)
     }
 
     /// Ends a grant: by whoever administers the key.
@@ -219,6 +230,11 @@ fn read_token(token: &str) -> Option<(String, String)> {
     let (id, nonce) = rest.split_first_chunk::<32>()?;
     let key = uuid::Uuid::from_bytes(*key).to_string();
     (nonce.len() == 16 && raw_id(&key).is_some()).then(|| (key, hex::encode(id)))
+}
+
+/// The account of a principal: its ARN's, or the id that it is.
+fn account_of(principal: &str) -> Option<&str> {
+    if principal.contains(':') { principal.split(':').nth(4) } else { Some(principal) }
 }
 
 fn check_terms(key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {

@@ -31,12 +31,12 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
     listed(fields, grants)
 }
 
-pub(super) fn list_retirable(kms: &LocalKms, fields: Fields<'_>) -> Result<Value, Failure> {
+pub(super) fn list_retirable(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let principal = grantee(fields, "Retiring")?.ok_or_else(|| {
         let message = "Either RetiringPrincipal or RetiringServicePrincipal must be specified.";
         refuse(KmsErrorKind::Validation, message)
     })?;
-    listed(fields, kms.retirable_grants(&principal))
+    listed(fields, kms.retirable_grants(caller, &principal)?)
 }
 
 pub(super) async fn retire(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {

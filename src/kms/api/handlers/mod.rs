@@ -205,7 +205,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
             Ok(paged(json!({"Keys": keys}), next))
         }
         Handler::ListResourceTags => tags::list(kms, caller, fields),
-        Handler::ListRetirableGrants => grants::list_retirable(kms, fields),
+        Handler::ListRetirableGrants => grants::list_retirable(kms, caller, fields),
         Handler::ReEncrypt => ciphertexts::re_encrypt(kms, caller, fields).await,
         Handler::RetireGrant => grants::retire(kms, caller, fields).await,
         Handler::RevokeGrant => grants::revoke(kms, caller, fields).await,

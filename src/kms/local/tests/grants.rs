@@ -42,8 +42,12 @@ async fn grants_are_kept_and_listed() {
         assert_eq!(listed.len(), 3);
         let found = listed.iter().find(|grant| grant.id == id).unwrap();
         assert_eq!((&found.terms, &found.key, found.issuer.as_str()), (&terms(Some("n")), &one, OWNER));
-        assert_eq!(kms.retirable_grants(&role("keeper")).len(), 4);
-        assert!(kms.retirable_grants(&role("worker")).is_empty());
+        assert_eq!(kms.retirable_grants(&direct(OTHER), &role("keeper")).unwrap().len(), 4);
+        assert!(kms.retirable_grants(&direct(OTHER), &role("worker")).unwrap().is_empty());
+        for hidden in [role("keeper"), Grantee::Service("s3.amazonaws.com".to_owned())] {
+            let error = kms.retirable_grants(&caller, &hidden).unwrap_err();
+            assert_eq!(error.kind, KmsErrorKind::AccessDenied);
+        }
     }
 }
 
@@ -103,6 +107,11 @@ async fn grants_go_with_their_key_and_fit_it() {
     fixture.clock.advance(7 * DAY);
     kms.tend().await.unwrap();
     for kms in [kms, &fixture.reopened().await] {
-        assert!(kms.retirable_grants(&role("keeper")).iter().all(|grant| KeyRef::from(&grant.key) == pair));
+        assert!(
+            kms.retirable_grants(&direct(OTHER), &role("keeper"))
+                .unwrap()
+                .iter()
+                .all(|grant| KeyRef::from(&grant.key) == pair)
+        );
     }
 }
