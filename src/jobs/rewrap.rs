@@ -242,7 +242,9 @@ impl Worker {
                 Err(WriteError::NoBucket) => return Err(Trouble::NoBucket),
                 Err(WriteError::Store(error)) => return Err(error.into()),
                 Err(WriteError::Refused(never)) => match never {},
-                Err(WriteError::NoUpload | WriteError::NoSource(_)) => return Err(Trouble::Restless),
+                Err(WriteError::NoUpload | WriteError::PartsChanged | WriteError::NoSource(_)) => {
+                    return Err(Trouble::Restless);
+                }
             }
             match commit::read_object(&**store, partition, key).await? {
                 Some(present) => record = present,

@@ -9,6 +9,7 @@ use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksum, Checksums, Kind};
 use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
+use super::get::TRIES;
 use super::headers::{insert, text};
 use super::list::{Entry, Listing, Position, write_common_prefixes};
 use super::render;
@@ -140,13 +141,32 @@ impl S3 {
         if !named.parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
             return Err(ErrorCode::InvalidPartOrder.with("UploadId", encode_upload_id(upload.id)));
         }
+        for _ in 1..TRIES {
+            match self.try_complete(call, bucket, key, &upload, &named.parts, &conditions).await {
+                // A part came in between: which parts there are is looked at anew.
+                Err(error) if error.code == ErrorCode::OperationAborted => {}
+                answer => return answer,
+            }
+        }
+        self.try_complete(call, bucket, key, &upload, &named.parts, &conditions).await
+    }
+
+    async fn try_complete(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &Upload,
+        named: &[NamedPart],
+        conditions: &Preconditions,
+    ) -> Result<Response<ResponseBody>> {
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
         let object_key = self.unlock_listed(call, bucket, key, &envelope).await?;
         let parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, 0, usize::MAX).await?;
-        let assembled = self.assemble(bucket, object_key.as_ref(), &upload, &named.parts, &parts)?;
+        let assembled = self.assemble(bucket, object_key.as_ref(), upload, named, &parts)?;
         assembled.check(&call.headers)?;
 
-        let tag = format!("{}-{}", hex::encode(digest::md5(&assembled.tags)), named.parts.len());
+        let tag = format!("{}-{}", hex::encode(digest::md5(&assembled.tags)), named.len());
         let generation = random::bytes(&*self.entropy);
         let (etag, tag) = self.store_etag(&envelope, bucket.etag_of_object(key.as_str(), &generation), tag);
         let scope = Scope::Parts { size: assembled.size, spans: &assembled.spans };
@@ -163,9 +183,9 @@ impl S3 {
             checksum_kind: Self::checksum_kind(&assembled.checksums),
             whole: false,
         };
-        let chosen = |number: u16| named.parts.binary_search_by_key(&number, |part| part.part_number).is_ok();
-        let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
-        commit::complete_upload(&*self.store, bucket.partition(), &upload, &parts, chosen, &record, admit).await?;
+        let chosen = |number: u16| named.binary_search_by_key(&number, |part| part.part_number).is_ok();
+        let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
+        commit::complete_upload(&*self.store, bucket.partition(), upload, &parts, chosen, &record, admit).await?;
         completed(call, bucket, key, &tag, &envelope, &assembled.checksums)
     }
 

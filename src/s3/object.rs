@@ -180,6 +180,7 @@ impl From<WriteError<Self>> for S3Error {
             WriteError::Refused(error) => error,
             WriteError::NoBucket => ErrorCode::NoSuchBucket.into(),
             WriteError::NoUpload => ErrorCode::NoSuchUpload.into(),
+            WriteError::PartsChanged => ErrorCode::OperationAborted.into(),
             WriteError::NoSource(run) => crate::store::StoreError::RunNotFound(run).into(),
             WriteError::Store(error) => error.into(),
         }

@@ -37,7 +37,7 @@ pub enum Mutation {
     /// The key loses its value, if it has one.
     Delete(Vec<u8>),
     /// The tally at the key changes by this much; absence is zero, and zero is absence. The key of a tally is changed in no
-    /// other way, and no batch expects anything of it.
+    /// other way.
     Count(Vec<u8>, Tally),
 }
 

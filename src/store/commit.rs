@@ -20,11 +20,12 @@
 //!
 //! **Replacement of an envelope**: one commit expects the key as read and writes its changed record; no run is touched.
 //!
-//! **Complete**: the parts stay where they are. One commit expects the bucket live, the upload open, each named part and
-//! the key as read; it writes the object record, removes the upload, and releases the parts that were not named and what
+//! **Complete**: the parts stay where they are. One commit expects the bucket live, the upload open, its parts (their count,
+//! and each) and the key as read; it writes the object record, removes the upload, and releases the parts that were not named and what
 //! the key had before. *Crash before: the upload is open as it was. Crash after: the object is whole.*
 //!
-//! **Abort**: one commit expects the upload open and the parts as read; it removes and releases all of them.
+//! **Abort**: one commit expects the upload open and its parts as read; it removes and releases all of them. A part that is
+//! uploaded meanwhile changes their count: none is left behind.
 //!
 //! **Bucket deletion** (the name's record is in another partition than its keys):
 //! 1. the `L` key goes from live to deleting: from here on no write to the bucket commits. *Crash: step 4 at the next
@@ -78,6 +79,9 @@ pub enum WriteError<E> {
     /// The upload was completed or aborted.
     #[error("the upload does not exist")]
     NoUpload,
+    /// Parts were uploaded since they were read.
+    #[error("the upload's parts have changed")]
+    PartsChanged,
     /// The source of a copy was replaced or deleted.
     #[error("the source does not exist any more")]
     NoSource(RunId),
@@ -304,12 +308,13 @@ pub async fn write_part<E>(
         let present = store.get(bucket, &key).await?;
         let old = present.as_deref().map(PartRecord::from_value).transpose()?;
         let mut batch = upload.expected(live_batch()).expect(key.clone(), present).put(key.clone(), value.clone());
-        let mut difference = Tally::part(record.size);
+        let (mut difference, mut count) = (Tally::part(record.size), Tally::object(record.size));
         if let Some(old) = &old {
             batch = release_run(&old.run, batch);
             difference = difference.plus(Tally::part(old.size).negated());
+            count = count.plus(Tally::object(old.size).negated());
         }
-        batch = batch.count(upload.tally_key(), difference);
+        batch = batch.count(upload.tally_key(), difference).count(part_count_key(upload.id), count);
         let inline = inline_copy(&run);
         match store.commit(bucket, run.add_to(batch)).await? {
             Outcome::Applied => return Ok(()),
@@ -357,7 +362,7 @@ pub async fn read_part(
 /// Makes `record` of the `chosen` parts of `upload`. `parts` are all parts as they were read.
 ///
 /// # Errors
-/// [`WriteError`]; nothing is changed. [`WriteError::NoUpload`] also if a part changed since it was read.
+/// [`WriteError`]; nothing is changed.
 pub async fn complete_upload<E>(
     store: &dyn MetaStore,
     bucket: Partition,
@@ -372,9 +377,9 @@ pub async fn complete_upload<E>(
         let present = store.get(bucket, &index_key).await?;
         let old = present.as_deref().map(ObjectRecord::from_value).transpose()?;
         admit(old.as_ref()).map_err(WriteError::Refused)?;
-        let mut batch = upload.expected(live_batch()).expect(index_key.clone(), present);
+        let mut batch = upload.end(parts, upload.expected(live_batch()).expect(index_key.clone(), present));
         batch = batch.put(index_key.clone(), record.to_value()).delete(upload_key(&upload.key, upload.id));
-        batch = count_replacement(batch, old.as_ref(), Some(record)).count(upload.tally_key(), upload_end(parts));
+        batch = count_replacement(batch, old.as_ref(), Some(record));
         for part in parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
@@ -388,8 +393,9 @@ pub async fn complete_upload<E>(
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(()),
             Outcome::Conflict { expectation: 0, .. } => return Err(WriteError::NoBucket),
+            Outcome::Conflict { expectation: 1, .. } => return Err(WriteError::NoUpload),
             Outcome::Conflict { expectation: 2, .. } => {}
-            Outcome::Conflict { .. } => return Err(WriteError::NoUpload),
+            Outcome::Conflict { .. } => return Err(WriteError::PartsChanged),
         }
     }
 }
@@ -399,36 +405,21 @@ pub async fn complete_upload<E>(
 /// # Errors
 /// As [`MetaStore::commit`].
 pub async fn abort_upload(store: &dyn MetaStore, bucket: Partition, upload: &Upload) -> Result<bool, StoreError> {
-    // Parts committed after the scan make their own upload expectation or this one fail, never both succeed.
     loop {
         let parts = read_parts(store, bucket, upload.id, 0, usize::MAX).await?;
         let mut batch = upload.expected(Batch::new()).delete(upload_key(&upload.key, upload.id));
-        batch = batch.count(upload.tally_key(), upload_end(&parts));
+        batch = upload.end(&parts, batch);
         for part in &parts {
             let key = part_key(upload.id, part.number);
             batch = batch.expect(key.clone(), Some(part.value.clone()));
             batch = release_run(&part.record.run, batch.delete(key));
         }
         match store.commit(bucket, batch).await? {
-            Outcome::Applied => {
-                sweep_parts(store, bucket, upload).await?;
-                return Ok(true);
-            }
+            Outcome::Applied => return Ok(true),
             Outcome::Conflict { expectation: 0, .. } => return Ok(false),
             Outcome::Conflict { .. } => {}
         }
     }
-}
-
-/// Removes parts that were committed between an abort's scan and its commit.
-async fn sweep_parts(store: &dyn MetaStore, bucket: Partition, upload: &Upload) -> Result<(), StoreError> {
-    for part in read_parts(store, bucket, upload.id, 0, usize::MAX).await? {
-        let key = part_key(upload.id, part.number);
-        let batch = Batch::new().expect(key.clone(), Some(part.value)).delete(key);
-        let batch = batch.count(upload.tally_key(), Tally::part(part.record.size).negated());
-        let _ = store.commit(bucket, release_run(&part.record.run, batch)).await?;
-    }
-    Ok(())
 }
 
 /// Makes a bucket. `Ok(Some(existing))` if the name is taken.
@@ -612,6 +603,14 @@ impl Upload {
     fn tally_key(&self) -> Vec<u8> {
         tally_key(&self.record.protection)
     }
+
+    /// Adds its end to `batch`, with `parts` and no others: one that was uploaded meanwhile would be left behind.
+    fn end(&self, parts: &[Part], batch: Batch) -> Batch {
+        let (key, count) = (part_count_key(self.id), sum(parts, Tally::object));
+        let counted = (!count.is_zero()).then(|| count.to_value().into());
+        let rest = sum(parts, Tally::part).plus(Tally::upload());
+        batch.expect(key.clone(), counted).count(key, count.negated()).count(self.tally_key(), rest.negated())
+    }
 }
 
 /// What to try again with after a conflict: the inline bytes, or the run that the commit handed back.
@@ -629,10 +628,8 @@ fn inline_copy(run: &NewRun) -> Option<NewRun> {
     }
 }
 
-/// What the end of an upload with these parts takes away.
-fn upload_end(parts: &[Part]) -> Tally {
-    let parts = parts.iter().map(|part| Tally::part(part.record.size));
-    parts.fold(Tally::upload(), Tally::plus).negated()
+fn sum(parts: &[Part], tally: impl Fn(u64) -> Tally) -> Tally {
+    parts.iter().map(|part| tally(part.record.size)).fold(Tally::default(), Tally::plus)
 }
 
 /// Counts that `new` takes the place of `old`.
@@ -662,6 +659,11 @@ pub fn part_key(upload: [u8; 16], number: u16) -> Vec<u8> {
     let mut key = key_of(Table::Part, &upload);
     key.extend_from_slice(&number.to_be_bytes());
     key
+}
+
+/// Where the number of parts of the open upload `upload`, and of their bytes, stands.
+fn part_count_key(upload: [u8; 16]) -> Vec<u8> {
+    key_of(Table::PartCount, &upload)
 }
 
 fn read_part_pair(key: &[u8], value: Bytes) -> Result<Part, StoreError> {

@@ -239,6 +239,9 @@ pub(super) async fn counts_add_up(kept: &Kept) {
     assert_eq!(tally(b"Ka").await, Some(Tally { objects: 320, bytes: 20 * 120, ..Tally::default() }));
     assert_eq!(tally(b"Kb").await, Some(Tally { uploads: 16, ..Tally::default() }));
     let all = Tally { uploads: 16, ..Tally::default() };
+    let expecting = |tally: Tally| Batch::new().expect(b"Kb".to_vec(), Some(tally.to_value().into()));
+    assert_eq!(commit(store, expecting(Tally::upload())).await, Outcome::conflict(0), "counts can be expected");
+    assert_eq!(commit(store, expecting(all)).await, Outcome::Applied);
     assert_eq!(commit(store, count("Kb", all.negated())).await, Outcome::Applied);
     assert_eq!(tally(b"Kb").await, None, "nothing has no value");
 }

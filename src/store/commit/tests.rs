@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
@@ -65,13 +65,19 @@ fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
     }
 }
 
+/// The ids of the uploads that steps name by number. An id is never used twice.
+type Slots = Mutex<[Option<[u8; 16]>; 3]>;
+
 /// Takes `step`; `unique` names its run.
-async fn take(store: &MemoryStore, step: Step, unique: u64) {
+async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&unique.to_be_bytes());
     let inline = NewRun::Inline(id, Bytes::from_static(b"sealed"));
     let name = |key: u8| format!("key-{key}");
-    let open = async |upload: u8| read_upload(store, BUCKET, &name(upload), [upload; 16]).await.unwrap();
+    let open = async |upload: u8| {
+        let id = slots.lock().unwrap()[usize::from(upload)]?;
+        read_upload(store, BUCKET, &name(upload), id).await.unwrap()
+    };
     match step {
         Step::Write { key, size, under } => {
             let record = object(size.into(), protection(under), Body::Run(run_ref(id)));
@@ -87,8 +93,7 @@ async fn take(store: &MemoryStore, step: Step, unique: u64) {
             }
         }
         Step::Begin { upload, under } => {
-            // An upload's id is never used twice; neither is this one's while it is open.
-            if open(upload).await.is_none() && read_parts(store, BUCKET, [upload; 16], 0, 1).await.unwrap().is_empty() {
+            if open(upload).await.is_none() {
                 let record = UploadRecord {
                     initiated: 0,
                     attributes: Attributes::default(),
@@ -98,7 +103,8 @@ async fn take(store: &MemoryStore, step: Step, unique: u64) {
                     account: "1".to_owned(),
                     protection: protection(under),
                 };
-                create_upload::<Infallible>(store, BUCKET, &name(upload), [upload; 16], &record).await.unwrap();
+                create_upload::<Infallible>(store, BUCKET, &name(upload), id, &record).await.unwrap();
+                slots.lock().unwrap()[usize::from(upload)] = Some(id);
             }
         }
         Step::Part { upload, number, size } => {
@@ -170,7 +176,7 @@ async fn orphans(store: &MemoryStore) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn tallies_are_those_of_a_full_scan(lanes in prop::collection::vec(prop::collection::vec(step(), 1..25), 1..4)) {
@@ -178,12 +184,13 @@ proptest! {
         runtime.block_on(async {
             let store = Arc::new(MemoryStore::new(Arc::new(SeededEntropy::new(1))));
             let _ = store.commit(BUCKET, Batch::new().put(live_key(), LIVE)).await.unwrap();
+            let slots = Arc::new(Slots::default());
             let mut tasks = Vec::new();
             for (lane, steps) in lanes.into_iter().enumerate() {
-                let store = Arc::clone(&store);
+                let (store, slots) = (Arc::clone(&store), Arc::clone(&slots));
                 tasks.push(tokio::spawn(async move {
                     for (at, step) in steps.into_iter().enumerate() {
-                        take(&store, step, (lane * 1000 + at) as u64).await;
+                        take(&store, &slots, step, (lane * 1000 + at) as u64).await;
                     }
                 }));
             }

@@ -248,6 +248,9 @@ impl<'m> Group<'m> {
 
     fn value(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let full = full_key(partition, key);
+        if let Some(tally) = self.tallies.get(&full) {
+            return Ok((!tally.is_zero()).then(|| tally.to_value().into()));
+        }
         match self.values.get(&full) {
             Some(value) => Ok(value.clone()),
             None => self.meta.get_blocking(Family::of_key(key), &full),

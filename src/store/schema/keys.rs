@@ -14,6 +14,8 @@ pub enum Table {
     Job = b'J',
     /// What is kept under each key.
     Tally = b'K',
+    /// The number of parts of each open upload, and of their bytes: a tally.
+    PartCount = b'N',
     /// The current version of each object.
     Object = b'O',
     /// Uploaded parts, of open and of completed uploads.

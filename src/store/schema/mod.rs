@@ -9,6 +9,7 @@
 //! <bucket id>          O escaped-key                                   ObjectRecord (the current version)
 //! <bucket id>          D run-id                                        a small sealed run, inline
 //! <bucket id>          K kind(u8) key-arn                              Tally: what is kept under that key
+//! <bucket id>          N upload-id                                     Tally: an open upload's parts
 //! <bucket id>          U escaped-key 00 00 upload-id                   UploadRecord
 //! <bucket id>          P upload-id part-number(u16 BE)                 PartRecord
 //! ```
