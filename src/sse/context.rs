@@ -14,6 +14,9 @@ use super::SseError;
 use super::headers::CONTEXT;
 use crate::kms::EncryptionContext;
 
+/// Longest text of a client's context, in bytes: what all headers of a PUT may have together (S3 API reference, PutObject:
+/// "the maximum request header size is 8 KB").
+const MAX_CONTEXT: usize = 8 * 1024;
 /// The pair that S3 adds.
 const S3_ARN: &str = "aws:s3:arn";
 
@@ -46,10 +49,15 @@ pub struct ClientContext {
 }
 
 impl ClientContext {
-    /// Reads base64 of UTF-8 JSON that maps strings to strings; `None` if `text` is anything else.
+    /// Reads base64 of UTF-8 JSON that maps strings to strings, of at most [`MAX_CONTEXT`] bytes, none of them empty: KMS
+    /// takes no others. `None` if `text` is anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let json = STANDARD.decode(text).ok()?;
-        Some(Self { text: text.to_owned(), pairs: serde_json::from_slice(&json).ok()? })
+        if text.len() > MAX_CONTEXT {
+            return None;
+        }
+        let pairs: BTreeMap<String, String> = serde_json::from_slice(&STANDARD.decode(text).ok()?).ok()?;
+        let full = pairs.iter().all(|(name, value)| !name.is_empty() && !value.is_empty());
+        full.then(|| Self { text: text.to_owned(), pairs })
     }
 
     /// The header's text as the client sent it.
@@ -103,7 +111,12 @@ mod tests {
 
     #[test]
     fn only_string_maps_are_contexts() {
-        assert!(client(r#"{"a":"b","c":""}"#).is_some());
+        assert!(client(r#"{"a":"b","c":"d"}"#).is_some());
+        assert!(client(r#"{"a":"b","c":""}"#).is_none());
+        assert!(client(r#"{"":"b"}"#).is_none());
+        let long = |length: usize| client(&format!(r#"{{"a":"{}"}}"#, "x".repeat(length)));
+        assert!(long(6000).is_some());
+        assert!(long(6200).is_none());
         assert!(client("{}").is_some());
         for bad in ["", "[]", r#"{"a":1}"#, r#"{"a":{"b":"c"}}"#, r#"{"a":"b"} x"#, r#"{"a":null}"#, "\"a\""] {
             assert!(client(bad).is_none(), "{bad}");
