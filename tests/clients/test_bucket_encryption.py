@@ -44,12 +44,10 @@ def put_xml(server, bucket, xml, **options):
 
 
 def test_a_fresh_bucket_has_sse_s3(s3, bucket):
-    """aws-behaviour 5, row 14."""
     assert configuration(s3, bucket) == FRESH
 
 
 def test_delete_resets_and_is_idempotent(s3, bucket):
-    """aws-behaviour 5, row 14."""
     configure(s3, bucket, "aws:kms", BucketKeyEnabled=True)
     for _ in range(2):
         assert status_of(s3.delete_bucket_encryption(Bucket=bucket)) == 204
@@ -59,7 +57,6 @@ def test_delete_resets_and_is_idempotent(s3, bucket):
 
 @pytest.mark.parametrize("form", ["KeyId", "Arn", "alias/never-made", UNKNOWN, "fake-key-id"])
 def test_the_key_is_echoed_verbatim_and_not_looked_up(s3, bucket, shared_key, form):
-    """aws-behaviour 5, row 16."""
     key = shared_key.get(form, form)
     configure(s3, bucket, "aws:kms", key)
     assert configuration(s3, bucket)["ApplyServerSideEncryptionByDefault"] == {
@@ -82,7 +79,6 @@ RULE = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>{}</SSEAlgorithm
 
 @pytest.mark.parametrize("rules", ["", RULE.format("AES256") * 2, RULE.format("AES512"), RULE.format("")])
 def test_anything_but_one_rule_is_malformed(server, s3, bucket, rules):
-    """aws-behaviour 5, row 15."""
     xml = f"<ServerSideEncryptionConfiguration>{rules}</ServerSideEncryptionConfiguration>"
     answer = put_xml(server, bucket, xml)
     assert (answer.status, answer.code, answer.error["Message"]) == (400, "MalformedXML", MALFORMED)
@@ -90,13 +86,11 @@ def test_anything_but_one_rule_is_malformed(server, s3, bucket, rules):
 
 
 def test_the_bucket_is_looked_for_before_the_document_is_read(server):
-    """aws-behaviour 5, row 15."""
     answer = put_xml(server, "no-such-bucket-here", "<nonsense")
     assert (answer.status, answer.code) == (404, "NoSuchBucket")
 
 
 def test_a_key_without_kms_is_refused(s3, bucket):
-    """aws-behaviour 5, row 17."""
     message = "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
     with refused("InvalidArgument", 400, message) as refusal:
         configure(s3, bucket, "AES256", UNKNOWN)
@@ -104,7 +98,6 @@ def test_a_key_without_kms_is_refused(s3, bucket):
 
 
 def test_a_block_survives_a_configuration_that_does_not_name_it(s3, bucket):
-    """aws-behaviour 5, row 22."""
     configure(s3, bucket, "AES256")
     assert configuration(s3, bucket)["BlockedEncryptionTypes"] == {"EncryptionType": ["SSE-C"]}
     configure(s3, bucket, "AES256", BlockedEncryptionTypes={"EncryptionType": ["NONE"]})
@@ -114,7 +107,7 @@ def test_a_block_survives_a_configuration_that_does_not_name_it(s3, bucket):
 
 
 def test_a_blocked_write_with_a_customers_key(s3, bucket):
-    """aws-behaviour 5, row 22: refused before the key is looked at."""
+    """Refused before the key is looked at."""
     for key in ("k" * 32, "too short"):
         with refused("AccessDenied", 403) as refusal:
             s3.put_object(Bucket=bucket, Key="k", Body=DATA, SSECustomerAlgorithm="AES256", SSECustomerKey=key)
@@ -145,7 +138,7 @@ def test_the_default_applies_where_nothing_is_asked_for(s3, bucket, shared_key):
 
 
 def test_requests_override_the_default(s3, bucket, shared_key):
-    """aws-behaviour 5, row 5: an explicit header wins, an absent one inherits."""
+    """An explicit header wins, an absent one inherits."""
     configure(s3, bucket, "aws:kms", shared_key["KeyId"], BucketKeyEnabled=True)
     plain = headers_of(s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="AES256"))
     assert plain[SSE] == "AES256" and KEY_ID not in plain and BUCKET_KEY not in plain
@@ -165,7 +158,7 @@ def test_objects_stay_as_they_are_when_the_default_changes(s3, bucket, shared_ke
 
 
 def test_an_in_place_copy_takes_the_default(s3, bucket, shared_key):
-    """aws-behaviour 5, row 13: no SSE header on a copy of a KMS object: it becomes the destination's default."""
+    """No SSE header on a copy of a KMS object: it becomes the destination's default."""
     s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=shared_key["Arn"])
     s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", MetadataDirective="REPLACE")
     assert headers_of(s3.head_object(Bucket=bucket, Key="k"))[SSE] == "AES256"
@@ -177,7 +170,6 @@ def test_an_in_place_copy_takes_the_default(s3, bucket, shared_key):
 
 @pytest.mark.parametrize("query", [[], [("uploads", "")]], ids=["PutObject", "CreateMultipartUpload"])
 def test_a_kms_default_over_plain_http_is_refused(server, s3, bucket, query):
-    """aws-behaviour 5, row 6."""
     configure(s3, bucket, "aws:kms")
     method, body = ("POST", b"") if query else ("PUT", DATA)
     answer = signed(server, method, f"/{bucket}/k", query, body=body, url=server.http_url)
@@ -187,7 +179,7 @@ def test_a_kms_default_over_plain_http_is_refused(server, s3, bucket, query):
 
 
 def test_the_transport_is_judged_before_authorisation(server, s3, bucket):
-    """aws-behaviour 5, rows 6 and 7: whoever asks, and however badly."""
+    """Whoever asks, and however badly."""
     configure(s3, bucket, "aws:kms")
     s3.put_object(Bucket=bucket, Key="k", Body=DATA)
     host = server.http_url.split("//")[1]
@@ -201,7 +193,6 @@ def test_the_transport_is_judged_before_authorisation(server, s3, bucket):
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
 def test_signature_version_2_is_refused_for_kms_objects(server, s3, bucket, method):
-    """aws-behaviour 5, row 7."""
     s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms")
     headers = {"host": server.host, "authorization": f"AWS {server.access_key}:c2lnbmF0dXJl"}
     if method == "PUT":

@@ -22,7 +22,6 @@ def options(key, **more):
 
 
 def test_the_header_matrix(s3, bucket, shared_key):
-    """aws-behaviour 5, row 24."""
     expected = {SSE: "aws:kms:dsse", KEY_ID: shared_key["Arn"]}
     context = base64_text(b'{"team":"red"}')
     name = {"Bucket": bucket, "Key": "k"}
@@ -55,7 +54,6 @@ def test_a_multipart_upload(s3, bucket, shared_key):
 
 
 def test_bucket_keys_do_not_go_with_two_layers(s3, bucket, shared_key):
-    """aws-behaviour 5, row 5."""
     with refused("InvalidArgument", 400):
         s3.put_object(Bucket=bucket, Key="k", Body=DATA, **options(shared_key, BucketKeyEnabled=True))
     default = {"SSEAlgorithm": "aws:kms:dsse", "KMSMasterKeyID": shared_key["KeyId"]}

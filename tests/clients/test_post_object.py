@@ -134,7 +134,7 @@ def test_a_file_that_looks_like_a_form(server, s3, bucket):
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == data
 
 
-# --- encryption (aws-behaviour 5, row 28) ------------------------------------------------------------------------------------
+# --- encryption ------------------------------------------------------------------------------------
 
 
 def test_encryption_fields_must_be_allowed(server, s3, bucket, shared_key):

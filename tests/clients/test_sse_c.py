@@ -147,7 +147,6 @@ def test_a_part_with_a_key_that_the_upload_was_not_begun_with(s3, open_bucket):
 )
 @pytest.mark.parametrize("query", [[], [("uploads", "")]], ids=["PutObject", "CreateMultipartUpload"])
 def test_bad_keys(server, s3, open_bucket, query, change, code, message):
-    """aws-behaviour 1.3, the SSE-C table."""
     headers = {name: value for name, value in (key_headers() | change).items() if value is not None}
     method, body = ("POST", b"") if query else ("PUT", DATA)
     answer = signed(server, method, f"/{open_bucket}/k", query, headers, body)
@@ -160,7 +159,6 @@ def test_bad_keys(server, s3, open_bucket, query, change, code, message):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_reading_takes_the_key(server, s3, stored, method):
-    """aws-behaviour 5, row 21."""
     without_md5 = {name: value for name, value in key_headers().items() if name != KEY_MD5}
     for headers, status, code, message in (
         ({}, 400, "InvalidRequest", NEEDED),
@@ -201,7 +199,7 @@ def test_a_key_for_an_object_that_has_none(s3, open_bucket):
 
 
 def test_copies_between_kinds(s3, stored, shared_key):
-    """aws-behaviour 5, row 12: the target's encryption is the request's, whatever the source's."""
+    """The target's encryption is the request's, whatever the source's."""
     s3.copy_object(
         Bucket=stored,
         Key="kms",

@@ -97,7 +97,6 @@ def two_accounts(tmp_path_factory):
 
 
 def test_another_accounts_key_may_not_be_used(two_accounts):
-    """1.3: no kms permission."""
     server, other = two_accounts
     arn = other.client("kms").create_key()["KeyMetadata"]["Arn"]
     s3 = server.client("s3")
@@ -113,7 +112,6 @@ def test_another_accounts_key_may_not_be_used(two_accounts):
 
 
 def test_the_managed_key_is_each_accounts_own(two_accounts):
-    """1.6: aws/s3 is never used across accounts."""
     server, other = two_accounts
     keys = set()
     for endpoint, bucket in ((server, "managed-one"), (other, "managed-two")):

@@ -43,7 +43,6 @@ def sources(shared_key):
 @pytest.mark.parametrize("bucket_key", [False, True])
 @pytest.mark.parametrize("source", sources({"Arn": ""}))
 def test_nothing_but_the_key_changes(s3, bucket, update, shared_key, source, bucket_key):
-    """aws-behaviour 5, row 23."""
     options = sources(shared_key)[source] | {"Metadata": {"colour": "blue"}, "ChecksumAlgorithm": "SHA256"}
     s3.put_object(Bucket=bucket, Key="k", Body=DATA, **options)
     before = facts(s3, bucket)
