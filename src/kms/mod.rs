@@ -140,7 +140,7 @@ pub trait Kms: Send + Sync + 'static {
         to: (&KeyRef, &EncryptionContext),
     ) -> Result<WrappedKey, KmsError>;
 
-    /// What is known of `key` (`DescribeKey`).
+    /// What is known of `key` (`DescribeKey`). Naming `alias/aws/s3` makes it.
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError>;
 
     /// A number that changes whenever a key's state, material, alias or policy does, so that caches of unwrapped keys can

@@ -105,7 +105,9 @@ def test_what_cannot_be_re_wrapped_is_told_by_the_exit_code(own):
 
 def test_objects_of_the_servers_key_can_be_put_under_a_kms_key(own):
     own.put("k")
-    own.server.strongroom("rewrap", "--bucket", "box", "--from", "SSE-S3", "--to", own.new)
+    own.server.strongroom("rewrap", "--bucket", "box", "--from", "SSE-S3", "--to", "alias/aws/s3")
+    assert own.kms.describe_key(KeyId=own.key_of("k"))["KeyMetadata"]["KeyManager"] == "AWS"
+    own.server.strongroom("rewrap", "--bucket", "box", "--from", "alias/aws/s3", "--to", own.new)
     assert own.key_of("k") == own.new
     assert body_of(own.s3.get_object(Bucket="box", Key="k")) == DATA
 

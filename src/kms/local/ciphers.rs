@@ -279,6 +279,7 @@ impl Kms for LocalKms {
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
+        self.ensure_managed_key(caller, key).await?;
         let key = self.visible(caller, key, "kms:DescribeKey")?;
         Ok(KeyDescription {
             arn: key.arn.clone(),
