@@ -12,7 +12,7 @@
 //! | envelope encryption | [`sse`] |
 //! | identities | [`iam`] |
 //! | keys | [`kms`] |
-//! | durable state, signatures | [`store`], [`sigv4`] |
+//! | durable state, signatures, policies | [`store`], [`sigv4`], [`policy`] |
 //! | the ground | [`crypto`], [`config`], [`telemetry`], [`clock`], [`wire`] |
 
 pub mod admin;
@@ -24,6 +24,7 @@ pub mod http;
 pub mod iam;
 pub mod jobs;
 pub mod kms;
+pub mod policy;
 pub mod s3;
 pub mod sigv4;
 pub mod sse;

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["sse"],
     &["iam"],
     &["kms"],
-    &["store", "sigv4"],
+    &["store", "sigv4", "policy"],
     &["config", "telemetry", "wire"],
     &["crypto", "clock"],
 ];

@@ -1,0 +1,239 @@
+//! Conditions: an operator, a key, and the values it is held against.
+//! (IAM user guide, "IAM JSON policy elements: Condition operators".)
+//!
+//! A condition on a key that the request does not have fails, unless its operator is negated (`StringNotEquals` and its
+//! kin) or ends in `IfExists`. Several values are alternatives; of a negated operator, none of them may match.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+
+use super::pattern::{Pattern, Syntax};
+use super::request::{Context, Found};
+use crate::clock::Timestamp;
+
+/// One condition of a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    key: String,
+    test: Test,
+    negated: bool,
+    if_exists: bool,
+    quantifier: Quantifier,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Quantifier {
+    /// The key has one value.
+    Single,
+    /// `ForAnyValue:`
+    Any,
+    /// `ForAllValues:`
+    All,
+}
+
+/// What a value is held against.
+#[derive(Clone, Debug, PartialEq)]
+enum Test {
+    Text(Vec<Pattern>),
+    Arn(Vec<Pattern>),
+    Number(Order, Vec<f64>),
+    Date(Order, Vec<Timestamp>),
+    Bool(Vec<bool>),
+    Binary(Vec<Vec<u8>>),
+    Address(Vec<IpNet>),
+    /// Whether the key must be absent.
+    Null(bool),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Order {
+    Equal,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+/// Why a condition is not one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Malformed {
+    /// No such operator.
+    Operator,
+    /// A value that the operator cannot take.
+    Value,
+}
+
+impl Condition {
+    /// The condition `operator` on `key`; `variables` as the document's version has it.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn new(operator: &str, key: &str, values: &[String], variables: bool) -> Result<Self, Malformed> {
+        let (quantifier, rest) = match operator.split_once(':') {
+            None => (Quantifier::Single, operator),
+            Some(("ForAnyValue", rest)) => (Quantifier::Any, rest),
+            Some(("ForAllValues", rest)) => (Quantifier::All, rest),
+            Some(_) => return Err(Malformed::Operator),
+        };
+        let (name, if_exists) = rest.strip_suffix("IfExists").map_or((rest, false), |name| (name, true));
+        let (test, negated) = test(name, values, variables)?;
+        if matches!(test, Test::Null(_)) && if_exists {
+            return Err(Malformed::Operator);
+        }
+        Ok(Self { key: key.to_ascii_lowercase(), test, negated, if_exists, quantifier })
+    }
+
+    /// The condition key, in lower case.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether it holds.
+    pub fn holds(&self, context: &dyn Context) -> bool {
+        let found = context.find(&self.key);
+        if let Test::Null(absent) = self.test {
+            return matches!(found, Found::None) == absent;
+        }
+        let test = |value: &Cow<'_, str>| self.test.matches(value, context) != self.negated;
+        match (self.quantifier, found) {
+            (Quantifier::All, Found::None) => true,
+            (_, Found::None) => self.if_exists || (self.negated && self.quantifier == Quantifier::Single),
+            (_, Found::One(value)) => test(&value),
+            (Quantifier::All, Found::Many(values)) => values.iter().all(test),
+            (Quantifier::Any, Found::Many(values)) => values.iter().any(test),
+            // A single-valued operator on many values: any may match, of a negated one none.
+            (Quantifier::Single, Found::Many(values)) => {
+                if self.negated {
+                    values.iter().all(test)
+                } else {
+                    values.iter().any(test)
+                }
+            }
+        }
+    }
+
+    /// Whether it lets only fixed values pass: what S3 asks of a policy that is not public.
+    pub(super) fn fixes_values(&self) -> bool {
+        if self.negated || self.if_exists || self.quantifier == Quantifier::All {
+            return false;
+        }
+        match &self.test {
+            Test::Text(patterns) | Test::Arn(patterns) => patterns.iter().all(|pattern| pattern.literal().is_some()),
+            // RFC1918 and the like are fixed; S3 takes ranges wider than a /8 (IPv4) or /32 (IPv6) for public.
+            Test::Address(networks) => networks.iter().all(|network| match network {
+                IpNet::V4(network) => network.prefix_len() >= 8,
+                IpNet::V6(network) => network.prefix_len() >= 32,
+            }),
+            _ => false,
+        }
+    }
+}
+
+impl Test {
+    fn matches(&self, value: &str, context: &dyn Context) -> bool {
+        match self {
+            Self::Text(patterns) => patterns.iter().any(|pattern| pattern.matches(value, context)),
+            Self::Arn(patterns) => patterns.iter().any(|pattern| pattern.matches_arn(value, context)),
+            Self::Number(order, numbers) => {
+                value.parse::<f64>().is_ok_and(|value| numbers.iter().any(|number| order.holds(&value, number)))
+            }
+            Self::Date(order, dates) => {
+                date(value).is_some_and(|value| dates.iter().any(|date| order.holds(&value, date)))
+            }
+            Self::Bool(bools) => boolean(value).is_some_and(|value| bools.contains(&value)),
+            Self::Binary(blobs) => STANDARD.decode(value).is_ok_and(|value| blobs.contains(&value)),
+            Self::Address(networks) => {
+                let address = value.parse::<IpAddr>().map(|address| address.to_canonical());
+                address.is_ok_and(|address| networks.iter().any(|network| network.contains(&address)))
+            }
+            Self::Null(_) => false,
+        }
+    }
+}
+
+impl Order {
+    fn holds<T: PartialOrd>(self, value: &T, bound: &T) -> bool {
+        match self {
+            Self::Equal => value == bound,
+            Self::Less => value < bound,
+            Self::LessEqual => value <= bound,
+            Self::Greater => value > bound,
+            Self::GreaterEqual => value >= bound,
+        }
+    }
+}
+
+/// The test that `name` stands for, and whether it is negated.
+fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), Malformed> {
+    let text = |wildcards, fold| {
+        let syntax = Syntax { wildcards, variables, fold };
+        Test::Text(values.iter().map(|value| Pattern::new(value, syntax)).collect())
+    };
+    let arn = || {
+        let syntax = Syntax { wildcards: true, variables, fold: false };
+        Test::Arn(values.iter().map(|value| Pattern::new(value, syntax)).collect())
+    };
+    let number = |order| Ok(Test::Number(order, all(values, |value| value.parse().ok())?));
+    let dates = |order| Ok(Test::Date(order, all(values, date)?));
+    let address = || all(values, network).map(Test::Address);
+    Ok(match name {
+        "StringEquals" => (text(false, false), false),
+        "StringNotEquals" => (text(false, false), true),
+        "StringEqualsIgnoreCase" => (text(false, true), false),
+        "StringNotEqualsIgnoreCase" => (text(false, true), true),
+        "StringLike" => (text(true, false), false),
+        "StringNotLike" => (text(true, false), true),
+        "ArnEquals" | "ArnLike" => (arn(), false),
+        "ArnNotEquals" | "ArnNotLike" => (arn(), true),
+        "NumericEquals" => (number(Order::Equal)?, false),
+        "NumericNotEquals" => (number(Order::Equal)?, true),
+        "NumericLessThan" => (number(Order::Less)?, false),
+        "NumericLessThanEquals" => (number(Order::LessEqual)?, false),
+        "NumericGreaterThan" => (number(Order::Greater)?, false),
+        "NumericGreaterThanEquals" => (number(Order::GreaterEqual)?, false),
+        "DateEquals" => (dates(Order::Equal)?, false),
+        "DateNotEquals" => (dates(Order::Equal)?, true),
+        "DateLessThan" => (dates(Order::Less)?, false),
+        "DateLessThanEquals" => (dates(Order::LessEqual)?, false),
+        "DateGreaterThan" => (dates(Order::Greater)?, false),
+        "DateGreaterThanEquals" => (dates(Order::GreaterEqual)?, false),
+        "Bool" => (Test::Bool(all(values, boolean)?), false),
+        "BinaryEquals" => (Test::Binary(all(values, |value| STANDARD.decode(value).ok())?), false),
+        "IpAddress" => (address()?, false),
+        "NotIpAddress" => (address()?, true),
+        "Null" => match all(values, boolean)?.as_slice() {
+            [absent] => (Test::Null(*absent), false),
+            _ => return Err(Malformed::Value),
+        },
+        _ => return Err(Malformed::Operator),
+    })
+}
+
+fn all<T>(values: &[String], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Malformed> {
+    values.iter().map(|value| read(value).ok_or(Malformed::Value)).collect()
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        _ if text.eq_ignore_ascii_case("true") => Some(true),
+        _ if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// A network, or an address that is one by itself.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// ISO 8601 (a date alone is its midnight, UTC), or seconds since the epoch.
+fn date(text: &str) -> Option<Timestamp> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Timestamp::from_second(seconds).ok();
+    }
+    text.parse().ok().or_else(|| format!("{text}T00:00:00Z").parse().ok())
+}

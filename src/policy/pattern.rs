@@ -1,0 +1,190 @@
+//! Patterns: `*` and `?`, and policy variables.
+//!
+//! A pattern is compiled once. Matching takes time proportional to the text times the number of stars at most, whatever
+//! the text: it never backtracks beyond the last star.
+
+use std::borrow::Cow;
+
+use super::request::{Context, Found};
+
+/// A compiled pattern.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pattern {
+    pieces: Vec<Piece>,
+    fold: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Piece {
+    Symbols(Vec<Symbol>),
+    /// `${key}` or `${key, 'default'}`: the value stands for itself, wildcards in it included.
+    Variable {
+        key: String,
+        default: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Symbol {
+    Char(char),
+    /// `?`: one character.
+    One,
+    /// `*`: any characters, none too.
+    Many,
+}
+
+/// How a pattern's text is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Syntax {
+    /// Whether `*` and `?` are wildcards.
+    pub wildcards: bool,
+    /// Whether `${...}` is a policy variable: in documents of version 2012-10-17.
+    pub variables: bool,
+    /// Whether case is ignored.
+    pub fold: bool,
+}
+
+impl Pattern {
+    /// Compiles `text`.
+    pub fn new(text: &str, syntax: Syntax) -> Self {
+        let mut pieces = Vec::new();
+        let mut symbols = Vec::new();
+        let mut rest = text;
+        while let Some(char) = rest.chars().next() {
+            if let Some((variable, after)) = variable(rest).filter(|_| syntax.variables) {
+                match variable {
+                    Ok(literal) => symbols.push(Symbol::Char(literal)),
+                    Err(variable) => {
+                        pieces.push(Piece::Symbols(std::mem::take(&mut symbols)));
+                        pieces.push(variable);
+                    }
+                }
+                rest = after;
+                continue;
+            }
+            symbols.push(match char {
+                '*' if syntax.wildcards => Symbol::Many,
+                '?' if syntax.wildcards => Symbol::One,
+                char => Symbol::Char(char),
+            });
+            rest = &rest[char.len_utf8()..];
+        }
+        pieces.push(Piece::Symbols(symbols));
+        Self { pieces, fold: syntax.fold }
+    }
+
+    /// Whether `text` matches. A variable that has no value, and no default, matches nothing.
+    pub fn matches(&self, text: &str, context: &dyn Context) -> bool {
+        match self.pieces.as_slice() {
+            [Piece::Symbols(symbols)] => glob(symbols, text, self.fold),
+            pieces => expand(pieces, context).is_some_and(|symbols| glob(&symbols, text, self.fold)),
+        }
+    }
+
+    /// As [`Self::matches`] for ARNs: each of the six segments by itself, so that no wildcard reaches across a colon. The
+    /// last takes all the rest.
+    pub fn matches_arn(&self, text: &str, context: &dyn Context) -> bool {
+        let whole;
+        let symbols = match self.pieces.as_slice() {
+            [Piece::Symbols(symbols)] => symbols,
+            pieces => match expand(pieces, context) {
+                Some(symbols) => {
+                    whole = symbols;
+                    &whole
+                }
+                None => return false,
+            },
+        };
+        let mut pattern = symbols.splitn(6, |symbol| *symbol == Symbol::Char(':'));
+        let mut text = text.splitn(6, ':');
+        loop {
+            match (pattern.next(), text.next()) {
+                (None, None) => return true,
+                (Some(symbols), Some(segment)) if glob(symbols, segment, self.fold) => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// The text that it matches, if that is one text.
+    pub fn literal(&self) -> Option<String> {
+        let [Piece::Symbols(symbols)] = self.pieces.as_slice() else { return None };
+        symbols.iter().map(|symbol| if let Symbol::Char(char) = symbol { Some(*char) } else { None }).collect()
+    }
+
+    /// Whether some text beginning with `prefix` may match, and none other. For judging documents, not requests.
+    pub fn stays_within(&self, prefix: &str) -> bool {
+        let [Piece::Symbols(symbols), ..] = self.pieces.as_slice() else { return false };
+        let mut symbols = symbols.iter();
+        prefix.chars().all(|char| symbols.next() == Some(&Symbol::Char(char)))
+    }
+}
+
+/// A variable at the beginning of `text`, and what follows it: a literal character (`${*}`), or one to look up.
+fn variable(text: &str) -> Option<(Result<char, Piece>, &str)> {
+    let (inner, after) = text.strip_prefix("${")?.split_once('}')?;
+    if let Some(literal @ ('*' | '?' | '$')) = inner.chars().next().filter(|_| inner.len() == 1) {
+        return Some((Ok(literal), after));
+    }
+    let (key, default) = match inner.split_once(',') {
+        Some((key, default)) => {
+            let default = default.trim().strip_prefix('\'')?.strip_suffix('\'')?;
+            (key, Some(default.to_owned()))
+        }
+        None => (inner, None),
+    };
+    Some((Err(Piece::Variable { key: key.trim().to_ascii_lowercase(), default }), after))
+}
+
+fn expand(pieces: &[Piece], context: &dyn Context) -> Option<Vec<Symbol>> {
+    let mut symbols = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Symbols(more) => symbols.extend_from_slice(more),
+            Piece::Variable { key, default } => {
+                let value = match context.find(key) {
+                    Found::One(value) => value,
+                    // Several values have no one text.
+                    Found::None | Found::Many(_) => Cow::Borrowed(default.as_deref()?),
+                };
+                symbols.extend(value.chars().map(Symbol::Char));
+            }
+        }
+    }
+    Some(symbols)
+}
+
+fn glob(pattern: &[Symbol], text: &str, fold: bool) -> bool {
+    let same = |a: char, b: char| a == b || (fold && a.eq_ignore_ascii_case(&b));
+    let (mut at, mut rest) = (0, text.chars());
+    // Where to go on if the present try fails: behind the last star, one character further.
+    let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+    loop {
+        match pattern.get(at) {
+            Some(Symbol::Many) => {
+                at += 1;
+                retry = Some((at, rest.clone()));
+                continue;
+            }
+            Some(symbol) => {
+                let mut after = rest.clone();
+                if let Some(char) = after.next()
+                    && match symbol {
+                        Symbol::Char(expected) => same(*expected, char),
+                        Symbol::One | Symbol::Many => true,
+                    }
+                {
+                    (at, rest) = (at + 1, after);
+                    continue;
+                }
+            }
+            None if rest.as_str().is_empty() => return true,
+            None => {}
+        }
+        let Some((star, from)) = &mut retry else { return false };
+        if from.next().is_none() {
+            return false;
+        }
+        (at, rest) = (*star, from.clone());
+    }
+}

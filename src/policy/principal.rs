@@ -1,0 +1,129 @@
+//! Principals in documents: whom a statement is about.
+//! (IAM user guide, "AWS JSON policy elements: Principal".)
+
+use serde_json::Value;
+
+use super::request::Principal;
+
+/// The `Principal` or `NotPrincipal` of a statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Principals {
+    /// Identity policies have none: they are about whom they are attached to.
+    Unsaid,
+    /// `Principal`.
+    These(Vec<Named>),
+    /// `NotPrincipal`.
+    AllBut(Vec<Named>),
+}
+
+/// One principal of a document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Named {
+    /// `*`: everybody, anonymous requests too.
+    Everybody,
+    /// An account, by its id or its root's ARN: whomever the account itself lets.
+    Account(String),
+    /// A user, a role or a session.
+    Arn(String),
+    /// An AWS service.
+    Service(String),
+    /// An account by its canonical id.
+    CanonicalUser(String),
+    /// An identity provider.
+    Federated(String),
+}
+
+/// How a principal is named by a statement.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Match {
+    /// Not at all.
+    None,
+    /// As one of its account: whom of them, the account decides.
+    Account,
+    /// As everybody.
+    World,
+    /// By itself.
+    Direct,
+}
+
+impl Principals {
+    /// How `principal` is named.
+    pub(super) fn names(&self, principal: Principal<'_>) -> Match {
+        match self {
+            Self::Unsaid => Match::Direct,
+            Self::These(named) => named.iter().map(|named| named.names(principal)).max().unwrap_or(Match::None),
+            Self::AllBut(named) => {
+                let named = named.iter().any(|named| named.names(principal) != Match::None);
+                if named { Match::None } else { Match::World }
+            }
+        }
+    }
+
+    /// Whether it names anybody but fixed principals.
+    pub(super) fn is_everybody(&self) -> bool {
+        match self {
+            Self::Unsaid => false,
+            Self::These(named) => named.contains(&Named::Everybody),
+            Self::AllBut(_) => true,
+        }
+    }
+}
+
+impl Named {
+    fn names(&self, principal: Principal<'_>) -> Match {
+        let of_account = |holds: bool| if holds { Match::Account } else { Match::None };
+        let direct = |holds: bool| if holds { Match::Direct } else { Match::None };
+        match self {
+            Self::Everybody => Match::World,
+            Self::Account(id) => match principal {
+                Principal::Root { account, .. } => direct(account == id),
+                _ => of_account(principal.account() == Some(id)),
+            },
+            Self::Arn(arn) => match principal {
+                Principal::Session { arn: session, role, .. } => direct(session == arn || role == arn),
+                _ => direct(principal.arn() == arn),
+            },
+            Self::Service(name) => direct(matches!(principal, Principal::Service(service) if service == name)),
+            // Neither is a principal that signs requests here.
+            Self::CanonicalUser(_) | Self::Federated(_) => Match::None,
+        }
+    }
+
+    fn of_aws(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Everybody);
+        }
+        let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_account(text) {
+            return Some(Self::Account(text.to_owned()));
+        }
+        let fields: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", "aws", "iam" | "sts", "", account, name] = fields[..] else { return None };
+        if !is_account(account) || name.is_empty() || name.contains('*') {
+            return None;
+        }
+        Some(if name == "root" { Self::Account(account.to_owned()) } else { Self::Arn(text.to_owned()) })
+    }
+}
+
+/// Reads the value of `Principal`; `None` if it is no principal.
+pub(super) fn read(value: &Value) -> Option<Vec<Named>> {
+    if let Value::String(text) = value {
+        return (text == "*").then(|| vec![Named::Everybody]);
+    }
+    let mut named = Vec::new();
+    for (kind, value) in value.as_object()? {
+        let one = std::slice::from_ref(value);
+        for text in value.as_array().map_or(one, Vec::as_slice) {
+            let text = text.as_str()?;
+            named.push(match kind.as_str() {
+                "AWS" => Named::of_aws(text)?,
+                "Service" => Named::Service(text.to_owned()),
+                "CanonicalUser" => Named::CanonicalUser(text.to_owned()),
+                "Federated" => Named::Federated(text.to_owned()),
+                _ => return None,
+            });
+        }
+    }
+    (!named.is_empty()).then_some(named)
+}
