@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use self::error::{Failure, bad_request, not_found};
 use crate::clock::SharedClock;
-use crate::iam::{self, Directory, Identity};
+use crate::iam::{self, Directory, Identity, Question};
 use crate::jobs::{JobId, Jobs, Order};
 use crate::kms::{Caller, KeyRef, SharedKms};
 use crate::sigv4::{Head, SigningKeys};
@@ -128,12 +128,12 @@ impl Admin {
                     Some(key) => Some(self.resolve(cx, &identity, &key).await?),
                     None => None,
                 };
-                iam::authorize(Some(&identity), "strongroom:GetKeyUsage", "*", None)?;
+                iam::authorize(&Question::new(Some(&identity), "strongroom:GetKeyUsage", "*", None))?;
                 Ok((StatusCode::OK, json!({"usage": usage::report(&*self.store, &identity, key.as_ref()).await?})))
             }
             Operation::CreateJob => self.create_job(cx, &identity, &body).await,
             Operation::ListJobs => {
-                iam::authorize(Some(&identity), "strongroom:ListJobs", "*", None)?;
+                iam::authorize(&Question::new(Some(&identity), "strongroom:ListJobs", "*", None))?;
                 let mut jobs = self.jobs.list().await?;
                 jobs.retain(|(_, record)| record.account == identity.account.id);
                 jobs.sort_by_key(|(id, record)| (record.started, *id));
@@ -164,7 +164,7 @@ impl Admin {
         let record = commit::read_bucket(&*self.store, &bucket).await?;
         let record = record.ok_or_else(|| not_found("NoSuchBucket", "The specified bucket does not exist"))?;
         let arn = format!("arn:aws:s3:::{bucket}");
-        iam::authorize(Some(identity), "strongroom:CreateJob", &arn, Some(&record.account))?;
+        iam::authorize(&Question::new(Some(identity), "strongroom:CreateJob", &arn, Some(&record.account)))?;
         let from = self.resolve(cx, identity, &from).await?;
         let to = self.kms.describe(&caller(cx, identity), &KeyRef::parse(&to)).await?;
         if !to.enabled {
@@ -188,7 +188,9 @@ impl Admin {
     ) -> Result<(StatusCode, Value), Failure> {
         let missing = || not_found("NoSuchJob", "The specified job does not exist");
         let record = self.jobs.find(id).await?.ok_or_else(missing)?;
-        iam::authorize(Some(identity), action, &hex::encode(id), Some(&record.account)).map_err(|_| missing())?;
+        let resource = hex::encode(id);
+        iam::authorize(&Question::new(Some(identity), action, &resource, Some(&record.account)))
+            .map_err(|_| missing())?;
         Ok((StatusCode::OK, json!({"job": view::job(id, &record)})))
     }
 

@@ -1,12 +1,13 @@
 //! Who asks, and whether they may: identities, accounts, and the one authorisation function.
 //!
-//! For now each account has its root principal alone, and a resource's owner may do everything with it; the types are
-//! those that users, roles and policies will go through.
+//! For now each account has its root principal alone, who may do everything with what the account owns, unless the resource's
+//! own policy denies it; the types are those that users and roles will go through.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::SecretBytes;
+use crate::policy::{Context, Policies, Policy, Principal, Request, decide};
 use crate::sigv4::Secrets;
 
 /// An account: the owner of buckets and keys.
@@ -85,6 +86,40 @@ impl Secrets for Directory {
 #[derive(Debug)]
 pub struct Permit(());
 
+/// What is asked: may `identity` do `action` to `resource`?
+#[derive(Clone, Copy)]
+pub struct Question<'q> {
+    /// Who asks; `None`: nobody signed.
+    pub identity: Option<&'q Identity>,
+    /// The IAM action, such as `s3:GetObject`.
+    pub action: &'static str,
+    /// The ARN of what it is asked of.
+    pub resource: &'q str,
+    /// The account that the resource belongs to; `None`: to nobody yet, as a bucket about to be made.
+    pub owner: Option<&'q str>,
+    /// The resource's own policy.
+    pub policy: Option<&'q Policy>,
+    /// The request's circumstances, for the policy's conditions.
+    pub context: &'q dyn Context,
+}
+
+impl<'q> Question<'q> {
+    /// A question about a resource without a policy.
+    pub fn new(
+        identity: Option<&'q Identity>,
+        action: &'static str,
+        resource: &'q str,
+        owner: Option<&'q str>,
+    ) -> Self {
+        Self { identity, action, resource, owner, policy: None, context: &() }
+    }
+
+    /// Whether the root of the owner's account asks.
+    pub fn is_owners_root(&self) -> bool {
+        self.identity.is_some_and(|identity| self.owner == Some(identity.account.id.as_str()))
+    }
+}
+
 /// The request was not authorised.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{principal} is not authorized to perform: {action} on resource: {resource}")]
@@ -95,32 +130,39 @@ pub struct Denied {
     pub action: &'static str,
     /// The ARN of what it was asked of.
     pub resource: String,
+    /// Why, as AWS ends its sentence; told to callers of the owner's account alone.
+    pub reason: Option<String>,
 }
 
-/// Whether `identity` may do `action` to `resource`, which belongs to the account `owner` (`None`: to nobody yet, as a
-/// bucket about to be made).
+/// Answers `question`, by the one evaluator of policies.
 ///
 /// # Errors
-/// [`Denied`], if nothing allows it: anonymous callers and other accounts have no policy to be allowed by.
-pub fn authorize(
-    identity: Option<&Identity>,
-    action: &'static str,
-    resource: &str,
-    owner: Option<&str>,
-) -> Result<Permit, Denied> {
-    match identity {
-        Some(identity) if owner.is_none_or(|owner| owner == identity.account.id) => Ok(Permit(())),
-        other => Err(Denied {
-            principal: other.map_or_else(|| "anonymous".to_owned(), |identity| identity.arn.clone()),
-            action,
-            resource: resource.to_owned(),
-        }),
+/// [`Denied`], if a policy denies it or nothing allows it.
+pub fn authorize(question: &Question<'_>) -> Result<Permit, Denied> {
+    let Question { identity, action, resource, owner, policy, context } = *question;
+    // The keys that there are belong to accounts' roots.
+    let principal = identity
+        .map_or(Principal::Anonymous, |identity| Principal::Root { account: &identity.account.id, arn: &identity.arn });
+    let owner = owner.or(principal.account()).unwrap_or_default();
+    let decision = decide(
+        &Policies { resource: policy, ..Policies::default() },
+        &Request { principal, action, resource, owner, context },
+    );
+    if decision.is_allowed() {
+        return Ok(Permit(()));
     }
+    Err(Denied {
+        principal: principal.arn().to_owned(),
+        action,
+        resource: resource.to_owned(),
+        reason: decision.reason(action).filter(|_| principal.account() == Some(owner)),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Kind;
 
     fn directory() -> Directory {
         let mut directory = Directory::default();
@@ -141,11 +183,24 @@ mod tests {
         let directory = directory();
         let owner = &directory.access_key("AKIA111111111111").unwrap().identity;
         let other = &directory.access_key("AKIA222222222222").unwrap().identity;
-        let ask = |who| authorize(who, "s3:GetObject", "arn:aws:s3:::b/k", Some("111111111111"));
+        let question = |who| Question::new(who, "s3:GetObject", "arn:aws:s3:::b/k", Some("111111111111"));
+        let ask = |who| authorize(&question(who));
         assert!(ask(Some(owner)).is_ok());
         assert!(ask(Some(other)).is_err());
         assert_eq!(ask(None).unwrap_err().principal, "anonymous");
-        assert!(authorize(Some(other), "s3:CreateBucket", "arn:aws:s3:::b", None).is_ok());
+        assert!(authorize(&Question::new(Some(other), "s3:CreateBucket", "arn:aws:s3:::b", None)).is_ok());
+        assert!(authorize(&Question::new(None, "s3:CreateBucket", "arn:aws:s3:::b", None)).is_err());
+
+        let text = r#"{"Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": "222222222222"}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"},
+            {"Effect": "Deny", "Principal": {"AWS": "111111111111"}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
+        ]}"#;
+        let policy = Policy::parse(text, Kind::Bucket("arn:aws:s3:::b")).unwrap();
+        let by_policy = |who| authorize(&Question { policy: Some(&policy), ..question(who) });
+        assert!(by_policy(Some(other)).is_ok());
+        let reason = by_policy(Some(owner)).unwrap_err().reason.unwrap();
+        assert_eq!(reason, "with an explicit deny in a resource-based policy");
+        assert_eq!(by_policy(None).unwrap_err().reason, None, "strangers are not told why");
         assert_eq!(owner.arn, "arn:aws:iam::111111111111:root");
     }
 }

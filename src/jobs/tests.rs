@@ -56,6 +56,8 @@ impl Fixture {
             region: "us-east-1".to_owned(),
             encryption: None,
             allows_customer_keys: false,
+            policy: None,
+            public_access: None,
         };
         assert_eq!(commit::create_bucket(&*store, "b", &bucket).await.unwrap(), None);
         Self { store, sse, kms, from, to }

@@ -14,7 +14,7 @@ use crate::clock::{from_millis, iso8601};
 use crate::crypto::random;
 use crate::iam::Permit;
 use crate::store::commit::{self, BucketDeletion};
-use crate::store::schema::BucketRecord;
+use crate::store::schema::{BucketRecord, PublicAccessBlock};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// The region whose buckets have no location constraint, and where creating one's own bucket again is no error.
@@ -83,6 +83,8 @@ impl S3 {
             region: self.settings.region.clone(),
             encryption: None,
             allows_customer_keys: false,
+            policy: None,
+            public_access: Some(PublicAccessBlock::ALL),
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}

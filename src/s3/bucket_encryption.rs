@@ -152,7 +152,7 @@ impl S3 {
         Ok(no_content())
     }
 
-    async fn update_bucket(&self, bucket: &Bucket, change: impl Fn(&mut BucketRecord) + Send) -> Result<()> {
+    pub(super) async fn update_bucket(&self, bucket: &Bucket, change: impl Fn(&mut BucketRecord) + Send) -> Result<()> {
         if commit::update_bucket(&*self.store, &bucket.name, change).await? {
             Ok(())
         } else {
@@ -221,6 +221,8 @@ mod tests {
             region: String::new(),
             encryption: Some(parsed.encryption),
             allows_customer_keys: true,
+            policy: None,
+            public_access: None,
         };
         assert!(render_configuration(&record).contains(&rule(kms, blocked)));
         let fresh = BucketRecord { encryption: None, allows_customer_keys: false, ..record };

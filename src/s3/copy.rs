@@ -18,7 +18,7 @@ use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
-use crate::iam::{self, Permit};
+use crate::iam::Permit;
 use crate::sse::{self, Envelope, ObjectName, Plan, SseKind};
 use crate::store::schema::Attributes;
 use crate::wire::ResponseBody;
@@ -180,7 +180,7 @@ impl S3 {
     /// Copies by opening the source's bytes and sealing them under a data key of the copy's own.
     async fn encrypt_afresh(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, copy: &Copy) -> Result<Copied> {
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&copy.plan, &self.kms_caller(call)?, name).await?;
+        let (envelope, object_key) = self.sse.begin(&copy.plan, &self.kms_caller(call), name).await?;
         let required = self.data_requirements(envelope.shows_md5(), copy.algorithm.unwrap_or(Algorithm::Crc64Nvme));
         let Source { bucket: from, object, .. } = &copy.source;
         let whole = 0..object.record.size;
@@ -210,8 +210,7 @@ impl S3 {
         }
         let bucket = Bucket { name: named.bucket, record };
         self.judge_source_transport(call, &bucket, &named.key).await?;
-        let resource = format!("{}/{}", bucket.arn(), named.key);
-        iam::authorize(call.identity.as_ref(), "s3:GetObject", &resource, Some(&bucket.record.account))?;
+        self.authorize(call, "s3:GetObject", &bucket, Some(&named.key)).await?;
         let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;
         Self::require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;

@@ -12,7 +12,7 @@ use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
 use super::xml::{self, XmlWriter};
-use crate::iam::{self, Permit};
+use crate::iam::Permit;
 use crate::store::commit;
 use crate::store::schema::ObjectRecord;
 use crate::wire::{RequestBody, ResponseBody};
@@ -110,8 +110,7 @@ impl S3 {
 
     async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<()> {
         let key = ObjectKey::parse(&entry.key)?;
-        let resource = format!("{}/{key}", bucket.arn());
-        iam::authorize(call.identity.as_ref(), "s3:DeleteObject", &resource, Some(&bucket.record.account))?;
+        self.authorize(call, "s3:DeleteObject", bucket, Some(&key)).await?;
         check_version(&key, entry.version_id.as_deref())?;
         self.delete(bucket, &key, entry.etag.as_deref()).await
     }

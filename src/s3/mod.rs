@@ -13,9 +13,11 @@
 //! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `multipart`, `parts` | the handlers |
 //! | [`error`], [`render`] | the error type, and the only place that writes it |
 
+mod access;
 mod attributes;
 mod bucket;
 mod bucket_encryption;
+mod bucket_policy;
 pub mod checksum;
 pub mod condition;
 mod copy;

@@ -54,7 +54,7 @@ impl S3 {
         customer: Option<&CustomerKey>,
     ) -> Result<sse::ObjectKey> {
         let name = ObjectName { bucket, key: key.as_str() };
-        Ok(self.sse.unlock(envelope, &self.kms_caller(call)?, name, customer).await?)
+        Ok(self.sse.unlock(envelope, &self.kms_caller(call), name, customer).await?)
     }
 
     /// The entity tag of an object whose plaintext had this MD5: for SSE-S3 the MD5 itself; otherwise a random one, since

@@ -104,7 +104,7 @@ impl S3 {
         customer: Option<&CustomerKey>,
     ) -> Result<sse::ObjectKey> {
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        self.sse.unlock(envelope, &self.kms_caller(call)?, name, customer).await.map_err(|error| match error {
+        self.sse.unlock(envelope, &self.kms_caller(call), name, customer).await.map_err(|error| match error {
             SseError::CustomerKeyRequired | SseError::CustomerKeyNotApplicable => S3Error::new(
                 ErrorCode::InvalidRequest,
                 "The multipart upload initiate requested encryption. Subsequent part requests must include the \

@@ -50,7 +50,7 @@ impl S3 {
         self.judge_write(bucket, key, &conditions).await?;
 
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call), name).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
 
         let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
@@ -149,7 +149,7 @@ impl S3 {
         let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call)?, name).await?;
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call), name).await?;
         Ok((plan, attributes, envelope, object_key))
     }
 }

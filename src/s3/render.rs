@@ -21,6 +21,13 @@ pub fn document(xml: String) -> Response<ResponseBody> {
     response
 }
 
+/// 200 with a JSON document.
+pub fn json(text: String) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// The response that tells a client of `error`.
 pub fn error(error: &S3Error, id: &RequestId) -> Response<ResponseBody> {
     // RFC 9110, section 15.4.5: a 304 has no content.

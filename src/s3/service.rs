@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 
+use super::access::CompiledPolicies;
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::{Offer, Operation, Row};
 use super::request::{ObjectKey, Query, Target};
 use super::{headers, render};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
-use crate::iam::{self, Account, Directory, Identity, Permit};
+use crate::iam::{self, Account, Directory, Identity, Permit, Question};
 use crate::kms::Caller;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
@@ -28,6 +29,7 @@ pub struct S3 {
     pub(super) clock: SharedClock,
     pub(super) entropy: SharedEntropy,
     pub(super) settings: Settings,
+    pub(super) policies: CompiledPolicies,
     keys: Arc<SigningKeys>,
 }
 
@@ -95,7 +97,7 @@ impl S3 {
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
-        Self { store, sse, directory, clock, entropy, settings, keys }
+        Self { store, sse, directory, clock, entropy, settings, policies: CompiledPolicies::default(), keys }
     }
 
     /// At start: takes up what a crash cut off.
@@ -185,15 +187,16 @@ impl S3 {
         }
         let (name, key) = match target {
             Target::Service => {
-                let permit = iam::authorize(call.identity.as_ref(), call.row.action, "arn:aws:s3:::*", None)?;
+                let question = Question::new(call.identity.as_ref(), call.row.action, "arn:aws:s3:::*", None);
+                let permit = iam::authorize(&question)?;
                 return self.on_service(call, permit).await;
             }
             Target::Bucket(name) => (name, None),
             Target::Object(name, key) => (name, Some(key)),
         };
         if call.row.operation == Operation::CreateBucket {
-            let permit =
-                iam::authorize(call.identity.as_ref(), call.row.action, &format!("arn:aws:s3:::{name}"), None)?;
+            let arn = format!("arn:aws:s3:::{name}");
+            let permit = iam::authorize(&Question::new(call.identity.as_ref(), call.row.action, &arn, None))?;
             return self.create_bucket(call, &name, permit, body).await;
         }
         let bucket = self.bucket(call, name).await?;
@@ -202,11 +205,7 @@ impl S3 {
             return self.post_object(call, &bucket, body).await;
         }
         self.judge_transport(call, &bucket, key.as_ref()).await?;
-        let resource = match &key {
-            Some(key) => format!("{}/{key}", bucket.arn()),
-            None => bucket.arn(),
-        };
-        let permit = iam::authorize(call.identity.as_ref(), call.row.action, &resource, Some(&bucket.record.account))?;
+        let permit = self.authorize(call, call.row.action, &bucket, key.as_ref()).await?;
         if call.row.offer == Offer::Refused {
             return Err(S3Error::new(
                 ErrorCode::NotImplemented,
@@ -214,7 +213,14 @@ impl S3 {
             ));
         }
         match key {
-            Some(key) => self.on_object(call, &bucket, &key, permit, body).await,
+            Some(key) => match self.on_object(call, &bucket, &key, permit, body).await {
+                // Whether a key exists is the affair of those who may list the bucket. (API reference, GetObject.)
+                Err(error) if error.code == ErrorCode::NoSuchKey => {
+                    self.authorize(call, "s3:ListBucket", &bucket, None).await?;
+                    Err(error)
+                }
+                answer => answer,
+            },
             None => self.on_bucket(call, &bucket, permit, body).await,
         }
     }
@@ -235,6 +241,13 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         match call.row.operation {
             Operation::DeleteBucket => self.delete_bucket(bucket, permit).await,
+            Operation::DeleteBucketPolicy => self.delete_bucket_policy(bucket, permit).await,
+            Operation::DeletePublicAccessBlock => self.delete_public_access_block(bucket, permit).await,
+            Operation::GetBucketPolicy => Self::bucket_policy(bucket, permit),
+            Operation::GetBucketPolicyStatus => Self::bucket_policy_status(bucket, permit),
+            Operation::GetPublicAccessBlock => Self::public_access_block(bucket, permit),
+            Operation::PutBucketPolicy => self.put_bucket_policy(call, bucket, permit, body).await,
+            Operation::PutPublicAccessBlock => self.put_public_access_block(call, bucket, permit, body).await,
             Operation::DeleteBucketEncryption => self.delete_bucket_encryption(bucket, permit).await,
             Operation::DeleteObjects => self.delete_objects(call, bucket, permit, body).await,
             Operation::GetBucketEncryption => Ok(Self::bucket_encryption(bucket, permit)),
@@ -292,14 +305,18 @@ impl S3 {
     }
 
     /// The caller, as the KMS and its audit see it.
-    pub(super) fn kms_caller(&self, call: &Call<'_>) -> Result<Caller> {
-        let identity = call.identity()?;
-        Ok(Caller {
-            account: identity.account.id.clone(),
-            principal: identity.arn.clone(),
+    pub(super) fn kms_caller(&self, call: &Call<'_>) -> Caller {
+        let anonymous = || ("anonymous".to_owned(), "anonymous".to_owned());
+        let (account, principal) = call
+            .identity
+            .as_ref()
+            .map_or_else(anonymous, |identity| (identity.account.id.clone(), identity.arn.clone()));
+        Caller {
+            account,
+            principal,
             via_service: Some(format!("s3.{}.amazonaws.com", self.settings.region)),
             request_id: call.cx.id.id.clone(),
-        })
+        }
     }
 
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.

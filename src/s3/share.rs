@@ -47,7 +47,7 @@ impl S3 {
         let parts = self.parts_of(&copy.source).await?;
         let Some(checksums) = Self::full_checksums(copy, &parts)? else { return Ok(None) };
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let wrapped = self.sse.rewrap(&copy.source_key, &copy.plan, &self.kms_caller(call)?, name).await?;
+        let wrapped = self.sse.rewrap(&copy.source_key, &copy.plan, &self.kms_caller(call), name).await?;
         let Some(envelope) = wrapped else { return Ok(None) };
 
         let (body, shared) = self.take_over(&copy.source, parts).await?;

@@ -92,7 +92,7 @@ impl S3 {
             return Err(ErrorCode::MissingRequestBody.into());
         }
         let to = parse(&document, &bucket.record.account)?;
-        let (caller, name) = (self.kms_caller(call)?, ObjectName { bucket: &bucket.name, key: key.as_str() });
+        let (caller, name) = (self.kms_caller(call), ObjectName { bucket: &bucket.name, key: key.as_str() });
         loop {
             let object = self.object(bucket, key, call.query.value("versionId")).await?;
             Self::require_transport(call, &object.envelope)?;

@@ -32,7 +32,7 @@ mod tests;
 
 use crate::clock::SharedClock;
 use crate::crypto::{Secret, SecretBytes, SharedEntropy};
-use crate::kms::{Caller, DataKey, EncryptionContext, KeyRef, Kms, SharedKms, WrappedKey};
+use crate::kms::{Caller, DataKey, EncryptionContext, KeyArn, KeyRef, Kms, SharedKms, WrappedKey};
 
 pub use crate::store::schema::SseKind;
 pub use attributes::{Scope, open_checksums, seal_checksums};
@@ -176,6 +176,14 @@ impl Sse {
             }
         };
         Ok((Envelope { suite: key.suite(), protection }, key))
+    }
+
+    /// The ARN of the KMS key that `caller` calls `key`.
+    ///
+    /// # Errors
+    /// [`SseError::Kms`].
+    pub async fn key_arn(&self, caller: &Caller, key: &KeyRef) -> Result<KeyArn, SseError> {
+        Ok(self.kms.describe(caller, key).await?.arn)
     }
 
     /// The data key of `object`, from its stored envelope. SSE-KMS asks the KMS for it on behalf of `caller`

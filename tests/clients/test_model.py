@@ -15,8 +15,15 @@ SERVED = {
     "CreateMultipartUpload",
     "DeleteBucket",
     "DeleteBucketEncryption",
+    "DeleteBucketPolicy",
     "DeleteObject",
     "DeleteObjects",
+    "DeletePublicAccessBlock",
+    "GetBucketPolicy",
+    "GetBucketPolicyStatus",
+    "GetPublicAccessBlock",
+    "PutBucketPolicy",
+    "PutPublicAccessBlock",
     "GetBucketLocation",
     "GetBucketEncryption",
     "GetObject",
@@ -116,7 +123,7 @@ def test_every_operation_is_answered(server, lax_s3, s3, scratch, name):
         assert status == 400
     elif name in SERVED:
         assert status < 500, response
-        assert code in (None, "MalformedXML", "BucketNotEmpty", "InvalidRequest", "InvalidPart", "400"), response
+        assert code in (None, "MalformedXML", "BucketNotEmpty", "InvalidRequest", "InvalidPart", "MalformedPolicy", "NoSuchBucketPolicy", "400"), response
     else:
         assert (status, code) in ((501, "NotImplemented"), (501, "501")), response
     # What was refused did nothing.

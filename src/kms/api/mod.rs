@@ -24,7 +24,7 @@ use super::Caller;
 use super::error::{KmsError, KmsErrorKind};
 use super::local::LocalKms;
 use crate::clock::SharedClock;
-use crate::iam::{self, Directory, Identity};
+use crate::iam::{self, Directory, Identity, Question};
 use crate::sigv4::{Head, SigningKeys};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -130,7 +130,7 @@ impl KmsApi {
             via_service: None,
             request_id: cx.id.id.clone(),
         };
-        let permit = iam::authorize(Some(identity), operation.action, "*", None)
+        let permit = iam::authorize(&Question::new(Some(identity), operation.action, "*", None))
             .map_err(|denied| KmsErrorKind::AccessDenied.with(format!("User: {denied}")))?;
         let fields = Fields::new(&document)?;
         handlers::perform(*handler, &self.kms, &caller, &fields, permit).await

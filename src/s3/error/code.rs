@@ -74,6 +74,7 @@ error_codes! {
     MalformedPostRequest "MalformedPOSTRequest" BAD_REQUEST "The body of your POST request is not well-formed multipart/form-data.";
     MalformedTrailer "MalformedTrailerError" BAD_REQUEST "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXml "MalformedXML" BAD_REQUEST "The XML you provided was not well-formed or did not validate against our published schema";
+    MalformedPolicy "MalformedPolicy" BAD_REQUEST "Policies must be valid JSON and the first byte must be '{'";
     MaxMessageLengthExceeded "MaxMessageLengthExceeded" BAD_REQUEST "Your request was too big.";
     MaxPostPreDataLengthExceeded "MaxPostPreDataLengthExceeded" BAD_REQUEST "Your POST request fields preceding the upload file were too large.";
     MetadataTooLarge "MetadataTooLarge" BAD_REQUEST "Your metadata headers exceed the maximum allowed metadata size";
@@ -82,7 +83,9 @@ error_codes! {
     MissingRequestBody "MissingRequestBodyError" BAD_REQUEST "Request Body is empty";
     MissingSecurityHeader "MissingSecurityHeader" BAD_REQUEST "Your request was missing a required header.";
     NoSuchBucket "NoSuchBucket" NOT_FOUND "The specified bucket does not exist";
+    NoSuchBucketPolicy "NoSuchBucketPolicy" NOT_FOUND "The bucket policy does not exist";
     NoSuchKey "NoSuchKey" NOT_FOUND "The specified key does not exist.";
+    NoSuchPublicAccessBlockConfiguration "NoSuchPublicAccessBlockConfiguration" NOT_FOUND "The public access block configuration was not found";
     NoSuchUpload "NoSuchUpload" NOT_FOUND "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion "NoSuchVersion" NOT_FOUND "The specified version does not exist.";
     NotImplemented "NotImplemented" NOT_IMPLEMENTED "A header you provided implies functionality that is not implemented";

@@ -21,7 +21,17 @@ impl From<StoreError> for S3Error {
 
 impl From<Denied> for S3Error {
     fn from(denied: Denied) -> Self {
-        Self::from(ErrorCode::AccessDenied).because(denied)
+        let error = match &denied.reason {
+            Some(reason) => {
+                let Denied { principal, action, resource, .. } = &denied;
+                let message = format!(
+                    "User: {principal} is not authorized to perform: {action} on resource: \"{resource}\" {reason}"
+                );
+                Self::new(ErrorCode::AccessDenied, message)
+            }
+            None => Self::from(ErrorCode::AccessDenied),
+        };
+        error.because(denied)
     }
 }
 

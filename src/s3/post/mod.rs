@@ -24,7 +24,6 @@ use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
-use crate::iam;
 use crate::sigv4::{self, Signed, SignedPolicy};
 use crate::sse::{self, ObjectName};
 use crate::wire::percent::percent_encode;
@@ -52,8 +51,7 @@ impl S3 {
             signed,
         };
         self.judge_transport(&posted, bucket, Some(&key)).await?;
-        let resource = format!("{}/{key}", bucket.arn());
-        iam::authorize(posted.identity.as_ref(), posted.row.action, &resource, Some(&bucket.record.account))?;
+        self.authorize(&posted, posted.row.action, bucket, Some(&key)).await?;
         let length = match fields.value("policy") {
             Some(text) => {
                 let policy = Policy::parse(text)?;
@@ -69,7 +67,7 @@ impl S3 {
         let (least, most) = length.unwrap_or((0, MAX_PUT));
         let payload = PayloadPlan::of_form(&posted.headers, &required, least..=most.min(MAX_PUT))?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(&posted)?, name).await?;
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(&posted), name).await?;
         let (sealed, verified) = self.receive(payload, file, &object_key, 0).await?;
         let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
         let conditions = Preconditions::of_write(&posted.headers)?;

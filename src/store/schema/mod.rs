@@ -22,7 +22,7 @@ mod records;
 pub use keys::{Table, escape, key_of, prefix_of, unescape};
 pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
-    PartSpan, Protection, Record, RunRef, SseKind, StoredEtag, UploadRecord,
+    PartSpan, Protection, PublicAccessBlock, Record, RunRef, SseKind, StoredEtag, UploadRecord,
 };
 
 /// The value of a live bucket's [`Table::Live`] key: every write to the bucket expects it.

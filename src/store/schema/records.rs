@@ -58,6 +58,47 @@ pub struct BucketRecord {
     #[n(5)]
     #[cbor(default)]
     pub allows_customer_keys: bool,
+    /// The bucket policy's JSON, as it was put.
+    #[n(6)]
+    pub policy: Option<String>,
+    /// The public-access block, if there is one.
+    #[n(7)]
+    pub public_access: Option<PublicAccessBlock>,
+}
+
+/// Which public access is blocked.
+#[derive(Clone, Copy, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct PublicAccessBlock {
+    /// `BlockPublicAcls`
+    #[n(0)]
+    pub block_public_acls: bool,
+    /// `IgnorePublicAcls`
+    #[n(1)]
+    pub ignore_public_acls: bool,
+    /// `BlockPublicPolicy`
+    #[n(2)]
+    pub block_public_policy: bool,
+    /// `RestrictPublicBuckets`
+    #[n(3)]
+    pub restrict_public_buckets: bool,
+}
+
+impl PublicAccessBlock {
+    /// Everything is blocked: what new buckets have, as on AWS since April 2023.
+    pub const ALL: Self = Self {
+        block_public_acls: true,
+        ignore_public_acls: true,
+        block_public_policy: true,
+        restrict_public_buckets: true,
+    };
+    /// Nothing is blocked.
+    pub const NONE: Self = Self {
+        block_public_acls: false,
+        ignore_public_acls: false,
+        block_public_policy: false,
+        restrict_public_buckets: false,
+    };
 }
 
 /// A bucket's default encryption.
@@ -408,11 +449,19 @@ mod tests {
             region: "us-east-1".to_owned(),
             encryption: None,
             allows_customer_keys: false,
+            policy: None,
+            public_access: Some(PublicAccessBlock::ALL),
         };
         hold("bucket.bin", &bucket);
         let encryption =
             DefaultEncryption { algorithm: DefaultAlgorithm::Kms, key: Some("alias/a".to_owned()), bucket_key: true };
-        let configured = BucketRecord { encryption: Some(encryption), allows_customer_keys: true, ..bucket };
+        let configured = BucketRecord {
+            encryption: Some(encryption),
+            allows_customer_keys: true,
+            policy: Some("{}".to_owned()),
+            public_access: None,
+            ..bucket
+        };
         hold("bucket-encryption.bin", &configured);
         hold("object-run.bin", &object(Body::Run(run(false))));
         let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];

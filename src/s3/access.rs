@@ -1,0 +1,209 @@
+//! Authorisation: the bucket's policy and public-access settings, asked about one request.
+//!
+//! What a policy may ask of a request's circumstances is in [`Circumstances`]: the global keys, and S3's own.
+//! (Service authorization reference, "Condition keys for Amazon S3".)
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{REFERER, USER_AGENT};
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::operation::Operation;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use crate::clock::{Timestamp, iso8601};
+use crate::iam::{self, Permit, Question};
+use crate::kms::KeyRef;
+use crate::policy::{Context, Found, Kind, Policy};
+use crate::sigv4;
+use crate::sse::{self, Envelope, SseKind};
+
+/// The policies of buckets, compiled; each as long as the bucket has it.
+#[derive(Default)]
+pub(super) struct CompiledPolicies(Mutex<HashMap<[u8; 16], Compiled>>);
+
+struct Compiled {
+    text: String,
+    policy: Arc<Policy>,
+}
+
+/// Compiled policies kept at once.
+const KEPT: usize = 4096;
+/// Which KMS key an upload is going to be under: the full ARN, whatever the request names it by.
+const EFFECTIVE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
+const METHOD: &str = "s3:x-amz-server-side-encryption";
+/// The bucket owner's root may always mend the policy. (S3 user guide, "Bucket policies".)
+const OWN_AFFAIRS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
+
+impl CompiledPolicies {
+    fn obtain(&self, bucket: &Bucket, text: &str) -> Result<Arc<Policy>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = kept.get(&bucket.record.id).filter(|compiled| compiled.text == text) {
+            return Ok(Arc::clone(&compiled.policy));
+        }
+        let policy = Arc::new(Policy::parse(text, Kind::Bucket(&bucket.arn())).map_err(S3Error::internal)?);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(bucket.record.id, Compiled { text: text.to_owned(), policy: Arc::clone(&policy) });
+        Ok(policy)
+    }
+}
+
+impl S3 {
+    /// Whether the caller may do `action` to the bucket, or to its object `key`.
+    ///
+    /// # Errors
+    /// `AccessDenied`; callers of the owner's account are told why.
+    pub(super) async fn authorize(
+        &self,
+        call: &Call<'_>,
+        action: &'static str,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+    ) -> Result<Permit> {
+        let resource = match key {
+            Some(key) => format!("{}/{key}", bucket.arn()),
+            None => bucket.arn(),
+        };
+        let question = Question::new(call.identity.as_ref(), action, &resource, Some(&bucket.record.account));
+        let policy = match &bucket.record.policy {
+            Some(text) => self.policies.obtain(bucket, text)?,
+            None => return Ok(iam::authorize(&question)?),
+        };
+        if OWN_AFFAIRS.contains(&action) && question.is_owners_root() {
+            return Ok(iam::authorize(&question)?);
+        }
+        let restricted = bucket.public_access().restrict_public_buckets && policy.is_public();
+        if restricted && call.identity.as_ref().is_none_or(|caller| caller.account.id != bucket.record.account) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        let encryption = if policy.asks_for(METHOD) || policy.asks_for(EFFECTIVE_KEY) {
+            self.asked_encryption(call, bucket, key).await?
+        } else {
+            AskedEncryption::default()
+        };
+        let context = Circumstances { s3: self, call, bucket, encryption, now: self.clock.now() };
+        Ok(iam::authorize(&Question { policy: Some(&policy), context: &context, ..question })?)
+    }
+
+    /// The encryption that a write asks for by its headers; of a part, its upload's. The bucket's default is none of it.
+    async fn asked_encryption(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+    ) -> Result<AskedEncryption> {
+        use Operation::{CompleteMultipartUpload, UploadPart, UploadPartCopy};
+        if let (UploadPart | UploadPartCopy | CompleteMultipartUpload, Some(key)) = (call.row.operation, key) {
+            let Ok(upload) = self.upload(call, bucket, key).await else { return Ok(AskedEncryption::default()) };
+            let envelope = Envelope::from_bytes(&upload.record.envelope)?;
+            let method = match envelope.kind() {
+                SseKind::S3 => Some("AES256"),
+                SseKind::Kms => Some("aws:kms"),
+                SseKind::Dsse => Some("aws:kms:dsse"),
+                SseKind::Customer => None,
+            };
+            let key = envelope.key_arn().map(ToString::to_string);
+            return Ok(AskedEncryption { method: method.map(str::to_owned), key });
+        }
+        let method = call.header(sse::headers::METHOD).map(str::to_owned);
+        let named = call.header(sse::headers::KEY_ID);
+        if !method.as_deref().is_some_and(|method| method.starts_with("aws:kms")) {
+            return Ok(AskedEncryption { method, key: named.map(str::to_owned) });
+        }
+        let reference = named.map_or_else(KeyRef::aws_s3, KeyRef::parse);
+        // A key that cannot be found is refused later; until then it is what it was named.
+        let arn = self.sse.key_arn(&self.kms_caller(call), &reference).await.ok().map(|arn| arn.to_string());
+        Ok(AskedEncryption { method, key: arn.or_else(|| named.map(str::to_owned)) })
+    }
+}
+
+/// What a request asks for of encryption.
+#[derive(Default)]
+struct AskedEncryption {
+    method: Option<String>,
+    /// The effective key's ARN.
+    key: Option<String>,
+}
+
+/// The circumstances of a request.
+struct Circumstances<'r> {
+    s3: &'r S3,
+    call: &'r Call<'r>,
+    bucket: &'r Bucket,
+    encryption: AskedEncryption,
+    now: Timestamp,
+}
+
+impl Circumstances<'_> {
+    fn of_principal(&self, key: &str) -> Found<'_> {
+        let identity = self.call.identity.as_ref();
+        match key {
+            "aws:principalarn" => Found::of(identity.map(|identity| identity.arn.as_str())),
+            "aws:principalaccount" => Found::of(identity.map(|identity| identity.account.id.as_str())),
+            "aws:principaltype" => Found::of(Some(if identity.is_some() { "Account" } else { "Anonymous" })),
+            "aws:userid" => Found::of(Some(identity.map_or("anonymous", |identity| identity.account.id.as_str()))),
+            _ => Found::None,
+        }
+    }
+
+    fn of_signature(&self, key: &str) -> Found<'_> {
+        let signed = self.call.signed.as_ref();
+        match key {
+            "s3:signatureversion" => Found::of(signed.map(|_| sigv4::ALGORITHM)),
+            "s3:authtype" => Found::of(signed.map(|signed| match signed.kind() {
+                _ if self.call.row.operation == Operation::PostObject => "POST",
+                sigv4::Kind::Header => "REST-HEADER",
+                sigv4::Kind::Presigned { .. } => "REST-QUERY-STRING",
+            })),
+            "s3:signatureage" => Found::of(signed.map(|signed| {
+                let age = self.now.as_millisecond() - signed.date().timestamp().as_millisecond();
+                age.max(0).to_string()
+            })),
+            _ => Found::None,
+        }
+    }
+}
+
+impl Context for Circumstances<'_> {
+    fn find(&self, key: &str) -> Found<'_> {
+        let call = self.call;
+        let header = |name: &str| Found::of(call.header(name));
+        // Of a browser's own affairs, texts that are no ASCII have no value.
+        let text = |name: http::HeaderName| Found::of(call.headers.get(name).and_then(|value| value.to_str().ok()));
+        match key {
+            "aws:securetransport" => Found::of(Some(if call.cx.is_secure() { "true" } else { "false" })),
+            "aws:sourceip" => Found::of(Some(call.cx.peer.ip().to_canonical().to_string())),
+            "aws:useragent" => text(USER_AGENT),
+            "aws:referer" => text(REFERER),
+            "aws:currenttime" => Found::of(Some(iso8601(self.now))),
+            "aws:epochtime" => Found::of(Some(self.now.as_second().to_string())),
+            "aws:requestedregion" => Found::of(Some(self.s3.settings.region.as_str())),
+            "aws:resourceaccount" | "s3:resourceaccount" => Found::of(Some(self.bucket.record.account.as_str())),
+            "s3:tlsversion" => Found::of(call.cx.tls.map(|tls| tls.version.trim_start_matches("TLSv"))),
+            METHOD => Found::of(self.encryption.method.as_deref()),
+            EFFECTIVE_KEY => Found::of(self.encryption.key.as_deref()),
+            "s3:prefix" | "s3:delimiter" | "s3:max-keys" => {
+                Found::of(call.query.value(key.trim_start_matches("s3:")).map(Cow::Borrowed))
+            }
+            "s3:versionid" => Found::of(call.query.value("versionId")),
+            "s3:x-amz-acl"
+            | "s3:x-amz-content-sha256"
+            | "s3:x-amz-copy-source"
+            | "s3:x-amz-grant-full-control"
+            | "s3:x-amz-grant-read"
+            | "s3:x-amz-grant-read-acp"
+            | "s3:x-amz-grant-write"
+            | "s3:x-amz-grant-write-acp"
+            | "s3:x-amz-metadata-directive"
+            | "s3:x-amz-server-side-encryption-customer-algorithm"
+            | "s3:x-amz-storage-class"
+            | "s3:x-amz-website-redirect-location" => header(key.trim_start_matches("s3:")),
+            _ if key.starts_with("s3:") => self.of_signature(key),
+            _ => self.of_principal(key),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Bucket policies, and the public-access block that bounds them.
+//! (S3 API reference: Get-, Put-, DeleteBucketPolicy, GetBucketPolicyStatus, Get-, Put-, DeletePublicAccessBlock.)
+
+use http::{Response, StatusCode};
+use serde::Deserialize;
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::render;
+use super::service::{Bucket, Call, S3, no_content};
+use super::xml::{self, XmlWriter};
+use crate::iam::Permit;
+use crate::policy::{Kind, Policy};
+use crate::store::schema::PublicAccessBlock;
+use crate::wire::{RequestBody, ResponseBody};
+
+/// Longest policy, in bytes. (S3 user guide, "Bucket policies".)
+const MAX_POLICY: usize = 20 * 1024;
+/// Longest public-access configuration, in bytes.
+const MAX_CONFIGURATION: usize = 16 * 1024;
+const BLOCK: &str = "PublicAccessBlockConfiguration";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration {
+    #[serde(default)]
+    block_public_acls: bool,
+    #[serde(default)]
+    ignore_public_acls: bool,
+    #[serde(default)]
+    block_public_policy: bool,
+    #[serde(default)]
+    restrict_public_buckets: bool,
+}
+
+impl Bucket {
+    /// What of public access is blocked.
+    pub(super) fn public_access(&self) -> PublicAccessBlock {
+        self.record.public_access.unwrap_or(PublicAccessBlock::NONE)
+    }
+}
+
+impl S3 {
+    pub(super) async fn put_bucket_policy(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_POLICY).await?;
+        if document.is_empty() {
+            return Err(ErrorCode::MissingRequestBody.into());
+        }
+        let malformed = |text: String| S3Error::new(ErrorCode::MalformedPolicy, text);
+        let text = String::from_utf8(document.to_vec())
+            .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'".to_owned()))?;
+        let policy = Policy::parse(&text, Kind::Bucket(&bucket.arn())).map_err(|error| malformed(error.0))?;
+        if bucket.public_access().block_public_policy && policy.is_public() {
+            let message = format!(
+                "User: {} is not authorized to perform: s3:PutBucketPolicy on resource: \"{}\" because public policies \
+                 are prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
+                call.identity()?.arn,
+                bucket.arn()
+            );
+            return Err(S3Error::new(ErrorCode::AccessDenied, message));
+        }
+        self.update_bucket(bucket, |record| record.policy = Some(text.clone())).await?;
+        Ok(no_content())
+    }
+
+    pub(super) fn bucket_policy(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let policy = bucket.record.policy.clone().ok_or_else(|| no_policy(bucket))?;
+        Ok(render::json(policy))
+    }
+
+    pub(super) async fn delete_bucket_policy(
+        &self,
+        bucket: &Bucket,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        self.update_bucket(bucket, |record| record.policy = None).await?;
+        Ok(no_content())
+    }
+
+    pub(super) fn bucket_policy_status(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let text = bucket.record.policy.as_deref().ok_or_else(|| no_policy(bucket))?;
+        let policy = Policy::parse(text, Kind::Bucket(&bucket.arn())).map_err(S3Error::internal)?;
+        Ok(render::document(XmlWriter::document("PolicyStatus", |xml| xml.text("IsPublic", policy.is_public()))))
+    }
+
+    pub(super) async fn put_public_access_block(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
+        let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
+            xml::read(&document, BLOCK)?;
+        let block =
+            PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets };
+        self.update_bucket(bucket, |record| record.public_access = Some(block)).await?;
+        Ok(render::empty(StatusCode::OK))
+    }
+
+    pub(super) fn public_access_block(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let missing = || ErrorCode::NoSuchPublicAccessBlockConfiguration.with("BucketName", &bucket.name);
+        let block = bucket.record.public_access.ok_or_else(missing)?;
+        Ok(render::document(XmlWriter::document(BLOCK, |xml| {
+            xml.text("BlockPublicAcls", block.block_public_acls);
+            xml.text("IgnorePublicAcls", block.ignore_public_acls);
+            xml.text("BlockPublicPolicy", block.block_public_policy);
+            xml.text("RestrictPublicBuckets", block.restrict_public_buckets);
+        })))
+    }
+
+    pub(super) async fn delete_public_access_block(
+        &self,
+        bucket: &Bucket,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        self.update_bucket(bucket, |record| record.public_access = None).await?;
+        Ok(no_content())
+    }
+}
+
+fn no_policy(bucket: &Bucket) -> S3Error {
+    ErrorCode::NoSuchBucketPolicy.with("BucketName", &bucket.name)
+}
