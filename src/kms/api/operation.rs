@@ -75,6 +75,7 @@ operations! {
     served ListKeys;
     served ListResourceTags;
     served ListRetirableGrants;
+    served PutKeyPolicy;
     served ReEncrypt;
     served RetireGrant;
     served RevokeGrant;
@@ -94,7 +95,6 @@ operations! {
     refused DescribeCustomKeyStores;
     refused DisconnectCustomKeyStore;
     refused Encapsulate;
-    refused PutKeyPolicy;
     refused ReplicateKey;
     refused UpdateCustomKeyStore;
     refused UpdatePrimaryRegion;

@@ -476,8 +476,8 @@ async fn refusals_are_worded_as_aws_words_them() {
         (
             "CreateKey",
             json!({"Policy": "{}"}),
-            "UnsupportedOperationException",
-            "Key policies are not supported by this key service yet.".to_owned(),
+            "MalformedPolicyDocumentException",
+            "Missing required field Statement".to_owned(),
         ),
         ("CreateKey", json!({"Tags": [tag("a"), tag("a")]}), "TagException", "Duplicate tag keys".to_owned()),
         (

@@ -13,8 +13,9 @@ use bytes::Bytes;
 
 use super::keyring::Key;
 use super::material::{self, open_key};
+use super::policy;
 use super::records::{AliasRecord, KeyRecord, alias_key, grant_key, key_key, to_value, usage_key};
-use super::{KeyState, LocalKms, MILLIS_PER_DAY, Need, denied, permit};
+use super::{KeyState, LocalKms, MILLIS_PER_DAY, Need, denied};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::{SecretBytes, random};
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -36,6 +37,8 @@ pub struct NewKey {
     pub tags: Vec<(String, String)>,
     /// Its policy's JSON; `None` is the default policy.
     pub policy: Option<String>,
+    /// Whether the policy may lock out whoever makes the key.
+    pub may_lock_out: bool,
     /// What its material is.
     pub spec: KeySpec,
     /// What it is for: one of the spec's usages.
@@ -81,8 +84,11 @@ impl LocalKms {
     /// Makes a key that belongs to the caller's account.
     ///
     /// # Errors
-    /// [`KmsErrorKind::Unavailable`] if the store fails.
+    /// [`KmsErrorKind::Unavailable`] if the store fails; `MalformedPolicyDocumentException` as [`Self::put_policy`].
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
+        if let Some(text) = &new.policy {
+            policy::check_lockout(caller, &caller.account, &policy::read(text)?, new.may_lock_out)?;
+        }
         let plain = if new.external { None } else { Some(self.draw(new.spec).await?) };
         let _changing = self.changing.lock().await;
         let record = self.new_record(caller, new, plain.as_ref(), false);
@@ -308,11 +314,19 @@ impl LocalKms {
     ) -> Result<Arc<Key>, KmsError> {
         let _changing = self.changing.lock().await;
         let key = self.find(caller, name)?;
-        permit_change(caller, &key, action)?;
+        self.permit_change(caller, &key, action)?;
         key.state(self.clock.now()).allow(need, key.arn.as_str())?;
         let mut record = key.record.clone();
         change(&key, &mut record)?;
         self.replace(&key, record).await
+    }
+
+    /// Whether `caller` may change the key: AWS managed keys are changed by their service alone.
+    pub(super) fn permit_change(&self, caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
+        if key.record.aws_managed {
+            return Err(denied(caller, key, action));
+        }
+        self.permit(caller, key, action)
     }
 
     /// Puts `record` in the place of the key's. The lock on changes must be held.
@@ -364,14 +378,6 @@ impl LocalKms {
             Outcome::Conflict { .. } => Err(KmsErrorKind::Internal.with("the key store was changed by another server")),
         }
     }
-}
-
-/// AWS managed keys are changed by their service alone.
-pub(super) fn permit_change(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
-    if key.record.aws_managed {
-        return Err(denied(caller, key, action));
-    }
-    permit(caller, key, action)
 }
 
 fn stored(record: &KeyRecord) -> Bytes {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::administration::permit_change;
 use super::keyring::Key;
 use super::records::{AliasRecord, alias_key, to_value};
 use super::{LocalKms, Need};
@@ -116,7 +115,7 @@ impl LocalKms {
             return Err(KmsErrorKind::Validation.with("Aliases must refer to keys. Not aliases"));
         }
         let key = self.find(caller, target)?;
-        permit_change(caller, &key, action)?;
+        self.permit_change(caller, &key, action)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;
         Ok(key)
     }

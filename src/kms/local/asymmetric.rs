@@ -1,7 +1,7 @@
 //! What key pairs do beside encrypting: signatures, public keys, shared secrets; and pairs made for others.
 
 use super::ciphers::pair;
-use super::{LocalKms, Need, incompatible, off_thread, permit};
+use super::{LocalKms, Need, incompatible, off_thread};
 use crate::crypto::SecretBytes;
 use crate::crypto::pair::{KeyPair, Message, PairError, PairKind, Purpose};
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -79,7 +79,7 @@ impl LocalKms {
     /// `UnsupportedOperationException` of a key that has none, and as the key's state and policy say.
     pub fn public_key(&self, caller: &Caller, name: &KeyRef) -> Result<PublicKey, KmsError> {
         let key = self.find(caller, name)?;
-        permit(caller, &key, "kms:GetPublicKey")?;
+        self.permit(caller, &key, "kms:GetPublicKey")?;
         if !key.spec.is_asymmetric() {
             let message = format!("{} key spec is {} which is not valid for GetPublicKey.", key.arn, key.spec.as_str());
             return Err(KmsErrorKind::UnsupportedOperation.with(message));
@@ -122,7 +122,7 @@ impl LocalKms {
         kind: PairKind,
         action: &'static str,
     ) -> Result<GeneratedPair, KmsError> {
-        self.symmetric(caller, name, action)?;
+        self.symmetric(caller, name, (action, context))?;
         let made = self.make(move || {
             let private = kind.generate()?;
             let public = KeyPair::open(kind, Purpose::Sign, private.expose())?.public().to_vec();
@@ -130,7 +130,7 @@ impl LocalKms {
         });
         let (private, public) = made.await?;
         // Making the pair takes time: the key may have been disabled meanwhile.
-        let key = self.symmetric(caller, name, action)?;
+        let key = self.symmetric(caller, name, (action, context))?;
         let wrapped = self.wrap(&key, private.expose(), context)?;
         Ok(GeneratedPair { private, wrapped, public })
     }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::blob::{self, BlobHeader};
 use super::keyring::Key;
 use super::material::{Material, MaterialSecret};
-use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, off_thread, operation, permit};
+use super::policy::Deed;
+use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, off_thread, operation};
 use crate::crypto::pair::oaep::OaepHash;
 use crate::crypto::pair::{KeyPair, PairKind};
 use crate::crypto::{Secret, SecretBytes};
@@ -52,7 +53,7 @@ impl LocalKms {
         length: usize,
         action: &'static str,
     ) -> Result<(SecretBytes, WrappedKey), KmsError> {
-        let key = self.symmetric(caller, name, action)?;
+        let key = self.symmetric(caller, name, (action, context))?;
         let plaintext = self.random(length);
         let wrapped = self.wrap(&key, plaintext.expose(), context)?;
         Ok((plaintext, wrapped))
@@ -69,7 +70,7 @@ impl LocalKms {
         plaintext: &[u8],
         cipher: Cipher<'_>,
     ) -> Result<WrappedKey, KmsError> {
-        let key = self.usable(caller, name, "kms:Encrypt", KeyUsage::EncryptDecrypt)?;
+        let key = self.usable(caller, name, ("kms:Encrypt", cipher.context), KeyUsage::EncryptDecrypt)?;
         self.seal(&key, plaintext, cipher)
     }
 
@@ -98,19 +99,25 @@ impl LocalKms {
         from: (Option<&KeyRef>, Cipher<'_>),
         to: (&KeyRef, Cipher<'_>),
     ) -> Result<((KeyArn, Option<String>), WrappedKey), KmsError> {
-        let target = self.usable(caller, to.0, "kms:ReEncryptTo", KeyUsage::EncryptDecrypt)?;
+        let target = self.usable(caller, to.0, ("kms:ReEncryptTo", to.1.context), KeyUsage::EncryptDecrypt)?;
         let opened = self.open_by(caller, blob, from.0, from.1, "kms:ReEncryptFrom").await?;
         let sealed = self.seal(&target, opened.plaintext.expose(), to.1)?;
         Ok(((opened.key_arn, opened.material_id), sealed))
     }
 
     /// The symmetric key that `caller` names, if it may be used for `action` now.
-    pub(super) fn symmetric(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
-        let key = self.usable(caller, name, action, KeyUsage::EncryptDecrypt)?;
+    pub(super) fn symmetric<'r>(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        deed: impl Into<Deed<'r>>,
+    ) -> Result<Arc<Key>, KmsError> {
+        let deed = deed.into();
+        let key = self.usable(caller, name, deed, KeyUsage::EncryptDecrypt)?;
         if key.spec == KeySpec::SymmetricDefault {
             return Ok(key);
         }
-        let (spec, operation) = (key.spec.as_str(), operation(action));
+        let (spec, operation) = (key.spec.as_str(), operation(deed.action));
         let message = format!("{} key spec is {spec} which is not valid for {operation}.", key.arn);
         Err(KmsErrorKind::InvalidKeyUsage.with(message))
     }
@@ -203,7 +210,12 @@ impl LocalKms {
             return Err(KmsErrorKind::IncorrectKey
                 .with("The key ID in the request does not identify a CMK that can perform this operation."));
         }
-        permit_decrypt(caller, &key, action)?;
+        self.permit(caller, &key, (action, context)).map_err(|_| {
+            KmsErrorKind::AccessDenied.with(
+                "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
+                 you are not allowed to access.",
+            )
+        })?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         let material = key.material(&header.material).filter(|material| !material.pending);
         let material = material.ok_or_else(invalid_ciphertext)?;
@@ -226,7 +238,7 @@ impl Kms for LocalKms {
         if caller.via_service.is_some() {
             self.ensure_managed_key(caller, name).await?;
         }
-        let key = self.symmetric(caller, name, "kms:GenerateDataKey")?;
+        let key = self.symmetric(caller, name, ("kms:GenerateDataKey", context))?;
         let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
         let wrapped = self.wrap(&key, secret.expose(), context)?;
         self.used(&key.arn, "GenerateDataKey", caller);
@@ -335,14 +347,4 @@ fn no_context(context: &EncryptionContext) -> Result<(), KmsError> {
 /// AWS answers InvalidCiphertextException without a text.
 fn invalid_ciphertext() -> KmsError {
     KmsErrorKind::InvalidCiphertext.with("")
-}
-
-/// As [`permit`]; a caller who names no key is not told whether it exists.
-fn permit_decrypt(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
-    permit(caller, key, action).map_err(|_| {
-        KmsErrorKind::AccessDenied.with(
-            "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you \
-             are not allowed to access.",
-        )
-    })
 }

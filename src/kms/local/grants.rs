@@ -1,5 +1,5 @@
-//! Grants: a key's permissions for principals, beside its policy. They are kept and listed here; evaluating them is the
-//! policy's part. (AWS: developer guide, "Grants in AWS KMS".)
+//! Grants: a key's permissions for principals, beside its policy, which [`super::policy`] evaluates with them.
+//! (AWS: developer guide, "Grants in AWS KMS".)
 //!
 //! A grant token names its grant and no more: it is no secret, and serves as long as the grant is there.
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::keyring::{Key, raw_id};
 use super::records::{GrantRecord, Pairs, grant_key, to_value};
-use super::{LocalKms, Need, denied, permit};
+use super::{LocalKms, Need, denied};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::random;
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -94,7 +94,7 @@ impl LocalKms {
     ) -> Result<(String, String), KmsError> {
         let _changing = self.changing.lock().await;
         let key = self.find(caller, name)?;
-        permit(caller, &key, "kms:CreateGrant")?;
+        self.permit(caller, &key, "kms:CreateGrant")?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         check_terms(&key, &terms)?;
         let existing = self.grants_of(&key);
@@ -155,7 +155,7 @@ impl LocalKms {
     pub async fn revoke_grant(&self, caller: &Caller, name: &KeyRef, id: &str, dry: bool) -> Result<(), KmsError> {
         let _changing = self.changing.lock().await;
         let key = self.find(caller, name)?;
-        permit(caller, &key, "kms:RevokeGrant")?;
+        self.permit(caller, &key, "kms:RevokeGrant")?;
         self.end_grant(&key.record.id, id, dry).await
     }
 
@@ -208,7 +208,7 @@ impl LocalKms {
         Ok(())
     }
 
-    fn grants_of(&self, key: &Key) -> Vec<Grant> {
+    pub(super) fn grants_of(&self, key: &Key) -> Vec<Grant> {
         let ring = self.ring();
         let start = (key.record.id.clone(), String::new());
         let of_key = ring.grants.range(start..).take_while(|((id, _), _)| *id == key.record.id);

@@ -17,7 +17,7 @@ use super::blob::MaterialId;
 use super::keyring::Key;
 use super::material::{self, MaterialSecret};
 use super::records::{ImportedRecord, KeyRecord, from_value, to_value};
-use super::{LocalKms, MILLIS_PER_DAY, Need, off_thread, permit};
+use super::{LocalKms, MILLIS_PER_DAY, Need, off_thread};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::pair::oaep::{OaepHash, OaepKey};
 use crate::crypto::pair::{PairKind, RsaSize};
@@ -105,7 +105,7 @@ impl LocalKms {
         wrapping: Wrapping,
     ) -> Result<ImportParameters, KmsError> {
         let key = self.find(caller, name)?;
-        permit(caller, &key, "kms:GetParametersForImport")?;
+        self.permit(caller, &key, "kms:GetParametersForImport")?;
         is_external(&key)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;
         let size = wrapping.size;
@@ -136,7 +136,7 @@ impl LocalKms {
     pub async fn import(&self, caller: &Caller, name: &KeyRef, import: Import) -> Result<(KeyArn, String), KmsError> {
         let action = "kms:ImportKeyMaterial";
         let key = self.find(caller, name)?;
-        permit(caller, &key, action)?;
+        self.permit(caller, &key, action)?;
         is_external(&key)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;
         let now = self.clock.now().as_millisecond();

@@ -9,6 +9,7 @@ use super::records::{AliasRecord, GrantRecord, KeyRecord};
 use super::state::KeyState;
 use crate::clock::{Timestamp, from_millis};
 use crate::kms::{KeyArn, KeySpec, KeyUsage};
+use crate::policy::Policy;
 
 /// A key, ready for use.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Key {
     /// The state that is stored: what the materials say comes on top.
     pub stored_state: KeyState,
     pub record: KeyRecord,
+    /// The record's policy, or the default one.
+    pub policy: Policy,
     /// In the order of the record; the newest last.
     pub materials: Vec<Material>,
 }

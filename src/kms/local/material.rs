@@ -125,7 +125,8 @@ pub(super) fn open_key(record: KeyRecord, root: &RootKey, region: &str) -> Resul
         });
     }
     let arn = KeyArn::new(region, &record.account, &record.id);
-    Ok(Key { arn, raw_id, spec, usage, stored_state, record, materials })
+    let policy = super::policy::compile(&record).map_err(|_| damaged())?;
+    Ok(Key { arn, raw_id, spec, usage, stored_state, record, policy, materials })
 }
 
 fn label(key: &str) -> String {

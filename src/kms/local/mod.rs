@@ -14,6 +14,7 @@ mod import;
 mod keyring;
 mod mac;
 mod material;
+mod policy;
 mod records;
 mod rotation;
 mod state;
@@ -28,6 +29,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::keyring::{Key, Keyring, raw_id};
 use self::material::open_key;
+use self::policy::{Deed, denied};
 use self::records::{ALIAS_TABLE, AliasRecord, GRANT_TABLE, GrantRecord, KEY_TABLE, USAGE_TABLE};
 use self::usage::{LastUses, Written};
 use super::error::{KmsError, KmsErrorKind};
@@ -44,6 +46,7 @@ pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
 pub use ciphers::{Cipher, MAX_PLAINTEXT};
 pub use grants::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee};
 pub use import::{Import, ImportParameters, Wrapping};
+pub use policy::{MAX_POLICY, default_policy};
 pub use rotation::{DEFAULT_PERIOD, ImportEntry, MaterialEntry, MaterialState, RotationStatus};
 pub use state::{KeyState, Need};
 pub use upkeep::Tended;
@@ -201,24 +204,27 @@ impl LocalKms {
     }
 
     /// The key that `caller` names, if it may be used for `action` now and is meant for that.
-    fn usable(
+    fn usable<'r>(
         &self,
         caller: &Caller,
         name: &KeyRef,
-        action: &'static str,
+        deed: impl Into<Deed<'r>>,
         usage: KeyUsage,
     ) -> Result<Arc<Key>, KmsError> {
-        let key = self.find(caller, name)?;
-        permit(caller, &key, action)?;
+        let (key, deed) = (self.find(caller, name)?, deed.into());
+        self.permit(caller, &key, deed)?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
-        check_usage(&key, action, usage)?;
+        check_usage(&key, deed.action, usage)?;
         Ok(key)
     }
 
-    /// The key that `caller` names, if it may be looked at: by its account, be it managed by AWS or not.
+    /// The key that `caller` names, if it may be looked at; one that is managed by AWS by all of its account.
     fn visible(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
         let key = self.find(caller, name)?;
-        if key.record.account == caller.account { Ok(key) } else { Err(denied(caller, &key, action)) }
+        if !(key.record.aws_managed && key.record.account == caller.account) {
+            self.permit(caller, &key, action)?;
+        }
+        Ok(key)
     }
 
     /// Random bytes.
@@ -227,24 +233,6 @@ impl LocalKms {
         self.entropy.fill(&mut bytes);
         SecretBytes::new(bytes)
     }
-}
-
-/// Whether the key's policy lets `caller` do `action`: the default policy of a customer's key lets its account do
-/// everything; that of an AWS managed key lets the account use it through its service alone.
-fn permit(caller: &Caller, key: &Key, action: &'static str) -> Result<(), KmsError> {
-    let own = key.record.account == caller.account;
-    if own && (!key.record.aws_managed || caller.via_service.is_some()) {
-        return Ok(());
-    }
-    Err(denied(caller, key, action))
-}
-
-fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsError {
-    KmsErrorKind::AccessDenied.with(format!(
-        "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows the \
-         {action} action",
-        caller.principal, key.arn
-    ))
 }
 
 /// Whether the key is meant for the operation.

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::administration::permit_change;
 use super::keyring::Key;
 use super::material;
 use super::records::{KeyRecord, RotatedRecord, RotationRecord};
@@ -197,7 +196,7 @@ impl LocalKms {
     ) -> Result<Arc<Key>, KmsError> {
         // That a key never rotates is told before that it does not now.
         let key = self.find(caller, name)?;
-        permit_change(caller, &key, action)?;
+        self.permit_change(caller, &key, action)?;
         is_symmetric(&key)?;
         self.try_change(caller, name, action, Need::Use, change).await
     }

@@ -6,7 +6,7 @@ use super::super::Failure;
 use super::super::fields::{Fields, check_length, refuse};
 use super::seconds;
 use crate::kms::error::KmsErrorKind;
-use crate::kms::local::{KeyMetadata, KeyState, NewKey};
+use crate::kms::local::{KeyMetadata, KeyState, MAX_POLICY, NewKey};
 use crate::kms::{KeySpec, KeyUsage};
 
 /// Every spec that AWS knows, ours or not.
@@ -52,15 +52,19 @@ pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
         ));
     }
     let description = description(fields)?;
-    if fields.text("Policy")?.is_some() {
-        // A policy that was stored but not evaluated would promise what is not kept.
-        return Err(refuse(
-            KmsErrorKind::UnsupportedOperation,
-            "Key policies are not supported by this key service yet.",
-        ));
-    }
+    let policy = policy(fields)?.map(str::to_owned);
+    let may_lock_out = fields.flag("BypassPolicyLockoutSafetyCheck")?;
     let (description, tags) = (description.to_owned(), super::tags::read(fields)?);
-    Ok(NewKey { description, tags, policy: None, spec, usage, external })
+    Ok(NewKey { description, tags, policy, may_lock_out, spec, usage, external })
+}
+
+/// The text of a key policy, if one is given.
+pub(super) fn policy(fields: Fields<'_>) -> Result<Option<&str>, Failure> {
+    let policy = fields.text("Policy")?;
+    if let Some(policy) = policy {
+        check_length("Policy", policy, policy.len(), 1, MAX_POLICY)?;
+    }
+    Ok(policy)
 }
 
 /// A key's description; absent means none.

@@ -19,7 +19,7 @@ use super::fields::{Fields, refuse};
 use crate::clock::Timestamp;
 use crate::iam::Permit;
 use crate::kms::error::KmsErrorKind;
-use crate::kms::local::LocalKms;
+use crate::kms::local::{LocalKms, MAX_POLICY, default_policy};
 use crate::kms::{Caller, KeyRef};
 
 /// Most bytes of a ciphertext blob, a signature, a tag.
@@ -68,6 +68,7 @@ pub enum Handler {
     ListResourceTags,
     ListRetirableGrants,
     ReEncrypt,
+    PutKeyPolicy,
     RetireGrant,
     RevokeGrant,
     RotateKeyOnDemand,
@@ -183,6 +184,13 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
             let policy = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
             Ok(json!({"Policy": policy, "PolicyName": "default"}))
         }
+        Handler::PutKeyPolicy => {
+            let key = key_not_alias(fields)?;
+            fields.choice("PolicyName", &["default"])?;
+            let policy = fields.required_text("Policy", MAX_POLICY)?;
+            let may_lock_out = fields.flag("BypassPolicyLockoutSafetyCheck")?;
+            Ok(kms.put_policy(caller, &key, policy, may_lock_out).await.map(|()| Value::Null)?)
+        }
         Handler::GetKeyRotationStatus => rotation::status(kms, caller, fields),
         Handler::GetParametersForImport => import::parameters(kms, caller, fields).await,
         Handler::GetPublicKey => pairs::public_key(kms, caller, fields),
@@ -292,21 +300,6 @@ fn paged(mut answer: Value, next: Option<String>) -> Value {
         answer["NextMarker"] = next.into();
     }
     answer
-}
-
-fn default_policy(account: &str) -> String {
-    let policy = json!({
-        "Version": "2012-10-17",
-        "Id": "key-default-1",
-        "Statement": [{
-            "Sid": "Enable IAM User Permissions",
-            "Effect": "Allow",
-            "Principal": {"AWS": format!("arn:aws:iam::{account}:root")},
-            "Action": "kms:*",
-            "Resource": "*",
-        }],
-    });
-    policy.to_string()
 }
 
 /// A time as the JSON protocol has it: seconds since the Unix epoch, with a fraction.

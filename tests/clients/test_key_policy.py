@@ -1,0 +1,230 @@
+"""Key policies and grants: who may use a key, directly and through S3."""
+
+import json
+
+import pytest
+
+from support.calls import body_of, refused
+from support.data import base64_text, content
+from support.server import Endpoint, Server
+
+OTHER = "444455556666"
+DATA = content(10_000, "key policy")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server with a second account; its own, as its accounts are."""
+    config = tmp_path_factory.mktemp("keys") / "strongroom.toml"
+    config.write_text(
+        f'[[accounts]]\nid = "{OTHER}"\ndisplay_name = "other"\naccess_key_id = "AKIAOTHEROTHEROTHER1"\n'
+        f'secret_access_key = "{"other" * 8}"\n'
+    )
+    server = Server(arguments=["--config", str(config)]).start()
+    yield server
+    assert server.stop() == 0
+    server.destroy()
+
+
+@pytest.fixture(scope="module")
+def s3(server):
+    return server.client("s3")
+
+
+@pytest.fixture(scope="module")
+def kms(server):
+    return server.client("kms")
+
+
+@pytest.fixture(scope="module")
+def other(server):
+    """The other account's endpoint."""
+    return Endpoint(server.url, "AKIAOTHEROTHEROTHER1", "other" * 8, server.ca)
+
+
+@pytest.fixture(scope="module")
+def account(kms):
+    return kms.create_key()["KeyMetadata"]["AWSAccountId"]
+
+
+@pytest.fixture
+def policy(account):
+    """policy(statement, ...): a document whose first statement lets the account do everything."""
+
+    def make(*statements):
+        own = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "kms:*", "Resource": "*"}
+        return json.dumps({"Version": "2012-10-17", "Statement": [own, *statements]})
+
+    return make
+
+
+def allow(principal, *actions, **more):
+    actions = list(actions) or ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey*", "kms:DescribeKey"]
+    return {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions, "Resource": "*"} | more
+
+
+def deny(action, **more):
+    return {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": "*"} | more
+
+
+def test_a_policy_comes_back_as_it_was_put(kms, key, policy):
+    default = json.loads(kms.get_key_policy(KeyId=key["KeyId"])["Policy"])
+    assert default["Id"] == "key-default-1"
+    text = policy(allow(OTHER)).replace(",", " ,\n")
+    kms.put_key_policy(KeyId=key["KeyId"], PolicyName="default", Policy=text)
+    assert kms.get_key_policy(KeyId=key["KeyId"])["Policy"] == text
+    made = kms.create_key(Policy=text)["KeyMetadata"]["KeyId"]
+    assert kms.get_key_policy(KeyId=made)["Policy"] == text
+
+
+@pytest.mark.parametrize("text", ["{}", "x", '{"Statement": []}', '{"Statement": {"Effect": "Allow"}}'])
+def test_malformed_policies_are_refused(kms, key, text):
+    with refused("MalformedPolicyDocumentException", 400):
+        kms.put_key_policy(KeyId=key["KeyId"], Policy=text)
+    with refused("MalformedPolicyDocumentException", 400):
+        kms.create_key(Policy=text)
+
+
+def test_nobody_locks_themselves_out_by_mistake(kms, key):
+    shut = json.dumps({"Statement": [allow(OTHER, "kms:*")]})
+    text = "The new key policy will not allow you to update the key policy in the future."
+    with refused("MalformedPolicyDocumentException", 400, text):
+        kms.put_key_policy(KeyId=key["KeyId"], Policy=shut)
+    with refused("MalformedPolicyDocumentException", 400, text):
+        kms.create_key(Policy=shut)
+    made = kms.create_key(Policy=shut, BypassPolicyLockoutSafetyCheck=True)["KeyMetadata"]["KeyId"]
+    for call in (kms.get_key_policy, kms.describe_key, kms.disable_key):
+        with refused("AccessDeniedException", 400):
+            call(KeyId=made)
+
+
+def test_another_account_by_policy(server, s3, kms, key, policy, other):
+    theirs_kms, theirs = other.client("kms"), other.client("s3")
+    with refused("AccessDeniedException", 400) as refusal:
+        theirs_kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")
+    assert refusal.message.endswith("because no resource-based policy allows the kms:Encrypt action")
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(allow(OTHER)))
+    blob = theirs_kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")["CiphertextBlob"]
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    with refused("AccessDeniedException", 400):
+        theirs_kms.disable_key(KeyId=key["Arn"])
+    theirs.create_bucket(Bucket="theirs")
+    theirs.put_object(Bucket="theirs", Key="k", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
+    assert body_of(theirs.get_object(Bucket="theirs", Key="k")) == DATA
+    # Taken away, it is gone at once.
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy())
+    with refused("AccessDenied", 403):
+        theirs.get_object(Bucket="theirs", Key="k")
+    assert theirs.head_object(Bucket="theirs", Key="k")["SSEKMSKeyId"] == key["Arn"]
+
+
+def test_a_denial_bites_on_the_next_request_and_with_bucket_keys_too(s3, kms, bucket, key, policy):
+    for name, more in {"plain": {}, "bucket-key": {"BucketKeyEnabled": True}}.items():
+        s3.put_object(Bucket=bucket, Key=name, Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"], **more)
+        assert body_of(s3.get_object(Bucket=bucket, Key=name)) == DATA
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:Decrypt")))
+    for name in ("plain", "bucket-key"):
+        with refused("AccessDenied", 403):
+            s3.get_object(Bucket=bucket, Key=name)
+    s3.put_object(Bucket=bucket, Key="new", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:GenerateDataKey")))
+    assert body_of(s3.get_object(Bucket=bucket, Key="new")) == DATA
+    with refused("AccessDenied", 403) as refusal:
+        s3.put_object(Bucket=bucket, Key="new", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
+    assert refusal.message.endswith("with an explicit deny in a resource-based policy")
+    assert "kms:GenerateDataKey" in refusal.message
+
+
+def test_through_s3_alone(server, s3, kms, bucket, key, policy):
+    """kms:ViaService"""
+    only = deny("kms:Decrypt", Condition={"StringNotEquals": {"kms:ViaService": f"s3.{server.region}.amazonaws.com"}})
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(only))
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA
+    blob = kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    with refused("AccessDeniedException", 400):
+        kms.decrypt(CiphertextBlob=blob)
+
+
+def test_for_some_objects_alone(s3, kms, bucket, key, policy):
+    """kms:EncryptionContext:aws:s3:arn is the object's ARN; with a bucket key, the bucket's."""
+    arn = f"arn:aws:s3:::{bucket}/public/*"
+    only = deny("kms:GenerateDataKey", Condition={"ArnNotLike": {"kms:EncryptionContext:aws:s3:arn": arn}})
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(only))
+    options = {"Bucket": bucket, "Body": DATA, "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["Arn"]}
+    s3.put_object(Key="public/k", **options)
+    with refused("AccessDenied", 403):
+        s3.put_object(Key="secret/k", **options)
+    with refused("AccessDenied", 403):
+        s3.put_object(Key="public/k", BucketKeyEnabled=True, **options)
+
+
+def test_with_some_context_alone(s3, kms, bucket, key, policy):
+    only = deny("kms:GenerateDataKey", Condition={"ForAllValues:StringNotEquals": {"kms:EncryptionContextKeys": ["department"]}})
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(only))
+    options = {"Bucket": bucket, "Key": "k", "Body": DATA, "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["Arn"]}
+    with refused("AccessDenied", 403):
+        s3.put_object(**options)
+    s3.put_object(SSEKMSEncryptionContext=base64_text(b'{"department":"payroll"}'), **options)
+
+
+def test_a_copy_needs_the_sources_key(s3, kms, bucket, key, policy):
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny(["kms:Decrypt", "kms:ReEncryptFrom"])))
+    with refused("AccessDenied", 403):
+        s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    with refused("AccessDenied", 403):
+        s3.update_object_encryption(Bucket=bucket, Key="k", ObjectEncryption={"SSEKMS": {"KMSKeyArn": key["Arn"]}})
+    assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == key["Arn"], "HEAD needs no key"
+
+
+def test_an_upload_needs_both(s3, kms, bucket, key, policy):
+    """CreateMultipartUpload takes GenerateDataKey, its parts take Decrypt."""
+    options = {"Bucket": bucket, "Key": "m"}
+    upload = s3.create_multipart_upload(ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"], **options)["UploadId"]
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:Decrypt")))
+    with refused("AccessDenied", 403):
+        s3.upload_part(UploadId=upload, PartNumber=1, Body=DATA, **options)
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:GenerateDataKey")))
+    s3.upload_part(UploadId=upload, PartNumber=1, Body=DATA, **options)
+    with refused("AccessDenied", 403):
+        s3.create_multipart_upload(ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"], **options)
+
+
+def test_a_grant_gives_what_no_policy_does(kms, key, policy, other):
+    theirs = other.client("kms")
+    grantee = f"arn:aws:iam::{OTHER}:root"
+    grant = kms.create_grant(
+        KeyId=key["KeyId"],
+        GranteePrincipal=grantee,
+        Operations=["Encrypt", "Decrypt"],
+        Constraints={"EncryptionContextSubset": {"department": "payroll"}},
+    )["GrantId"]
+    context = {"department": "payroll", "more": "yes"}
+    blob = theirs.encrypt(KeyId=key["Arn"], Plaintext=b"x", EncryptionContext=context)["CiphertextBlob"]
+    assert theirs.decrypt(CiphertextBlob=blob, EncryptionContext=context)["Plaintext"] == b"x"
+    for refused_context in ({}, {"department": "sales"}):
+        with refused("AccessDeniedException", 400):
+            theirs.encrypt(KeyId=key["Arn"], Plaintext=b"x", EncryptionContext=refused_context)
+    with refused("AccessDeniedException", 400):
+        theirs.generate_data_key(KeyId=key["Arn"], KeySpec="AES_256", EncryptionContext=context)
+    # A denial wins over a grant.
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:Decrypt")))
+    with refused("AccessDeniedException", 400):
+        theirs.decrypt(CiphertextBlob=blob, EncryptionContext=context)
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy())
+    kms.revoke_grant(KeyId=key["KeyId"], GrantId=grant)
+    with refused("AccessDeniedException", 400):
+        theirs.decrypt(CiphertextBlob=blob, EncryptionContext=context)
+
+
+def test_policies_survive_a_kill(new_server):
+    server = new_server()
+    kms = server.client("kms")
+    key = kms.create_key()["KeyMetadata"]
+    root = {"Effect": "Allow", "Principal": {"AWS": key["AWSAccountId"]}, "Action": "kms:*", "Resource": "*"}
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=json.dumps({"Statement": [root, deny("kms:Encrypt")]}))
+    server.kill()
+    server.start()
+    with refused("AccessDeniedException", 400):
+        server.client("kms").encrypt(KeyId=key["KeyId"], Plaintext=b"x")
