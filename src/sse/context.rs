@@ -49,7 +49,7 @@ pub struct ClientContext {
 }
 
 impl ClientContext {
-    /// Reads base64 of UTF-8 JSON that maps strings to strings, of at most [`MAX_CONTEXT`] bytes, none of them empty: KMS
+    /// Reads base64 of UTF-8 JSON that maps strings to strings, of at most 8 KiB, none of them empty: KMS
     /// takes no others. `None` if `text` is anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_CONTEXT {

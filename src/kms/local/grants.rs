@@ -1,4 +1,4 @@
-//! Grants: a key's permissions for principals, beside its policy, which [`super::policy`] evaluates with them.
+//! Grants: a key's permissions for principals, beside its policy; the two are evaluated together.
 //! (AWS: developer guide, "Grants in AWS KMS".)
 //!
 //! A grant token names its grant and no more: it is no secret, and serves as long as the grant is there.
