@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::crypto::Secret;
 use crate::kms::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
 };
@@ -70,6 +71,16 @@ impl Kms for MeteredKms {
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
         self.count("Encrypt", self.inner.encrypt(caller, key, plaintext, context).await)
+    }
+
+    async fn wrap_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        data_key: &Secret<32>,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        self.count("WrapDataKey", self.inner.wrap_data_key(caller, key, data_key, context).await)
     }
 
     async fn re_encrypt(

@@ -131,6 +131,19 @@ pub trait Kms: Send + Sync + 'static {
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError>;
 
+    /// Wraps a data key that exists already as [`Self::generate_data_key`] wraps a fresh one, and for whoever may do that
+    /// (`kms:GenerateDataKey`): what S3 asks of a copy's key, whether or not the copy is sealed anew. A backend that knows
+    /// no such thing encrypts it.
+    async fn wrap_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        data_key: &Secret<32>,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        self.encrypt(caller, key, data_key.expose(), context).await
+    }
+
     /// Opens `blob` and encrypts it under `to`, the plaintext never leaving the KMS (`ReEncrypt`).
     async fn re_encrypt(
         &self,

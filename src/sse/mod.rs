@@ -214,7 +214,7 @@ impl Sse {
 
     /// The envelope that wraps the data key `key` under `plan`, for `object`, whose bytes stay as they are. `None` where the
     /// plan takes bytes of its own: two layers have two keys, and a customer's object shares nothing with the server's.
-    /// SSE-KMS asks the KMS on behalf of `caller` (`kms:Encrypt`; with a bucket key, `kms:GenerateDataKey`).
+    /// SSE-KMS asks the KMS on behalf of `caller` (`kms:GenerateDataKey`).
     ///
     /// # Errors
     /// As [`Self::begin`].
@@ -229,10 +229,13 @@ impl Sse {
             _ if key.outer.is_some() => return Ok(None),
             Choice::Dsse { .. } | Choice::Customer(_) => return Ok(None),
             Choice::S3 => Protection::S3 { wrapped: self.server_key.wrap(&*self.entropy, key.secret(), object) },
-            Choice::Kms { key: kms_key, context, bucket_key } => {
-                let protection =
-                    self.wrap_kms(key.secret(), kms_key, *bucket_key, context.clone(), caller, object).await?;
-                Protection::Kms(protection)
+            Choice::Kms { key: kms_key, context, bucket_key: true } => {
+                Protection::Kms(self.under_bucket_key(key.secret(), kms_key, context.clone(), caller, object).await?)
+            }
+            Choice::Kms { key: kms_key, context, bucket_key: false } => {
+                let kms_context = encryption_context(context.as_ref(), object, false)?;
+                let wrapped = self.kms.wrap_data_key(caller, kms_key, key.secret(), &kms_context).await?;
+                Protection::Kms(KmsProtection { wrapped, client_context: context.clone(), bucket_key: None })
             }
         };
         Ok(Some(Envelope { suite: key.suite(), protection }))

@@ -178,6 +178,20 @@ def test_a_copy_needs_the_sources_key(s3, kms, bucket, key, policy):
     assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == key["Arn"], "HEAD needs no key"
 
 
+def test_a_copy_takes_what_a_put_takes(s3, kms, bucket, key, policy):
+    """Though it shares the source's sealed bytes: GenerateDataKey on the target's key, and no more."""
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    options = {"Bucket": bucket, "CopySource": f"{bucket}/k", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["Arn"]}
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:Encrypt")))
+    s3.copy_object(Key="copy", **options)
+    assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == DATA
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny("kms:GenerateDataKey")))
+    with refused("AccessDenied", 403):
+        s3.copy_object(Key="copy", **options)
+    with refused("AccessDenied", 403):
+        s3.copy_object(Key="copy", BucketKeyEnabled=True, **options)
+
+
 def test_an_upload_needs_both(s3, kms, bucket, key, policy):
     """CreateMultipartUpload takes GenerateDataKey, its parts take Decrypt."""
     options = {"Bucket": bucket, "Key": "m"}

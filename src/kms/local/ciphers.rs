@@ -272,6 +272,22 @@ impl Kms for LocalKms {
         Ok(wrapped)
     }
 
+    async fn wrap_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        data_key: &Secret<32>,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        if caller.via_service.is_some() {
+            self.ensure_managed_key(caller, key).await?;
+        }
+        let key = self.symmetric(caller, key, ("kms:GenerateDataKey", context))?;
+        let wrapped = self.wrap(&key, data_key.expose(), context)?;
+        self.used(&key.arn, "GenerateDataKey", caller);
+        Ok(wrapped)
+    }
+
     async fn re_encrypt(
         &self,
         caller: &Caller,

@@ -168,3 +168,31 @@ fn spaced_hex(bytes: &[u8]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     pairs.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kms_that_fails_is_told_as_s3_tells_it() {
+        let mapped = |kind: KmsErrorKind| S3Error::from(kind.with("what the KMS said"));
+        let throttled = mapped(KmsErrorKind::Throttling);
+        assert_eq!((throttled.code, throttled.code.status().as_u16()), (ErrorCode::SlowDown, 503));
+        assert_eq!(throttled.message, "Please reduce your request rate for operations involving AWS KMS.");
+        for away in [KmsErrorKind::Unavailable, KmsErrorKind::DependencyTimeout, KmsErrorKind::Internal] {
+            let error = mapped(away);
+            assert_eq!((error.code, error.code.status().as_u16()), (ErrorCode::ServiceUnavailable, 503));
+        }
+        for (kind, code) in [
+            (KmsErrorKind::NotFound, "KMS.NotFoundException"),
+            (KmsErrorKind::Disabled, "KMS.DisabledException"),
+            (KmsErrorKind::InvalidState, "KMS.KMSInvalidStateException"),
+            (KmsErrorKind::InvalidKeyUsage, "KMS.InvalidKeyUsageException"),
+            (KmsErrorKind::AccessDenied, "AccessDenied"),
+        ] {
+            let error = mapped(kind);
+            assert_eq!((error.code.as_str(), error.message.as_ref()), (code, "what the KMS said"));
+            assert_eq!(error.code.status().as_u16(), if code == "AccessDenied" { 403 } else { 400 });
+        }
+    }
+}
