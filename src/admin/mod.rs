@@ -113,13 +113,7 @@ impl Admin {
         let operation = Operation::route(&parts.method, parts.uri.path())?;
         answered.operation = operation.name();
         let body = self.read(body).await?;
-        let head = Head {
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            headers: &parts.headers,
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-        };
+        let head = Head::of_parts(&parts);
         let identity = auth::authenticate(self, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         match operation {

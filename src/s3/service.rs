@@ -123,13 +123,7 @@ impl S3 {
         body: RequestBody,
         answered: &mut Answered,
     ) -> Result<Response<ResponseBody>> {
-        let head = Head {
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            headers: &parts.headers,
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-        };
+        let head = Head::of_parts(&parts);
         let host = head.host()?.map(String::from_utf8_lossy);
         let target = Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?;
         let query = Query::parse(head.query)?;

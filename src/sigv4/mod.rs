@@ -64,6 +64,17 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// The head of a request as hyper parsed it.
+    pub fn of_parts(parts: &'a http::request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        }
+    }
+
+    /// The head of `request`.
     pub fn of<B>(request: &'a http::Request<B>) -> Self {
         let uri = request.uri();
         Self {

@@ -9,25 +9,20 @@ from botocore.config import Config
 from support.calls import body_of, completed, refused, status_of
 from support.data import content
 from support.requests import send
-from support.server import Endpoint, Server
+from support.server import OTHER_ACCOUNT as OTHER
+from support.server import two_accounts
 
 SSE = "s3:x-amz-server-side-encryption"
 KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 DATA = content(10_000, "policy")
 OPEN = {name: False for name in ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")}
 CLOSED = {name: True for name in OPEN}
-OTHER = "444455556666"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server with a second account, and plain HTTP beside TLS; its own, as policies lock buckets."""
-    config = tmp_path_factory.mktemp("policy") / "strongroom.toml"
-    config.write_text(
-        f'[[accounts]]\nid = "{OTHER}"\ndisplay_name = "other"\naccess_key_id = "AKIAOTHEROTHEROTHER1"\n'
-        f'secret_access_key = "{"other" * 8}"\n'
-    )
-    server = Server(http=True, arguments=["--config", str(config)]).start()
+    server = two_accounts(tmp_path_factory.mktemp("policy"), http=True)
     yield server
     assert server.stop() == 0
     server.destroy()
@@ -46,7 +41,7 @@ def kms(server):
 @pytest.fixture(scope="module")
 def stranger(server):
     """The other account's client."""
-    return Endpoint(server.url, "AKIAOTHEROTHEROTHER1", "other" * 8, server.ca).client("s3")
+    return server.other.client("s3")
 
 
 @pytest.fixture(scope="module")

@@ -6,21 +6,16 @@ import pytest
 
 from support.calls import body_of, refused
 from support.data import base64_text, content
-from support.server import Endpoint, Server
+from support.server import OTHER_ACCOUNT as OTHER
+from support.server import two_accounts
 
-OTHER = "444455556666"
 DATA = content(10_000, "key policy")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server with a second account; its own, as its accounts are."""
-    config = tmp_path_factory.mktemp("keys") / "strongroom.toml"
-    config.write_text(
-        f'[[accounts]]\nid = "{OTHER}"\ndisplay_name = "other"\naccess_key_id = "AKIAOTHEROTHEROTHER1"\n'
-        f'secret_access_key = "{"other" * 8}"\n'
-    )
-    server = Server(arguments=["--config", str(config)]).start()
+    server = two_accounts(tmp_path_factory.mktemp("keys"))
     yield server
     assert server.stop() == 0
     server.destroy()
@@ -39,7 +34,7 @@ def kms(server):
 @pytest.fixture(scope="module")
 def other(server):
     """The other account's endpoint."""
-    return Endpoint(server.url, "AKIAOTHEROTHEROTHER1", "other" * 8, server.ca)
+    return server.other
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from support.calls import body_of, headers_of, multipart
 from support.data import content
 from support.requests import signed
+from support.server import two_accounts
 
 KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 DATA = content(100_000, "rewrap")
@@ -142,29 +143,18 @@ def test_curl_speaks_the_operators_api(own):
     assert json.loads(forged.stdout)["code"] == "SignatureDoesNotMatch"
 
 
-def test_other_accounts_see_nothing(new_server):
-    config = """
-[[accounts]]
-id = "444455556666"
-display_name = "other"
-access_key_id = "AKIAOTHEROTHEROTHER1"
-secret_access_key = "otherotherotherotherotherotherotherother"
-"""
-    server = new_server(start=False)
-    server.directory.mkdir(exist_ok=True)
-    path = server.directory / "config.toml"
-    path.write_text(config)
-    server.arguments += ["--config", str(path)]
-    own = Own(server.start())
+def test_other_accounts_see_nothing(tmp_path, request):
+    server = two_accounts(tmp_path)
+    request.addfinalizer(server.destroy)
+    own = Own(server)
     own.put("k", own.old)
     job = own.rewrap("--json").json
-    server.access_key, server.secret_key = "AKIAOTHEROTHEROTHER1", "other" * 8
     for method in ("GET", "DELETE"):
-        assert ask(server, method, f"/_/v1/jobs/{job['id']}")[0] == 404
-    assert ask(server, "GET", "/_/v1/jobs") == (200, {"jobs": []})
-    assert ask(server, "GET", "/_/v1/keys/usage") == (200, {"usage": []})
+        assert ask(server.other, method, f"/_/v1/jobs/{job['id']}")[0] == 404
+    assert ask(server.other, "GET", "/_/v1/jobs") == (200, {"jobs": []})
+    assert ask(server.other, "GET", "/_/v1/keys/usage") == (200, {"usage": []})
     order = {"type": "rewrap", "bucket": "box", "from": own.old, "to": own.new}
-    assert ask(server, "POST", "/_/v1/jobs", order)[0] == 403
+    assert ask(server.other, "POST", "/_/v1/jobs", order)[0] == 403
 
 
 def test_a_job_survives_a_kill(own):

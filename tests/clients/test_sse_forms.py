@@ -10,6 +10,7 @@ from botocore.config import Config
 from support.calls import body_of, headers_of, refused
 from support.data import base64_text, content
 from support.requests import Signer, send, signed
+from support.server import two_accounts
 
 SSE = "x-amz-server-side-encryption"
 KEY_ID = f"{SSE}-aws-kms-key-id"
@@ -80,24 +81,16 @@ def test_parts_take_their_uploads_encryption(server, s3, bucket, shared_key):
 
 
 @pytest.fixture(scope="module")
-def two_accounts(tmp_path_factory):
-    """A server with two accounts: (server, the root's clients, the other's clients)."""
-    from support.server import Endpoint, Server
-
-    config = tmp_path_factory.mktemp("accounts") / "strongroom.toml"
-    config.write_text(
-        '[[accounts]]\nid = "444455556666"\ndisplay_name = "other"\naccess_key_id = "AKIAOTHEROTHEROTHER1"\n'
-        f'secret_access_key = "{"other" * 8}"\n'
-    )
-    server = Server(arguments=["--config", str(config)]).start()
-    other = Endpoint(server.url, "AKIAOTHEROTHEROTHER1", "other" * 8, server.ca)
-    yield server, other
+def accounts(tmp_path_factory):
+    """A server with two accounts, and the other's endpoint."""
+    server = two_accounts(tmp_path_factory.mktemp("accounts"))
+    yield server, server.other
     server.stop()
     server.destroy()
 
 
-def test_another_accounts_key_may_not_be_used(two_accounts):
-    server, other = two_accounts
+def test_another_accounts_key_may_not_be_used(accounts):
+    server, other = accounts
     arn = other.client("kms").create_key()["KeyMetadata"]["Arn"]
     s3 = server.client("s3")
     s3.create_bucket(Bucket="mine")
@@ -111,8 +104,8 @@ def test_another_accounts_key_may_not_be_used(two_accounts):
     assert "Contents" not in s3.list_objects_v2(Bucket="mine")
 
 
-def test_the_managed_key_is_each_accounts_own(two_accounts):
-    server, other = two_accounts
+def test_the_managed_key_is_each_accounts_own(accounts):
+    server, other = accounts
     keys = set()
     for endpoint, bucket in ((server, "managed-one"), (other, "managed-two")):
         s3 = endpoint.client("s3")

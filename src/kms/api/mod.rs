@@ -96,14 +96,7 @@ impl KmsApi {
         let operation = target.strip_prefix("TrentService.").and_then(Operation::by_name);
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let body = self.read(body).await?;
-        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-        let head = Head {
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            headers: &parts.headers,
-            authority,
-        };
+        let head = Head::of_parts(&parts);
         let identity = auth::authenticate(self, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         let Some(operation) = operation.filter(|_| parts.method == Method::POST) else {

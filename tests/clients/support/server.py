@@ -272,6 +272,22 @@ class Server(Endpoint):
         return [path for path in self.data.rglob("*") if path.is_file()]
 
 
+OTHER_ACCOUNT = "444455556666"
+
+
+def two_accounts(directory, **options):
+    """A running server with a second account, whose endpoint is `.other`. The config file goes below `directory`."""
+    key, secret = "AKIAOTHEROTHEROTHER1", "other" * 8
+    config = Path(directory) / "strongroom.toml"
+    config.write_text(
+        f'[[accounts]]\nid = "{OTHER_ACCOUNT}"\ndisplay_name = "other"\naccess_key_id = "{key}"\n'
+        f'secret_access_key = "{secret}"\n'
+    )
+    server = Server(arguments=["--config", str(config)], **options).start()
+    server.other = Endpoint(server.url, key, secret, server.ca)
+    return server
+
+
 def read_credentials(path, profile="default"):
     """The key pair in a file of AWS's shared-credentials format."""
     parser = configparser.ConfigParser()
