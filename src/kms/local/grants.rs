@@ -208,11 +208,20 @@ impl LocalKms {
         Ok(())
     }
 
-    pub(super) fn grants_of(&self, key: &Key) -> Vec<Grant> {
+    fn grants_of(&self, key: &Key) -> Vec<Grant> {
+        self.select_grants(key, |_| true)
+    }
+
+    /// The grants of `key` whose grantee is `principal`.
+    pub(super) fn grants_to(&self, key: &Key, principal: &str) -> Vec<Grant> {
+        self.select_grants(key, |grant| !grant.grantee_is_service && grant.grantee == principal)
+    }
+
+    fn select_grants(&self, key: &Key, wanted: impl Fn(&GrantRecord) -> bool) -> Vec<Grant> {
         let ring = self.ring();
         let start = (key.record.id.clone(), String::new());
         let of_key = ring.grants.range(start..).take_while(|((id, _), _)| *id == key.record.id);
-        of_key.map(|(_, grant)| to_grant(key, grant)).collect()
+        of_key.filter(|(_, grant)| wanted(grant)).map(|(_, grant)| to_grant(key, grant)).collect()
     }
 
     fn token(&self, key: &Key, id: &str) -> String {

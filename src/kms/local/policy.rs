@@ -5,7 +5,6 @@
 
 use serde_json::json;
 
-use super::grants::Grantee;
 use super::keyring::Key;
 use super::records::KeyRecord;
 use super::{LocalKms, Need};
@@ -100,8 +99,7 @@ impl LocalKms {
     /// Whether a grant lets `caller` do `deed`.
     fn is_granted(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
         let operation = deed.action.strip_prefix("kms:").unwrap_or(deed.action);
-        let asks = Grantee::Principal(caller.principal.clone());
-        self.grants_of(key).iter().any(|grant| {
+        self.grants_to(key, &caller.principal).iter().any(|grant| {
             let terms = &grant.terms;
             let constraints = &terms.constraints;
             let pairs = |context: &EncryptionContext| context.pairs().clone();
@@ -111,8 +109,7 @@ impl LocalKms {
                 .as_ref()
                 .is_none_or(|subset| subset.pairs().iter().all(|(name, value)| given.get(name) == Some(value)));
             let equals = constraints.equals.as_ref().is_none_or(|equals| *equals.pairs() == given);
-            terms.grantee == asks
-                && terms.operations.iter().any(|granted| granted.as_str() == operation)
+            terms.operations.iter().any(|granted| granted.as_str() == operation)
                 && subset
                 && equals
                 && constraints.source_arn.is_none()
