@@ -46,7 +46,8 @@ options! {
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
         /// The address of a plain HTTP endpoint, for use behind a proxy; none by default.
         http_listen: Option<SocketAddr> = None,
-        /// Proxies that end TLS in front of the plain HTTP endpoint: what their `X-Forwarded-Proto` says is believed.
+        /// Proxies that end TLS in front of the plain HTTP endpoint: what their `X-Forwarded-Proto` and `X-Forwarded-For` say
+        /// is believed.
         trusted_proxies: Vec<IpNet> = Vec::new(),
         /// The AWS region that the server says it is.
         region: Region = Region::default(),

@@ -99,6 +99,7 @@ impl Edge {
             id: RequestId::draw(self.entropy.as_ref()),
             received: self.clock.now(),
             peer: origin.peer,
+            client: self.proxies.client(origin.peer, request.headers()),
             tls: origin.tls,
             forwarded_over_tls: self.proxies.say_tls(origin.peer, request.headers()),
         };

@@ -176,7 +176,7 @@ impl Context for Circumstances<'_> {
         let text = |name: http::HeaderName| Found::of(call.headers.get(name).and_then(|value| value.to_str().ok()));
         match key {
             "aws:securetransport" => Found::of(Some(if call.cx.is_secure() { "true" } else { "false" })),
-            "aws:sourceip" => Found::of(Some(call.cx.peer.ip().to_canonical().to_string())),
+            "aws:sourceip" => Found::of(Some(call.cx.client.to_string())),
             "aws:useragent" => text(USER_AGENT),
             "aws:referer" => text(REFERER),
             "aws:currenttime" => Found::of(Some(iso8601(self.now))),

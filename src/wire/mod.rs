@@ -4,7 +4,7 @@ pub mod body;
 pub mod percent;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +23,8 @@ pub struct RequestContext {
     pub received: Timestamp,
     /// Who sent it.
     pub peer: SocketAddr,
+    /// For whom: the peer, or whom a trusted proxy names.
+    pub client: IpAddr,
     /// How it is protected; `None` over plain HTTP.
     pub tls: Option<TlsInfo>,
     /// Whether a trusted proxy says that it took the request over TLS.

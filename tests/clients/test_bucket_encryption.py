@@ -1,5 +1,7 @@
 """Bucket default encryption: GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption, and who wins."""
 
+import json
+
 import pytest
 
 from support.calls import body_of, headers_of, refused, status_of, upload_parts
@@ -216,3 +218,23 @@ def test_only_a_configured_proxy_may_say_that_it_spoke_tls(new_server, tmp_path)
             headers = {SSE: "aws:kms", "x-forwarded-proto": proto}
             answer = signed(server, "PUT", "/proxied/k", headers=headers, body=DATA, url=server.http_url)
             assert answer.status == expected, answer.body
+
+
+def test_a_policy_sees_the_client_behind_a_configured_proxy(new_server, tmp_path):
+    config = tmp_path / "strongroom.toml"
+    config.write_text('trusted_proxies = ["127.0.0.0/8"]\n')
+    server = new_server(http=True, arguments=["--config", config])
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="proxied")
+    s3.put_object(Bucket="proxied", Key="k", Body=DATA)
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::proxied/*",
+        "Condition": {"NotIpAddress": {"aws:SourceIp": "192.0.2.0/24"}},
+    }
+    s3.put_bucket_policy(Bucket="proxied", Policy=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+    for told, expected in (("192.0.2.7", 200), ("192.0.2.7, 198.51.100.1", 403), ("198.51.100.1, 192.0.2.7", 200)):
+        headers = {"x-forwarded-for": told, "x-forwarded-proto": "https"}
+        assert signed(server, "GET", "/proxied/k", headers=headers, url=server.http_url).status == expected, told

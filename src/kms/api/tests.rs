@@ -62,6 +62,7 @@ impl Fixture {
             received: self.clock.now(),
             peer: ([127, 0, 0, 1], 1).into(),
             tls: None,
+            client: std::net::IpAddr::from([127, 0, 0, 1]),
             forwarded_over_tls: false,
         };
         let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
