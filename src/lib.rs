@@ -7,15 +7,16 @@
 //! |---|---|
 //! | commands | [`cli`] |
 //! | front end | [`http`] |
-//! | protocols | [`s3`], [`kms::api`], [`admin`] |
+//! | protocols | [`s3`], [`kms::api`], [`audit::api`], [`admin`] |
 //! | work on whole buckets | [`jobs`] |
 //! | envelope encryption | [`sse`] |
 //! | identities | [`iam`] |
 //! | keys | [`kms`] |
-//! | durable state, signatures, policies | [`store`], [`sigv4`], [`policy`] |
+//! | durable state, signatures, policies, the audit | [`store`], [`sigv4`], [`policy`], [`audit`] |
 //! | the ground | [`crypto`], [`config`], [`telemetry`], [`clock`], [`wire`] |
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

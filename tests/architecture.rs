@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["http"],
-    &["s3", "kms::api", "admin"],
+    &["s3", "kms::api", "audit::api", "admin"],
     &["jobs"],
     &["sse"],
     &["iam"],
     &["kms"],
-    &["store", "sigv4", "policy"],
+    &["store", "sigv4", "policy", "audit"],
     &["config", "telemetry", "wire"],
     &["crypto", "clock"],
 ];

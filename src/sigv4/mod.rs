@@ -63,25 +63,22 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head of a request as hyper parsed it.
-    pub fn of_parts(parts: &'a http::request::Parts) -> Self {
-        Self {
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            headers: &parts.headers,
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-        }
-    }
-
     /// The head of `request`.
     pub fn of<B>(request: &'a http::Request<B>) -> Self {
-        let uri = request.uri();
+        Self::new(request.method(), request.uri(), request.headers())
+    }
+
+    /// The head of a request whose body was taken.
+    pub fn of_parts(parts: &'a http::request::Parts) -> Self {
+        Self::new(&parts.method, &parts.uri, &parts.headers)
+    }
+
+    fn new(method: &'a Method, uri: &'a http::Uri, headers: &'a HeaderMap) -> Self {
         Self {
-            method: request.method(),
+            method,
             path: uri.path(),
             query: uri.query().unwrap_or_default(),
-            headers: request.headers(),
+            headers,
             authority: uri.authority().map(http::uri::Authority::as_str),
         }
     }

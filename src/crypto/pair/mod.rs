@@ -296,6 +296,25 @@ impl KeyPair {
     }
 }
 
+/// The public half of an Ed25519 pair.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ed25519Public([u8; 32]);
+
+/// What stands before the 32 bytes in a SubjectPublicKeyInfo (RFC 8410, section 4).
+const ED25519_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+impl Ed25519Public {
+    /// The key in a SubjectPublicKeyInfo; `None` if it is no Ed25519 key's.
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        der.strip_prefix(&ED25519_PREFIX)?.try_into().ok().map(Self)
+    }
+
+    /// Whether `signature` is the one of `message` by this key's private half.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&signature::ED25519, self.0).verify(message, signature).is_ok()
+    }
+}
+
 impl std::fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "KeyPair({:?}, redacted)", self.kind)

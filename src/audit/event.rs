@@ -1,0 +1,265 @@
+//! The events: CloudTrail's records, with its field names and values.
+//! (AWS: "CloudTrail record contents for management, data, and network activity events"; CloudTrail user guide.)
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::crypto::random::{self, Entropy};
+use crate::wire::RequestContext;
+
+/// The version of the record's contents that these are.
+const VERSION: &str = "1.11";
+/// What stands for the address and the agent of a service's own calls.
+const INTERNAL: &str = "AWS Internal";
+
+/// One event.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    event_version: &'static str,
+    /// Who asked.
+    pub user_identity: UserIdentity,
+    /// When, to the second.
+    event_time: String,
+    /// The service: `kms.amazonaws.com`.
+    event_source: &'static str,
+    /// The operation.
+    pub event_name: &'static str,
+    aws_region: String,
+    #[serde(rename = "sourceIPAddress")]
+    source_ip_address: Cow<'static, str>,
+    user_agent: Cow<'static, str>,
+    /// The error's code, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The error's text, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// What was asked, without secrets and data; null if there is nothing to say.
+    pub request_parameters: Value,
+    /// What changed, without secrets; null of operations that change nothing.
+    pub response_elements: Value,
+    /// What the service adds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additional_event_data: Option<Value>,
+    #[serde(rename = "requestID", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(rename = "eventID")]
+    event_id: String,
+    /// Whether it changed nothing.
+    pub read_only: bool,
+    /// What it was done to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resource>,
+    event_type: &'static str,
+    management_event: bool,
+    /// The account whose resource it was.
+    pub recipient_account_id: String,
+    event_category: Category,
+    /// What a service did of its own accord.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_event_details: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_details: Option<TlsDetails>,
+}
+
+/// Whether an event is about a resource's management or its data.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum Category {
+    /// Recorded always, and looked up by `LookupEvents`.
+    Management,
+    /// Recorded if the operator wants it.
+    Data,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserIdentity {
+    /// `Root`, `IAMUser`, `AssumedRole`, `AWSAccount`; none of a service.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arn: Option<String>,
+    account_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invoked_by: Option<&'static str>,
+}
+
+impl UserIdentity {
+    /// The principal `arn` of `account`, by one of its access keys if that is known.
+    pub fn of(account: &str, arn: &str, access_key_id: Option<&str>) -> Self {
+        // arn:aws:iam::ACCOUNT:user/path/name, arn:aws:sts::ACCOUNT:assumed-role/role/session, arn:aws:iam::ACCOUNT:root
+        let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
+        let (kind, name) = match resource.split_once('/') {
+            Some(("user", path)) => ("IAMUser", path.rsplit('/').next()),
+            Some(("assumed-role", _)) => ("AssumedRole", None),
+            Some(("federated-user", _)) => ("FederatedUser", None),
+            _ if resource == "root" => ("Root", None),
+            _ => return Self::anonymous(),
+        };
+        Self {
+            kind: Some(kind),
+            principal_id: Some(name.unwrap_or(account).to_owned()),
+            arn: Some(arn.to_owned()),
+            account_id: account.to_owned(),
+            access_key_id: access_key_id.map(str::to_owned),
+            user_name: name.map(str::to_owned),
+            invoked_by: None,
+        }
+    }
+
+    /// `Root`, `IAMUser` and the like; `None` of a service.
+    pub fn kind(&self) -> Option<&'static str> {
+        self.kind
+    }
+
+    /// Nobody who signed.
+    pub fn anonymous() -> Self {
+        Self { kind: Some("AWSAccount"), account_id: "anonymous".to_owned(), ..Self::default() }
+    }
+
+    /// The same, where a service asks on its behalf.
+    fn by_service(self) -> Self {
+        Self { invoked_by: Some(INTERNAL), ..self }
+    }
+}
+
+/// A resource that an event is about.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Resource {
+    /// The account that owns it.
+    #[serde(rename = "accountId", skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Its type: `AWS::KMS::Key`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its ARN.
+    #[serde(rename = "ARN")]
+    pub arn: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TlsDetails {
+    tls_version: &'static str,
+    cipher_suite: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_provided_host_header: Option<String>,
+}
+
+/// Which operation of which service in which region an event is of.
+#[derive(Clone, Copy)]
+pub struct Deed<'d> {
+    /// `kms.amazonaws.com`.
+    pub source: &'static str,
+    /// The operation, as AWS's model names it.
+    pub name: &'static str,
+    /// Whether it changes nothing.
+    pub read_only: bool,
+    /// Management or data.
+    pub category: Category,
+    /// The region.
+    pub region: &'d str,
+    /// Where the event's id is drawn from.
+    pub entropy: &'d dyn Entropy,
+}
+
+/// What a client says of itself, in headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'s> {
+    /// `User-Agent`.
+    pub user_agent: Option<&'s str>,
+    /// `Host`.
+    pub host: Option<&'s str>,
+}
+
+impl Event {
+    /// A client's request, by `identity`.
+    pub fn of_request(deed: Deed<'_>, cx: &RequestContext, said: Said<'_>, identity: UserIdentity) -> Self {
+        Self {
+            source_ip_address: Cow::Owned(cx.client.to_string()),
+            user_agent: Cow::Owned(said.user_agent.unwrap_or_default().to_owned()),
+            request_id: Some(cx.id.id.clone()),
+            tls_details: cx.tls.map(|tls| TlsDetails {
+                tls_version: tls.version,
+                cipher_suite: tls.cipher_suite,
+                client_provided_host_header: said.host.map(str::to_owned),
+            }),
+            ..Self::new(deed, cx.received, identity)
+        }
+    }
+
+    /// A call that one service makes of another on behalf of `identity`.
+    pub fn of_service_call(deed: Deed<'_>, at: Timestamp, identity: UserIdentity) -> Self {
+        let request_id = Some(new_id(deed.entropy));
+        Self { request_id, ..Self::new(deed, at, identity.by_service()) }
+    }
+
+    /// What a service does of its own accord to a resource of `account`.
+    pub fn of_service(deed: Deed<'_>, at: Timestamp, account: &str) -> Self {
+        let identity = UserIdentity { account_id: account.to_owned(), ..UserIdentity::default() }.by_service();
+        Self { event_type: "AwsServiceEvent", ..Self::new(deed, at, identity) }
+    }
+
+    fn new(deed: Deed<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
+        Self {
+            event_version: VERSION,
+            recipient_account_id: user_identity.account_id.clone(),
+            user_identity,
+            event_time: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            event_source: deed.source,
+            event_name: deed.name,
+            aws_region: deed.region.to_owned(),
+            source_ip_address: Cow::Borrowed(INTERNAL),
+            user_agent: Cow::Borrowed(INTERNAL),
+            error_code: None,
+            error_message: None,
+            request_parameters: Value::Null,
+            response_elements: Value::Null,
+            additional_event_data: None,
+            request_id: None,
+            event_id: new_id(deed.entropy),
+            read_only: deed.read_only,
+            resources: Vec::new(),
+            event_type: "AwsApiCall",
+            management_event: deed.category == Category::Management,
+            event_category: deed.category,
+            service_event_details: None,
+            tls_details: None,
+        }
+    }
+
+    /// Adds a member to what the service adds.
+    pub fn add(&mut self, name: &str, value: impl Into<Value>) {
+        let data = self.additional_event_data.get_or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Value::Object(members) = data {
+            members.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// It failed.
+    pub fn fail(&mut self, code: impl Into<String>, message: impl Into<String>) {
+        self.error_code = Some(code.into());
+        self.error_message = Some(message.into()).filter(|message| !message.is_empty());
+    }
+
+    /// The event as it is written.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // Only a map with keys that are no strings could fail, and there is none.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+fn new_id(entropy: &dyn Entropy) -> String {
+    uuid::Builder::from_random_bytes(random::bytes(entropy)).into_uuid().as_hyphenated().to_string()
+}

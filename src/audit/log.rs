@@ -1,0 +1,232 @@
+//! The log on disk: appending, segments, digests, retention.
+//!
+//! Writing lines:
+//! 1. they are appended to the last segment. A crash may leave a part of them, the last one torn: the next start cuts the torn
+//!    one off;
+//! 2. if disk is asked for, the file is synced. Only now are they acknowledged;
+//! 3. a full segment gets a digest, and the next line begins another one. A crash between the two: the next start finds lines
+//!    that no digest covers, and makes one.
+//!
+//! A failed write is undone by cutting the file back, so that a line is there whole or not at all.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::chain::{Line, Link};
+use super::digest::{self, LastDigest, Occasion, Signed};
+use super::segment::Segment;
+use crate::clock::{SharedClock, Timestamp};
+use crate::crypto::pair::KeyPair;
+
+/// How the log is kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The directory; made if absent.
+    pub dir: PathBuf,
+    /// Whether lines are on stable storage before they are acknowledged.
+    pub sync: bool,
+    /// Bytes after which a segment is full.
+    pub segment_bytes: u64,
+    /// How long a segment is kept after its last line; `None`: for ever.
+    pub retention: Option<Duration>,
+}
+
+/// The log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A file cannot be read or made.
+    #[error("the audit log in {}: {source}", dir.display())]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The last line is not one.
+    #[error("{} ends with something that is no line of an audit log: move it aside", .0.display())]
+    Damaged(PathBuf),
+}
+
+/// The log.
+pub(super) struct Log {
+    options: LogOptions,
+    key: KeyPair,
+    clock: SharedClock,
+    head: Link,
+    digested: LastDigest,
+    segment: Option<Open>,
+}
+
+struct Open {
+    segment: Segment,
+    file: File,
+    length: u64,
+}
+
+impl Log {
+    /// Opens the log, or makes one.
+    pub(super) fn open(options: LogOptions, key: KeyPair, clock: SharedClock) -> Result<Self, LogError> {
+        let dir = options.dir.clone();
+        let failed = |source| LogError::Io { dir: dir.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        let digested = last_digest(&options).map_err(failed)?;
+        let mut log = Self { options, key, clock, head: Link::START, digested, segment: None };
+        if let Some(segment) = Segment::list(&dir).map_err(failed)?.pop() {
+            log.take_up(segment, failed)?;
+        }
+        if log.head.sequence == log.digested.link.sequence && log.head.hash != log.digested.link.hash {
+            tracing::error!(line = log.head.sequence, "the audit log's last line is not the one that was signed");
+        }
+        if log.head.sequence < log.digested.link.sequence {
+            tracing::error!(
+                from = log.head.sequence + 1,
+                to = log.digested.link.sequence,
+                "lines of the audit log that were written and signed are missing"
+            );
+            log.head = log.digested.link;
+            log.segment = None;
+        }
+        if log.head.sequence > log.digested.link.sequence {
+            log.sign(Occasion::Start).map_err(failed)?;
+        }
+        Ok(log)
+    }
+
+    fn take_up(&mut self, segment: Segment, failed: impl Fn(io::Error) -> LogError) -> Result<(), LogError> {
+        let text = fs::read(&segment.path).map_err(&failed)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let file = OpenOptions::new().append(true).open(&segment.path).map_err(&failed)?;
+        if whole < text.len() {
+            tracing::warn!(segment = %segment.path.display(), bytes = text.len() - whole, "cut off a torn line of the audit log");
+            file.set_len(whole as u64).and_then(|()| file.sync_data()).map_err(&failed)?;
+        }
+        self.head = match text[..whole].split_inclusive(|byte| *byte == b'\n').next_back() {
+            Some(line) => Line::parse(line).ok_or_else(|| LogError::Damaged(segment.path.clone()))?.link(),
+            // A segment is made with its first line, or that line was torn: then a digest tells what was before it.
+            None => self.digested.link,
+        };
+        let length = whole as u64;
+        self.segment = (length < self.options.segment_bytes).then_some(Open { segment, file, length });
+        Ok(())
+    }
+
+    /// Appends the lines of `events`.
+    ///
+    /// # Errors
+    /// What the file system says; then nothing was appended.
+    pub(super) fn append(&mut self, events: &[Vec<u8>]) -> io::Result<()> {
+        let (mut head, mut lines) = (self.head, Vec::new());
+        for event in events {
+            head.append(&mut lines, event);
+        }
+        let sync = self.options.sync;
+        let open = match &mut self.segment {
+            Some(open) => open,
+            none => none.insert(Open::create(Segment::new(&self.options.dir, self.head.sequence + 1))?),
+        };
+        let written = open.file.write_all(&lines).and_then(|()| if sync { open.file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            // If this fails too, the next start finds a torn line, or lines that were never acknowledged.
+            let _ = open.file.set_len(open.length);
+            return Err(error);
+        }
+        open.length += lines.len() as u64;
+        self.head = head;
+        if open.length >= self.options.segment_bytes
+            && let Err(error) = self.end_segment()
+        {
+            // The lines are written; the segment is ended at the next ones.
+            tracing::error!(%error, "a segment of the audit log could not be ended");
+        }
+        Ok(())
+    }
+
+    fn end_segment(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.sign(Occasion::SegmentFull)?;
+        self.segment = None;
+        self.prune()
+    }
+
+    /// Puts what was written on stable storage.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.segment.as_ref().map_or(Ok(()), |open| open.file.sync_data())
+    }
+
+    /// Signs how far the log goes, if no digest says so yet.
+    pub(super) fn sign(&mut self, occasion: Occasion) -> io::Result<()> {
+        if self.head == self.digested.link {
+            return Ok(());
+        }
+        self.sync()?;
+        let name = self.segment.as_ref().map(|open| open.segment.name()).unwrap_or_default();
+        let mut last = self.digested.clone();
+        let line = digest::append(&mut last, &self.key, self.head, (name, occasion, self.clock.now()))?;
+        let mut file = create(&digest::path(&self.options.dir))?;
+        let before = file.metadata()?.len();
+        if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
+            let _ = file.set_len(before);
+            return Err(error);
+        }
+        self.digested = last;
+        Ok(())
+    }
+
+    /// Removes segments whose time is over. The last one stays.
+    pub(super) fn prune(&mut self) -> io::Result<()> {
+        let Some(retention) = self.options.retention else { return Ok(()) };
+        let mut segments = Segment::list(&self.options.dir)?;
+        segments.pop();
+        for segment in segments {
+            let written = Timestamp::try_from(fs::metadata(&segment.path)?.modified()?).unwrap_or(Timestamp::MAX);
+            if self.clock.now().duration_since(written).unsigned_abs() < retention || written > self.clock.now() {
+                break;
+            }
+            fs::remove_file(&segment.path)?;
+            tracing::info!(segment = segment.name(), "removed a segment of the audit log whose time was over");
+        }
+        Ok(())
+    }
+
+    /// The number of the last line.
+    pub(super) fn sequence(&self) -> u64 {
+        self.head.sequence
+    }
+}
+
+impl Open {
+    fn create(segment: Segment) -> io::Result<Self> {
+        let file = create(&segment.path)?;
+        if let Some(dir) = segment.path.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        let length = file.metadata()?.len();
+        Ok(Self { segment, file, length })
+    }
+}
+
+fn create(path: &std::path::Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// The last digest that is whole. What a crash tore is cut off.
+fn last_digest(options: &LogOptions) -> io::Result<LastDigest> {
+    let lines = digest::read_lines(&options.dir)?;
+    let mut length = 0;
+    let mut last = LastDigest::NONE;
+    for line in &lines {
+        let Some(signed) = Signed::parse(line).filter(|_| line.ends_with(b"\n")) else {
+            if line.ends_with(b"\n") {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of digests.jsonl is not a digest"));
+            }
+            OpenOptions::new().write(true).open(digest::path(&options.dir))?.set_len(length)?;
+            break;
+        };
+        length += line.len() as u64;
+        last = LastDigest { number: signed.digest.number, line_hash: signed.line_hash, link: signed.digest.link() };
+    }
+    Ok(last)
+}

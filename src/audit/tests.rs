@@ -1,0 +1,359 @@
+//! The log as its writer, its reader and its verifier see it, on a real directory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::chain::Line;
+use super::search::{Attribute, Filter, search};
+use super::segment::{Follower, Segment};
+use super::verify::{Report, verify};
+use super::*;
+use crate::clock::{ManualClock, from_millis};
+use crate::crypto::pair::{Ed25519Public, PairKind, Purpose};
+use crate::crypto::random::SeededEntropy;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    pkcs8: crate::crypto::SecretBytes,
+    public: Ed25519Public,
+    clock: Arc<ManualClock>,
+    entropy: SeededEntropy,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let pkcs8 = PairKind::Ed25519.generate().unwrap();
+        let public = Ed25519Public::from_der(open_key(&pkcs8).public()).unwrap();
+        let clock = Arc::new(ManualClock::new(from_millis(1_700_000_000_000)));
+        Self { dir: tempfile::tempdir().unwrap(), pkcs8, public, clock, entropy: SeededEntropy::new(7) }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.dir.path().join("audit")
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            log: LogOptions { dir: self.path(), sync: false, segment_bytes: 16 << 20, retention: None },
+            data_events: false,
+            required: false,
+            digest_interval: Duration::from_secs(3600),
+        }
+    }
+
+    fn open(&self, options: Options) -> Audit {
+        Audit::open(options, open_key(&self.pkcs8), Arc::clone(&self.clock) as SharedClock).unwrap()
+    }
+
+    fn event(&self, name: &'static str) -> Event {
+        let deed = Deed {
+            source: "kms.amazonaws.com",
+            name,
+            read_only: true,
+            category: Category::Management,
+            region: "us-east-1",
+            entropy: &self.entropy,
+        };
+        let user = UserIdentity::of("000000000000", "arn:aws:iam::000000000000:user/team/ann", Some("AKIAEXAMPLE"));
+        let mut event = Event::of_service_call(deed, crate::clock::Clock::now(&*self.clock), user);
+        event.resources.push(Resource {
+            account_id: Some("000000000000".to_owned()),
+            kind: "AWS::KMS::Key",
+            arn: "arn:aws:kms:us-east-1:000000000000:key/k1".to_owned(),
+        });
+        event
+    }
+
+    /// Writes `count` events, from a start of the server to its end.
+    async fn write(&self, options: Options, count: usize) {
+        let audit = self.open(options);
+        for _ in 0..count {
+            audit.record(self.event("Decrypt"));
+        }
+        audit.flush().await;
+        assert_eq!(audit.figures().waiting, 0);
+    }
+
+    fn verify(&self) -> Report {
+        verify(&self.path(), &self.public).unwrap()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.verify().findings.into_iter().map(|finding| finding.problem).collect()
+    }
+
+    /// Changes the lines of the log's only file.
+    fn tamper(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let segment = only_segment(&self.path());
+        let text = fs::read_to_string(&segment.path).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        change(&mut lines);
+        fs::write(&segment.path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    }
+}
+
+fn open_key(pkcs8: &crate::crypto::SecretBytes) -> KeyPair {
+    KeyPair::open(PairKind::Ed25519, Purpose::Sign, pkcs8.expose()).unwrap()
+}
+
+fn only_segment(dir: &Path) -> Segment {
+    let mut segments = Segment::list(dir).unwrap();
+    assert_eq!(segments.len(), 1);
+    segments.remove(0)
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_touched_is_clean_across_restarts() {
+    let bench = Bench::new();
+    bench.write(bench.options(), 3).await;
+    bench.write(bench.options(), 2).await;
+    let report = bench.verify();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.lines, report.first, report.last, report.unsigned), (5, Some(1), Some(5), 0));
+    assert_eq!(report.digests, 2);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&bench.path()), mode(&only_segment(&bench.path()).path)), (0o700, 0o600));
+}
+
+#[tokio::test]
+async fn every_kind_of_tampering_is_found_and_named() {
+    type Change = fn(&mut Vec<String>);
+    let cases: &[(&str, Change)] = &[
+        ("line 3 was changed", |lines| lines[2] = lines[2].replace("Decrypt", "Encrypt")),
+        ("line 3 is missing", |lines| drop(lines.remove(2))),
+        ("line 3 was moved behind line 4", |lines| lines.swap(2, 3)),
+        ("lines 1 to 2 are missing", |lines| drop(lines.drain(..2))),
+        ("lines 5 to 6 are missing", |lines| lines.truncate(4)),
+        ("line 2 stands there again", |lines| lines.insert(3, lines[1].clone())),
+        ("is not a line of the log", |lines| lines[4] = "{}".to_owned()),
+        ("is not a line of the log", |lines| lines.insert(1, String::new())),
+    ];
+    for (problem, change) in cases {
+        let bench = Bench::new();
+        bench.write(bench.options(), 6).await;
+        bench.tamper(change);
+        assert!(bench.problems().iter().any(|found| found == problem), "{problem}: {:?}", bench.problems());
+    }
+}
+
+#[tokio::test]
+async fn a_log_written_anew_is_not_the_one_that_was_signed() {
+    let bench = Bench::new();
+    bench.write(bench.options(), 4).await;
+    bench.tamper(|lines| {
+        let mut link = chain::Link::START;
+        for line in lines {
+            let event = Line::parse(line.as_bytes()).unwrap().event.to_vec();
+            let event = String::from_utf8(event).unwrap().replace("Decrypt", "Encrypt");
+            let mut anew = Vec::new();
+            link.append(&mut anew, event.as_bytes());
+            *line = String::from_utf8(anew).unwrap().trim_end().to_owned();
+        }
+    });
+    assert_eq!(bench.problems(), ["line 4 is not the one that digest 1 signed"]);
+    // Nor do digests by another key help.
+    let other = Ed25519Public::from_der(open_key(&PairKind::Ed25519.generate().unwrap()).public()).unwrap();
+    let report = verify(&bench.path(), &other).unwrap();
+    assert!(report.findings.iter().any(|finding| finding.problem == "digest 1 has no valid signature"));
+}
+
+#[tokio::test]
+async fn digests_are_chained_too() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        bench.write(bench.options(), 1).await;
+    }
+    let path = digest::path(&bench.path());
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(&path, format!("{}\n{}\n", lines[0], lines[2])).unwrap();
+    assert_eq!(bench.problems(), ["digest 3 does not follow digest 1"]);
+}
+
+#[tokio::test]
+async fn a_torn_line_is_cut_off_and_lines_without_a_digest_get_one() {
+    let bench = Bench::new();
+    bench.write(bench.options(), 2).await;
+    let segment = only_segment(&bench.path());
+    let whole = fs::read(&segment.path).unwrap();
+    // As after a crash: a line that no digest covers, and half of another.
+    let mut link = Line::parse(whole.split_inclusive(|byte| *byte == b'\n').next_back().unwrap()).unwrap().link();
+    let mut crashed = whole.clone();
+    link.append(&mut crashed, b"{}");
+    let length = crashed.len();
+    link.append(&mut crashed, b"{}");
+    crashed.truncate(length + 20);
+    fs::write(&segment.path, &crashed).unwrap();
+    bench.write(bench.options(), 1).await;
+    let report = bench.verify();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.lines, report.digests), (4, 3));
+}
+
+#[tokio::test]
+async fn segments_are_full_at_their_size_and_go_when_their_time_is_over() {
+    let bench = Bench::new();
+    let small = || {
+        let mut options = bench.options();
+        options.log.segment_bytes = 1_000;
+        options
+    };
+    for _ in 0..6 {
+        bench.write(small(), 2).await;
+    }
+    let segments = Segment::list(&bench.path()).unwrap();
+    assert!(segments.len() > 3, "{segments:?}");
+    assert!(bench.verify().is_clean());
+
+    let mut options = small();
+    options.log.retention = Some(Duration::from_secs(30 * 86_400));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    bench.clock.advance(i64::try_from(now).unwrap() - 1_700_000_000);
+    bench.write(options.clone(), 1).await;
+    assert!(Segment::list(&bench.path()).unwrap().len() >= segments.len());
+    bench.clock.advance(31 * 86_400);
+    bench.write(options, 1).await;
+    assert_eq!(Segment::list(&bench.path()).unwrap().len(), 1);
+    let report = bench.verify();
+    assert!(report.is_clean(), "{report:?}");
+    assert!(report.first.unwrap() > 10);
+}
+
+#[tokio::test]
+async fn events_are_found_newest_first_by_any_attribute_and_in_pages() {
+    let bench = Bench::new();
+    let mut options = bench.options();
+    options.log.segment_bytes = 3_000;
+    let audit = bench.open(options);
+    for name in ["Encrypt", "Decrypt", "Encrypt", "Decrypt", "Encrypt"] {
+        audit.record(bench.event(name));
+        bench.clock.advance(60);
+    }
+    audit.flush().await;
+    let find = |attributes: &[(Attribute, &str)], before, limit| {
+        let attributes = attributes.iter().map(|(attribute, value)| (*attribute, (*value).to_owned())).collect();
+        search(&bench.path(), &Filter { attributes, ..Filter::default() }, before, limit).unwrap()
+    };
+    for (attribute, value, count) in [
+        (Attribute::EventName, "Encrypt", 3),
+        (Attribute::EventName, "Encryp", 0),
+        (Attribute::EventSource, "kms.amazonaws.com", 5),
+        (Attribute::ReadOnly, "true", 5),
+        (Attribute::ReadOnly, "false", 0),
+        (Attribute::Username, "ann", 5),
+        (Attribute::AccessKeyId, "AKIAEXAMPLE", 5),
+        (Attribute::ResourceType, "AWS::KMS::Key", 5),
+        (Attribute::ResourceName, "arn:aws:kms:us-east-1:000000000000:key/k1", 5),
+        (Attribute::ResourceName, "k1", 5),
+        (Attribute::ResourceName, "k", 0),
+    ] {
+        assert_eq!(find(&[(attribute, value)], None, 50).events.len(), count, "{attribute:?} {value}");
+    }
+    let all = find(&[], None, 50).events;
+    let id = all[2].0["eventID"].as_str().unwrap();
+    assert_eq!(find(&[(Attribute::EventId, id)], None, 50).events.len(), 1);
+
+    let first = find(&[(Attribute::EventName, "Encrypt")], None, 2);
+    let second = find(&[(Attribute::EventName, "Encrypt")], first.next, 2);
+    assert_eq!((first.events.len(), second.events.len(), second.next), (2, 1, None));
+    let times: Vec<&Value> = first.events.iter().chain(&second.events).map(|(event, _)| &event["eventTime"]).collect();
+    assert_eq!(times, ["2023-11-14T22:17:20Z", "2023-11-14T22:15:20Z", "2023-11-14T22:13:20Z"]);
+
+    let filter = Filter {
+        from: Some(from_millis(1_700_000_060_000)),
+        until: Some(from_millis(1_700_000_180_000)),
+        ..Filter::default()
+    };
+    assert_eq!(search(&bench.path(), &filter, None, 50).unwrap().events.len(), 3);
+}
+
+#[tokio::test]
+async fn a_follower_sees_each_line_once_across_segments() {
+    let bench = Bench::new();
+    let mut options = bench.options();
+    options.log.segment_bytes = 2_000;
+    let audit = bench.open(options);
+    let mut follower = Follower::after(&bench.path(), 0);
+    assert_eq!(follower.read(1 << 20).unwrap().len(), 0);
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        audit.record(bench.event("Decrypt"));
+        audit.flush().await;
+        seen.extend(follower.read(1 << 20).unwrap());
+    }
+    let numbers: Vec<u64> = seen.iter().map(|line| Line::parse(line).unwrap().sequence).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(Follower::after(&bench.path(), 4).read(1).unwrap().len(), 1);
+    assert_eq!(Follower::after(&bench.path(), 4).read(1 << 20).unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn where_the_audit_is_required_nothing_goes_on_without_it() {
+    let bench = Bench::new();
+    let mut options = bench.options();
+    options.required = true;
+    options.log.segment_bytes = 1;
+    let audit = bench.open(options);
+    audit.record_surely(bench.event("Decrypt")).await.unwrap();
+    assert_eq!(audit.admit().await, Ok(()));
+    // The next segment cannot be made where something else has its name.
+    fs::create_dir(Segment::new(&bench.path(), 2).path).unwrap();
+    assert_eq!(audit.record_surely(bench.event("Decrypt")).await, Err(Unavailable));
+    assert_eq!(audit.admit().await, Err(Unavailable));
+    fs::remove_dir(Segment::new(&bench.path(), 2).path).unwrap();
+    audit.flush().await;
+    while audit.figures().failing {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    audit.record_surely(bench.event("Decrypt")).await.unwrap();
+    assert_eq!((audit.figures().written, audit.figures().lost), (3, 0));
+    drop(audit);
+    assert!(bench.verify().is_clean());
+}
+
+#[test]
+fn an_event_has_the_fields_of_cloudtrail() {
+    let bench = Bench::new();
+    let mut event = bench.event("GenerateDataKey");
+    event.request_parameters = json!({"keyId": "k1"});
+    event.fail("DisabledException", "k1 is disabled.");
+    event.add("x", 1);
+    let event: Value = serde_json::from_slice(&event.to_json()).unwrap();
+    assert_eq!(event["userIdentity"]["type"], "IAMUser");
+    assert_eq!(event["userIdentity"]["userName"], "ann");
+    assert_eq!(event["userIdentity"]["invokedBy"], "AWS Internal");
+    let members: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        [
+            "additionalEventData",
+            "awsRegion",
+            "errorCode",
+            "errorMessage",
+            "eventCategory",
+            "eventID",
+            "eventName",
+            "eventSource",
+            "eventTime",
+            "eventType",
+            "eventVersion",
+            "managementEvent",
+            "readOnly",
+            "recipientAccountId",
+            "requestID",
+            "requestParameters",
+            "resources",
+            "responseElements",
+            "sourceIPAddress",
+            "userAgent",
+            "userIdentity",
+        ]
+    );
+    assert_eq!(event["resources"][0]["ARN"], "arn:aws:kms:us-east-1:000000000000:key/k1");
+    assert_eq!(UserIdentity::of("1", "arn:aws:iam::1:root", None).kind(), Some("Root"));
+    assert_eq!(UserIdentity::of("1", "arn:aws:sts::1:assumed-role/r/s", None).kind(), Some("AssumedRole"));
+    assert_eq!(UserIdentity::of("anonymous", "anonymous", None), UserIdentity::anonymous());
+}
