@@ -18,6 +18,7 @@ const INTERNAL: &str = "AWS Internal";
 /// One event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are CloudTrail's own")]
 pub struct Event {
     event_version: &'static str,
     /// Who asked.
@@ -64,6 +65,9 @@ pub struct Event {
     pub service_event_details: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_details: Option<TlsDetails>,
+    /// Whether the service tells how many bytes of bodies went in and out.
+    #[serde(skip)]
+    pub tells_bytes: bool,
 }
 
 /// Whether an event is about a resource's management or its data.
@@ -236,6 +240,7 @@ impl Event {
             event_category: deed.category,
             service_event_details: None,
             tls_details: None,
+            tells_bytes: false,
         }
     }
 
@@ -244,6 +249,14 @@ impl Event {
         let data = self.additional_event_data.get_or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Value::Object(members) = data {
             members.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// Adds how many bytes of bodies went in and out, if the service tells that.
+    pub fn transferred(&mut self, received: u64, sent: u64) {
+        if self.tells_bytes {
+            self.add("bytesTransferredIn", received);
+            self.add("bytesTransferredOut", sent);
         }
     }
 

@@ -9,18 +9,22 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::accounts;
+use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
-use super::metering::{MeteredKms, watch_store};
+use super::metering::{MeteredKms, watch_audit, watch_store};
 use crate::admin::Admin;
+use crate::audit::api::CloudTrail;
+use crate::audit::{Category, Deed, Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::http::Protocols;
 use crate::jobs::Jobs;
-use crate::kms::SharedKms;
 use crate::kms::api::KmsApi;
+use crate::kms::audited::{AuditedKms, EVENT_SOURCE, key_resource};
 use crate::kms::local::{LocalKms, OpenError};
 use crate::kms::root::{RootKey, RootKeyError, RootKeySource};
+use crate::kms::{KeyArn, SharedKms};
 use crate::s3::{S3, Settings};
 use crate::sigv4::SigningKeys;
 use crate::sse::{ServerKey, Sse, SseError};
@@ -50,6 +54,7 @@ pub(super) struct Ground<'a> {
 /// The graph.
 pub(super) struct Graph {
     pub(super) protocols: Protocols,
+    pub(super) audit: SharedAudit,
     jobs: Arc<Jobs>,
     key_upkeep: JoinHandle<()>,
 }
@@ -66,6 +71,9 @@ pub(super) enum GraphError {
     /// The key service.
     #[error("the key service cannot be opened: {}", chain(.0))]
     Kms(#[from] OpenError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
     /// The server key.
     #[error("the server key cannot be opened: {}", chain(.0))]
     ServerKey(#[from] SseError),
@@ -84,10 +92,22 @@ impl Graph {
         watch_store(&metrics, Arc::clone(&store));
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
-        let (kms, server_key) = open_keys(config, &data_dir, &store, is_new, &clock, &entropy).await?;
-        let key_upkeep = tokio::spawn(tend_keys(Arc::clone(&kms)));
+        let root_key = load_root_key(config, &data_dir, is_new, &entropy)?;
+        let audit: SharedAudit = Arc::new(audit_log::open(config, &root_key, &clock, &*entropy)?);
+        watch_audit(&metrics, Arc::clone(&audit));
+        let (kms, server_key) = open_keys(config, root_key, &store, &clock, &entropy).await?;
+        let key_upkeep =
+            KeyUpkeep { audit: Arc::clone(&audit), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
+        let key_upkeep = tokio::spawn(key_upkeep.run(Arc::clone(&kms)));
 
         let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
+        let metered: SharedKms = Arc::new(AuditedKms::new(
+            metered,
+            Arc::clone(&audit),
+            region.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        ));
         let sse = Arc::new(Sse::new(Arc::clone(&metered), server_key, Arc::clone(&clock), Arc::clone(&entropy)));
         let shared: SharedStore = store;
         let jobs =
@@ -100,6 +120,15 @@ impl Graph {
             directory: Arc::clone(&directory),
             keys: Arc::clone(&signing_keys),
             clock: Arc::clone(&clock),
+            region: region.clone(),
+            body_timeout,
+        };
+        let cloudtrail = CloudTrail {
+            audit: Arc::clone(&audit),
+            directory: Arc::clone(&directory),
+            keys: Arc::clone(&signing_keys),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
             region: region.clone(),
             body_timeout,
         };
@@ -116,14 +145,19 @@ impl Graph {
             sse,
             Arc::clone(&directory),
             Arc::clone(&signing_keys),
-            Arc::clone(&clock),
-            entropy,
+            Arc::clone(&audit),
+            (Arc::clone(&clock), Arc::clone(&entropy)),
         );
         s3.recover().await?;
         jobs.resume().await?;
-        let kms_api = KmsApi::new(kms, directory, signing_keys, clock, body_timeout);
-        let protocols = Protocols { s3: Arc::new(s3), kms: Arc::new(kms_api), admin: Arc::new(admin) };
-        Ok(Self { protocols, jobs, key_upkeep })
+        let kms_api = KmsApi::new(kms, directory, signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
+        let protocols = Protocols {
+            s3: Arc::new(s3),
+            kms: Arc::new(kms_api),
+            cloudtrail: Arc::new(cloudtrail),
+            admin: Arc::new(admin),
+        };
+        Ok(Self { protocols, audit, jobs, key_upkeep })
     }
 
     /// Closes what must be closed, when no request is open any more.
@@ -133,6 +167,8 @@ impl Graph {
         // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
         drop(self.key_upkeep.await);
         drop(self.protocols);
+        // The last holder ends the log with a digest.
+        drop(self.audit);
     }
 }
 
@@ -141,16 +177,24 @@ pub(super) fn open_store(data_dir: &Path, entropy: &SharedEntropy) -> Result<Arc
     Ok(RocksStore::open(&Options::new(data_dir.join("store")), Arc::clone(entropy))?)
 }
 
-/// The key service and the server key of a store, under the root key, which is made if there is none and `is_new` says so.
-pub(super) async fn open_keys(
+/// The root key, which is made if there is none and `is_new` says so.
+pub(super) fn load_root_key(
     config: &Config,
     data_dir: &Path,
-    store: &Arc<RocksStore>,
     is_new: bool,
+    entropy: &SharedEntropy,
+) -> Result<Arc<RootKey>, GraphError> {
+    Ok(Arc::new(RootKey::load(&root_key_source(config, data_dir), is_new, &**entropy)?))
+}
+
+/// The key service and the server key of a store, under the root key.
+pub(super) async fn open_keys(
+    config: &Config,
+    root_key: Arc<RootKey>,
+    store: &Arc<RocksStore>,
     clock: &SharedClock,
     entropy: &SharedEntropy,
 ) -> Result<(Arc<LocalKms>, ServerKey), GraphError> {
-    let root_key = Arc::new(RootKey::load(&root_key_source(config, data_dir), is_new, &**entropy)?);
     let server_key = ServerKey::load_or_create(&**store, &*root_key, &**entropy).await?;
     let (meta, region) = (Arc::clone(store) as Arc<dyn MetaStore>, config.region.to_string());
     let kms = LocalKms::open(meta, root_key, Arc::clone(clock), Arc::clone(entropy), region).await?;
@@ -167,24 +211,52 @@ fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {
     RootKeySource::File(config.kms.root_key_file.clone().unwrap_or_else(default))
 }
 
-async fn tend_keys(kms: Arc<LocalKms>) {
-    let mut ticks = tokio::time::interval(KEY_UPKEEP_INTERVAL);
-    loop {
-        ticks.tick().await;
-        match kms.tend().await {
-            Ok(tended) => {
-                for key_id in tended.destroyed {
-                    info!(%key_id, "destroyed a key whose deletion was due");
+/// Does what has become due, and has it told.
+struct KeyUpkeep {
+    audit: SharedAudit,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+impl KeyUpkeep {
+    async fn run(self, kms: Arc<LocalKms>) {
+        let mut ticks = tokio::time::interval(KEY_UPKEEP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            match kms.tend().await {
+                Ok(tended) => {
+                    for key in tended.destroyed {
+                        info!(key_id = key.id(), "destroyed a key whose deletion was due");
+                        self.record("DeleteKey", kms.region(), &key);
+                    }
+                    for key in tended.rotated {
+                        info!(key_id = key.id(), "rotated a key whose rotation was due");
+                        self.record("RotateKey", kms.region(), &key);
+                    }
+                    for key in tended.expired {
+                        info!(key_id = key.id(), "removed imported key material that had expired");
+                        self.record("DeleteExpiredKeyMaterial", kms.region(), &key);
+                    }
                 }
-                for key_id in tended.rotated {
-                    info!(%key_id, "rotated a key whose rotation was due");
-                }
-                for key_id in tended.expired {
-                    info!(%key_id, "removed imported key material that had expired");
-                }
+                Err(error) => error!(%error, "keys could not be tended"),
             }
-            Err(error) => error!(%error, "keys could not be tended"),
         }
+    }
+
+    /// The event of what the key service did of its own accord. (AWS: "RotateKey", "DeleteKey" in "AWS KMS log entries".)
+    fn record(&self, name: &'static str, region: &str, key: &KeyArn) {
+        let deed = Deed {
+            source: EVENT_SOURCE,
+            name,
+            read_only: false,
+            category: Category::Management,
+            region,
+            entropy: &*self.entropy,
+        };
+        let mut event = Event::of_service(deed, self.clock.now(), key.account());
+        event.resources.push(key_resource(key));
+        event.service_event_details = Some(serde_json::json!({"keyId": key.id()}));
+        self.audit.record(event);
     }
 }
 

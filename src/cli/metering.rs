@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::audit::SharedAudit;
 use crate::crypto::Secret;
 use crate::kms::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
@@ -20,6 +21,18 @@ pub fn watch_store<S: Store + ?Sized>(metrics: &Metrics, store: Arc<S>) {
         metrics.store_runs.set(usage.run_bytes);
         metrics.store_free.set(usage.free_bytes);
         metrics.store_reclaimable.set(usage.reclaimable_bytes);
+    });
+}
+
+/// Has the audit's figures read before each exposition.
+pub fn watch_audit(metrics: &Metrics, audit: SharedAudit) {
+    metrics.refresh_with(move |metrics| {
+        let figures = audit.figures();
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.audit_written.set(gauge(figures.written));
+        metrics.audit_lost.set(gauge(figures.lost));
+        metrics.audit_waiting.set(gauge(figures.waiting as u64));
+        metrics.audit_failing.set(i64::from(figures.failing));
     });
 }
 

@@ -5,6 +5,8 @@
 pub mod accounts;
 pub mod metering;
 
+mod audit;
+mod audit_log;
 mod authority;
 mod banner;
 mod credentials;
@@ -36,6 +38,9 @@ enum Command {
     Serve(settings::ServeArgs),
     /// Read every stored run of a stopped server, open what can be opened, and report.
     Verify(verify::VerifyArgs),
+    /// Verify, follow and search the audit log.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Wrap the data keys of a bucket's objects under another KMS key. No object data is read.
     Rewrap(operate::RewrapArgs),
     /// See and end jobs on a running server.
@@ -57,6 +62,9 @@ pub fn main() -> ExitCode {
             let asked_wrongly = matches!(error, verify::VerifyError::Settings(_) | verify::VerifyError::NoBucket(_));
             (error.to_string(), asked_wrongly)
         }),
+        Command::Audit(command) => {
+            audit::run(command).map_err(|error| (error.to_string(), matches!(error, audit::AuditError::Settings(_))))
+        }
         Command::Rewrap(arguments) => operate(operate::Command::Rewrap(arguments)),
         Command::Jobs(command) => operate(operate::Command::Jobs(command)),
         Command::Keys(command) => operate(operate::Command::Keys(command)),

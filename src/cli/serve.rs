@@ -80,7 +80,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     })
     .await?;
     let proxies = TrustedProxies::new(config.trusted_proxies.clone());
-    let edge = Arc::new(Edge::new(graph.protocols.clone(), proxies, metrics, clock, entropy));
+    let edge = Arc::new(Edge::new(graph.protocols.clone(), proxies, Arc::clone(&graph.audit), metrics, clock, entropy));
     let addresses = Addresses { https: config.listen, http: config.http_listen };
     // From here on a signal is a wish to stop, not the end of the process.
     let stop = stop_signal()?;

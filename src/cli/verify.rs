@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::data_dir::{DataDir, DataDirError};
-use super::graph::{GraphError, open_keys, open_store};
+use super::graph::{GraphError, load_root_key, open_keys, open_store};
 use super::operate::show;
 use super::settings::{self, ServeArgs, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
@@ -121,7 +121,8 @@ async fn open_sse(
     entropy: &SharedEntropy,
 ) -> Result<Arc<Sse>, GraphError> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let (kms, server_key) = open_keys(config, directory.path(), store, false, &clock, entropy).await?;
+    let root_key = load_root_key(config, directory.path(), false, entropy)?;
+    let (kms, server_key) = open_keys(config, root_key, store, &clock, entropy).await?;
     Ok(Arc::new(Sse::new(kms, server_key, clock, Arc::clone(entropy))))
 }
 

@@ -63,6 +63,8 @@ options! {
         kms: Kms = Kms::default(),
         /// The object store.
         s3: S3 = S3::default(),
+        /// The audit.
+        audit: Audit = Audit::default(),
         /// What one client, or all of them, may use.
         limits: Limits = Limits::default(),
         /// The log.
@@ -114,6 +116,29 @@ options! {
         /// Whether a copy may take over its source's sealed bytes, its data key being wrapped anew; if not, every copy is
         /// encrypted afresh.
         share_on_copy: bool = true,
+    }
+}
+
+options! {
+    /// `[audit]`: who did what, in CloudTrail's events.
+    Audit {
+        /// Whether events are written. Those of the KMS API, of S3's uses of keys and of buckets' management always are.
+        enabled: bool = true,
+        /// Where; by default `DATA_DIR/audit`.
+        dir: Option<PathBuf> = None,
+        /// Whether reading and writing objects are events too.
+        data_events: bool = false,
+        /// Whether nothing may be done without its event: requests are refused while the log cannot be written, and every
+        /// event is on stable storage before what it tells of leaves the server.
+        required: bool = false,
+        /// Whether each event is on stable storage before the next is taken.
+        sync: bool = false,
+        /// Size of the log's files, MiB.
+        segment_mib: u32 = 16,
+        /// Days that events are kept; 0: for ever.
+        retention_days: u32 = 90,
+        /// Seconds between the digests that sign how far the log goes.
+        digest_seconds: u32 = 300,
     }
 }
 
@@ -260,6 +285,12 @@ impl Config {
             if value < least {
                 return contradiction(&format!("limits.{name} must be at least {least}"));
             }
+        }
+        if self.audit.segment_mib == 0 || self.audit.digest_seconds == 0 {
+            return contradiction("audit.segment_mib and audit.digest_seconds must be at least 1");
+        }
+        if self.audit.required && !self.audit.enabled {
+            return contradiction("audit.required needs audit.enabled");
         }
         let mut ids = vec![&self.root.account_id];
         let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::HttpBody as _;
 use futures_util::FutureExt as _;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -24,9 +24,11 @@ use hyper_util::service::TowerToHyperService;
 use super::activity::Activity;
 use super::body::{Inbound, Outbound};
 use super::exchange::{Exchange, Flow};
+use super::failure::Failure;
 use super::internal::{self, Readiness};
 use super::proxy::TrustedProxies;
 use super::route::Route;
+use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::telemetry::Metrics;
@@ -34,7 +36,8 @@ use crate::wire::{Answered, Protocol, RequestBody, RequestContext, RequestId, Re
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
-const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// Longest answer that can wait for its event, in bytes: what is longer streams.
+const MAX_HELD: u64 = 64 * 1024;
 
 /// The protocols that the endpoint speaks.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ pub struct Protocols {
     pub s3: Arc<dyn Protocol>,
     /// The KMS API.
     pub kms: Arc<dyn Protocol>,
+    /// CloudTrail's: looking up events.
+    pub cloudtrail: Arc<dyn Protocol>,
     /// The operators' API.
     pub admin: Arc<dyn Protocol>,
 }
@@ -53,6 +58,7 @@ pub struct Edge {
     internal: Router,
     readiness: Readiness,
     proxies: TrustedProxies,
+    audit: SharedAudit,
     metrics: Arc<Metrics>,
     clock: SharedClock,
     entropy: SharedEntropy,
@@ -71,13 +77,14 @@ impl Edge {
     pub fn new(
         protocols: Protocols,
         proxies: TrustedProxies,
+        audit: SharedAudit,
         metrics: Arc<Metrics>,
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
         let readiness = Readiness::default();
         let internal = internal::router(Arc::clone(&metrics), readiness.clone());
-        Self { protocols, internal, readiness, proxies, metrics, clock, entropy }
+        Self { protocols, internal, readiness, proxies, audit, metrics, clock, entropy }
     }
 
     /// Whether `/_/health/ready` says so.
@@ -105,17 +112,24 @@ impl Edge {
         };
         let flow = Flow::default();
         let open = origin.activity.begin();
-        let mut exchange = Exchange::begin(cx.clone(), &request, open, flow.clone(), Arc::clone(&self.metrics));
+        let mut exchange = Exchange::begin(
+            cx.clone(),
+            &request,
+            open,
+            flow.clone(),
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.audit),
+        );
         let head = request.method() == Method::HEAD;
         let route = Route::of(&request);
         let activity = Arc::clone(&origin.activity);
-        let request = request.map(|body| Inbound::new(body, flow, origin).boxed_unsync());
+        let request = request.map(|body| Inbound::new(body, flow.clone(), origin).boxed_unsync());
         // What a handler holds when it panics is dropped; the stores keep their invariants by atomic commits alone.
         let mut response =
-            AssertUnwindSafe(self.dispatch(route, &cx, request)).catch_unwind().await.unwrap_or_else(|_| {
+            AssertUnwindSafe(self.audited(route, &cx, request, &flow)).catch_unwind().await.unwrap_or_else(|_| {
                 self.metrics.panics.inc();
                 tracing::error!(request_id = %cx.id, path = exchange.path(), "a handler panicked");
-                internal_error(route, &cx.id)
+                Failure::Internal.answer(route, &cx.id)
             });
         if head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             strip_body(&mut response, head);
@@ -136,8 +150,34 @@ impl Edge {
             operation: "Unknown",
             ..Answered::default()
         });
-        exchange.answered(response.status(), answered);
+        exchange.answered(response.status(), answered, response.extensions_mut().remove::<Event>());
         Ok(response.map(|body| Outbound::new(body, exchange)))
+    }
+
+    /// Dispatches a request, if the audit can take its event. Where the audit is required, an answer that is at hand waits
+    /// until its event is written; of one that streams, the event is written at its end.
+    async fn audited(
+        &self,
+        route: Route,
+        cx: &RequestContext,
+        request: Request<RequestBody>,
+        flow: &Flow,
+    ) -> Response<ResponseBody> {
+        if route != Route::Internal && self.audit.admit().await.is_err() {
+            return Failure::Unavailable.answer(route, &cx.id);
+        }
+        let mut response = self.dispatch(route, cx, request).await;
+        let length = response.body().size_hint().exact().filter(|length| *length <= MAX_HELD);
+        if self.audit.is_required()
+            && let Some(length) = length
+            && let Some(mut event) = response.extensions_mut().remove::<Event>()
+        {
+            event.transferred(flow.total(), length);
+            if self.audit.record_surely(event).await.is_err() {
+                return Failure::Unavailable.answer(route, &cx.id);
+            }
+        }
+        response
     }
 
     async fn dispatch(
@@ -149,9 +189,10 @@ impl Edge {
         match route {
             Route::Admin => self.protocols.admin.call(cx, request).await,
             Route::Internal => self.internal(request).await,
+            Route::CloudTrail => self.protocols.cloudtrail.call(cx, request).await,
             Route::Kms => self.protocols.kms.call(cx, request).await,
             Route::S3 => self.protocols.s3.call(cx, request).await,
-            Route::Query => not_implemented(&cx.id),
+            Route::Query => Failure::NotImplemented.answer(route, &cx.id),
         }
     }
 
@@ -173,9 +214,10 @@ impl Edge {
 
 impl Route {
     /// The protocol's name in the metrics.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::CloudTrail => "cloudtrail",
             Self::Internal => "internal",
             Self::Kms => "kms",
             Self::Query => "query",
@@ -193,68 +235,4 @@ fn strip_body(response: &mut Response<ResponseBody>, head: bool) {
     {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-}
-
-/// What each protocol answers when its handler panicked.
-fn internal_error(route: Route, id: &RequestId) -> Response<ResponseBody> {
-    let message = "We encountered an internal error. Please try again.";
-    let (content_type, body) = match route {
-        Route::Admin => {
-            let document = serde_json::json!({"code": "InternalError", "message": message, "requestId": id.id});
-            ("application/json", format!("{document}\n"))
-        }
-        Route::Internal => ("text/plain", format!("{message}\n")),
-        Route::Kms => {
-            ("application/x-amz-json-1.1", format!(r#"{{"__type":"KMSInternalException","message":"{message}"}}"#))
-        }
-        Route::Query => ("text/xml", query_error("Receiver", "InternalFailure", message, id)),
-        Route::S3 => (
-            "application/xml",
-            format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code><Message>{message}</Message>\
-                 <RequestId>{}</RequestId><HostId>{}</HostId></Error>",
-                id.id, id.extended
-            ),
-        ),
-    };
-    let code = if route == Route::Kms { "KMSInternalException" } else { "InternalError" };
-    error(StatusCode::INTERNAL_SERVER_ERROR, (content_type, body), (route, code), id)
-}
-
-/// STS and IAM are not served yet; their clients understand only the query protocol's errors.
-fn not_implemented(id: &RequestId) -> Response<ResponseBody> {
-    let message = "STS and IAM are not implemented on this server.";
-    let body = query_error("Sender", "NotImplemented", message, id);
-    error(StatusCode::NOT_IMPLEMENTED, ("text/xml", body), (Route::Query, "NotImplemented"), id)
-}
-
-fn query_error(fault: &str, code: &str, message: &str, id: &RequestId) -> String {
-    format!(
-        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    <Type>{fault}</Type>\n    \
-         <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  <RequestId>{id}</RequestId>\n\
-         </ErrorResponse>\n"
-    )
-}
-
-fn error(
-    status: StatusCode,
-    (content_type, body): (&'static str, String),
-    (route, code): (Route, &'static str),
-    id: &RequestId,
-) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if matches!(route, Route::Kms | Route::Query)
-        && let Ok(value) = HeaderValue::from_str(&id.id)
-    {
-        response.headers_mut().insert(X_AMZN_REQUEST_ID, value);
-    }
-    response.extensions_mut().insert(Answered {
-        protocol: route.name(),
-        operation: "Unknown",
-        access_key_id: None,
-        error_code: Some(code),
-    });
-    response
 }

@@ -1,5 +1,5 @@
-//! One request's record, from its head to the end of its response: the access log and the metrics are written when it is
-//! dropped, however the exchange ended.
+//! One request's record, from its head to the end of its response: the access log, the metrics and the audit's event are
+//! written when it is dropped, however the exchange ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::activity::{Open, Sending};
+use crate::audit::{Event, SharedAudit};
 use crate::telemetry::Metrics;
 use crate::telemetry::log::redact_query;
 use crate::telemetry::metrics::Ended;
@@ -23,6 +24,11 @@ impl Flow {
     pub(super) fn received(&self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+
+    /// The bytes that were read so far.
+    pub(super) fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The record.
@@ -35,8 +41,10 @@ pub(super) struct Exchange {
     started: Instant,
     flow: Flow,
     metrics: Arc<Metrics>,
+    audit: SharedAudit,
     status: Option<StatusCode>,
     answered: Answered,
+    event: Option<Event>,
     sent: u64,
     complete: bool,
     // Dropped in this order: the body's progress, then the request.
@@ -51,6 +59,7 @@ impl Exchange {
         open: Open,
         flow: Flow,
         metrics: Arc<Metrics>,
+        audit: SharedAudit,
     ) -> Self {
         metrics.in_flight.inc();
         Self {
@@ -62,8 +71,10 @@ impl Exchange {
             started: Instant::now(),
             flow,
             metrics,
+            audit,
             status: None,
             answered: Answered { protocol: "unknown", operation: "Unknown", ..Answered::default() },
+            event: None,
             sent: 0,
             complete: false,
             sending: None,
@@ -77,9 +88,10 @@ impl Exchange {
     }
 
     /// The response's head is decided.
-    pub(super) fn answered(&mut self, status: StatusCode, answered: Answered) {
+    pub(super) fn answered(&mut self, status: StatusCode, answered: Answered, event: Option<Event>) {
         self.status = Some(status);
         self.answered = answered;
+        self.event = event;
         self.sending = Some(self.open.sending());
     }
 
@@ -112,7 +124,11 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        let received = self.flow.0.load(Ordering::Relaxed);
+        let received = self.flow.total();
+        if let Some(mut event) = self.event.take() {
+            event.transferred(received, self.sent);
+            self.audit.record(event);
+        }
         let Answered { protocol, operation, access_key_id, error_code } = &self.answered;
         self.metrics.in_flight.dec();
         self.metrics.request(Ended {

@@ -18,6 +18,7 @@ mod body;
 mod client;
 mod edge;
 mod exchange;
+mod failure;
 mod internal;
 mod proxy;
 mod route;

@@ -5,8 +5,10 @@
 //! | path below `/_/v1/` | the operators' API |
 //! | path `/_` or below `/_/` | internal: health, metrics |
 //! | host `kms.REGION.amazonaws.com` | KMS |
+//! | host `cloudtrail.REGION.amazonaws.com` | CloudTrail |
 //! | host `sts.` or `iam.` of amazonaws.com | query |
-//! | `POST /` with `X-Amz-Target` | KMS |
+//! | `POST /` with `X-Amz-Target` of CloudTrail | CloudTrail |
+//! | `POST /` with any other `X-Amz-Target` | KMS |
 //! | `POST /` with a form (`Action=...`) | query |
 //! | all else | S3 |
 
@@ -20,6 +22,8 @@ const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 pub(super) enum Route {
     /// The operators' API: JSON.
     Admin,
+    /// Looking up events: AWS JSON 1.1.
+    CloudTrail,
     /// Health and metrics.
     Internal,
     /// The KMS API: AWS JSON 1.1.
@@ -41,6 +45,7 @@ impl Route {
             return Self::Internal;
         }
         match service(host(request)) {
+            Some("cloudtrail") => return Self::CloudTrail,
             Some("kms") => return Self::Kms,
             Some("sts" | "iam") => return Self::Query,
             _ => {}
@@ -48,8 +53,9 @@ impl Route {
         if request.method() != Method::POST || path != "/" {
             return Self::S3;
         }
-        if request.headers().contains_key(X_AMZ_TARGET) {
-            return Self::Kms;
+        if let Some(target) = request.headers().get(X_AMZ_TARGET) {
+            let cloudtrail = target.to_str().is_ok_and(|target| target.contains("CloudTrail_"));
+            return if cloudtrail { Self::CloudTrail } else { Self::Kms };
         }
         match request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
             Some(form) if form.starts_with("application/x-www-form-urlencoded") => Self::Query,
@@ -70,7 +76,7 @@ fn service(host: &str) -> Option<&str> {
     let (service, domain) = host.split_once('.')?;
     let region = if domain == "amazonaws.com" { "" } else { domain.strip_suffix(".amazonaws.com")? };
     let bucket = region.contains('.') || region == "s3" || region.starts_with("s3-");
-    (matches!(service, "kms" | "sts" | "iam") && !bucket).then_some(service)
+    (matches!(service, "cloudtrail" | "kms" | "sts" | "iam") && !bucket).then_some(service)
 }
 
 #[cfg(test)]
@@ -97,6 +103,9 @@ mod tests {
         assert_eq!(route("POST", "https://sts.amazonaws.com/", &[]), Route::Query);
         assert_eq!(route("GET", "/", &[("host", "iam.amazonaws.com")]), Route::Query);
         assert_eq!(route("POST", "/", &target), Route::Kms);
+        let look_up = [("x-amz-target", "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents")];
+        assert_eq!(route("POST", "/", &look_up), Route::CloudTrail);
+        assert_eq!(route("POST", "https://cloudtrail.us-east-1.amazonaws.com/", &[]), Route::CloudTrail);
         assert_eq!(route("POST", "/", &form), Route::Query);
     }
 

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Addresses, Drained, Edge, Material, Protocols, Server, Tls, TrustedProxies};
+use crate::audit::Audit;
 use crate::clock::SystemClock;
 use crate::config::Limits;
 use crate::crypto::SystemEntropy;
@@ -94,10 +95,16 @@ async fn start(limits: Limits) -> Running {
     let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
     let protocol: Arc<dyn Protocol> = Arc::new(Paths);
     let metrics = Arc::new(Metrics::default());
-    let protocols = Protocols { s3: Arc::clone(&protocol), kms: Arc::clone(&protocol), admin: protocol };
+    let protocols = Protocols {
+        s3: Arc::clone(&protocol),
+        kms: Arc::clone(&protocol),
+        cloudtrail: Arc::clone(&protocol),
+        admin: protocol,
+    };
     let edge = Edge::new(
         protocols,
         TrustedProxies::default(),
+        Arc::new(Audit::off()),
         Arc::clone(&metrics),
         Arc::new(SystemClock),
         Arc::new(SystemEntropy::new()),

@@ -3,6 +3,8 @@
 //! For now each account has its root principal alone, who may do everything with what the account owns, unless the resource's
 //! own policy denies it; the types are those that users and roles will go through.
 
+pub mod json;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

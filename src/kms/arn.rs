@@ -18,6 +18,11 @@ impl KeyArn {
         &self.0
     }
 
+    /// The 12-digit id of the account that owns the key.
+    pub fn account(&self) -> &str {
+        self.0.split(':').nth(4).unwrap_or_default()
+    }
+
     /// The key's id: what follows `key/`.
     pub fn id(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(_, id)| id)
@@ -95,6 +100,16 @@ impl KeyRef {
     /// S3's AWS managed key of the caller's account.
     pub fn aws_s3() -> Self {
         Self::Alias(Self::AWS_S3.to_owned())
+    }
+}
+
+impl fmt::Display for KeyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(text) | Self::Alias(text) => f.write_str(text),
+            Self::KeyArn { region, account, id } => write!(f, "arn:aws:kms:{region}:{account}:key/{id}"),
+            Self::AliasArn { region, account, alias } => write!(f, "arn:aws:kms:{region}:{account}:{alias}"),
+        }
     }
 }
 

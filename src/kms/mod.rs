@@ -5,6 +5,7 @@
 //! one conformance suite (`conformance`).
 
 pub mod arn;
+pub mod audited;
 pub mod context;
 pub mod error;
 pub mod local;

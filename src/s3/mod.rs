@@ -23,6 +23,7 @@ pub mod condition;
 mod copy;
 mod delete;
 pub mod error;
+mod event;
 mod get;
 pub mod headers;
 mod list;

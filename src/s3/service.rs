@@ -1,6 +1,6 @@
 //! The way of a request through the checks to its handler.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::request::Parts;
@@ -10,7 +10,8 @@ use super::access::CompiledPolicies;
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::{Offer, Operation, Row};
 use super::request::{ObjectKey, Query, Target};
-use super::{headers, render};
+use super::{event, headers, render};
+use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::iam::{self, Account, Directory, Identity, Permit, Question};
@@ -30,6 +31,7 @@ pub struct S3 {
     pub(super) entropy: SharedEntropy,
     pub(super) settings: Settings,
     pub(super) policies: CompiledPolicies,
+    pub(super) audit: SharedAudit,
     keys: Arc<SigningKeys>,
 }
 
@@ -56,6 +58,43 @@ pub(super) struct Call<'r> {
     pub headers: HeaderMap,
     pub identity: Option<Identity>,
     pub signed: Option<Signed>,
+    pub witness: &'r Witness,
+}
+
+/// What the audit learns while a request is carried out.
+#[derive(Default)]
+pub(super) struct Witness(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    event: Option<Event>,
+    /// The account that owns the request's bucket.
+    owner: Option<String>,
+}
+
+impl Witness {
+    fn note(&self, note: impl FnOnce(&mut Seen)) {
+        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Who asks for what is known now, perhaps better than before.
+    pub fn see(&self, event: Option<Event>) {
+        self.note(|seen| seen.event = event);
+    }
+
+    fn see_owner(&self, owner: &str) {
+        self.note(|seen| {
+            seen.owner.get_or_insert_with(|| owner.to_owned());
+        });
+    }
+
+    /// The event, with how the request was answered.
+    fn testify(self, result: Result<&HeaderMap, &S3Error>) -> Option<Event> {
+        let Seen { event, owner } = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut event = event?;
+        event::end(&mut event, owner.as_deref(), result);
+        Some(event)
+    }
 }
 
 /// A bucket that exists.
@@ -94,10 +133,10 @@ impl S3 {
         sse: Arc<Sse>,
         directory: Arc<Directory>,
         keys: Arc<SigningKeys>,
-        clock: SharedClock,
-        entropy: SharedEntropy,
+        audit: SharedAudit,
+        (clock, entropy): (SharedClock, SharedEntropy),
     ) -> Self {
-        Self { store, sse, directory, clock, entropy, settings, policies: CompiledPolicies::default(), keys }
+        Self { store, sse, directory, clock, entropy, settings, policies: CompiledPolicies::default(), audit, keys }
     }
 
     /// At start: takes up what a crash cut off.
@@ -122,6 +161,7 @@ impl S3 {
         parts: Parts,
         body: RequestBody,
         answered: &mut Answered,
+        witness: &Witness,
     ) -> Result<Response<ResponseBody>> {
         let head = Head::of_parts(&parts);
         let host = head.host()?.map(String::from_utf8_lossy);
@@ -136,14 +176,15 @@ impl S3 {
         let signed = match self.authenticate(&head) {
             Err(sigv4::Error::UnsupportedMechanism) => {
                 let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
-                let call = Call { cx, row, query, headers: parts.headers, identity: None, signed: None };
+                let call = Call { cx, row, query, headers: parts.headers, identity: None, signed: None, witness };
                 return Err(self.refuse_mechanism(&call, &target, refusal).await);
             }
             signed => signed?,
         };
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let identity = signed.as_ref().and_then(|signed| self.identity_of(signed));
-        let call = Call { cx, row, query, headers: parts.headers, identity, signed };
+        let call = Call { cx, row, query, headers: parts.headers, identity, signed, witness };
+        witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
     }
 
@@ -289,7 +330,10 @@ impl S3 {
         let record = record.ok_or_else(|| no_such_bucket(&name))?;
         match call.header("x-amz-expected-bucket-owner") {
             Some(expected) if expected != record.account => Err(ErrorCode::AccessDenied.into()),
-            _ => Ok(Bucket { name, record }),
+            _ => {
+                call.witness.see_owner(&record.account);
+                Ok(Bucket { name, record })
+            }
         }
     }
 
@@ -327,7 +371,10 @@ impl Protocol for S3 {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
         let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
-        let mut response = match self.answer(cx, parts, body, &mut answered).await {
+        let witness = Witness::default();
+        let result = self.answer(cx, parts, body, &mut answered, &witness).await;
+        let event = witness.testify(result.as_ref().map(Response::headers));
+        let mut response = match result {
             Ok(response) => response,
             Err(error) => {
                 answered.error_code = Some(error.code.as_str());
@@ -339,6 +386,9 @@ impl Protocol for S3 {
             }
         };
         response.extensions_mut().insert(answered);
+        if let Some(event) = event {
+            response.extensions_mut().insert(event);
+        }
         response
     }
 }

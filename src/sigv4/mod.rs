@@ -114,6 +114,8 @@ pub struct Service {
 }
 
 impl Service {
+    /// The look-up of events.
+    pub const CLOUDTRAIL: Self = Self { name: "cloudtrail", path: PathRule::NormalisedTwice };
     /// AWS Identity and Access Management.
     pub const IAM: Self = Self { name: "iam", path: PathRule::NormalisedTwice };
     /// The key service.

@@ -120,6 +120,14 @@ families! {
     handshakes: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "tls_handshakes";
     /// Calls of the key service, from every protocol.
     kms_requests: Family<KmsLabels, Counter> = Family::default(), None::<Unit>, "kms_requests";
+    /// Events that the audit has written since the start.
+    audit_written: Gauge = Gauge::default(), None::<Unit>, "audit_events_written";
+    /// Events lost since the start, because the audit log could not be written.
+    audit_lost: Gauge = Gauge::default(), None::<Unit>, "audit_events_lost";
+    /// Events that wait to be written to the audit log.
+    audit_waiting: Gauge = Gauge::default(), None::<Unit>, "audit_events_waiting";
+    /// 1 while the audit log cannot be written.
+    audit_failing: Gauge = Gauge::default(), None::<Unit>, "audit_failing";
     /// Bytes of objects in segment files.
     store_runs: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_runs";
     /// Bytes that the data directory's file system still offers.

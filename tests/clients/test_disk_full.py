@@ -1,8 +1,6 @@
 """A full disk: refusals that say so, nothing lost, and work again once there is room."""
 
-import contextlib
 import os
-import subprocess
 import time
 
 import pytest
@@ -10,36 +8,9 @@ from botocore.exceptions import ClientError
 
 from support.calls import body_of, in_parallel, keys_of, status_of
 from support.data import content
+from support.disk import mounted
 
 MIB = 2**20
-
-
-def run(*command):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True)
-
-
-@contextlib.contextmanager
-def mounted(kind, directory, megabytes):
-    """A small file system of its own at `directory`/mount."""
-    point = directory / "mount"
-    point.mkdir()
-    if kind == "tmpfs":
-        done = run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", point)
-    else:
-        image = directory / "image"
-        with image.open("wb") as file:
-            file.truncate(megabytes * MIB)
-        made = run("mkfs.ext4", "-q", "-m", "0", image)
-        done = made if made.returncode else run("mount", "-o", "loop", image, point)
-    if done.returncode:
-        pytest.skip(f"a small {kind} cannot be mounted here: {done.stderr.strip()}")
-    try:
-        yield point
-    finally:
-        for _ in range(20):
-            if run("umount", point).returncode == 0:
-                break
-            time.sleep(0.25)
 
 
 @pytest.mark.slow

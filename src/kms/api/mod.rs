@@ -3,7 +3,7 @@
 //! A request is `POST /` with `X-Amz-Target: TrentService.<Operation>` and a JSON document; a success is 200 with one,
 //! and every error a status with `{"__type": …, "message": …}`. [`OPERATIONS`] is the table of what is served.
 
-mod auth;
+mod event;
 mod fields;
 mod handlers;
 mod operation;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -23,9 +23,11 @@ use self::fields::Fields;
 use super::Caller;
 use super::error::{KmsError, KmsErrorKind};
 use super::local::LocalKms;
+use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::SharedClock;
-use crate::iam::{self, Directory, Identity, Question};
-use crate::sigv4::{Head, SigningKeys};
+use crate::crypto::SharedEntropy;
+use crate::iam::{self, Directory, Identity, Question, json::authenticate};
+use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
 
@@ -39,7 +41,9 @@ pub struct KmsApi {
     kms: Arc<LocalKms>,
     directory: Arc<Directory>,
     keys: Arc<SigningKeys>,
+    audit: SharedAudit,
     clock: SharedClock,
+    entropy: SharedEntropy,
     /// How long a request's body may take.
     body_timeout: Duration,
 }
@@ -79,10 +83,11 @@ impl KmsApi {
         kms: Arc<LocalKms>,
         directory: Arc<Directory>,
         keys: Arc<SigningKeys>,
-        clock: SharedClock,
+        audit: SharedAudit,
+        (clock, entropy): (SharedClock, SharedEntropy),
         body_timeout: Duration,
     ) -> Self {
-        Self { kms, directory, keys, clock, body_timeout }
+        Self { kms, directory, keys, audit, clock, entropy, body_timeout }
     }
 
     async fn answer(
@@ -90,6 +95,7 @@ impl KmsApi {
         cx: &RequestContext,
         request: Request<RequestBody>,
         answered: &mut Answered,
+        event: &mut Option<Event>,
     ) -> Result<Value, Failure> {
         let (parts, body) = request.into_parts();
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
@@ -97,12 +103,34 @@ impl KmsApi {
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let body = self.read(body).await?;
         let head = Head::of_parts(&parts);
-        let identity = auth::authenticate(self, &head, &body)?;
+        let identity = self.authenticate(&head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         let Some(operation) = operation.filter(|_| parts.method == Method::POST) else {
             return Err(Failure::new(StatusCode::BAD_REQUEST, "UnknownOperationException", ""));
         };
-        self.perform(cx, operation, &identity, &body).await
+        let document = if body.is_empty() { json!({}) } else { parse(&body)? };
+        if self.audit.wants(Category::Management) {
+            let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
+            *event = Some(event::begin(self, operation, (cx, said), &identity, &document));
+        }
+        let result = self.perform(cx, operation, &identity, &document).await;
+        if let Some(event) = event {
+            event::end(event, &document, &result, &identity, self.kms.region());
+        }
+        result
+    }
+
+    fn authenticate(&self, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
+        let verifier = Verifier {
+            secrets: &*self.directory,
+            region: self.kms.region(),
+            service: Service::KMS,
+            now: self.clock.now(),
+            keys: &self.keys,
+        };
+        authenticate(head, body, &verifier, &self.directory)
+            .map_err(|refusal| Failure::new(StatusCode::BAD_REQUEST, refusal.kind, refusal.message))
     }
 
     async fn perform(
@@ -110,13 +138,12 @@ impl KmsApi {
         cx: &RequestContext,
         operation: &'static Operation,
         identity: &Identity,
-        body: &[u8],
+        document: &Value,
     ) -> Result<Value, Failure> {
         let Offer::Served(handler) = &operation.offer else {
             let message = format!("{} is not supported by this key service.", operation.name);
             return Err(KmsErrorKind::UnsupportedOperation.with(message).into());
         };
-        let document = if body.is_empty() { json!({}) } else { parse(body)? };
         let caller = Caller {
             account: identity.account.id.clone(),
             principal: identity.arn.clone(),
@@ -125,7 +152,7 @@ impl KmsApi {
         };
         let permit = iam::authorize(&Question::new(Some(identity), operation.action, "*", None))
             .map_err(|denied| KmsErrorKind::AccessDenied.with(format!("User: {denied}")))?;
-        let fields = Fields::new(&document)?;
+        let fields = Fields::new(document)?;
         handlers::perform(*handler, &self.kms, &caller, &fields, permit).await
     }
 
@@ -148,7 +175,8 @@ impl KmsApi {
 impl Protocol for KmsApi {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let mut answered = Answered { protocol: "kms", operation: "Unknown", access_key_id: None, error_code: None };
-        let (status, document) = match self.answer(cx, request, &mut answered).await {
+        let mut event = None;
+        let (status, document) = match self.answer(cx, request, &mut answered, &mut event).await {
             Ok(document) => (StatusCode::OK, document),
             Err(failure) => {
                 answered.error_code = Some(failure.kind);
@@ -168,6 +196,9 @@ impl Protocol for KmsApi {
             headers.insert("x-amzn-requestid", id);
         }
         response.extensions_mut().insert(answered);
+        if let Some(event) = event {
+            response.extensions_mut().insert(event);
+        }
         response
     }
 }

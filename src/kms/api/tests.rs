@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::audit::Audit;
 use crate::clock::{Clock as _, ManualClock, from_millis};
 use crate::crypto::SecretBytes;
 use crate::crypto::digest::sha256;
@@ -13,7 +14,7 @@ use crate::iam::Account;
 use crate::kms::local::MAX_PLAINTEXT;
 use crate::kms::root::RootKey;
 use crate::kms::{EncryptionContext, KeyRef, Kms as _};
-use crate::sigv4::{Service, Signer};
+use crate::sigv4::Signer;
 use crate::store::memory::MemoryStore;
 use crate::wire::RequestId;
 
@@ -51,7 +52,10 @@ impl Fixture {
         }
         let keys = Arc::new(SigningKeys::new(16));
         let patience = Duration::from_secs(5);
-        let api = KmsApi::new(Arc::new(kms), Arc::new(directory), keys, Arc::clone(&clock) as _, patience);
+        let api = {
+            let ground = (Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(9)) as _);
+            KmsApi::new(Arc::new(kms), Arc::new(directory), keys, Arc::new(Audit::off()), ground, patience)
+        };
         Self { api, clock }
     }
 

@@ -194,7 +194,7 @@ impl LocalKms {
     ///
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails.
-    pub(super) async fn destroy_due(&self) -> Result<Vec<String>, KmsError> {
+    pub(super) async fn destroy_due(&self) -> Result<Vec<KeyArn>, KmsError> {
         let _changing = self.changing.lock().await;
         let now = self.clock.now();
         let due: Vec<Arc<Key>> = self.ring().keys.values().filter(|key| key.is_due(now)).cloned().collect();
@@ -215,7 +215,7 @@ impl LocalKms {
             self.commit(batch).await?;
             self.ring_mut().remove(id);
         }
-        Ok(due.iter().map(|key| key.record.id.clone()).collect())
+        Ok(due.iter().map(|key| key.arn.clone()).collect())
     }
 
     /// Makes the AWS managed key of the caller's account for S3, if `name` is its alias and it is not there yet.

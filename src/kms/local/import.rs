@@ -225,7 +225,7 @@ impl LocalKms {
     ///
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails.
-    pub(super) async fn expire_due(&self) -> Result<Vec<String>, KmsError> {
+    pub(super) async fn expire_due(&self) -> Result<Vec<KeyArn>, KmsError> {
         let _changing = self.changing.lock().await;
         let now = self.clock.now();
         let expired = |key: &Key| -> Vec<usize> {
@@ -245,7 +245,7 @@ impl LocalKms {
             }
             self.replace(key, record).await?;
         }
-        Ok(due.iter().map(|(key, _)| key.record.id.clone()).collect())
+        Ok(due.iter().map(|(key, _)| key.arn.clone()).collect())
     }
 
     fn open_token(&self, key: &Key, token: &[u8]) -> Result<Token, KmsError> {

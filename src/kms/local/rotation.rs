@@ -168,7 +168,7 @@ impl LocalKms {
     ///
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails.
-    pub(super) async fn rotate_due(&self) -> Result<Vec<String>, KmsError> {
+    pub(super) async fn rotate_due(&self) -> Result<Vec<KeyArn>, KmsError> {
         let _changing = self.changing.lock().await;
         let now = self.clock.now();
         let is_due = |key: &Key| {
@@ -184,7 +184,7 @@ impl LocalKms {
             }
             self.replace(key, record).await?;
         }
-        Ok(due.iter().map(|key| key.record.id.clone()).collect())
+        Ok(due.iter().map(|key| key.arn.clone()).collect())
     }
 
     async fn change_rotation(

@@ -1,17 +1,18 @@
 //! What time makes due: called now and then, at the latest every few minutes.
 
 use super::LocalKms;
+use crate::kms::KeyArn;
 use crate::kms::error::KmsError;
 
-/// What [`LocalKms::tend`] has done: the ids of the keys.
+/// What [`LocalKms::tend`] has done, and to which keys.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tended {
     /// Destroyed for good: their deletion was due.
-    pub destroyed: Vec<String>,
+    pub destroyed: Vec<KeyArn>,
     /// Given new material: their rotation was due.
-    pub rotated: Vec<String>,
+    pub rotated: Vec<KeyArn>,
     /// Rid of imported material that has expired.
-    pub expired: Vec<String>,
+    pub expired: Vec<KeyArn>,
 }
 
 impl LocalKms {

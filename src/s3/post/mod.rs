@@ -21,7 +21,7 @@ use super::multipart::location;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject};
 use super::render;
-use super::request::ObjectKey;
+use super::request::{ObjectKey, Target};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::sigv4::{self, Signed, SignedPolicy};
@@ -49,7 +49,9 @@ impl S3 {
             headers: fields.to_headers()?,
             identity: signed.as_ref().and_then(|signed| self.identity_of(signed)),
             signed,
+            witness: call.witness,
         };
+        call.witness.see(self.event_of(&posted, &Target::Object(bucket.name.clone(), key.clone())));
         self.judge_transport(&posted, bucket, Some(&key)).await?;
         self.authorize(&posted, posted.row.action, bucket, Some(&key)).await?;
         let length = match fields.value("policy") {

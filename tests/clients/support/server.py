@@ -220,7 +220,10 @@ class Server(Endpoint):
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150
         )
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        done.json = json.loads(done.stdout) if done.stdout.lstrip().startswith(("{", "[")) else None
+        try:
+            done.json = json.loads(done.stdout)
+        except ValueError:
+            done.json = None
         return done
 
     def log_text(self):

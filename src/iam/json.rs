@@ -1,48 +1,56 @@
-//! Who signed a KMS request, and how a bad signature is answered: the exceptions of AWS's JSON services.
+//! Who signed a request of AWS's JSON protocols (KMS, CloudTrail), and how a bad signature is answered there.
 //! (AWS: "Common error types", KMS API reference.)
 
-use http::StatusCode;
-
-use super::{Failure, KmsApi};
+use super::{Directory, Identity};
 use crate::crypto::digest;
-use crate::iam::Identity;
-use crate::sigv4::{self, Head, Presented, Service, Verifier};
+use crate::sigv4::{self, Head, Presented, Verifier};
+
+/// The request was not signed as it should be: an exception's name and text. The status is 400.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// The exception's name.
+    pub kind: &'static str,
+    /// The text.
+    pub message: String,
+}
 
 /// The identity behind a request with this head and body.
-pub(super) fn authenticate(api: &KmsApi, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
-    let presented = Presented::from_head(head).map_err(|error| refusal(&error))?.ok_or_else(|| {
-        Failure::new(StatusCode::BAD_REQUEST, "MissingAuthenticationTokenException", "Missing Authentication Token")
-    })?;
-    let verifier = Verifier {
-        secrets: &*api.directory,
-        region: api.kms.region(),
-        service: Service::KMS,
-        now: api.clock.now(),
-        keys: &api.keys,
-    };
+///
+/// # Errors
+/// [`Refusal`].
+pub fn authenticate(
+    head: &Head<'_>,
+    body: &[u8],
+    verifier: &Verifier<'_>,
+    directory: &Directory,
+) -> Result<Identity, Refusal> {
+    let presented = Presented::from_head(head)
+        .map_err(|error| refusal(&error))?
+        .ok_or_else(|| told("MissingAuthenticationTokenException", "Missing Authentication Token"))?;
     // The signature covers the body that came: clients need send no hash of it.
     let signed =
-        presented.verify(head, &verifier, &hex::encode(digest::sha256(body))).map_err(|error| refusal(&error))?;
-    let key = api.directory.access_key(signed.access_key_id());
+        presented.verify(head, verifier, &hex::encode(digest::sha256(body))).map_err(|error| refusal(&error))?;
+    let key = directory.access_key(signed.access_key_id());
     key.map(|key| key.identity.clone()).ok_or_else(unknown_client)
 }
 
-fn unknown_client() -> Failure {
-    let message = "The security token included in the request is invalid.";
-    Failure::new(StatusCode::BAD_REQUEST, "UnrecognizedClientException", message)
+fn told(kind: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal { kind, message: message.into() }
 }
 
-fn refusal(error: &sigv4::Error) -> Failure {
+fn unknown_client() -> Refusal {
+    told("UnrecognizedClientException", "The security token included in the request is invalid.")
+}
+
+fn refusal(error: &sigv4::Error) -> Refusal {
     use sigv4::Error as E;
-    let told = |kind: &'static str, message: String| Failure::new(StatusCode::BAD_REQUEST, kind, message);
     let text = error.to_string();
     match error {
         E::InvalidAccessKeyId { .. } | E::InvalidToken => unknown_client(),
         E::SignatureDoesNotMatch(_) => told(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-             Access Key and signing method. Consult the service documentation for details."
-                .to_owned(),
+             Access Key and signing method. Consult the service documentation for details.",
         ),
         E::RequestTimeTooSkewed { request_time, .. } => told(
             "InvalidSignatureException",

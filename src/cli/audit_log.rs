@@ -1,0 +1,103 @@
+//! The audit log of a data directory: where it is, and the key that signs its digests.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::audit::digest::PUBLIC_KEY_FILE;
+use crate::audit::{Audit, LogError, LogOptions, Options};
+use crate::clock::SharedClock;
+use crate::config::{self, Config};
+use crate::crypto::Entropy;
+use crate::crypto::pair::{KeyPair, PairError, PairKind, Purpose};
+use crate::kms::root::{RootKey, RootKeyError};
+
+const SIGNING_KEY_FILE: &str = "signing.key";
+const LABEL: &str = "strongroom/audit/signing-key";
+
+/// The audit log cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuditLogError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {source}", path.display())]
+    Sealed { path: PathBuf, source: RootKeyError },
+    #[error("the audit's signing key cannot be used: {0}")]
+    Key(#[from] PairError),
+}
+
+/// The directory of the audit log.
+pub(super) fn directory(config: &Config) -> PathBuf {
+    config.audit.dir.clone().unwrap_or_else(|| config.data_dir.join("audit"))
+}
+
+/// Opens the audit, or none if the operator wants none.
+pub(super) fn open(
+    config: &Config,
+    root_key: &RootKey,
+    clock: &SharedClock,
+    entropy: &dyn Entropy,
+) -> Result<Audit, AuditLogError> {
+    let config::Audit { enabled, data_events, required, sync, segment_mib, retention_days, digest_seconds, .. } =
+        config.audit;
+    if !enabled {
+        return Ok(Audit::off());
+    }
+    let dir = directory(config);
+    let key = signing_key(&dir, root_key, entropy)?;
+    let days = u64::from(retention_days);
+    let options = Options {
+        log: LogOptions {
+            dir,
+            sync: sync || required,
+            segment_bytes: u64::from(segment_mib) << 20,
+            retention: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+        },
+        data_events,
+        required,
+        digest_interval: Duration::from_secs(digest_seconds.into()),
+    };
+    Ok(Audit::open(options, key, SharedClock::clone(clock))?)
+}
+
+/// The Ed25519 key, made on the first start; its public half is laid beside it for auditors.
+fn signing_key(dir: &Path, root_key: &RootKey, entropy: &dyn Entropy) -> Result<KeyPair, AuditLogError> {
+    let path = dir.join(SIGNING_KEY_FILE);
+    let failed = |source| AuditLogError::Io { path: path.clone(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let pkcs8 = match fs::read(&path) {
+        Ok(sealed) => {
+            root_key.open(LABEL, &sealed).map_err(|source| AuditLogError::Sealed { path: path.clone(), source })?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pkcs8 = PairKind::Ed25519.generate()?;
+            write(&path, &root_key.seal(entropy, LABEL, pkcs8.expose())).map_err(failed)?;
+            pkcs8
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let key = KeyPair::open(PairKind::Ed25519, Purpose::Sign, pkcs8.expose())?;
+    let public = dir.join(PUBLIC_KEY_FILE);
+    // 44 bytes: one line.
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(key.public()));
+    if !public.exists() {
+        write(&public, pem.as_bytes()).map_err(|source| AuditLogError::Io { path: public, source })?;
+    }
+    Ok(key)
+}
+
+/// Writes a file whole or not at all, for the owner alone.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)
+}

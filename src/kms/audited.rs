@@ -1,0 +1,180 @@
+//! A key service whose uses are audited: the calls that S3 makes on a client's behalf, with S3 as the one that asked.
+//! (AWS: "Logging AWS KMS API calls with AWS CloudTrail", KMS developer guide.)
+//!
+//! Calls of the KMS API itself are the affair of `kms::api`, which knows the request.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use super::error::KmsErrorKind;
+use super::{
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
+    WrappedKey,
+};
+use crate::audit::{Category, Deed, Event, Resource, SharedAudit, UserIdentity};
+use crate::clock::SharedClock;
+use crate::crypto::{Secret, SharedEntropy};
+
+/// The service that events about keys come from.
+pub const EVENT_SOURCE: &str = "kms.amazonaws.com";
+
+/// A key as events name it.
+pub fn key_resource(arn: &KeyArn) -> Resource {
+    Resource { account_id: Some(arn.account().to_owned()), kind: "AWS::KMS::Key", arn: arn.to_string() }
+}
+
+/// A key service whose uses are audited.
+pub struct AuditedKms {
+    inner: SharedKms,
+    audit: SharedAudit,
+    region: String,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+impl AuditedKms {
+    /// Audits the calls of `inner`, a key service in `region`.
+    pub fn new(
+        inner: SharedKms,
+        audit: SharedAudit,
+        region: String,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Self {
+        Self { inner, audit, region, clock, entropy }
+    }
+
+    /// Records what became of `name`; if the audit is required, nothing is handed out without its event.
+    async fn record<T>(
+        &self,
+        name: &'static str,
+        caller: &Caller,
+        parameters: Map<String, Value>,
+        result: Result<T, KmsError>,
+        key: impl FnOnce(&T) -> Vec<&KeyArn>,
+    ) -> Result<T, KmsError> {
+        if !self.audit.wants(Category::Management) {
+            return result;
+        }
+        let deed = Deed {
+            source: EVENT_SOURCE,
+            name,
+            read_only: true,
+            category: Category::Management,
+            region: &self.region,
+            entropy: &*self.entropy,
+        };
+        let identity = UserIdentity::of(&caller.account, &caller.principal, None);
+        let mut event = Event::of_service_call(deed, self.clock.now(), identity);
+        match &result {
+            Ok(done) => event.resources = key(done).into_iter().map(key_resource).collect(),
+            Err(error) => {
+                event.fail(error.kind.code(), error.message.as_str());
+                let named = parameters.get("keyId").and_then(Value::as_str).and_then(|key| key.parse::<KeyArn>().ok());
+                event.resources = named.iter().map(key_resource).collect();
+            }
+        }
+        if let Some(key) = event.resources.first() {
+            event.recipient_account_id = key.account_id.clone().unwrap_or_default();
+        }
+        event.request_parameters = Value::Object(parameters);
+        self.audit.record_surely(event).await.map_err(|error| KmsErrorKind::Unavailable.because("", error))?;
+        result
+    }
+}
+
+/// Request parameters: `members`, and the context if there is one.
+fn parameters(members: Value, context: (&str, &EncryptionContext)) -> Map<String, Value> {
+    let Value::Object(mut members) = members else { return Map::new() };
+    members.retain(|_, value| !value.is_null());
+    if !context.1.pairs().is_empty() {
+        members.insert(context.0.to_owned(), json!(context.1.pairs()));
+    }
+    members
+}
+
+const CONTEXT: &str = "encryptionContext";
+
+#[async_trait]
+impl Kms for AuditedKms {
+    async fn generate_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        context: &EncryptionContext,
+    ) -> Result<GeneratedKey, KmsError> {
+        let result = self.inner.generate_data_key(caller, key, context).await;
+        let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
+        self.record("GenerateDataKey", caller, parameters, result, |made| vec![&made.wrapped.key_arn]).await
+    }
+
+    async fn decrypt(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        key: Option<&KeyRef>,
+        context: &EncryptionContext,
+    ) -> Result<Decrypted, KmsError> {
+        let result = self.inner.decrypt(caller, blob, key, context).await;
+        let key = key.map(ToString::to_string);
+        let parameters =
+            parameters(json!({"keyId": key, "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}), (CONTEXT, context));
+        self.record("Decrypt", caller, parameters, result, |opened| vec![&opened.key_arn]).await
+    }
+
+    async fn encrypt(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        let result = self.inner.encrypt(caller, key, plaintext, context).await;
+        let parameters = parameters(
+            json!({"keyId": key.to_string(), "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}),
+            (CONTEXT, context),
+        );
+        self.record("Encrypt", caller, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
+    }
+
+    async fn wrap_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        data_key: &Secret<32>,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        let result = self.inner.wrap_data_key(caller, key, data_key, context).await;
+        let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
+        // What a copy asks of AWS KMS.
+        self.record("GenerateDataKey", caller, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
+    }
+
+    async fn re_encrypt(
+        &self,
+        caller: &Caller,
+        blob: &[u8],
+        from: (Option<&KeyRef>, &EncryptionContext),
+        to: (&KeyRef, &EncryptionContext),
+    ) -> Result<WrappedKey, KmsError> {
+        let result = self.inner.re_encrypt(caller, blob, from, to).await;
+        let members = json!({
+            "sourceKeyId": from.0.map(ToString::to_string),
+            "sourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "destinationKeyId": to.0.to_string(),
+            "destinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        });
+        let mut members = parameters(members, ("sourceEncryptionContext", from.1));
+        members.extend(parameters(json!({}), ("destinationEncryptionContext", to.1)));
+        self.record("ReEncrypt", caller, members, result, |wrapped| vec![&wrapped.key_arn]).await
+    }
+
+    async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
+        // S3 asks it of itself alone, to name a key: AWS's S3 asks nothing there.
+        self.inner.describe(caller, key).await
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.inner.generation()
+    }
+}

@@ -1,0 +1,357 @@
+"""The audit: CloudTrail's events of what clients did, in a log that cannot be changed unseen."""
+
+import base64
+import contextlib
+import datetime
+import json
+import os
+import time
+import urllib.request
+
+import botocore.exceptions
+import pytest
+from botocore.config import Config
+
+from support.disk import mounted
+from support.server import Server, two_accounts
+
+ROOT = "arn:aws:iam::000000000000:root"
+BODY = b"payroll " * 1000
+
+
+def configured(directory, audit):
+    """A running server with this `[audit]` section."""
+    config = directory / "strongroom.toml"
+    config.write_text(f"[audit]\n{audit}\n")
+    server = Server(arguments=["--config", str(config)]).start()
+    server.config = config
+    return server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = configured(tmp_path_factory.mktemp("audit"), "data_events = true")
+    yield server
+    assert server.stop() == 0
+    server.destroy()
+
+
+@pytest.fixture(scope="module")
+def s3(server):
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="audited")
+    return s3
+
+
+@pytest.fixture(scope="module")
+def kms(server):
+    return server.client("kms")
+
+
+@pytest.fixture(scope="module")
+def trail(server):
+    return server.client("cloudtrail")
+
+
+def events(server):
+    """All events of the log, oldest first."""
+    server.client("cloudtrail").lookup_events(MaxResults=1)  # what was answered before is written
+    lines = []
+    for path in sorted((server.data / "audit").glob("events-*.jsonl")):
+        lines += path.read_text().splitlines()
+    return [json.loads(line)["event"] for line in lines]
+
+
+def last(server, name, **where):
+    found = [event for event in events(server) if event["eventName"] == name]
+    for key, value in where.items():
+        found = [event for event in found if (event["requestParameters"] or {}).get(key) == value]
+    assert found, name
+    return found[-1]
+
+
+def test_a_kms_call_has_its_event(server, kms):
+    key = kms.create_key(Description="audited")["KeyMetadata"]["Arn"]
+    blob = kms.encrypt(KeyId=key, Plaintext=b"top secret", EncryptionContext={"Department": "pay"})["CiphertextBlob"]
+    event = last(server, "Encrypt")
+    assert event["eventSource"] == "kms.amazonaws.com"
+    assert event["userIdentity"]["type"] == "Root"
+    assert event["userIdentity"]["arn"] == ROOT
+    assert event["userIdentity"]["accessKeyId"] == server.access_key
+    assert event["sourceIPAddress"] == "127.0.0.1"
+    assert "Boto3" in event["userAgent"]
+    assert event["requestParameters"] == {"keyId": key, "encryptionContext": {"Department": "pay"}}
+    assert event["responseElements"] is None and event["readOnly"] is True
+    assert event["resources"] == [{"ARN": key, "accountId": "000000000000", "type": "AWS::KMS::Key"}]
+    assert event["managementEvent"] is True and event["eventCategory"] == "Management"
+    assert event["tlsDetails"]["tlsVersion"].startswith("TLSv1.")
+    assert event["eventType"] == "AwsApiCall" and event["recipientAccountId"] == "000000000000"
+
+    created = last(server, "CreateKey", description="audited")
+    assert created["readOnly"] is False
+    assert created["responseElements"]["keyMetadata"]["arn"] == key
+    assert created["resources"][0]["ARN"] == key
+
+    kms.decrypt(CiphertextBlob=blob, EncryptionContext={"Department": "pay"})
+    assert last(server, "Decrypt")["resources"][0]["ARN"] == key
+
+
+def test_a_refusal_has_its_event(server, kms):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.disable_key(KeyId=key)
+    with pytest.raises(botocore.exceptions.ClientError):
+        kms.generate_data_key(KeyId=key, KeySpec="AES_256")
+    event = last(server, "GenerateDataKey", keyId=key)
+    assert event["errorCode"] == "DisabledException"
+    assert event["errorMessage"] == f"{key} is disabled."
+    assert event["resources"][0]["ARN"] == key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "applied"),
+    [
+        ({}, "Default_SSE_S3"),
+        ({"ServerSideEncryption": "AES256"}, "SSE_S3"),
+        ({"ServerSideEncryption": "aws:kms"}, "SSE_KMS"),
+        ({"ServerSideEncryption": "aws:kms:dsse"}, "DSSE_KMS"),
+    ],
+)
+def test_puts_tell_the_encryption_that_was_applied(server, s3, arguments, applied):
+    s3.put_object(Bucket="audited", Key=f"put-{applied}", Body=BODY, **arguments)
+    event = last(server, "PutObject", key=f"put-{applied}")
+    data = event["additionalEventData"]
+    assert data["SSEApplied"] == applied
+    assert data["SignatureVersion"] == "SigV4" and data["AuthenticationMethod"] == "AuthHeader"
+    assert data["bytesTransferredIn"] >= len(BODY) and data["bytesTransferredOut"] == 0
+    assert data["CipherSuite"] and data["x-amz-id-2"]
+    assert event["eventCategory"] == "Data" and event["managementEvent"] is False
+    assert event["requestParameters"]["bucketName"] == "audited"
+    assert {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::audited/put-{applied}"} in event["resources"]
+    assert event["responseElements"]["x-amz-server-side-encryption"] == arguments.get("ServerSideEncryption", "AES256")
+
+    s3.get_object(Bucket="audited", Key=f"put-{applied}")["Body"].read()
+    event = last(server, "GetObject", key=f"put-{applied}")
+    assert event["additionalEventData"]["bytesTransferredOut"] == len(BODY)
+    assert event["additionalEventData"]["SSEApplied"] == applied.removeprefix("Default_")
+
+
+def test_a_buckets_default_and_a_customers_key_are_told_apart(server, s3, kms):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    s3.create_bucket(Bucket="audited-default")
+    rule = {
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+        "BlockedEncryptionTypes": {"EncryptionType": ["NONE"]},
+    }
+    s3.put_bucket_encryption(Bucket="audited-default", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    s3.put_object(Bucket="audited-default", Key="k", Body=b"x")
+    assert last(server, "PutObject", key="k")["additionalEventData"]["SSEApplied"] == "Default_SSE_KMS"
+    secret = bytes(range(32))
+    s3.put_object(Bucket="audited-default", Key="c", Body=b"x", SSECustomerAlgorithm="AES256", SSECustomerKey=secret)
+    event = last(server, "PutObject", key="c")
+    assert event["additionalEventData"]["SSEApplied"] == "SSE_C"
+    assert base64.b64encode(secret).decode() not in json.dumps(event)
+
+
+def test_keys_that_s3_uses_show_s3s_invocation(server, s3, kms):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    s3.put_object(Bucket="audited", Key="invoked", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
+    s3.get_object(Bucket="audited", Key="invoked")["Body"].read()
+    for name, members in [
+        ("GenerateDataKey", {"keySpec": "AES_256", "keyId": key}),
+        ("Decrypt", {"encryptionAlgorithm": "SYMMETRIC_DEFAULT"}),
+    ]:
+        event = last(server, name)
+        assert event["sourceIPAddress"] == event["userAgent"] == "AWS Internal"
+        assert event["userIdentity"]["invokedBy"] == "AWS Internal" and event["userIdentity"]["arn"] == ROOT
+        assert members.items() <= event["requestParameters"].items()
+        assert event["requestParameters"]["encryptionContext"] == {"aws:s3:arn": "arn:aws:s3:::audited/invoked"}
+        assert event["responseElements"] is None
+        assert event["resources"] == [{"ARN": key, "accountId": "000000000000", "type": "AWS::KMS::Key"}]
+
+
+def test_s3_management_and_refusals(server, s3):
+    s3.create_bucket(Bucket="audited-more")
+    event = last(server, "CreateBucket", bucketName="audited-more")
+    assert event["readOnly"] is False and event["managementEvent"] is True
+    assert event["resources"][0]["ARN"] == "arn:aws:s3:::audited-more"
+    with pytest.raises(botocore.exceptions.ClientError):
+        s3.get_bucket_policy(Bucket="audited-more")
+    event = last(server, "GetBucketPolicy", bucketName="audited-more")
+    assert event["errorCode"] == "NoSuchBucketPolicy" and event["readOnly"] is True
+
+
+def test_no_secret_reaches_the_log(server, s3, kms):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    made = kms.generate_data_key(KeyId=key, KeySpec="AES_256")
+    blob = kms.encrypt(KeyId=key, Plaintext=b"launch codes")["CiphertextBlob"]
+    s3.put_object(Bucket="audited", Key="presigned", Body=b"x")
+    signing = server.client("s3", config=Config(signature_version="s3v4"))
+    url = signing.generate_presigned_url("get_object", Params={"Bucket": "audited", "Key": "presigned"})
+    urllib.request.urlopen(url, context=server.tls_context(), timeout=5).read()
+    assert last(server, "GetObject", key="presigned")["additionalEventData"]["AuthenticationMethod"] == "QueryString"
+    log = json.dumps(events(server))
+    for secret in [made["Plaintext"], made["CiphertextBlob"], b"launch codes", blob]:
+        assert base64.b64encode(secret).decode() not in log
+    assert url.split("X-Amz-Signature=")[1][:64] not in log
+    assert server.secret_key not in log
+
+
+def test_lookup_events_by_every_attribute_time_and_page(server, kms, trail):
+    key = kms.create_key(Description="looked up")["KeyMetadata"]["Arn"]
+    for _ in range(5):
+        kms.generate_random(NumberOfBytes=1)
+    kms.tag_resource(KeyId=key, Tags=[{"TagKey": "a", "TagValue": "b"}])
+    event = trail.lookup_events(LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": key}])["Events"]
+    assert [found["EventName"] for found in event] == ["TagResource", "CreateKey"]
+    tagged = event[0]
+    assert tagged["Username"] == "root" and tagged["ReadOnly"] == "false"
+    assert {"ResourceType": "AWS::KMS::Key", "ResourceName": key} in tagged["Resources"]
+    assert json.loads(tagged["CloudTrailEvent"])["eventID"] == tagged["EventId"]
+    for attribute, value in [
+        ("EventId", tagged["EventId"]),
+        ("EventName", "TagResource"),
+        ("ReadOnly", "false"),
+        ("Username", "root"),
+        ("ResourceType", "AWS::KMS::Key"),
+        ("EventSource", "kms.amazonaws.com"),
+        ("AccessKeyId", tagged["AccessKeyId"]),
+    ]:
+        attributes = [{"AttributeKey": attribute, "AttributeValue": value}]
+        found = trail.lookup_events(LookupAttributes=attributes)["Events"]
+        assert tagged["EventId"] in [event["EventId"] for event in found], attribute
+    none = trail.lookup_events(LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "TagResourc"}])
+    assert none["Events"] == []
+
+    pages = trail.get_paginator("lookup_events").paginate(
+        LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "GenerateRandom"}],
+        PaginationConfig={"PageSize": 2},
+    )
+    ids = [event["EventId"] for page in pages for event in page["Events"]]
+    assert len(ids) >= 5 and len(set(ids)) == len(ids)
+
+    now = datetime.datetime.now(datetime.UTC)
+    early = trail.lookup_events(EndTime=now - datetime.timedelta(hours=1))["Events"]
+    late = trail.lookup_events(StartTime=now - datetime.timedelta(hours=1), EndTime=now + datetime.timedelta(hours=1))
+    assert early == [] and late["Events"]
+    # Data events are not looked up.
+    assert trail.lookup_events(LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "PutObject"}])[
+        "Events"
+    ] == []
+    with pytest.raises(trail.exceptions.InvalidMaxResultsException):
+        trail.lookup_events(MaxResults=51)
+
+
+def test_aws_cli_looks_up(server, kms):
+    kms.create_alias(AliasName="alias/looked-up", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    shown = server.aws(
+        "cloudtrail", "lookup-events", "--lookup-attributes", "AttributeKey=EventName,AttributeValue=CreateAlias"
+    )
+    found = shown.json["Events"]
+    assert found[0]["EventSource"] == "kms.amazonaws.com"
+    assert {"ResourceType": "AWS::KMS::Alias", "ResourceName": "arn:aws:kms:us-east-1:000000000000:alias/looked-up"} in (
+        found[0]["Resources"]
+    )
+
+
+def test_the_command_verifies_searches_and_tails(fresh_server):
+    server = fresh_server
+    kms = server.client("kms")
+    for at in range(4):
+        kms.create_key(Description=f"key {at}")
+    server.client("cloudtrail").lookup_events()
+    assert server.strongroom("audit", "verify", "--json").json["lines"] >= 4
+    found = lines_of(server.strongroom("audit", "search", "--event-name", "CreateKey", "--json"))
+    descriptions = [json.loads(line)["requestParameters"]["description"] for line in found]
+    assert descriptions == ["key 3", "key 2", "key 1", "key 0"]
+    tail = lines_of(server.strongroom("audit", "tail", "--no-follow", "-n", "2"))
+    assert len(tail) == 2 and "root" in tail[0]
+    assert server.stop() == 0
+    # The server has ended: a digest covers everything.
+    report = server.strongroom("audit", "verify", "--json").json
+    assert report["count"] == 0 and report["unsigned"] == 0
+    [segment] = (server.data / "audit").glob("events-*.jsonl")
+    lines = segment.read_text().splitlines(keepends=True)
+    for tampered, problem in [
+        (lines[:1] + [lines[1].replace("key 1", "key X")] + lines[2:], "line 2 was changed"),
+        (lines[:1] + lines[2:], "line 2 is missing"),
+        ([lines[0], lines[2], lines[1]] + lines[3:], "line 2 was moved behind line 3"),
+        (lines[:-1], f"line {len(lines)} is missing"),
+    ]:
+        segment.write_text("".join(tampered))
+        report = server.strongroom("audit", "verify", check=False)
+        assert report.returncode == 3 and problem in report.stdout, report.stdout
+    segment.write_text("".join(lines))
+    assert server.strongroom("audit", "verify").returncode == 0
+
+
+def test_an_account_sees_its_own_events(tmp_path):
+    server = two_accounts(tmp_path)
+    try:
+        server.client("kms").create_key(Description="ours")
+        server.other.client("kms").list_keys()
+        names = [event["EventName"] for event in server.other.client("cloudtrail").lookup_events()["Events"]]
+        assert "ListKeys" in names and "CreateKey" not in names
+    finally:
+        server.destroy()
+
+
+def test_events_survive_kill_and_the_log_goes_on(fresh_server):
+    server = fresh_server
+    server.client("kms").create_key(Description="before")
+    server.client("cloudtrail").lookup_events()
+    server.kill()
+    server.start()
+    server.client("kms").create_key(Description="after")
+    created = [event for event in events(server) if event["eventName"] == "CreateKey"]
+    assert [event["requestParameters"]["description"] for event in created] == ["before", "after"]
+    server.strongroom("audit", "verify")
+
+
+def test_a_required_audit_that_cannot_be_written_stops_requests(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    with mounted("tmpfs", tmp_path, 1) as point:
+        server = configured(tmp_path, f'required = true\ndir = "{point}/audit"')
+        try:
+            fill_and_recover(server, point)
+        finally:
+            server.destroy()
+
+
+def fill_and_recover(server, point):
+    kms, s3 = server.client("kms"), server.client("s3")
+    s3.create_bucket(Bucket="required")
+    kms.create_key(Description="written")
+    # The event was on disk before the answer left.
+    [segment] = (point / "audit").glob("events-*")
+    assert '"description":"written"' in segment.read_text()
+    filler = point / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    # What is left of the segment's last page may still take an event or two.
+    assert refusal_of(lambda: [kms.create_key(Description="x" * 4000) for _ in range(3)]) == 503
+    assert refusal_of(lambda: s3.put_object(Bucket="required", Key="k", Body=b"x")) == 503
+    assert server.get("/_/health/live").status == 200
+    metrics = server.get("/_/metrics").read().decode()
+    assert "strongroom_audit_failing 1" in metrics
+    filler.unlink()
+    deadline = time.monotonic() + 20
+    while refusal_of(lambda: kms.create_key(Description="again")) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    s3.put_object(Bucket="required", Key="k", Body=b"x")
+    server.strongroom("audit", "verify", "--config", server.config)
+
+
+def refusal_of(call):
+    """The status that the call is refused with; None if it is not."""
+    try:
+        call()
+    except botocore.exceptions.ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return None
+
+
+def lines_of(done):
+    return done.stdout.splitlines()
