@@ -46,7 +46,7 @@ enum Command {
     /// See and end jobs on a running server.
     #[command(subcommand)]
     Jobs(operate::JobsCommand),
-    /// See what depends on which key; delete keys.
+    /// Make, see, change and delete keys, and see what depends on which.
     #[command(subcommand)]
     Keys(operate::KeysCommand),
 }

@@ -1,4 +1,4 @@
-//! `strongroom keys`: what depends on a key, and the end of a key.
+//! `strongroom keys`: its commands; what depends on a key, and the end of a key.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -7,12 +7,27 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::key_life::{self, CreateArgs, KeyArgs, ListArgs, PolicyArgs};
 use super::server::{Server, ServerArgs};
 use super::{OperateError, Outcome, confirm, show};
 use crate::wire::percent::percent_encode;
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum KeysCommand {
+    /// List the keys of the account.
+    List(#[command(flatten)] ListArgs),
+    /// Make a key, and print its ARN.
+    Create(#[command(flatten)] CreateArgs),
+    /// Show a key, its aliases and its rotation.
+    Describe(#[command(flatten)] KeyArgs),
+    /// Give a key new material now; what the old one encrypted stays readable.
+    Rotate(#[command(flatten)] KeyArgs),
+    /// Let a disabled key be used again.
+    Enable(#[command(flatten)] KeyArgs),
+    /// Let a key not be used: what depends on it cannot be read until it is enabled.
+    Disable(#[command(flatten)] KeyArgs),
+    /// Show a key's policy, or replace it.
+    Policy(#[command(flatten)] PolicyArgs),
     /// Show which buckets keep how much under which key.
     Usage(#[command(flatten)] UsageArgs),
     /// Schedule the deletion of a KMS key, having shown what would be lost with it.
@@ -47,6 +62,13 @@ pub(in crate::cli) struct DeleteArgs {
 
 pub(super) async fn run(command: KeysCommand) -> Outcome {
     match command {
+        KeysCommand::List(arguments) => key_life::list(arguments).await,
+        KeysCommand::Create(arguments) => key_life::create(arguments).await,
+        KeysCommand::Describe(arguments) => key_life::describe(arguments).await,
+        KeysCommand::Rotate(arguments) => key_life::change("RotateKeyOnDemand", arguments).await,
+        KeysCommand::Enable(arguments) => key_life::change("EnableKey", arguments).await,
+        KeysCommand::Disable(arguments) => key_life::change("DisableKey", arguments).await,
+        KeysCommand::Policy(arguments) => key_life::policy(arguments).await,
         KeysCommand::Usage(UsageArgs { key, json, server }) => {
             let usage = usage(&Server::find(server)?, key.as_deref()).await?;
             if json {

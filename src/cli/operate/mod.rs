@@ -7,6 +7,7 @@
 //! re-wrapped, 130 when it was interrupted (a job goes on without its watcher).
 
 mod jobs;
+mod key_life;
 mod keys;
 mod rewrap;
 mod server;

@@ -1,0 +1,67 @@
+"""`strongroom keys`: keys as their operator sees and changes them."""
+
+import json
+import uuid
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def keys(server):
+    if not hasattr(server, "strongroom"):
+        pytest.skip("the command asks a server of its own")
+
+    def run(*arguments, **options):
+        return server.strongroom("keys", *arguments, **options)
+
+    return run
+
+
+def test_a_keys_life(keys, server):
+    alias = f"alias/{uuid.uuid4().hex}"
+    made = keys("create", "--description", "pay roll", "--alias", alias, "--rotate-every", "100", "--json").json
+    assert made["KeyState"] == "Enabled" and made["Description"] == "pay roll"
+    shown = keys("describe", alias, "--json").json
+    assert shown["Arn"] == made["Arn"] and shown["Aliases"] == [alias]
+    assert shown["Rotation"]["RotationPeriodInDays"] == 100
+    people = keys("describe", made["KeyId"]).stdout
+    assert "every 100 days" in people and alias in people and "pay roll" in people
+
+    assert keys("disable", alias).stdout.strip() == f"{made['Arn']} is Disabled"
+    assert server.client("kms").describe_key(KeyId=alias)["KeyMetadata"]["KeyState"] == "Disabled"
+    assert keys("enable", made["Arn"], "--json").json["KeyState"] == "Enabled"
+
+    keys("rotate", alias)
+    rotations = server.client("kms").list_key_rotations(KeyId=made["KeyId"])["Rotations"]
+    assert [rotation["RotationType"] for rotation in rotations] == ["ON_DEMAND"]
+
+    listed = {key["KeyId"]: key for key in keys("list", "--json").json}
+    assert listed[made["KeyId"]]["Aliases"] == [alias]
+    [row] = [line for line in keys("list").stdout.splitlines() if made["KeyId"] in line]
+    assert row.split()[:5] == [made["KeyId"], "SYMMETRIC_DEFAULT", "Enabled", "CUSTOMER", alias]
+
+
+def test_other_kinds_of_keys(keys):
+    made = keys("create", "--spec", "ECC_NIST_P256", "--usage", "SIGN_VERIFY").stdout.strip()
+    assert keys("describe", made, "--json").json["KeyUsage"] == "SIGN_VERIFY"
+    assert "never by itself" in keys("describe", made).stdout
+
+
+def test_a_policy_is_shown_and_replaced(keys, server, tmp_path):
+    made = keys("create").stdout.strip()
+    policy = json.loads(keys("policy", made).stdout)
+    assert policy["Statement"][0]["Effect"] == "Allow"
+    policy["Statement"][0]["Sid"] = "Mine"
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(policy))
+    assert json.loads(keys("policy", made, "--set", file).stdout)["Statement"][0]["Sid"] == "Mine"
+    kept = server.client("kms").get_key_policy(KeyId=made)["Policy"]
+    assert json.loads(kept)["Statement"][0]["Sid"] == "Mine"
+
+
+def test_what_the_server_refuses_is_told(keys, tmp_path):
+    done = keys("describe", "alias/there-is-none", check=False)
+    assert done.returncode == 1 and "NotFoundException" in done.stderr
+    done = keys("create", "--spec", "SYMMETRIC_MAYBE", check=False)
+    assert done.returncode == 1 and "ValidationException" in done.stderr
+    assert keys("policy", "alias/x", "--set", tmp_path / "none", check=False).returncode == 1
