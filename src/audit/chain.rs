@@ -122,21 +122,6 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_pinned() {
-        let (mut link, mut log) = (Link::START, Vec::new());
-        link.append(&mut log, b"{}");
-        let zeros = "0".repeat(64);
-        // printf 'strongroom/audit/1\n' and 32 zeros, 7 zeros, 1 and {} through sha256sum.
-        let hash = hex::encode(digest::sha256(
-            &[&b"strongroom/audit/1\n"[..], &[0; 32], &[0, 0, 0, 0, 0, 0, 0, 1], b"{}"].concat(),
-        ));
-        assert_eq!(
-            String::from_utf8(log).unwrap(),
-            format!("{{\"sequence\":1,\"previous\":\"{zeros}\",\"hash\":\"{hash}\",\"event\":{{}}}}\n")
-        );
-    }
-
-    #[test]
     fn any_changed_byte_is_seen() {
         let mut log = Vec::new();
         Link::START.clone().append(&mut log, br#"{"eventName":"Decrypt"}"#);

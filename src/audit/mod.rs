@@ -42,6 +42,8 @@ pub use self::log::{LogError, LogOptions};
 const MAX_WAITING: usize = 10_000;
 /// Events that are written at once.
 const MAX_BATCH: usize = 512;
+/// How long events gather before they are written, where nobody waits for one: a wake-up costs more than an event.
+const GATHERING: Duration = Duration::from_millis(2);
 /// How long a failing disk is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -270,7 +272,12 @@ impl Writer {
             });
             match taken {
                 Some(0) => break,
-                Some(_) => self.write(&mut batch),
+                Some(_) => {
+                    let awaited = self.write(&mut batch);
+                    if !awaited && self.jobs.len() < MAX_BATCH {
+                        thread::sleep(GATHERING);
+                    }
+                }
                 None => self.tend(),
             }
         }
@@ -279,7 +286,8 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<Job>) {
+    /// Writes a batch, and says whether somebody waited for it.
+    fn write(&mut self, batch: &mut Vec<Job>) -> bool {
         let (mut events, mut waiters) = (Vec::with_capacity(batch.len()), Vec::new());
         for job in batch.drain(..) {
             match job {
@@ -290,11 +298,11 @@ impl Writer {
                 Job::Flush(flushed) => waiters.push(flushed),
             }
         }
-        let count = events.len();
+        let (count, awaited) = (events.len(), !waiters.is_empty());
         if count > 0 && !self.append(&events, &mut waiters) {
             self.state.lost.fetch_add(count as u64, Ordering::Relaxed);
             self.state.waiting.fetch_sub(count, Ordering::Relaxed);
-            return;
+            return awaited;
         }
         self.state.written.fetch_add(count as u64, Ordering::Relaxed);
         self.state.waiting.fetch_sub(count, Ordering::Relaxed);
@@ -302,6 +310,7 @@ impl Writer {
         for waiter in waiters {
             let _ = waiter.send(());
         }
+        awaited
     }
 
     /// Tries until it is written, or nobody is left who would send more. At the first failure those who wait are let go

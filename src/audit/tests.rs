@@ -315,6 +315,28 @@ async fn where_the_audit_is_required_nothing_goes_on_without_it() {
     assert!(bench.verify().is_clean());
 }
 
+/// The files in `tests/golden/audit` were made with another implementation of SHA-256 and Ed25519, by the formats that
+/// `chain` and `digest` describe.
+#[test]
+fn the_stored_forms_are_pinned() {
+    let golden =
+        |name: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit").join(name)).unwrap();
+    let (mut link, mut log) = (chain::Link::START, Vec::new());
+    link.append(&mut log, b"{}");
+    assert_eq!(log, golden("events.jsonl"));
+    // RFC 8410: PKCS #8 of the seed 0, 1, 2 and so on.
+    let seed: Vec<u8> = (0..32).collect();
+    let pkcs8 = [&hex::decode("302e020100300506032b657004220420").unwrap()[..], &seed].concat();
+    let key = KeyPair::open(PairKind::Ed25519, Purpose::Sign, &pkcs8).unwrap();
+    let segment = Segment::new(Path::new(""), 1).name();
+    let mut last = digest::LastDigest::NONE;
+    let line =
+        digest::append(&mut last, &key, link, (segment, Occasion::Stop, from_millis(1_700_000_000_000))).unwrap();
+    assert_eq!(String::from_utf8(line), String::from_utf8(golden("digests.jsonl")));
+    let signed = digest::Signed::parse(&golden("digests.jsonl")).unwrap();
+    assert!(signed.is_signed_by(&Ed25519Public::from_der(key.public()).unwrap()));
+}
+
 #[test]
 fn an_event_has_the_fields_of_cloudtrail() {
     let bench = Bench::new();
