@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::watch;
+use tracing::error;
 
 use crate::audit::digest::PUBLIC_KEY_FILE;
+use crate::audit::segment::Follower;
 use crate::audit::{Audit, LogError, LogOptions, Options};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
@@ -18,6 +21,8 @@ use crate::crypto::pair::{KeyPair, PairError, PairKind, Purpose};
 use crate::kms::root::{RootKey, RootKeyError};
 
 const SIGNING_KEY_FILE: &str = "signing.key";
+/// Bytes that are read from the log at once, to be printed.
+const PRINTED_AT_ONCE: usize = 1 << 20;
 const LABEL: &str = "strongroom/audit/signing-key";
 
 /// The audit log cannot be kept.
@@ -65,6 +70,34 @@ pub(super) fn open(
         digest_interval: Duration::from_secs(digest_seconds.into()),
     };
     Ok(Audit::open(options, key, SharedClock::clone(clock))?)
+}
+
+/// Prints the lines that are added to the audit's log, until the audit ends.
+pub(super) async fn print(dir: PathBuf, mut head: watch::Receiver<u64>) {
+    let mut follower = Follower::after(&dir, *head.borrow_and_update());
+    loop {
+        let ended = head.changed().await.is_err();
+        let printed = tokio::task::spawn_blocking(move || print_new(&mut follower).map(|()| follower)).await;
+        match printed {
+            Ok(Ok(same)) => follower = same,
+            Ok(Err(error)) => return error!(%error, "events cannot be printed any more"),
+            Err(_) => return,
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+fn print_new(follower: &mut Follower) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    loop {
+        let lines = follower.read(PRINTED_AT_ONCE)?;
+        if lines.is_empty() {
+            return out.flush();
+        }
+        lines.iter().try_for_each(|line| out.write_all(line))?;
+    }
 }
 
 /// The Ed25519 key, made on the first start; its public half is laid beside it for auditors.

@@ -41,6 +41,9 @@ const INLINE_LIMIT: usize = 32 * 1024;
 /// How often the key service does what has become due: deletions, rotations, expiries.
 const KEY_UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long the last events may take to be printed.
+const PRINTER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the graph is built from.
 pub(super) struct Ground<'a> {
     pub(super) config: &'a Config,
@@ -57,6 +60,8 @@ pub(super) struct Graph {
     pub(super) audit: SharedAudit,
     jobs: Arc<Jobs>,
     key_upkeep: JoinHandle<()>,
+    /// What prints events, if they are to be printed.
+    printer: Option<JoinHandle<()>>,
 }
 
 /// A component cannot start.
@@ -94,7 +99,9 @@ impl Graph {
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
         let root_key = load_root_key(config, &data_dir, is_new, &entropy)?;
         let audit: SharedAudit = Arc::new(audit_log::open(config, &root_key, &clock, &*entropy)?);
-        watch_audit(&metrics, Arc::clone(&audit));
+        watch_audit(&metrics, &audit);
+        let printed = audit.head().zip(audit.dir()).filter(|_| config.audit.stdout);
+        let printer = printed.map(|(head, dir)| tokio::spawn(audit_log::print(dir.to_owned(), head)));
         let (kms, server_key) = open_keys(config, root_key, &store, &clock, &entropy).await?;
         let key_upkeep =
             KeyUpkeep { audit: Arc::clone(&audit), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
@@ -157,7 +164,7 @@ impl Graph {
             cloudtrail: Arc::new(cloudtrail),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, key_upkeep })
+        Ok(Self { protocols, audit, jobs, key_upkeep, printer })
     }
 
     /// Closes what must be closed, when no request is open any more.
@@ -168,7 +175,11 @@ impl Graph {
         drop(self.key_upkeep.await);
         drop(self.protocols);
         // The last holder ends the log with a digest.
-        drop(self.audit);
+        drop((self.jobs, self.audit));
+        if let Some(printer) = self.printer {
+            // A reader that does not read must not hold up the end.
+            drop(tokio::time::timeout(PRINTER_PATIENCE, printer).await);
+        }
     }
 }
 

@@ -25,8 +25,11 @@ pub fn watch_store<S: Store + ?Sized>(metrics: &Metrics, store: Arc<S>) {
 }
 
 /// Has the audit's figures read before each exposition.
-pub fn watch_audit(metrics: &Metrics, audit: SharedAudit) {
+pub fn watch_audit(metrics: &Metrics, audit: &SharedAudit) {
+    // The metrics outlive the graph; the audit ends with it.
+    let audit = Arc::downgrade(audit);
     metrics.refresh_with(move |metrics| {
+        let Some(audit) = audit.upgrade() else { return };
         let figures = audit.figures();
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.audit_written.set(gauge(figures.written));

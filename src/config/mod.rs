@@ -133,6 +133,8 @@ options! {
         required: bool = false,
         /// Whether each event is on stable storage before the next is taken.
         sync: bool = false,
+        /// Whether events are printed on standard output too, a line each as in the log, for whoever collects it.
+        stdout: bool = false,
         /// Size of the log's files, MiB.
         segment_mib: u32 = 16,
         /// Days that events are kept; 0: for ever.

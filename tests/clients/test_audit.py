@@ -307,6 +307,18 @@ def test_events_survive_kill_and_the_log_goes_on(fresh_server):
     server.strongroom("audit", "verify")
 
 
+def test_events_are_printed_where_that_is_wanted(tmp_path):
+    server = configured(tmp_path, "stdout = true")
+    try:
+        server.client("kms").create_key(Description="printed")
+        assert server.stop() == 0
+        logged = "".join(path.read_text() for path in (server.data / "audit").glob("events-*")).splitlines()
+        printed = [line for line in server.log_text().splitlines() if line.startswith('{"sequence":')]
+        assert printed == logged and '"description":"printed"' in logged[-1]
+    finally:
+        server.destroy()
+
+
 def test_a_required_audit_that_cannot_be_written_stops_requests(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("mounting takes root")

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::fields::lower_first;
 use super::operation::Operation;
 use super::{Failure, KmsApi};
 use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
@@ -127,11 +128,6 @@ fn shown(document: &Value) -> Value {
         Value::Array(values) => Value::Array(values.iter().map(shown).collect()),
         other => other.clone(),
     }
-}
-
-fn lower_first(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

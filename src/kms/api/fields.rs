@@ -229,8 +229,8 @@ fn mistyped(name: &str) -> Failure {
     serialization(format!("The value of {name} is not of the expected type"))
 }
 
-/// AWS's validation shows members with a lower-case first letter.
-fn lower_first(name: &str) -> String {
+/// A member's name as AWS's validation and CloudTrail show it: with a lower-case first letter.
+pub(super) fn lower_first(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
