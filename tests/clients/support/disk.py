@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+MIB = 2**20
+
 
 def run(*command):
     return subprocess.run([str(part) for part in command], capture_output=True, text=True)
