@@ -32,6 +32,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// How long a segment is kept after its last line; `None`: for ever.
     pub retention: Option<Duration>,
+    /// Bytes of all segments beyond which the oldest go, whatever their age; `None`: the disk is the limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// The log cannot be opened.
@@ -175,18 +177,27 @@ impl Log {
         Ok(())
     }
 
-    /// Removes segments whose time is over. The last one stays.
+    /// Removes the oldest segments: those whose time is over, and those for which there is no room. The last one stays.
     pub(super) fn prune(&mut self) -> io::Result<()> {
-        let Some(retention) = self.options.retention else { return Ok(()) };
-        let mut segments = Segment::list(&self.options.dir)?;
+        let LogOptions { retention, max_bytes, .. } = self.options;
+        let now = self.clock.now();
+        let mut segments = Vec::new();
+        for segment in Segment::list(&self.options.dir)? {
+            let metadata = fs::metadata(&segment.path)?;
+            let written = Timestamp::try_from(metadata.modified()?).unwrap_or(Timestamp::MAX);
+            segments.push((segment, metadata.len(), written));
+        }
+        let mut total: u64 = segments.iter().map(|(_, length, _)| length).sum();
         segments.pop();
-        for segment in segments {
-            let written = Timestamp::try_from(fs::metadata(&segment.path)?.modified()?).unwrap_or(Timestamp::MAX);
-            if self.clock.now().duration_since(written).unsigned_abs() < retention || written > self.clock.now() {
+        for (segment, length, written) in segments {
+            let is_over = retention
+                .is_some_and(|retention| written <= now && now.duration_since(written).unsigned_abs() >= retention);
+            if !is_over && max_bytes.is_none_or(|most| total <= most) {
                 break;
             }
             fs::remove_file(&segment.path)?;
-            tracing::info!(segment = segment.name(), "removed a segment of the audit log whose time was over");
+            total -= length;
+            tracing::info!(segment = segment.name(), is_over, "removed the oldest segment of the audit log");
         }
         Ok(())
     }

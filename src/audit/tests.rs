@@ -37,7 +37,13 @@ impl Bench {
 
     fn options(&self) -> Options {
         Options {
-            log: LogOptions { dir: self.path(), sync: false, segment_bytes: 16 << 20, retention: None },
+            log: LogOptions {
+                dir: self.path(),
+                sync: false,
+                segment_bytes: 16 << 20,
+                retention: None,
+                max_bytes: None,
+            },
             data_events: false,
             required: false,
             digest_interval: Duration::from_secs(3600),
@@ -221,6 +227,22 @@ async fn segments_are_full_at_their_size_and_go_when_their_time_is_over() {
     let report = bench.verify();
     assert!(report.is_clean(), "{report:?}");
     assert!(report.first.unwrap() > 10);
+}
+
+#[tokio::test]
+async fn the_oldest_segments_go_when_there_is_no_more_room() {
+    let bench = Bench::new();
+    let mut options = bench.options();
+    options.log.segment_bytes = 1_000;
+    options.log.max_bytes = Some(5_000);
+    for _ in 0..10 {
+        bench.write(options.clone(), 2).await;
+    }
+    let segments = Segment::list(&bench.path()).unwrap();
+    let total: u64 = segments.iter().map(|segment| fs::metadata(&segment.path).unwrap().len()).sum();
+    assert!(total <= 5_000 && segments.len() >= 2, "{total} bytes in {segments:?}");
+    let report = bench.verify();
+    assert!(report.is_clean() && report.last == Some(20) && report.first > Some(1), "{report:?}");
 }
 
 #[tokio::test]

@@ -50,8 +50,17 @@ pub(super) fn open(
     clock: &SharedClock,
     entropy: &dyn Entropy,
 ) -> Result<Audit, AuditLogError> {
-    let config::Audit { enabled, data_events, required, sync, segment_mib, retention_days, digest_seconds, .. } =
-        config.audit;
+    let config::Audit {
+        enabled,
+        data_events,
+        required,
+        sync,
+        segment_mib,
+        retention_days,
+        max_mib,
+        digest_seconds,
+        ..
+    } = config.audit;
     if !enabled {
         return Ok(Audit::off());
     }
@@ -63,6 +72,7 @@ pub(super) fn open(
             dir,
             sync: sync || required,
             segment_bytes: u64::from(segment_mib) << 20,
+            max_bytes: (max_mib > 0).then(|| u64::from(max_mib) << 20),
             retention: (days > 0).then(|| Duration::from_secs(days * 86_400)),
         },
         data_events,

@@ -139,6 +139,8 @@ options! {
         segment_mib: u32 = 16,
         /// Days that events are kept; 0: for ever.
         retention_days: u32 = 90,
+        /// MiB of the whole log beyond which its oldest files go, whatever their age; 0: the disk is the limit.
+        max_mib: u32 = 16 * 1024,
         /// Seconds between the digests that sign how far the log goes.
         digest_seconds: u32 = 300,
     }
