@@ -1,8 +1,8 @@
 //! Work on whole buckets: jobs, which go on while nobody waits, survive the server's end, and report; and verification
 //! ([`verify`]), which somebody waits for.
 //!
-//! There is one kind of job, the **re-wrap**: every object of a bucket that depends on one KMS key gets its data key
-//! wrapped under another. No byte of object data is read.
+//! There is one kind of job, the **re-wrap**: every object of a bucket, and every version of it, that depends on one KMS key
+//! gets its data key wrapped under another. No byte of object data is read.
 //!
 //! **Life of a job**: 1. its record is committed, `running`. *Crash: taken up at the next start.* 2. objects are re-wrapped,
 //! page by page; each object is one atomic commit. 3. after each page the record gets the cursor and the counts. *Crash
@@ -104,6 +104,7 @@ impl Jobs {
             started: clock.now().as_millisecond(),
             ended: None,
             cursor: String::new(),
+            cursor_order: None,
         };
         let batch = Batch::new().expect(job_key(id), None).put(job_key(id), record.to_value());
         match store.commit(Partition::GLOBAL, batch).await? {

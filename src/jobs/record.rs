@@ -32,6 +32,9 @@ pub struct JobRecord {
     /// What was done so far.
     #[n(7)]
     pub report: Report,
+    /// The order of the version of that key that was looked at last; `None` for all of them.
+    #[n(8)]
+    pub cursor_order: Option<u64>,
 }
 
 /// What a job is to do.
@@ -177,6 +180,7 @@ mod tests {
             ended: Some(1_700_000_000_001),
             cursor: "logs/4".to_owned(),
             report,
+            cursor_order: None,
         };
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema/job.bin");
         if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {

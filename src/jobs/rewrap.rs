@@ -13,8 +13,8 @@ use super::{Bench, JobId, JobRecord, JobState, Order, Wish, job_key};
 use crate::crypto::random;
 use crate::kms::{Caller, KeyRef};
 use crate::sse::{Envelope, KmsProtection, ObjectName, Reprotection, SseError};
-use crate::store::commit::{self, WriteError};
-use crate::store::schema::{ObjectRecord, Record as _, SseKind};
+use crate::store::commit::{self, After, WriteError};
+use crate::store::schema::{ObjectRecord, Record as _, SseKind, Version};
 use crate::store::tally::read_tallies;
 use crate::store::{Batch, Partition, Store, StoreError};
 
@@ -93,16 +93,31 @@ impl Job {
             }
             let size = order.rate.map_or(PAGE, |rate| PAGE.min(usize::try_from(rate).unwrap_or(PAGE)));
             let (store, partition) = (&*self.bench.store, Partition(order.bucket_id));
-            let page = commit::read_objects(store, partition, &order.prefix, &self.record.cursor, size).await?;
-            let Some((last, _)) = page.last() else { return Ok(JobState::Completed) };
-            let last = last.clone();
+            let page = commit::read_versions(store, partition, &order.prefix, self.after().as_ref(), size).await?;
+            let Some(last) = page.last() else { return Ok(JobState::Completed) };
+            let last = (last.key.clone(), last.version.order());
+            let objects = page.into_iter().filter_map(|found| match found.version {
+                Version::Object(object) => Some((found.key, *object)),
+                Version::Marker(_) => None,
+            });
+            let page = objects.collect();
             let seen = self.rewrap_page(page, pace.as_mut(), &mut wished).await;
             let Some(seen) = seen else { continue };
             for seen in seen {
                 self.count(seen);
             }
-            self.record.cursor = last;
+            (self.record.cursor, self.record.cursor_order) = (last.0, Some(last.1));
             self.checkpoint().await?;
+        }
+    }
+
+    /// Where the next page begins.
+    fn after(&self) -> Option<After> {
+        let JobRecord { cursor, cursor_order, .. } = &self.record;
+        match cursor_order {
+            Some(order) => Some(After::Version(cursor.clone(), *order)),
+            None if cursor.is_empty() => None,
+            None => Some(After::Key(cursor.clone())),
         }
     }
 
@@ -242,13 +257,13 @@ impl Worker {
                 Err(WriteError::NoBucket) => return Err(Trouble::NoBucket),
                 Err(WriteError::Store(error)) => return Err(error.into()),
                 Err(WriteError::Refused(never)) => match never {},
-                Err(WriteError::NoUpload | WriteError::PartsChanged | WriteError::NoSource(_)) => {
+                Err(WriteError::NoUpload | WriteError::PartsChanged | WriteError::NoSource(_) | WriteError::Locked) => {
                     return Err(Trouble::Restless);
                 }
             }
-            match commit::read_object(&**store, partition, key).await? {
-                Some(present) => record = present,
-                None => return Ok(None),
+            match commit::read_version(&**store, partition, key, Some(record.version_id())).await? {
+                Some(Version::Object(present)) => record = *present,
+                Some(Version::Marker(_)) | None => return Ok(None),
             }
         }
         Err(Trouble::Restless)

@@ -12,7 +12,9 @@ use crate::kms::root::RootKey;
 use crate::kms::{Caller, KeyRef, SharedKms};
 use crate::sse::{Envelope, KmsProtection, ObjectName, Plan, ServerKey, SseRequest};
 use crate::store::memory::MemoryStore;
-use crate::store::schema::{Attributes, Body, BucketRecord, ObjectRecord, Protection, RunRef, SseKind, StoredEtag};
+use crate::store::schema::{
+    Attributes, Body, BucketRecord, ObjectRecord, Protection, RunRef, SseKind, StoredEtag, Versioning,
+};
 use crate::store::tally::read_tallies;
 use crate::store::{MetaStore, Tally, commit};
 
@@ -58,6 +60,9 @@ impl Fixture {
             allows_customer_keys: false,
             policy: None,
             public_access: None,
+            versioning: Versioning::Never,
+            object_lock: None,
+            tags: Vec::new(),
         };
         assert_eq!(commit::create_bucket(&*store, "b", &bucket).await.unwrap(), None);
         Self { store, sse, kms, from, to }
@@ -101,10 +106,18 @@ impl Fixture {
             generation: [3; 16],
             checksum_kind: None,
             whole: false,
+            order: None,
+            has_id: false,
+            null_at: None,
+            tags: Vec::new(),
+            retention: None,
+            legal_hold: None,
         };
         let run = commit::NewRun::Shared(commit::SharedRuns::default());
         let admit = |_: Option<&ObjectRecord>| Ok::<_, std::convert::Infallible>(());
-        commit::write_object(&*self.store, Partition(BUCKET), key, &record, run, admit).await.unwrap();
+        let versioning = self.bucket().await.versioning;
+        let place = commit::Place { bucket: Partition(BUCKET), versioning, key };
+        commit::write_object(&*self.store, place, &record, run, admit).await.unwrap();
     }
 
     /// Objects of each kind, `count` of each: half of those under KMS keys have a bucket key.
@@ -122,6 +135,10 @@ impl Fixture {
 
     async fn start(&self, jobs: &Jobs, order: Order) -> JobId {
         jobs.start(order, ACCOUNT.to_owned(), caller().principal).await.unwrap()
+    }
+
+    async fn bucket(&self) -> BucketRecord {
+        commit::read_bucket(&*self.store, "b").await.unwrap().unwrap()
     }
 
     async fn tally(&self, kind: SseKind, key: Option<&String>) -> i64 {
@@ -259,6 +276,40 @@ async fn a_bucket_that_is_gone_fails_the_job() {
     let record = ended(&jobs, fixture.start(&jobs, order).await).await;
     assert_eq!(record.state, JobState::Failed);
     assert!(record.report.error.unwrap().contains("does not exist"));
+}
+
+#[tokio::test]
+async fn versions_are_re_wrapped_and_verified_too() {
+    let fixture = Fixture::new().await;
+    let request = || SseRequest::Kms { key: Some(fixture.from.clone()), context: None, bucket_key: None };
+    fixture.put("a", request()).await;
+    let enable = |record: &mut BucketRecord| {
+        record.versioning = Versioning::Enabled;
+        Ok::<_, std::convert::Infallible>(())
+    };
+    assert!(commit::configure_bucket(&*fixture.store, "b", enable).await.unwrap());
+    for _ in 0..3 {
+        fixture.put("a", request()).await;
+    }
+    fixture.put("b", request()).await;
+    assert_eq!(fixture.tally(SseKind::Kms, Some(&fixture.from)).await, 5);
+    let jobs = fixture.jobs();
+    // Two objects a page, so that pages begin in the midst of a key's versions.
+    let order = Order { rate: Some(2), ..fixture.order() };
+    let report = ended(&jobs, fixture.start(&jobs, order).await).await.report;
+    assert_eq!((report.total, report.examined, report.rewrapped), (Some(5), 5, 5));
+    assert_eq!(fixture.tally(SseKind::Kms, Some(&fixture.to)).await, 5);
+    let found = commit::read_versions(&*fixture.store, Partition(BUCKET), "", None, 10).await.unwrap();
+    assert!(found.iter().all(|found| found.version.object().unwrap().protection.key.as_ref() == Some(&fixture.to)));
+
+    // A head that is gone leaves versions of which none is current.
+    let verification =
+        verify::Verification { store: Arc::clone(&fixture.store), sse: None, region: "us-east-1".to_owned() };
+    let head = crate::store::schema::escape(Table::Object, "a");
+    let _ = fixture.store.commit(Partition(BUCKET), Batch::new().delete(head)).await.unwrap();
+    let findings = verification.verify_bucket("b", &fixture.bucket().await, |_| {}).await.unwrap();
+    let problem = "it has versions, and none of them is current";
+    assert!(findings.damages.iter().any(|damage| damage.what == "a" && damage.problem == problem));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Verification: every stored run of every bucket is read, and opened where its key is at hand.
+//! Verification: every stored run of every version in every bucket is read, and opened where its key is at hand.
 //!
 //! | | reads every run | authenticates every byte |
 //! |---|---|---|
@@ -19,8 +19,10 @@ use tokio::task::JoinSet;
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
 use crate::sse::{Envelope, ObjectKey, ObjectName, Opener, RunHeader, Sse, SseError};
-use crate::store::commit::{self, Part, Upload};
-use crate::store::schema::{Body, BucketRecord, ObjectRecord, PartSpan, Protection, RunRef, SseKind};
+use crate::store::commit::{self, After, Part, Upload};
+use crate::store::schema::{
+    Body, BucketRecord, ObjectRecord, PartSpan, Protection, RunRef, SseKind, Version, VersionId,
+};
 use crate::store::tally::read_tallies;
 use crate::store::{SharedStore, StoreError, Tally};
 
@@ -130,21 +132,27 @@ impl Verification {
         let mut counted: BTreeMap<Protection, Tally> = BTreeMap::new();
         let mut tasks = JoinSet::new();
         let (bucket, name) = (Arc::new(record.clone()), Arc::<str>::from(name));
-        let mut after = String::new();
+        let mut heads = Heads::default();
+        let mut after = None;
         loop {
-            let page = commit::read_objects(&*self.store, record.partition(), "", &after, PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            after.clone_from(last);
-            for (key, object) in page {
+            let page = commit::read_versions(&*self.store, record.partition(), "", after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(After::Version(last.key.clone(), last.version.order()));
+            for found in page {
+                findings.damages.extend(heads.judge(&found));
+                let commit::Found { key, version, is_current } = found;
+                let Version::Object(object) = version else { continue };
+                let what = if is_current { key.clone() } else { format!("{key} (version {})", object.version_id()) };
                 add(&mut counted, &object.protection, Tally::object(object.size));
                 let this = self.clone();
                 let (name, bucket) = (Arc::clone(&name), Arc::clone(&bucket));
-                tasks.spawn(async move { this.verify_object(&name, &bucket, key, object).await });
+                tasks.spawn(async move { this.verify_object(&name, &bucket, (what, key), *object).await });
                 if tasks.len() >= AT_ONCE {
                     findings.take(tasks.join_next().await, &seen);
                 }
             }
         }
+        findings.damages.extend(heads.end());
         for upload in commit::read_uploads(&*self.store, record.partition(), usize::MAX).await? {
             let parts = commit::read_parts(&*self.store, record.partition(), upload.id, 0, usize::MAX).await?;
             let tally = parts.iter().map(|part| Tally::part(part.record.size)).fold(Tally::upload(), Tally::plus);
@@ -168,10 +176,10 @@ impl Verification {
         &self,
         name: &str,
         bucket: &BucketRecord,
-        key: String,
+        (what, key): (String, String),
         object: ObjectRecord,
     ) -> (Item, Verdict) {
-        let mut item = Item::of_object(key, &object);
+        let mut item = Item::of_object(what, key, &object);
         let verdict = match self.find_runs(bucket, &object).await {
             Ok(runs) => {
                 item.runs = runs;
@@ -309,10 +317,44 @@ impl<'v> Sealed<'v> {
     }
 }
 
+/// Holds the versions of each key, as they come by, to what its current one says of them.
+#[derive(Default)]
+struct Heads {
+    key: Option<String>,
+    /// Where the null version is to come by.
+    null_at: Option<u64>,
+}
+
+impl Heads {
+    fn judge(&mut self, found: &commit::Found) -> Option<Finding> {
+        let finding = |problem: &str| Some(Finding { what: found.key.clone(), problem: problem.to_owned() });
+        if self.key.as_ref() != Some(&found.key) {
+            let ended = self.end();
+            self.key = Some(found.key.clone());
+            self.null_at = found.version.null_at();
+            return if found.is_current { ended } else { finding("it has versions, and none of them is current") };
+        }
+        if found.is_current {
+            return finding("two versions of it are current");
+        }
+        if found.version.id() == VersionId::Null && self.null_at.take() != Some(found.version.order()) {
+            return finding("its null version is not where its current one says");
+        }
+        None
+    }
+
+    /// No more of the key's versions come.
+    fn end(&mut self) -> Option<Finding> {
+        let problem = "its null version is missing".to_owned();
+        self.null_at.take()?;
+        Some(Finding { what: self.key.clone().unwrap_or_default(), problem })
+    }
+}
+
 impl Item {
-    fn of_object(key: String, object: &ObjectRecord) -> Self {
+    fn of_object(what: String, key: String, object: &ObjectRecord) -> Self {
         Self {
-            what: key.clone(),
+            what,
             key,
             envelope: object.envelope.to_vec(),
             protection: object.protection.clone(),

@@ -94,7 +94,12 @@ impl Policy {
 
     /// Whether some condition asks for `key` (in lower case): what is costly to know need not be found out if not.
     pub fn asks_for(&self, key: &str) -> bool {
-        self.statements.iter().flat_map(|statement| &statement.conditions).any(|condition| condition.key() == key)
+        self.asks_for_some(|asked| asked == key)
+    }
+
+    /// Whether some condition asks for a key (in lower case) that is `wanted`.
+    pub fn asks_for_some(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.statements.iter().flat_map(|statement| &statement.conditions).any(|condition| wanted(condition.key()))
     }
 }
 

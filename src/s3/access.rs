@@ -13,12 +13,14 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
+use super::tags::{self, Tags};
 use crate::clock::{Timestamp, iso8601};
 use crate::iam::{self, Permit, Question};
 use crate::kms::KeyRef;
 use crate::policy::{Context, Found, Kind, Policy};
 use crate::sigv4;
 use crate::sse::{self, Envelope, SseKind};
+use crate::store::schema::VersionId;
 
 /// The policies of buckets, compiled; each as long as the bucket has it.
 #[derive(Default)]
@@ -34,8 +36,22 @@ const KEPT: usize = 4096;
 /// Which KMS key an upload is going to be under: the full ARN, whatever the request names it by.
 const EFFECTIVE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
 const METHOD: &str = "s3:x-amz-server-side-encryption";
+/// The values of the tags that the request gives, and that the object has.
+const REQUEST_TAG: &str = "s3:requestobjecttag/";
+const EXISTING_TAG: &str = "s3:existingobjecttag/";
 /// The bucket owner's root may always mend the policy. (S3 user guide, "Bucket policies".)
 const OWN_AFFAIRS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
+
+/// What a question is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'r> {
+    /// The object; `None` for the bucket.
+    pub key: Option<&'r ObjectKey>,
+    /// The version of it, if one is named.
+    pub version: Option<VersionId>,
+    /// The tags that the object is to be given; `None` for what the request's header says.
+    pub tags: Option<&'r [(String, String)]>,
+}
 
 impl CompiledPolicies {
     fn obtain(&self, bucket: &Bucket, text: &str) -> Result<Arc<Policy>> {
@@ -64,6 +80,22 @@ impl S3 {
         bucket: &Bucket,
         key: Option<&ObjectKey>,
     ) -> Result<Permit> {
+        let about = About { key, version: call.version().ok().flatten(), tags: None };
+        self.authorize_about(call, action, bucket, about).await
+    }
+
+    /// The same, where the object is not simply the one that the request names.
+    ///
+    /// # Errors
+    /// As [`Self::authorize`].
+    pub(super) async fn authorize_about(
+        &self,
+        call: &Call<'_>,
+        action: &'static str,
+        bucket: &Bucket,
+        about: About<'_>,
+    ) -> Result<Permit> {
+        let About { key, version, tags } = about;
         let resource = match key {
             Some(key) => format!("{}/{key}", bucket.arn()),
             None => bucket.arn(),
@@ -85,7 +117,18 @@ impl S3 {
         } else {
             AskedEncryption::default()
         };
-        let context = Circumstances { s3: self, call, bucket, encryption, now: self.clock.now() };
+        let request_tags = match tags {
+            Some(tags) => tags.to_vec(),
+            None => tags::of_write(call).unwrap_or_default(),
+        };
+        let existing_tags = match key {
+            Some(key) if policy.asks_for_some(|asked| asked.starts_with(EXISTING_TAG)) => {
+                self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let now = self.clock.now();
+        let context = Circumstances { s3: self, call, bucket, encryption, now, request_tags, existing_tags };
         Ok(iam::authorize(&Question { policy: Some(&policy), context: &context, ..question })?)
     }
 
@@ -136,6 +179,10 @@ struct Circumstances<'r> {
     bucket: &'r Bucket,
     encryption: AskedEncryption,
     now: Timestamp,
+    /// What the request gives.
+    request_tags: Tags,
+    /// What the object has.
+    existing_tags: Tags,
 }
 
 impl Circumstances<'_> {
@@ -148,6 +195,12 @@ impl Circumstances<'_> {
             "aws:userid" => Found::of(Some(identity.map_or("anonymous", |identity| identity.account.id.as_str()))),
             _ => Found::None,
         }
+    }
+
+    /// For how many days, begun ones whole, the request wants its version held.
+    fn remaining_days(&self) -> Option<i64> {
+        let until: Timestamp = self.call.header("x-amz-object-lock-retain-until-date")?.parse().ok()?;
+        Some((until.as_millisecond() - self.now.as_millisecond()).div_euclid(86_400_000) + 1)
     }
 
     fn of_signature(&self, key: &str) -> Found<'_> {
@@ -190,6 +243,10 @@ impl Context for Circumstances<'_> {
                 Found::of(call.query.value(key.trim_start_matches("s3:")).map(Cow::Borrowed))
             }
             "s3:versionid" => Found::of(call.query.value("versionId")),
+            "s3:object-lock-remaining-retention-days" => Found::of(self.remaining_days().map(|days| days.to_string())),
+            "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
+                Found::of(call.headers.get(format!("x-amz-{}", &key[3..])).and_then(|value| value.to_str().ok()))
+            }
             "s3:x-amz-acl"
             | "s3:x-amz-content-sha256"
             | "s3:x-amz-copy-source"
@@ -202,8 +259,19 @@ impl Context for Circumstances<'_> {
             | "s3:x-amz-server-side-encryption-customer-algorithm"
             | "s3:x-amz-storage-class"
             | "s3:x-amz-website-redirect-location" => header(key.trim_start_matches("s3:")),
+            "s3:requestobjecttagkeys" => match &self.request_tags[..] {
+                [] => Found::None,
+                tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
+            },
+            _ if key.starts_with(REQUEST_TAG) => of_tag(&self.request_tags, &key[REQUEST_TAG.len()..]),
+            _ if key.starts_with(EXISTING_TAG) => of_tag(&self.existing_tags, &key[EXISTING_TAG.len()..]),
             _ if key.starts_with("s3:") => self.of_signature(key),
             _ => self.of_principal(key),
         }
     }
+}
+
+/// The value of a tag whose key is `key`, in lower case as condition keys are.
+fn of_tag<'t>(tags: &'t [(String, String)], key: &str) -> Found<'t> {
+    Found::of(tags.iter().find(|(name, _)| name.to_lowercase() == key).map(|(_, value)| value.as_str()))
 }

@@ -9,6 +9,7 @@ use super::object::{Object, part_count, run_header};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
+use super::version::{VERSION_ID, insert_version};
 use super::xml::XmlWriter;
 use crate::iam::Permit;
 use crate::sse::{self, Scope, SseKind};
@@ -49,7 +50,7 @@ impl S3 {
             return Err(S3Error::argument("x-amz-object-attributes", *unknown, "Invalid attribute name specified."));
         }
         let wants = |name: &str| asked.contains(&name);
-        let object = self.object(bucket, key, call.query.value("versionId")).await?;
+        let object = self.object(call, bucket, key).await?;
         Self::require_transport(call, &object.envelope)?;
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
@@ -92,6 +93,7 @@ impl S3 {
             }
         }));
         insert_modified(response.headers_mut(), object.record.modified);
+        insert_version(response.headers_mut(), VERSION_ID, bucket, object.record.version_id());
         Ok(response)
     }
 

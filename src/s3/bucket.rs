@@ -9,12 +9,13 @@ use super::headers::{insert, refuse_not_offered};
 use super::render;
 use super::request::is_bucket_name;
 use super::service::{Bucket, Call, S3, no_content};
+use super::tags::{TagSet, Tagged};
 use super::xml::{self, XmlWriter};
 use crate::clock::{from_millis, iso8601};
 use crate::crypto::random;
 use crate::iam::Permit;
 use crate::store::commit::{self, BucketDeletion};
-use crate::store::schema::{BucketRecord, PublicAccessBlock};
+use crate::store::schema::{BucketRecord, ObjectLock, PublicAccessBlock, Versioning};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// The region whose buckets have no location constraint, and where creating one's own bucket again is no error.
@@ -30,6 +31,7 @@ struct CreateBucketConfiguration {
     location_constraint: Option<String>,
     location: Option<serde::de::IgnoredAny>,
     bucket: Option<serde::de::IgnoredAny>,
+    tags: Option<TagSet>,
 }
 
 /// Whether `name` has the form of an AWS region's, in a part of the world that has regions.
@@ -56,9 +58,8 @@ impl S3 {
             return Err(ErrorCode::InvalidBucketName.with("BucketName", name));
         }
         refuse_not_offered(&call.headers)?;
-        if call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Err(ErrorCode::NotImplemented.with("Header", "x-amz-bucket-object-lock-enabled"));
-        }
+        let locked =
+            call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if call.header("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
             return Err(ErrorCode::NotImplemented.with("Header", "x-amz-object-ownership"));
         }
@@ -75,6 +76,7 @@ impl S3 {
             ));
         }
         self.check_location(configuration.location_constraint.as_deref())?;
+        let tags = configuration.tags.unwrap_or_default().check(Tagged::NewBucket)?;
         let account = call.identity()?.account.id.clone();
         let record = BucketRecord {
             id: random::bytes(&*self.entropy),
@@ -85,6 +87,9 @@ impl S3 {
             allows_customer_keys: false,
             policy: None,
             public_access: Some(PublicAccessBlock::ALL),
+            versioning: if locked { Versioning::Enabled } else { Versioning::Never },
+            object_lock: locked.then(ObjectLock::default),
+            tags,
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}
@@ -92,7 +97,8 @@ impl S3 {
                 return Err(ErrorCode::BucketAlreadyExists.with("BucketName", name));
             }
             // "In us-east-1 … if you re-create an existing bucket that you already own, S3 returns 200 OK" (CreateBucket)
-            Some(_) if self.settings.region == CLASSIC_REGION => {}
+            // One that would be given tags is not made again.
+            Some(_) if self.settings.region == CLASSIC_REGION && record.tags.is_empty() => {}
             Some(_) => return Err(ErrorCode::BucketAlreadyOwnedByYou.with("BucketName", name)),
         }
         let mut response = render::empty(StatusCode::OK);
@@ -141,6 +147,10 @@ impl S3 {
     pub(super) async fn delete_bucket(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
         match commit::delete_bucket(&*self.store, &bucket.name, &bucket.record).await? {
             BucketDeletion::Deleted => Ok(no_content()),
+            BucketDeletion::NotEmpty if bucket.record.versioning.keeps_versions() => {
+                let text = "The bucket you tried to delete is not empty. You must delete all versions in the bucket.";
+                Err(S3Error::new(ErrorCode::BucketNotEmpty, text).with("BucketName", &bucket.name))
+            }
             BucketDeletion::NotEmpty => Err(ErrorCode::BucketNotEmpty.with("BucketName", &bucket.name)),
             BucketDeletion::Busy => Err(ErrorCode::OperationAborted.into()),
         }

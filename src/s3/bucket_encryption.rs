@@ -223,6 +223,9 @@ mod tests {
             allows_customer_keys: true,
             policy: None,
             public_access: None,
+            versioning: crate::store::schema::Versioning::Never,
+            object_lock: None,
+            tags: Vec::new(),
         };
         assert!(render_configuration(&record).contains(&rule(kms, blocked)));
         let fresh = BucketRecord { encryption: None, allows_customer_keys: false, ..record };

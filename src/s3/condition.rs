@@ -14,6 +14,19 @@ pub struct Preconditions {
     if_none_match: Option<TagList>,
     if_modified_since: Option<Timestamp>,
     if_unmodified_since: Option<Timestamp>,
+    if_modified_at: Option<Timestamp>,
+    if_size: Option<u64>,
+}
+
+/// What a condition is judged against: an object that exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    /// Without quotes.
+    pub etag: &'a str,
+    /// Milliseconds since the Unix epoch.
+    pub modified: i64,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// Whether "not modified" is an answer (reads) or a failure (copy sources).
@@ -48,20 +61,57 @@ impl Preconditions {
     /// The conditions that writes know: `If-Match` and `If-None-Match: *`.
     ///
     /// # Errors
-    /// `NotImplemented` for `If-None-Match` with anything but `*`, as AWS answers.
+    /// `NotImplemented` for both at once, for `If-None-Match` with anything but `*`, and for `If-Match` with it, as AWS
+    /// answers.
     pub fn of_write(headers: &HeaderMap) -> Result<Self> {
         let Self { if_match, if_none_match, .. } = Self::of_request(headers);
+        let refused = |header: &str, why: &str| {
+            Err(ErrorCode::NotImplemented.with("Header", header).with("additionalMessage", why))
+        };
+        if if_match.is_some() && if_none_match.is_some() {
+            return refused("If-Match,If-None-Match", "Multiple conditional request headers present in the request");
+        }
         if if_none_match.as_ref().is_some_and(|tags| !tags.any) {
-            return Err(ErrorCode::NotImplemented
-                .with("Header", "If-None-Match")
-                .with("additionalMessage", "We don't accept the provided value of If-None-Match header for this API"));
+            let why = "We don't accept the provided value of If-None-Match header for this API";
+            return refused("If-None-Match", why);
+        }
+        if if_match.as_ref().is_some_and(|tags| tags.any) {
+            return refused("If-Match", "We don't accept the provided value of If-Match header for this API");
         }
         Ok(Self { if_match, if_none_match, ..Self::default() })
     }
 
-    /// The one condition that the entity tag is among `tags`.
-    pub fn if_match(tags: &str) -> Self {
-        Self { if_match: Some(TagList::parse(tags)), ..Self::default() }
+    /// The conditions that deletions know: `If-Match`, `x-amz-if-match-last-modified-time`, `x-amz-if-match-size`.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn of_delete(headers: &HeaderMap) -> Result<Self> {
+        Self::of_deletion(
+            text(headers, IF_MATCH),
+            text(headers, "x-amz-if-match-last-modified-time"),
+            text(headers, "x-amz-if-match-size"),
+        )
+    }
+
+    /// The same, of an entity tag, a modification time and a size that a document gives.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn of_deletion(etag: Option<&str>, modified: Option<&str>, size: Option<&str>) -> Result<Self> {
+        let no_time = |text| S3Error::argument("x-amz-if-match-last-modified-time", text, "Invalid date");
+        let no_size = |text| S3Error::argument("x-amz-if-match-size", text, "Invalid size");
+        let time = |text: &str| parse_http_date(text).or_else(|| text.parse().ok());
+        Ok(Self {
+            if_match: etag.map(TagList::parse),
+            if_modified_at: modified.map(|text| time(text).ok_or_else(|| no_time(text))).transpose()?,
+            if_size: size.map(|text| text.parse().map_err(|_| no_size(text))).transpose()?,
+            ..Self::default()
+        })
+    }
+
+    /// Whether a write is to replace one entity tag, and no other.
+    pub fn is_if_match(&self) -> bool {
+        self.if_match.is_some()
     }
 
     /// Judges them against what exists: its entity tag (without quotes) and modification time in milliseconds.
@@ -88,17 +138,29 @@ impl Preconditions {
         }
     }
 
-    /// Judges a write to a key that may not exist yet; `present` is the current entity tag.
+    /// Judges a write to a key that may not exist yet, or a deletion.
     ///
     /// # Errors
-    /// `PreconditionFailed`; `NoSuchKey` for `If-Match` on what does not exist, as AWS answers.
-    pub fn judge_write(&self, present: Option<&str>, key: &str) -> Result<()> {
-        match (present, &self.if_match, &self.if_none_match) {
-            (None, Some(_), _) => Err(ErrorCode::NoSuchKey.with("Key", key)),
-            (Some(etag), Some(tags), _) if !tags.matches(etag) => Err(failed("If-Match")),
-            (Some(_), _, Some(_)) => Err(failed("If-None-Match")),
-            _ => Ok(()),
+    /// `PreconditionFailed`; `NoSuchKey` for what must match and does not exist, as AWS answers.
+    pub fn judge_write(&self, present: Option<Present<'_>>, key: &str) -> Result<()> {
+        let Some(present) = present else {
+            let must_match = self.if_match.is_some() || self.if_modified_at.is_some() || self.if_size.is_some();
+            return if must_match { Err(ErrorCode::NoSuchKey.with("Key", key)) } else { Ok(()) };
+        };
+        let modified = from_millis(present.modified).as_second();
+        if self.if_match.as_ref().is_some_and(|tags| !tags.matches(present.etag)) {
+            return Err(failed("If-Match"));
         }
+        if self.if_none_match.is_some() {
+            return Err(failed("If-None-Match"));
+        }
+        if self.if_modified_at.is_some_and(|at| at.as_second() != modified) {
+            return Err(failed("x-amz-if-match-last-modified-time"));
+        }
+        if self.if_size.is_some_and(|size| size != present.size) {
+            return Err(failed("x-amz-if-match-size"));
+        }
+        Ok(())
     }
 
     /// Whether there are none, so that nobody need know the entity tag.
@@ -113,6 +175,7 @@ impl Preconditions {
             if_none_match: text(headers, none_match).map(TagList::parse),
             if_modified_since: date(modified),
             if_unmodified_since: date(unmodified),
+            ..Self::default()
         }
     }
 }
@@ -251,8 +314,9 @@ mod tests {
 
     #[test]
     fn conditions_of_writes() {
-        let judge = |pairs: &[(&'static str, &str)], present| {
+        let judge = |pairs: &[(&'static str, &str)], present: Option<&str>| {
             let conditions = Preconditions::of_write(&headers(pairs)).unwrap();
+            let present = present.map(|etag| Present { etag, modified: 1_000, size: 3 });
             conditions.judge_write(present, "k").map_err(|error| error.code)
         };
         assert_eq!(judge(&[("if-none-match", "*")], None), Ok(()));
@@ -260,6 +324,29 @@ mod tests {
         assert_eq!(judge(&[("if-match", "abc")], Some("abc")), Ok(()));
         assert_eq!(judge(&[("if-match", "abd")], Some("abc")), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(&[("if-match", "abc")], None), Err(ErrorCode::NoSuchKey));
-        assert!(Preconditions::of_write(&headers(&[("if-none-match", "abc")])).is_err());
+        for refused in
+            [&[("if-none-match", "abc")][..], &[("if-match", "*")], &[("if-match", "abc"), ("if-none-match", "*")]]
+        {
+            assert_eq!(Preconditions::of_write(&headers(refused)).unwrap_err().code, ErrorCode::NotImplemented);
+        }
+    }
+
+    #[test]
+    fn conditions_of_deletions() {
+        let judge = |pairs: &[(&'static str, &str)], exists: bool| {
+            let conditions = Preconditions::of_delete(&headers(pairs))?;
+            conditions.judge_write(exists.then_some(Present { etag: "abc", modified: 1_500, size: 3 }), "k")
+        };
+        let code = |pairs: &[(&'static str, &str)], exists| judge(pairs, exists).map_err(|error| error.code);
+        let (time, size) = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size");
+        assert_eq!(code(&[], false), Ok(()));
+        assert_eq!(code(&[("if-match", "*")], true), Ok(()));
+        assert_eq!(code(&[("if-match", "*")], false), Err(ErrorCode::NoSuchKey));
+        assert_eq!(code(&[(time, "Thu, 01 Jan 1970 00:00:01 GMT"), (size, "3")], true), Ok(()));
+        assert_eq!(code(&[(time, "1970-01-01T00:00:01Z")], true), Ok(()));
+        assert_eq!(code(&[(time, "Thu, 01 Jan 1970 00:00:02 GMT")], true), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(code(&[(size, "4")], true), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(code(&[(size, "x")], true), Err(ErrorCode::InvalidArgument));
+        assert_eq!(code(&[(time, "x")], true), Err(ErrorCode::InvalidArgument));
     }
 }

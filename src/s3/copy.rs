@@ -1,26 +1,30 @@
 //! CopyObject: the source's sealed bytes are shared where both ends allow it, else opened and sealed again under a data key
 //! of the copy's own.
 
-use http::Response;
+use http::{HeaderMap, Response};
 
+use super::access::About;
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksums};
 use super::condition::{Mood, Preconditions};
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::{read_attributes, refuse_not_offered, text};
+use super::markings::Markings;
 use super::object::Object;
 use super::payload::PayloadPlan;
-use super::put::{MAX_PUT, NewObject};
+use super::put::{MAX_PUT, NewObject, Stored, insert_id};
 use super::reader::ObjectReader;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
+use super::tags::Tags;
+use super::version::{self, Missing, insert_version};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, ObjectName, Plan, SseKind};
-use crate::store::schema::Attributes;
+use crate::store::schema::{Attributes, VersionId};
 use crate::wire::ResponseBody;
 use crate::wire::percent::percent_decode;
 
@@ -29,7 +33,7 @@ use crate::wire::percent::percent_decode;
 pub(super) struct CopySource {
     pub bucket: String,
     pub key: ObjectKey,
-    pub version: Option<String>,
+    pub version: Option<VersionId>,
 }
 
 /// The source of a copy, found, permitted and judged.
@@ -37,6 +41,8 @@ pub(super) struct Source {
     pub bucket: Bucket,
     pub key: ObjectKey,
     pub object: Object,
+    /// Whether the request named the version.
+    pub is_version: bool,
 }
 
 /// A copy that has been decided on.
@@ -45,6 +51,7 @@ pub(super) struct Copy {
     pub source_key: sse::ObjectKey,
     pub plan: Plan,
     pub attributes: Attributes,
+    pub markings: Markings,
     /// Of the checksum that the copy is to have: the one asked for, or the source's.
     pub algorithm: Option<Algorithm>,
     pub conditions: Preconditions,
@@ -53,8 +60,7 @@ pub(super) struct Copy {
 /// What is told of a copy.
 pub(super) struct Copied {
     pub envelope: Envelope,
-    pub etag: String,
-    pub modified: i64,
+    pub stored: Stored,
     pub checksums: Checksums,
 }
 
@@ -73,7 +79,7 @@ impl CopySource {
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |message: &'static str| S3Error::argument("x-amz-copy-source", text, message);
         let (path, version) = match text.split_once("?versionId=") {
-            Some((path, version)) => (path, Some(version.to_owned())),
+            Some((path, version)) => (path, Some(version::parse("x-amz-copy-source", version)?)),
             None => (text, None),
         };
         let path = percent_decode(path, false).ok_or_else(|| invalid("Invalid copy source encoding"))?;
@@ -93,6 +99,15 @@ impl Directive {
             None | Some("COPY") => Ok(Self::Copy),
             Some("REPLACE") => Ok(Self::Replace),
             Some(other) => Err(S3Error::argument(name, other, "Unknown metadata directive.")),
+        }
+    }
+
+    fn read_tagging(call: &Call<'_>) -> Result<Self> {
+        const NAME: &str = "x-amz-tagging-directive";
+        match call.header(NAME) {
+            None | Some("COPY") => Ok(Self::Copy),
+            Some("REPLACE") => Ok(Self::Replace),
+            Some(other) => Err(S3Error::argument(NAME, other, "Unknown tagging directive.")),
         }
     }
 }
@@ -124,9 +139,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         refuse_not_offered(&call.headers)?;
         let directive = Directive::read(call, "x-amz-metadata-directive")?;
-        if Directive::read(call, "x-amz-tagging-directive")? == Directive::Replace {
-            return Err(ErrorCode::NotImplemented.with("Header", "x-amz-tagging-directive"));
-        }
+        let tagging = Directive::read_tagging(call)?;
         let conditions = Preconditions::of_write(&call.headers)?;
         let source = self.copy_source(call).await?;
         if source.object.record.size > MAX_PUT {
@@ -144,7 +157,8 @@ impl S3 {
             || ["x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"]
                 .iter()
                 .any(|name| call.headers.contains_key(*name));
-        if !changes && source.bucket.name == bucket.name && source.key == *key {
+        // An older version becomes the current one by being copied onto its own key.
+        if !changes && !source.is_version && source.bucket.name == bucket.name && source.key == *key {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -156,24 +170,31 @@ impl S3 {
         if directive == Directive::Copy {
             attributes = inherit(&source.object.record.attributes, &attributes, call);
         }
+        let mut markings = self.markings(call, bucket, key).await?;
+        if tagging == Directive::Copy {
+            markings.tags = self.inherit_tags(call, bucket, key, &source).await?;
+        }
         self.judge_write(bucket, key, &conditions).await?;
 
         let source_key = self.unlock_source(call, &source).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
         let algorithm = checksum::requested(&call.headers)?.or(copied);
-        let copy = Copy { source, source_key, plan, attributes, algorithm, conditions };
-        let Copied { envelope, etag, modified, checksums } = match self.share(call, bucket, key, &copy).await? {
+        let copy = Copy { source, source_key, plan, attributes, markings, algorithm, conditions };
+        let Copied { envelope, stored, checksums } = match self.share(call, bucket, key, &copy).await? {
             Some(copied) => copied,
             None => self.encrypt_afresh(call, bucket, key, &copy).await?,
         };
 
         let mut response = render::document(XmlWriter::document("CopyObjectResult", |xml| {
-            xml.text("LastModified", iso8601(from_millis(modified)));
-            xml.text("ETag", format_args!("\"{etag}\""));
+            xml.text("LastModified", iso8601(from_millis(stored.modified)));
+            xml.text("ETag", format_args!("\"{}\"", stored.etag));
             write_xml(&checksums, xml);
         }));
-        response.headers_mut().extend(sse::headers::echo(&envelope, true, copy.plan.customer_key())?);
+        let headers = response.headers_mut();
+        headers.extend(sse::headers::echo(&envelope, true, copy.plan.customer_key())?);
+        insert_id(headers, stored.version);
+        copy.source.tell_version(headers);
         Ok(response)
     }
 
@@ -188,10 +209,27 @@ impl S3 {
         let reader = ObjectReader::open(self, from.partition(), &object.record.body, source_key, whole).await?;
         let payload = PayloadPlan::internal(object.record.size, &required);
         let (sealed, verified) = self.receive(payload, reader.into_payload(), &object_key, 0).await?;
-        let attributes = copy.attributes.clone();
-        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
-        let (etag, modified) = self.store_object(bucket, key, new, &copy.conditions).await?;
-        Ok(Copied { envelope, etag, modified, checksums: verified.checksums })
+        let new = NewObject {
+            attributes: copy.attributes.clone(),
+            markings: copy.markings.clone(),
+            envelope: &envelope,
+            object_key: &object_key,
+            sealed,
+            verified: &verified,
+        };
+        let stored = self.store_object(bucket, key, new, &copy.conditions).await?;
+        Ok(Copied { envelope, stored, checksums: verified.checksums })
+    }
+
+    /// The source's tags, if the caller may read them there and give them here.
+    async fn inherit_tags(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, source: &Source) -> Result<Tags> {
+        let tags = source.object.record.tags.clone();
+        if !tags.is_empty() {
+            let read = if source.is_version { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
+            self.authorize(call, read, &source.bucket, Some(&source.key)).await?;
+            self.authorize_tagging(call, "s3:PutObjectTagging", bucket, key, &tags).await?;
+        }
+        Ok(tags)
     }
 
     /// The data key of a copy's source.
@@ -209,12 +247,28 @@ impl S3 {
             return Err(ErrorCode::AccessDenied.into());
         }
         let bucket = Bucket { name: named.bucket, record };
-        self.judge_source_transport(call, &bucket, &named.key).await?;
-        self.authorize(call, "s3:GetObject", &bucket, Some(&named.key)).await?;
-        let object = self.object(&bucket, &named.key, named.version.as_deref()).await?;
+        self.judge_source_transport(call, &bucket, &named.key, named.version).await?;
+        let action = if named.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        let about = About { key: Some(&named.key), version: named.version, tags: None };
+        self.authorize_about(call, action, &bucket, about).await?;
+        let record = self.find(&bucket, &named.key, named.version).await.map_err(|missing| match missing {
+            Missing::Marker(_) => S3Error::new(
+                ErrorCode::InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            ),
+            other => other.tell(call, &named.key),
+        })?;
+        let object = self.open_record(&bucket, &named.key, record)?;
         Self::require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;
-        Ok(Source { bucket, key: named.key, object })
+        Ok(Source { bucket, key: named.key, object, is_version: named.version.is_some() })
+    }
+}
+
+impl Source {
+    /// Sets `x-amz-copy-source-version-id`, where the source's bucket has versions.
+    pub fn tell_version(&self, headers: &mut HeaderMap) {
+        insert_version(headers, "x-amz-copy-source-version-id", &self.bucket, self.object.record.version_id());
     }
 }
 
@@ -236,7 +290,9 @@ mod tests {
 
     #[test]
     fn copy_sources() {
-        let parse = |text| CopySource::parse(text).map(|s| (s.bucket, s.key.as_str().to_owned(), s.version));
+        let version = |id: VersionId| id.to_string();
+        let parse =
+            |text| CopySource::parse(text).map(|s| (s.bucket, s.key.as_str().to_owned(), s.version.map(version)));
         let of = |bucket: &str, key: &str, version: Option<&str>| {
             (bucket.to_owned(), key.to_owned(), version.map(str::to_owned))
         };

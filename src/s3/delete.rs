@@ -2,19 +2,22 @@
 
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use http::Response;
+use http::{HeaderName, Response};
 use serde::Deserialize;
 
+use super::access::About;
 use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
-use super::object::check_version;
+use super::headers::insert;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
+use super::version::{DELETE_MARKER, VERSION_ID, insert_version};
 use super::xml::{self, XmlWriter};
+use crate::crypto::random;
 use crate::iam::Permit;
-use crate::store::commit;
-use crate::store::schema::ObjectRecord;
+use crate::store::commit::{self, Deletion};
+use crate::store::schema::{Claim, MarkerRecord, ObjectRecord, Version, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Most keys in one DeleteObjects. (AWS: API reference, DeleteObjects.)
@@ -40,6 +43,26 @@ struct Entry {
     version_id: Option<String>,
     #[serde(rename = "ETag")]
     etag: Option<String>,
+    last_modified_time: Option<String>,
+    size: Option<String>,
+}
+
+/// What is to be deleted.
+struct Order<'o> {
+    key: &'o ObjectKey,
+    /// A version of it, for good.
+    version: Option<VersionId>,
+    conditions: Preconditions,
+    claim: Claim,
+}
+
+/// What was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deleted {
+    /// The version that was deleted, or the delete marker that was made.
+    version: Option<VersionId>,
+    /// Whether that is a delete marker.
+    is_marker: bool,
 }
 
 impl S3 {
@@ -50,25 +73,24 @@ impl S3 {
         key: &ObjectKey,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
-        if let Some(name) =
-            ["x-amz-if-match-last-modified-time", "x-amz-if-match-size"].iter().find(|n| call.header(n).is_some())
-        {
-            return Err(ErrorCode::NotImplemented.with("Header", *name));
+        let conditions = Preconditions::of_delete(&call.headers)?;
+        let claim = self.claim(call, bucket, key).await?;
+        let deleted = self.delete(bucket, Order { key, version: call.version()?, conditions, claim }).await?;
+        let mut response = no_content();
+        if let Some(id) = deleted.version {
+            insert_version(response.headers_mut(), VERSION_ID, bucket, id);
         }
-        let etag = call.header("if-match").map(str::to_owned);
-        match check_version(key, call.query.value("versionId")) {
-            Err(error) if error.code == ErrorCode::NoSuchVersion => return Ok(no_content()),
-            other => other?,
+        if deleted.is_marker {
+            insert(response.headers_mut(), HeaderName::from_static(DELETE_MARKER), "true");
         }
-        self.delete(bucket, key, etag.as_deref()).await?;
-        Ok(no_content())
+        Ok(response)
     }
 
+    /// Each deletion is permitted by itself.
     pub(super) async fn delete_objects(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
-        _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let has_digest = call.headers.keys().any(|name| {
@@ -88,14 +110,18 @@ impl S3 {
         }
         let deletions: Vec<_> =
             request.objects.iter().map(|entry| self.delete_entry(call, bucket, entry).boxed()).collect();
-        let results: Vec<Result<()>> = stream::iter(deletions).buffered(PARALLEL).collect().await;
+        let results: Vec<Result<Deleted>> = stream::iter(deletions).buffered(PARALLEL).collect().await;
         Ok(render::document(XmlWriter::document("DeleteResult", |xml| {
             for (entry, result) in request.objects.iter().zip(&results) {
                 match result {
-                    Ok(()) if request.quiet => {}
-                    Ok(()) => xml.element("Deleted", |xml| {
+                    Ok(_) if request.quiet => {}
+                    Ok(deleted) => xml.element("Deleted", |xml| {
                         xml.text("Key", &entry.key);
                         xml.optional("VersionId", entry.version_id.as_deref());
+                        if deleted.is_marker {
+                            xml.text("DeleteMarker", "true");
+                            xml.optional("DeleteMarkerVersionId", deleted.version);
+                        }
                     }),
                     Err(error) => xml.element("Error", |xml| {
                         xml.text("Key", &entry.key);
@@ -108,17 +134,33 @@ impl S3 {
         })))
     }
 
-    async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<()> {
+    async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<Deleted> {
         let key = ObjectKey::parse(&entry.key)?;
-        self.authorize(call, "s3:DeleteObject", bucket, Some(&key)).await?;
-        check_version(&key, entry.version_id.as_deref())?;
-        self.delete(bucket, &key, entry.etag.as_deref()).await
+        let action = if entry.version_id.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+        let named = entry.version_id.as_deref().map(str::parse::<VersionId>);
+        let about = About { key: Some(&key), version: named.and_then(Result::ok), tags: None };
+        self.authorize_about(call, action, bucket, about).await?;
+        let version = named.transpose().map_err(|_| ErrorCode::NoSuchVersion)?;
+        let (etag, modified) = (entry.etag.as_deref(), entry.last_modified_time.as_deref());
+        let conditions = Preconditions::of_deletion(etag, modified, entry.size.as_deref())?;
+        let claim = self.claim(call, bucket, &key).await?;
+        self.delete(bucket, Order { key: &key, version, conditions, claim }).await
     }
 
-    async fn delete(&self, bucket: &Bucket, key: &ObjectKey, if_match: Option<&str>) -> Result<()> {
-        let conditions = if_match.map(Preconditions::if_match).unwrap_or_default();
-        let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
-        commit::delete_object(&*self.store, bucket.partition(), key.as_str(), admit).await?;
-        Ok(())
+    async fn delete(&self, bucket: &Bucket, order: Order<'_>) -> Result<Deleted> {
+        let Order { key, version, conditions, claim } = order;
+        let judge = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
+        if let Some(id) = version {
+            let (store, partition) = (&*self.store, bucket.partition());
+            let admit = |version: &Version| judge(version.object());
+            let gone = commit::delete_version(store, partition, key.as_str(), id, claim, admit).await?;
+            let is_marker = matches!(gone, Some(Version::Marker(_)));
+            return Ok(Deleted { version, is_marker });
+        }
+        let marker = MarkerRecord::new(self.clock.now().as_millisecond(), random::bytes(&*self.entropy));
+        Ok(match commit::delete_object(&*self.store, bucket.place(key), &marker, judge).await? {
+            Deletion::Nothing | Deletion::Removed => Deleted::default(),
+            Deletion::Marked(id) => Deleted { version: Some(id), is_marker: true },
+        })
     }
 }

@@ -15,6 +15,7 @@ use super::reader::ObjectReader;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
+use super::version::{VERSION_ID, insert_version};
 use crate::clock::{from_millis, http_date};
 use crate::iam::Permit;
 use crate::sse::{self, CustomerKey, SseKind};
@@ -64,7 +65,7 @@ impl S3 {
         _permit: &Permit,
     ) -> Result<Response<ResponseBody>> {
         let head_only = call.row.operation == Operation::HeadObject;
-        let object = self.object(bucket, key, call.query.value("versionId")).await?;
+        let object = self.object(call, bucket, key).await?;
         Self::require_transport(call, &object.envelope)?;
         let judged = Preconditions::of_request(&call.headers).judge(&object.etag, object.record.modified, Mood::Read);
         match judged {
@@ -72,6 +73,7 @@ impl S3 {
                 let mut response = render::empty(StatusCode::NOT_MODIFIED);
                 insert_etag(response.headers_mut(), &object.etag);
                 insert_modified(response.headers_mut(), object.record.modified);
+                insert_version(response.headers_mut(), VERSION_ID, bucket, object.record.version_id());
                 return Ok(response);
             }
             other => other?,
@@ -94,8 +96,10 @@ impl S3 {
         write_attributes(&object.record.attributes, &call.query, headers);
         insert_etag(headers, &object.etag);
         insert_modified(headers, object.record.modified);
+        insert_version(headers, VERSION_ID, bucket, object.record.version_id());
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.extend(sse::headers::echo(&object.envelope, false, customer)?);
+        self.tell_markings(call, bucket, key, &object.record, headers).await;
         if selection.partial {
             let last = selection.end.saturating_sub(1);
             insert(headers, CONTENT_RANGE, &format!("bytes {}-{last}/{}", selection.start, object.record.size));

@@ -47,10 +47,6 @@ const NOT_OFFERED: &[&str] = &[
     "x-amz-grant-read-acp",
     "x-amz-grant-write",
     "x-amz-grant-write-acp",
-    "x-amz-object-lock-legal-hold",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-tagging",
     "x-amz-write-offset-bytes",
 ];
 
@@ -222,7 +218,7 @@ mod tests {
         assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2047))]), Ok(()));
         assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2048))]), Err(ErrorCode::MetadataTooLarge));
         assert_eq!(code(&[("x-amz-storage-class", "COLD")]), Err(ErrorCode::InvalidStorageClass));
-        assert_eq!(code(&[("x-amz-tagging", "a=b")]), Err(ErrorCode::NotImplemented));
+        assert_eq!(code(&[("x-amz-write-offset-bytes", "1")]), Err(ErrorCode::NotImplemented));
         assert_eq!(code(&[("x-amz-acl", "private")]), Ok(()));
         assert_eq!(code(&[("x-amz-acl", "public-read")]), Err(ErrorCode::AccessControlListNotSupported));
     }

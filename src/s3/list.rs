@@ -87,7 +87,7 @@ impl<'q> Listing<'q> {
     }
 
     /// The common prefix that `name` falls under.
-    fn common_prefix<'n>(&self, name: &'n str) -> Option<&'n str> {
+    pub fn common_prefix<'n>(&self, name: &'n str) -> Option<&'n str> {
         let delimiter = self.delimiter?;
         let rest = name.get(self.prefix.len()..)?;
         let end = self.prefix.len() + rest.find(delimiter)? + delimiter.len();

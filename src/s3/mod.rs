@@ -10,7 +10,7 @@
 //! | `service` | the way of a request through the checks to its handler |
 //! | [`request`], [`headers`], [`condition`], [`xml`] | parsing into types |
 //! | [`payload`], [`checksum`] | bodies that prove their length and digests |
-//! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `multipart`, `parts` | the handlers |
+//! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `list_versions`, `multipart`, `object_lock`, `parts`, `tagging`, `versioning` | the handlers |
 //! | [`error`], [`render`] | the error type, and the only place that writes it |
 
 mod access;
@@ -27,8 +27,11 @@ mod event;
 mod get;
 pub mod headers;
 mod list;
+mod list_versions;
+mod markings;
 mod multipart;
 mod object;
+mod object_lock;
 pub mod operation;
 mod parts;
 pub mod payload;
@@ -39,9 +42,13 @@ pub mod render;
 pub mod request;
 mod service;
 mod share;
+mod tagging;
+mod tags;
 mod transport;
 mod update_encryption;
 mod upload;
+mod version;
+mod versioning;
 pub mod xml;
 
 pub use service::{S3, Settings};

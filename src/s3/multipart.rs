@@ -12,6 +12,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::{insert, text};
 use super::list::{Entry, Listing, Position, write_common_prefixes};
+use super::put::insert_id;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
@@ -21,7 +22,7 @@ use crate::crypto::{digest, random};
 use crate::iam::{Account, Permit};
 use crate::sse::{self, Envelope, Scope};
 use crate::store::commit::{self, Part, Upload};
-use crate::store::schema::{Body, ObjectRecord, PartSpan, Table, UploadRecord};
+use crate::store::schema::{Body, ObjectRecord, PartSpan, Table, UploadRecord, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Fewest bytes of every part but the last: 5 MiB. (AWS: "Amazon S3 multipart upload limits".)
@@ -87,6 +88,7 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let checksum = checksum::requested_of_upload(&call.headers)?;
+        let markings = self.markings(call, bucket, key).await?;
         let (plan, attributes, envelope, _) = self.begin(call, bucket, key).await?;
         let record = UploadRecord {
             initiated: self.clock.now().as_millisecond(),
@@ -96,11 +98,12 @@ impl S3 {
             checksum_algorithm: checksum.map(|(algorithm, _)| algorithm.name().to_owned()),
             checksum_type: checksum.map(|(_, kind)| kind.as_str().to_owned()),
             account: call.identity()?.account.id.clone(),
+            tags: markings.tags,
+            retention: markings.retention,
+            legal_hold: markings.legal_hold,
         };
         let id = random::bytes(&*self.entropy);
-        commit::create_upload(&*self.store, bucket.partition(), key.as_str(), id, &record)
-            .await
-            .map_err(S3Error::from)?;
+        commit::create_upload(&*self.store, bucket.place(key), id, &record).await.map_err(S3Error::from)?;
 
         let mut response = render::document(XmlWriter::document("InitiateMultipartUploadResult", |xml| {
             xml.text("Bucket", &bucket.name);
@@ -182,11 +185,26 @@ impl S3 {
             generation,
             checksum_kind: Self::checksum_kind(&assembled.checksums),
             whole: false,
+            order: None,
+            has_id: false,
+            null_at: None,
+            tags: upload.record.tags.clone(),
+            retention: self.retention_of_upload(bucket, upload.record.retention).await?,
+            legal_hold: upload.record.legal_hold,
         };
         let chosen = |number: u16| named.binary_search_by_key(&number, |part| part.part_number).is_ok();
-        let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
-        commit::complete_upload(&*self.store, bucket.partition(), upload, &parts, chosen, &record, admit).await?;
-        completed(call, bucket, key, &tag, &envelope, &assembled.checksums)
+        let admit = |present: Option<&ObjectRecord>| {
+            self.judge_present(bucket, key, conditions, present)?;
+            // What was written while the upload was open is not what its maker had seen.
+            if conditions.is_if_match() && present.is_some_and(|object| object.modified > upload.record.initiated) {
+                let conflict = ErrorCode::ConditionalRequestConflict.with("Condition", "If-Match");
+                return Err(conflict.with("Key", key.as_str()));
+            }
+            Ok(())
+        };
+        let at = (bucket.partition(), bucket.record.versioning);
+        let version = commit::complete_upload(&*self.store, at, upload, &parts, chosen, &record, admit).await?;
+        completed(call, bucket, key, (&tag, version), &envelope, &assembled.checksums)
     }
 
     /// A client that did not hear of its success asks again: it gets the same answer as long as the object is there.
@@ -197,13 +215,15 @@ impl S3 {
         key: &ObjectKey,
     ) -> Result<Response<ResponseBody>> {
         let id = upload_id(call)?;
-        match self.object(bucket, key, None).await {
+        match self.object(call, bucket, key).await {
             Ok(object) if matches!(&object.record.body, Body::Parts { upload, .. } if *upload == id) => {
                 let checksums = match self.unlock_listed(call, bucket, key, &object.envelope).await? {
                     Some(object_key) => Self::object_checksums(&object_key, &object)?,
                     None => Checksums::default(),
                 };
-                completed(call, bucket, key, &object.etag, &object.envelope, &checksums)
+                let id = object.record.version_id();
+                let version = (id != VersionId::Null).then_some(id);
+                completed(call, bucket, key, (&object.etag, version), &object.envelope, &checksums)
             }
             Ok(_) => Err(no_such_upload(call)),
             Err(error) if error.code == ErrorCode::NoSuchKey => Err(no_such_upload(call)),
@@ -417,7 +437,7 @@ fn completed(
     call: &Call<'_>,
     bucket: &Bucket,
     key: &ObjectKey,
-    etag: &str,
+    (etag, version): (&str, Option<VersionId>),
     envelope: &Envelope,
     checksums: &Checksums,
 ) -> Result<Response<ResponseBody>> {
@@ -429,6 +449,7 @@ fn completed(
         write_xml(checksums, xml);
     }));
     response.headers_mut().extend(sse::headers::echo(envelope, false, None)?);
+    insert_id(response.headers_mut(), version);
     Ok(response)
 }
 

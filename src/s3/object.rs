@@ -8,7 +8,7 @@ use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use crate::crypto::random;
 use crate::sse::{self, CustomerKey, Envelope, EtagOf, EtagScope, ObjectName, Scope};
-use crate::store::commit::{self, Part, WriteError};
+use crate::store::commit::{Part, WriteError};
 use crate::store::schema::{Body, ChecksumKind, ObjectRecord, PartSpan, RunRef, StoredEtag};
 
 /// An object as found: its record, and the envelope read out of it.
@@ -31,14 +31,17 @@ impl Object {
 }
 
 impl S3 {
-    /// The object `key`.
+    /// The version of the object `key` that the request names, or the current one.
     ///
     /// # Errors
-    /// `NoSuchKey`, `NoSuchVersion`.
-    pub(super) async fn object(&self, bucket: &Bucket, key: &ObjectKey, version: Option<&str>) -> Result<Object> {
-        check_version(key, version)?;
-        let record = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
-        let record = record.ok_or_else(|| ErrorCode::NoSuchKey.with("Key", key.as_str()))?;
+    /// `NoSuchKey`, `NoSuchVersion`; `MethodNotAllowed` for a delete marker that is named.
+    pub(super) async fn object(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Object> {
+        let record = self.find(bucket, key, call.version()?).await.map_err(|missing| missing.tell(call, key))?;
+        self.open_record(bucket, key, record)
+    }
+
+    /// An object, of its record.
+    pub(super) fn open_record(&self, bucket: &Bucket, key: &ObjectKey, record: ObjectRecord) -> Result<Object> {
         let envelope = Envelope::from_bytes(&record.envelope)?;
         let etag = self.object_etag(bucket, key.as_str(), &record)?;
         Ok(Object { record, envelope, etag })
@@ -160,15 +163,6 @@ pub(super) fn run_header(run: &RunRef) -> Result<sse::RunHeader> {
     Ok(sse::RunHeader::from_bytes(&run.header)?)
 }
 
-/// Refuses versions that cannot exist: buckets are unversioned, so an object's one version is `null`.
-pub(super) fn check_version(key: &ObjectKey, version: Option<&str>) -> Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some("") => Err(S3Error::argument("versionId", "", "Version id cannot be the empty string")),
-        Some(version) => Err(ErrorCode::NoSuchVersion.with("Key", key.as_str()).with("VersionId", version)),
-    }
-}
-
 /// How many parts `spans` describe.
 pub(super) fn part_count(spans: &[PartSpan]) -> u32 {
     spans.iter().map(|span| u32::from(span.count)).sum()
@@ -181,6 +175,9 @@ impl From<WriteError<Self>> for S3Error {
             WriteError::NoBucket => ErrorCode::NoSuchBucket.into(),
             WriteError::NoUpload => ErrorCode::NoSuchUpload.into(),
             WriteError::PartsChanged => ErrorCode::OperationAborted.into(),
+            WriteError::Locked => {
+                Self::new(ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
+            }
             WriteError::NoSource(run) => crate::store::StoreError::RunNotFound(run).into(),
             WriteError::Store(error) => error.into(),
         }

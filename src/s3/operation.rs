@@ -53,6 +53,8 @@ pub struct Row {
     pub body: BodyKind,
     /// The IAM action that must be allowed.
     pub action: &'static str,
+    /// The one that must be allowed instead where the request names a version.
+    pub version_action: Option<&'static str>,
     /// What must be present for the row to apply. Rows with more selectors stand first.
     pub selectors: &'static [Selector],
 }
@@ -66,9 +68,18 @@ macro_rules! selector {
     };
 }
 
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($value:literal) => {
+        Some($value)
+    };
+}
+
 macro_rules! operations {
     ($($name:ident $method:ident $target:ident $offer:ident $body:ident $action:literal
-       [$($kind:ident $selector:literal),*];)*) => {
+       [$($kind:ident $selector:literal),*] $(version $version:literal)?;)*) => {
         /// An S3 operation, named as in AWS's model.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[expect(missing_docs, reason = "the names are AWS's own")]
@@ -83,6 +94,7 @@ macro_rules! operations {
             offer: Offer::$offer,
             body: BodyKind::$body,
             action: $action,
+            version_action: optional!($($version)?),
             selectors: &[$(selector!($kind $selector)),*],
         },)*];
     };
@@ -104,7 +116,7 @@ operations! {
     DeleteBucketOwnershipControls                   DELETE Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
     DeleteBucketPolicy                              DELETE Bucket  Served  Empty  "s3:DeleteBucketPolicy"                  [query "policy"];
     DeleteBucketReplication                         DELETE Bucket  Refused Empty  "s3:PutReplicationConfiguration"         [query "replication"];
-    DeleteBucketTagging                             DELETE Bucket  Refused Empty  "s3:PutBucketTagging"                    [query "tagging"];
+    DeleteBucketTagging                             DELETE Bucket  Served  Empty  "s3:PutBucketTagging"                    [query "tagging"];
     DeleteBucketWebsite                             DELETE Bucket  Refused Empty  "s3:DeleteBucketWebsite"                 [query "website"];
     DeletePublicAccessBlock                         DELETE Bucket  Served  Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
     DeleteBucket                                    DELETE Bucket  Served  Empty  "s3:DeleteBucket"                        [];
@@ -129,17 +141,17 @@ operations! {
     GetBucketPolicyStatus                           GET    Bucket  Served  Empty  "s3:GetBucketPolicyStatus"               [query "policyStatus"];
     GetBucketReplication                            GET    Bucket  Refused Empty  "s3:GetReplicationConfiguration"         [query "replication"];
     GetBucketRequestPayment                         GET    Bucket  Refused Empty  "s3:GetBucketRequestPayment"             [query "requestPayment"];
-    GetBucketTagging                                GET    Bucket  Refused Empty  "s3:GetBucketTagging"                    [query "tagging"];
-    GetBucketVersioning                             GET    Bucket  Refused Empty  "s3:GetBucketVersioning"                 [query "versioning"];
+    GetBucketTagging                                GET    Bucket  Served  Empty  "s3:GetBucketTagging"                    [query "tagging"];
+    GetBucketVersioning                             GET    Bucket  Served  Empty  "s3:GetBucketVersioning"                 [query "versioning"];
     GetBucketWebsite                                GET    Bucket  Refused Empty  "s3:GetBucketWebsite"                    [query "website"];
-    GetObjectLockConfiguration                      GET    Bucket  Refused Empty  "s3:GetBucketObjectLockConfiguration"    [query "object-lock"];
+    GetObjectLockConfiguration                      GET    Bucket  Served  Empty  "s3:GetBucketObjectLockConfiguration"    [query "object-lock"];
     GetPublicAccessBlock                            GET    Bucket  Served  Empty  "s3:GetBucketPublicAccessBlock"          [query "publicAccessBlock"];
     ListBucketAnalyticsConfigurations               GET    Bucket  Refused Empty  "s3:GetAnalyticsConfiguration"           [query "analytics"];
     ListBucketIntelligentTieringConfigurations      GET    Bucket  Refused Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering"];
     ListBucketInventoryConfigurations               GET    Bucket  Refused Empty  "s3:GetInventoryConfiguration"           [query "inventory"];
     ListBucketMetricsConfigurations                 GET    Bucket  Refused Empty  "s3:GetMetricsConfiguration"             [query "metrics"];
     ListMultipartUploads                            GET    Bucket  Served  Empty  "s3:ListBucketMultipartUploads"          [query "uploads"];
-    ListObjectVersions                              GET    Bucket  Refused Empty  "s3:ListBucketVersions"                  [query "versions"];
+    ListObjectVersions                              GET    Bucket  Served  Empty  "s3:ListBucketVersions"                  [query "versions"];
     ListObjectsV2                                   GET    Bucket  Served  Empty  "s3:ListBucket"                          [query "list-type=2"];
     ListObjects                                     GET    Bucket  Served  Empty  "s3:ListBucket"                          [];
     HeadBucket                                      HEAD   Bucket  Served  Empty  "s3:ListBucket"                          [];
@@ -163,10 +175,10 @@ operations! {
     PutBucketPolicy                                 PUT    Bucket  Served  Xml    "s3:PutBucketPolicy"                     [query "policy"];
     PutBucketReplication                            PUT    Bucket  Refused Empty  "s3:PutReplicationConfiguration"         [query "replication"];
     PutBucketRequestPayment                         PUT    Bucket  Refused Empty  "s3:PutBucketRequestPayment"             [query "requestPayment"];
-    PutBucketTagging                                PUT    Bucket  Refused Empty  "s3:PutBucketTagging"                    [query "tagging"];
-    PutBucketVersioning                             PUT    Bucket  Refused Empty  "s3:PutBucketVersioning"                 [query "versioning"];
+    PutBucketTagging                                PUT    Bucket  Served  Xml    "s3:PutBucketTagging"                    [query "tagging"];
+    PutBucketVersioning                             PUT    Bucket  Served  Xml    "s3:PutBucketVersioning"                 [query "versioning"];
     PutBucketWebsite                                PUT    Bucket  Refused Empty  "s3:PutBucketWebsite"                    [query "website"];
-    PutObjectLockConfiguration                      PUT    Bucket  Refused Empty  "s3:PutBucketObjectLockConfiguration"    [query "object-lock"];
+    PutObjectLockConfiguration                      PUT    Bucket  Served  Xml    "s3:PutBucketObjectLockConfiguration"    [query "object-lock"];
     PutPublicAccessBlock                            PUT    Bucket  Served  Xml    "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
     UpdateBucketMetadataAnnotationTableConfiguration PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataAnnotationTableConfiguration" [query "metadataAnnotationTable"];
     UpdateBucketMetadataInventoryTableConfiguration PUT    Bucket  Refused Empty  "s3:UpdateBucketMetadataInventoryTableConfiguration" [query "metadataInventoryTable"];
@@ -174,19 +186,19 @@ operations! {
     CreateBucket                                    PUT    Bucket  Served  Xml    "s3:CreateBucket"                        [];
     AbortMultipartUpload                            DELETE Object  Served  Empty  "s3:AbortMultipartUpload"                [query "uploadId"];
     DeleteObjectAnnotation                          DELETE Object  Refused Empty  "s3:DeleteObjectAnnotation"              [query "annotation"];
-    DeleteObjectTagging                             DELETE Object  Refused Empty  "s3:DeleteObjectTagging"                 [query "tagging"];
-    DeleteObject                                    DELETE Object  Served  Empty  "s3:DeleteObject"                        [];
+    DeleteObjectTagging                             DELETE Object  Served  Empty  "s3:DeleteObjectTagging"                 [query "tagging"] version "s3:DeleteObjectVersionTagging";
+    DeleteObject                                    DELETE Object  Served  Empty  "s3:DeleteObject"                        [] version "s3:DeleteObjectVersion";
     GetObjectAnnotation                             GET    Object  Refused Empty  "s3:GetObjectAnnotation"                 [query "annotation", query "annotationName"];
-    GetObjectAcl                                    GET    Object  Refused Empty  "s3:GetObjectAcl"                        [query "acl"];
+    GetObjectAcl                                    GET    Object  Refused Empty  "s3:GetObjectAcl"                        [query "acl"] version "s3:GetObjectVersionAcl";
     ListObjectAnnotations                           GET    Object  Refused Empty  "s3:ListObjectAnnotations"               [query "annotation"];
-    GetObjectAttributes                             GET    Object  Served  Empty  "s3:GetObjectAttributes"                 [query "attributes"];
-    GetObjectLegalHold                              GET    Object  Refused Empty  "s3:GetObjectLegalHold"                  [query "legal-hold"];
-    GetObjectRetention                              GET    Object  Refused Empty  "s3:GetObjectRetention"                  [query "retention"];
-    GetObjectTagging                                GET    Object  Refused Empty  "s3:GetObjectTagging"                    [query "tagging"];
+    GetObjectAttributes                             GET    Object  Served  Empty  "s3:GetObjectAttributes"                 [query "attributes"] version "s3:GetObjectVersionAttributes";
+    GetObjectLegalHold                              GET    Object  Served  Empty  "s3:GetObjectLegalHold"                  [query "legal-hold"];
+    GetObjectRetention                              GET    Object  Served  Empty  "s3:GetObjectRetention"                  [query "retention"];
+    GetObjectTagging                                GET    Object  Served  Empty  "s3:GetObjectTagging"                    [query "tagging"] version "s3:GetObjectVersionTagging";
     GetObjectTorrent                                GET    Object  Refused Empty  "s3:GetObjectTorrent"                    [query "torrent"];
     ListParts                                       GET    Object  Served  Empty  "s3:ListMultipartUploadParts"            [query "uploadId"];
-    GetObject                                       GET    Object  Served  Empty  "s3:GetObject"                           [];
-    HeadObject                                      HEAD   Object  Served  Empty  "s3:GetObject"                           [];
+    GetObject                                       GET    Object  Served  Empty  "s3:GetObject"                           [] version "s3:GetObjectVersion";
+    HeadObject                                      HEAD   Object  Served  Empty  "s3:GetObject"                           [] version "s3:GetObjectVersion";
     SelectObjectContent                             POST   Object  Refused Empty  "s3:GetObject"                           [query "select", query "select-type=2"];
     CompleteMultipartUpload                         POST   Object  Served  Xml    "s3:PutObject"                           [query "uploadId"];
     CreateMultipartUpload                           POST   Object  Served  Empty  "s3:PutObject"                           [query "uploads"];
@@ -195,10 +207,10 @@ operations! {
     UploadPart                                      PUT    Object  Served  Stream "s3:PutObject"                           [query "partNumber", query "uploadId"];
     CopyObject                                      PUT    Object  Served  Empty  "s3:PutObject"                           [header "x-amz-copy-source"];
     PutObjectAnnotation                             PUT    Object  Refused Empty  "s3:PutObjectAnnotation"                 [query "annotation"];
-    PutObjectAcl                                    PUT    Object  Refused Empty  "s3:PutObjectAcl"                        [query "acl"];
-    PutObjectLegalHold                              PUT    Object  Refused Empty  "s3:PutObjectLegalHold"                  [query "legal-hold"];
-    PutObjectRetention                              PUT    Object  Refused Empty  "s3:PutObjectRetention"                  [query "retention"];
-    PutObjectTagging                                PUT    Object  Refused Empty  "s3:PutObjectTagging"                    [query "tagging"];
+    PutObjectAcl                                    PUT    Object  Refused Empty  "s3:PutObjectAcl"                        [query "acl"] version "s3:PutObjectVersionAcl";
+    PutObjectLegalHold                              PUT    Object  Served  Xml    "s3:PutObjectLegalHold"                  [query "legal-hold"];
+    PutObjectRetention                              PUT    Object  Served  Xml    "s3:PutObjectRetention"                  [query "retention"];
+    PutObjectTagging                                PUT    Object  Served  Xml    "s3:PutObjectTagging"                    [query "tagging"] version "s3:PutObjectVersionTagging";
     RenameObject                                    PUT    Object  Refused Empty  "s3:PutObject"                           [query "renameObject"];
     UpdateObjectEncryption                          PUT    Object  Served  Xml    "s3:UpdateObjectEncryption"              [query "encryption"];
     PutObject                                       PUT    Object  Served  Stream "s3:PutObject"                           [];

@@ -6,6 +6,7 @@ use super::checksum::render::{write_part_headers, write_part_xml};
 use super::checksum::{self, Algorithm, Checksums};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::insert_etag;
+use super::markings::require_digest;
 use super::multipart::{encode_upload_id, write_people};
 use super::object::run_header;
 use super::payload::{PayloadPlan, Verified};
@@ -43,6 +44,9 @@ impl S3 {
         let upload = self.upload(call, bucket, key).await?;
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
         Self::require_transport(call, &envelope)?;
+        if upload.record.retention.is_some() || bucket.record.object_lock.is_some_and(|lock| lock.default.is_some()) {
+            require_digest(call, "Put Part")?;
+        }
         let algorithm = part_algorithm(&upload);
         check_algorithm(call, algorithm)?;
         let required = self.data_requirements(envelope.shows_md5(), algorithm.unwrap_or(Algorithm::Crc64Nvme));
@@ -91,6 +95,7 @@ impl S3 {
             write_part_xml(&verified.checksums, xml);
         }));
         response.headers_mut().extend(sse::headers::echo(&envelope, false, customer.as_ref())?);
+        source.tell_version(response.headers_mut());
         Ok(response)
     }
 

@@ -6,19 +6,21 @@ use minicbor::bytes::ByteVec;
 
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
-use super::condition::Preconditions;
+use super::condition::{Preconditions, Present};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, read_attributes};
+use super::markings::Markings;
 use super::payload::{PayloadPlan, Verified};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::upload::Sealed;
+use super::version::VERSION_ID;
 use crate::crypto::random;
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, ObjectName, Plan, Scope, SseRequest};
 use crate::store::commit;
-use crate::store::schema::{Attributes, Body, ObjectRecord};
+use crate::store::schema::{Attributes, Body, ObjectRecord, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Most bytes of one PUT: 5 GiB.
@@ -27,10 +29,21 @@ pub(super) const MAX_PUT: u64 = 5 << 30;
 /// An object that waits for its commit.
 pub(super) struct NewObject<'n> {
     pub attributes: Attributes,
+    pub markings: Markings,
     pub envelope: &'n Envelope,
     pub object_key: &'n sse::ObjectKey,
     pub sealed: Sealed,
     pub verified: &'n Verified,
+}
+
+/// What a write came to.
+pub(super) struct Stored {
+    /// Without quotes.
+    pub etag: String,
+    /// Milliseconds since the Unix epoch.
+    pub modified: i64,
+    /// The id, if the bucket gives ids.
+    pub version: Option<VersionId>,
 }
 
 impl S3 {
@@ -44,6 +57,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
+        let markings = self.markings(call, bucket, key).await?;
         let conditions = Preconditions::of_write(&call.headers)?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
@@ -53,13 +67,15 @@ impl S3 {
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call), name).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
 
-        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
-        let (etag, _) = self.store_object(bucket, key, new, &conditions).await?;
+        let (envelope, object_key) = (&envelope, &object_key);
+        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified: &verified };
+        let stored = self.store_object(bucket, key, new, &conditions).await?;
 
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
-        insert_etag(headers, &etag);
-        headers.extend(sse::headers::echo(&envelope, true, plan.customer_key())?);
+        insert_etag(headers, &stored.etag);
+        insert_id(headers, stored.version);
+        headers.extend(sse::headers::echo(envelope, true, plan.customer_key())?);
         write_headers(&verified.checksums, headers);
         Ok(response)
     }
@@ -75,7 +91,7 @@ impl S3 {
                  upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify \
                  a different server-side encryption type",
                 call.identity()?.arn,
-                call.row.action,
+                call.action(),
                 bucket.arn()
             );
             return Err(S3Error::new(ErrorCode::AccessDenied, message));
@@ -92,15 +108,15 @@ impl S3 {
         self.judge_present(bucket, key, conditions, present.as_ref())
     }
 
-    /// Commits a new object whose bytes are in one run; its entity tag and modification time.
+    /// Commits a new object whose bytes are in one run.
     pub(super) async fn store_object(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         new: NewObject<'_>,
         conditions: &Preconditions,
-    ) -> Result<(String, i64)> {
-        let NewObject { attributes, envelope, object_key, sealed, verified } = new;
+    ) -> Result<Stored> {
+        let NewObject { attributes, markings, envelope, object_key, sealed, verified } = new;
         let generation = random::bytes(&*self.entropy);
         let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
         let (stored_etag, etag) = self.make_etag(envelope, etag_scope, verified.md5);
@@ -118,10 +134,16 @@ impl S3 {
             generation,
             checksum_kind: Self::checksum_kind(&verified.checksums),
             whole: false,
+            order: None,
+            has_id: false,
+            null_at: None,
+            tags: markings.tags,
+            retention: markings.retention,
+            legal_hold: markings.legal_hold,
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
-        commit::write_object(&*self.store, bucket.partition(), key.as_str(), &record, sealed.run, admit).await?;
-        Ok((etag, modified))
+        let version = commit::write_object(&*self.store, bucket.place(key), &record, sealed.run, admit).await?;
+        Ok(Stored { etag, modified, version })
     }
 
     /// Judges a write's conditions against what is there.
@@ -135,8 +157,10 @@ impl S3 {
         if conditions.is_empty() {
             return Ok(());
         }
-        let etag = present.map(|record| self.object_etag(bucket, key.as_str(), record)).transpose()?;
-        conditions.judge_write(etag.as_deref(), key.as_str())
+        let Some(record) = present else { return conditions.judge_write(None, key.as_str()) };
+        let etag = self.object_etag(bucket, key.as_str(), record)?;
+        let present = Present { etag: &etag, modified: record.modified, size: record.size };
+        conditions.judge_write(Some(present), key.as_str())
     }
 
     /// What a new upload will be like: its plan and attributes, and its envelope with the key that opens it.
@@ -151,6 +175,13 @@ impl S3 {
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call), name).await?;
         Ok((plan, attributes, envelope, object_key))
+    }
+}
+
+/// Sets `x-amz-version-id` to the id that a write got.
+pub(super) fn insert_id(headers: &mut http::HeaderMap, version: Option<VersionId>) {
+    if let Some(id) = version {
+        insert(headers, HeaderName::from_static(VERSION_ID), &id.to_string());
     }
 }
 

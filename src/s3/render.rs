@@ -1,6 +1,6 @@
 //! The only place that writes an S3 response's envelope: success documents and errors.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::error::{ErrorCode, S3Error};
@@ -36,6 +36,9 @@ pub fn error(error: &S3Error, id: &RequestId) -> Response<ResponseBody> {
     }
     let mut response = document(error_document(error, id));
     *response.status_mut() = error.code.status();
+    for (name, value) in &error.headers {
+        super::headers::insert(response.headers_mut(), HeaderName::from_static(name), value);
+    }
     if let Some((_, size)) = error.detail.iter().find(|(element, _)| *element == "ActualObjectSize")
         && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
     {

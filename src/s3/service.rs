@@ -10,7 +10,7 @@ use super::access::CompiledPolicies;
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::{Offer, Operation, Row};
 use super::request::{ObjectKey, Query, Target};
-use super::{event, headers, render};
+use super::{event, headers, render, version};
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
@@ -18,7 +18,8 @@ use crate::iam::{self, Account, Directory, Identity, Permit, Question};
 use crate::kms::Caller;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
-use crate::store::schema::BucketRecord;
+use crate::store::commit::Place;
+use crate::store::schema::{BucketRecord, VersionId};
 use crate::store::{Partition, SharedStore, StoreError, commit};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
 
@@ -108,6 +109,11 @@ impl Bucket {
         self.record.partition()
     }
 
+    /// Where a write of `key` goes.
+    pub fn place<'k>(&self, key: &'k ObjectKey) -> Place<'k> {
+        Place { bucket: self.partition(), versioning: self.record.versioning, key: key.as_str() }
+    }
+
     pub fn arn(&self) -> String {
         format!("arn:aws:s3:::{}", self.name)
     }
@@ -117,6 +123,19 @@ impl Call<'_> {
     /// Who asks. Handlers run only with a permit, and anonymous callers get none.
     pub fn identity(&self) -> Result<&Identity> {
         self.identity.as_ref().ok_or_else(|| ErrorCode::AccessDenied.into())
+    }
+
+    /// The IAM action that must be allowed.
+    pub fn action(&self) -> &'static str {
+        self.row.version_action.filter(|_| self.query.has("versionId")).unwrap_or(self.row.action)
+    }
+
+    /// The version that the request names.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn version(&self) -> Result<Option<VersionId>> {
+        self.query.value("versionId").map(|text| version::parse("versionId", text)).transpose()
     }
 
     /// A header's text.
@@ -240,7 +259,15 @@ impl S3 {
             return self.post_object(call, &bucket, body).await;
         }
         self.judge_transport(call, &bucket, key.as_ref()).await?;
-        let permit = self.authorize(call, call.row.action, &bucket, key.as_ref()).await?;
+        // What these two are about stands in their bodies: they are permitted when that is read.
+        if call.row.operation == Operation::DeleteObjects {
+            return self.delete_objects(call, &bucket, body).await;
+        }
+        if let (Operation::PutObjectTagging, Some(key)) = (call.row.operation, &key) {
+            let answer = self.put_object_tagging(call, &bucket, key, body).await;
+            return self.hide_absence(call, &bucket, answer).await;
+        }
+        let permit = self.authorize(call, call.action(), &bucket, key.as_ref()).await?;
         if call.row.offer == Offer::Refused {
             return Err(S3Error::new(
                 ErrorCode::NotImplemented,
@@ -248,15 +275,27 @@ impl S3 {
             ));
         }
         match key {
-            Some(key) => match self.on_object(call, &bucket, &key, permit, body).await {
-                // Whether a key exists is the affair of those who may list the bucket. (API reference, GetObject.)
-                Err(error) if error.code == ErrorCode::NoSuchKey => {
-                    self.authorize(call, "s3:ListBucket", &bucket, None).await?;
-                    Err(error)
-                }
-                answer => answer,
-            },
+            Some(key) => {
+                let answer = self.on_object(call, &bucket, &key, permit, body).await;
+                self.hide_absence(call, &bucket, answer).await
+            }
             None => self.on_bucket(call, &bucket, permit, body).await,
+        }
+    }
+
+    /// Whether a key exists is the affair of those who may list the bucket. (API reference, GetObject.)
+    async fn hide_absence(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        answer: Result<Response<ResponseBody>>,
+    ) -> Result<Response<ResponseBody>> {
+        match answer {
+            Err(error) if error.code == ErrorCode::NoSuchKey => {
+                self.authorize(call, "s3:ListBucket", bucket, None).await?;
+                Err(error)
+            }
+            answer => answer,
         }
     }
 
@@ -284,8 +323,17 @@ impl S3 {
             Operation::PutBucketPolicy => self.put_bucket_policy(call, bucket, permit, body).await,
             Operation::PutPublicAccessBlock => self.put_public_access_block(call, bucket, permit, body).await,
             Operation::DeleteBucketEncryption => self.delete_bucket_encryption(bucket, permit).await,
-            Operation::DeleteObjects => self.delete_objects(call, bucket, permit, body).await,
             Operation::GetBucketEncryption => Ok(Self::bucket_encryption(bucket, permit)),
+            Operation::DeleteBucketTagging => self.delete_bucket_tagging(bucket, permit).await,
+            Operation::GetBucketTagging => Self::bucket_tagging(bucket, permit),
+            Operation::PutBucketTagging => self.put_bucket_tagging(call, bucket, permit, body).await,
+            Operation::GetObjectLockConfiguration => Self::object_lock_configuration(bucket, permit),
+            Operation::PutObjectLockConfiguration => {
+                self.put_object_lock_configuration(call, bucket, permit, body).await
+            }
+            Operation::GetBucketVersioning => Ok(Self::bucket_versioning(bucket, permit)),
+            Operation::PutBucketVersioning => self.put_bucket_versioning(call, bucket, permit, body).await,
+            Operation::ListObjectVersions => self.list_object_versions(call, bucket, permit).await,
             Operation::GetBucketLocation => Ok(Self::bucket_location(bucket, permit)),
             Operation::HeadBucket => Ok(Self::head_bucket(bucket, permit)),
             Operation::ListMultipartUploads => self.list_uploads(call, bucket, permit).await,
@@ -312,6 +360,12 @@ impl S3 {
             Operation::DeleteObject => self.delete_object(call, bucket, key, permit).await,
             Operation::GetObject | Operation::HeadObject => self.get_object(call, bucket, key, permit).await,
             Operation::GetObjectAttributes => self.object_attributes(call, bucket, key, permit).await,
+            Operation::DeleteObjectTagging => self.delete_object_tagging(call, bucket, key, permit).await,
+            Operation::GetObjectLegalHold => self.object_legal_hold(call, bucket, key, permit).await,
+            Operation::GetObjectRetention => self.object_retention(call, bucket, key, permit).await,
+            Operation::GetObjectTagging => self.object_tagging(call, bucket, key, permit).await,
+            Operation::PutObjectLegalHold => self.put_object_legal_hold(call, bucket, key, permit, body).await,
+            Operation::PutObjectRetention => self.put_object_retention(call, bucket, key, permit, body).await,
             Operation::ListParts => self.list_parts(call, bucket, key, permit).await,
             Operation::PutObject => self.put_object(call, bucket, key, permit, body).await,
             Operation::UpdateObjectEncryption => self.update_encryption(call, bucket, key, permit, body).await,

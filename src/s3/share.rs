@@ -18,6 +18,7 @@ use super::checksum::{Algorithm, Checksums, Kind};
 use super::copy::{Copied, Copy, Source};
 use super::error::Result;
 use super::object::{part_count, run_header};
+use super::put::Stored;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use crate::crypto::random;
@@ -77,11 +78,17 @@ impl S3 {
             generation,
             checksum_kind: Self::checksum_kind(&checksums),
             whole: !one_run,
+            order: None,
+            has_id: false,
+            null_at: None,
+            tags: copy.markings.tags.clone(),
+            retention: copy.markings.retention,
+            legal_hold: copy.markings.legal_hold,
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &copy.conditions, present);
         let run = NewRun::Shared(shared);
-        commit::write_object(&*self.store, bucket.partition(), key.as_str(), &record, run, admit).await?;
-        Ok(Some(Copied { envelope, etag, modified, checksums }))
+        let version = commit::write_object(&*self.store, bucket.place(key), &record, run, admit).await?;
+        Ok(Some(Copied { envelope, stored: Stored { etag, modified, version }, checksums }))
     }
 
     /// The source's parts, if it is made of parts.

@@ -5,8 +5,9 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::{ObjectKey, Target};
 use super::service::{Bucket, Call, S3};
+use super::version::Missing;
 use crate::sse::{self, Envelope};
-use crate::store::commit;
+use crate::store::schema::VersionId;
 
 /// (AWS: API reference, UpdateObjectEncryption.)
 const CONFIGURING_TAKES_SIGV4: &str = "Requests that modify an object encryption configuration require Amazon Web Services \
@@ -41,9 +42,15 @@ impl S3 {
     ///
     /// # Errors
     /// `InvalidArgument`, in AWS's words.
-    pub(super) async fn judge_source_transport(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
+    pub(super) async fn judge_source_transport(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+    ) -> Result<()> {
         let (tls, sigv4) = (call.cx.is_secure(), call.signed.is_some());
-        if (tls && sigv4) || !self.is_kms_object(bucket, key).await? {
+        if (tls && sigv4) || !self.is_kms_object(bucket, key, version).await? {
             return Ok(());
         }
         Ok(sse::headers::require_transport_for_kms(tls, sigv4)?)
@@ -78,7 +85,7 @@ impl S3 {
             Operation::GetObject
             | Operation::HeadObject
             | Operation::GetObjectAttributes
-            | Operation::UpdateObjectEncryption => self.is_kms_object(bucket, key).await,
+            | Operation::UpdateObjectEncryption => self.is_kms_object(bucket, key, call.version().ok().flatten()).await,
             Operation::UploadPart | Operation::UploadPartCopy | Operation::CompleteMultipartUpload => {
                 let Ok(upload) = self.upload(call, bucket, key).await else { return Ok(false) };
                 Ok(Envelope::from_bytes(&upload.record.envelope)?.uses_kms())
@@ -87,12 +94,12 @@ impl S3 {
         }
     }
 
-    /// Whether `key` is there and encrypted by a KMS.
-    async fn is_kms_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
-        let record = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
-        match record {
-            Some(record) => Ok(Envelope::from_bytes(&record.envelope)?.uses_kms()),
-            None => Ok(false),
+    /// Whether the version of `key` is there and encrypted by a KMS.
+    async fn is_kms_object(&self, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<bool> {
+        match self.find(bucket, key, version).await {
+            Ok(record) => Ok(Envelope::from_bytes(&record.envelope)?.uses_kms()),
+            Err(Missing::Failed(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 }

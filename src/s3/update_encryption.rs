@@ -94,7 +94,7 @@ impl S3 {
         let to = parse(&document, &bucket.record.account)?;
         let (caller, name) = (self.kms_caller(call), ObjectName { bucket: &bucket.name, key: key.as_str() });
         loop {
-            let object = self.object(bucket, key, call.query.value("versionId")).await?;
+            let object = self.object(call, bucket, key).await?;
             Self::require_transport(call, &object.envelope)?;
             if !matches!(object.envelope.kind(), SseKind::S3 | SseKind::Kms) {
                 return Err(S3Error::new(ErrorCode::InvalidRequest, OTHER_SOURCE));

@@ -278,6 +278,10 @@ mod tests {
             unreachable!("the server key is not scanned for")
         }
 
+        async fn scan_all(&self, _: Partition, _: &[KeyRange], _: usize) -> Result<Vec<Vec<Pair>>, StoreError> {
+            unreachable!("the server key is not scanned for")
+        }
+
         async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
             assert_eq!(partition, Partition::GLOBAL);
             let mut map = self.0.lock().unwrap();
@@ -302,6 +306,10 @@ mod tests {
         }
 
         async fn scan(&self, _: Partition, _: &KeyRange, _: usize) -> Result<Vec<Pair>, StoreError> {
+            unreachable!("the server key is not scanned for")
+        }
+
+        async fn scan_all(&self, _: Partition, _: &[KeyRange], _: usize) -> Result<Vec<Vec<Pair>>, StoreError> {
             unreachable!("the server key is not scanned for")
         }
 

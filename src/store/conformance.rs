@@ -54,7 +54,7 @@ macro_rules! suite {
         $crate::store::conformance::suite!(@ $factory;
             commits_are_compare_and_swap mutations_apply_in_order one_of_many_wins
             concurrent_increments_are_all_counted counts_add_up partitions_are_apart scans_keep_their_bounds
-            scans_cross_tables runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
+            scans_cross_tables scans_see_one_state runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
             ranges_are_exact long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
             releases_race_with_reads releasing_nothing_is_no_error pinned_runs_outlive_their_release
             pins_race_with_releases shared_runs_live_until_the_last_release
@@ -304,6 +304,30 @@ pub(super) async fn scans_cross_tables(kept: &Kept) {
             assert_eq!(found, keys[from..until], "from {from}, limit {limit}");
         }
     }
+}
+
+/// A pair that moves from one range to the other and back is always found in exactly one.
+pub(super) async fn scans_see_one_state(kept: &Kept) {
+    let here = |at: u8| vec![b'a' + at, 0];
+    assert_eq!(commit(&kept.store, Batch::new().put(here(0), vec![1])).await, Outcome::Applied);
+    let store = Arc::clone(&kept.store);
+    let mover = tokio::spawn(async move {
+        for step in 0..400_u16 {
+            let (from, to) = if step.is_multiple_of(2) { (0, 1) } else { (1, 0) };
+            let batch = Batch::new().delete(here(from)).put(here(to), vec![1]);
+            assert_eq!(commit(&store, batch).await, Outcome::Applied);
+        }
+    });
+    let ranges = [KeyRange::prefix(b"a"), KeyRange::prefix(b"b"), KeyRange::prefix(b"c")];
+    while !mover.is_finished() {
+        let found = kept.store.scan_all(P, &ranges, 10).await.unwrap();
+        assert_eq!(found.iter().map(Vec::len).sum::<usize>(), 1);
+    }
+    mover.await.unwrap();
+    let some: Batch = (0..5_u8).fold(Batch::new(), |batch, n| batch.put(vec![b'c', n], vec![n]));
+    assert_eq!(commit(&kept.store, some).await, Outcome::Applied);
+    let found = kept.store.scan_all(P, &ranges, 2).await.unwrap();
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 2]);
 }
 
 pub(super) async fn runs_live_from_adoption_to_release(kept: &Kept) {

@@ -48,6 +48,16 @@ impl MemoryStore {
     }
 }
 
+impl Contents {
+    fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Vec<Pair> {
+        let Some(keys) = self.partitions.get(&partition).filter(|_| range.start < range.end) else {
+            return Vec::new();
+        };
+        let pairs = keys.range(range.start.clone()..range.end.clone()).take(limit);
+        pairs.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect()
+    }
+}
+
 #[async_trait]
 impl MetaStore for MemoryStore {
     async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -55,15 +65,17 @@ impl MetaStore for MemoryStore {
     }
 
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        if range.start >= range.end {
-            return Ok(Vec::new());
-        }
+        Ok(self.contents().scan(partition, range, limit))
+    }
+
+    async fn scan_all(
+        &self,
+        partition: Partition,
+        ranges: &[KeyRange],
+        limit: usize,
+    ) -> Result<Vec<Vec<Pair>>, StoreError> {
         let contents = self.contents();
-        let Some(keys) = contents.partitions.get(&partition) else {
-            return Ok(Vec::new());
-        };
-        let pairs = keys.range(range.start.clone()..range.end.clone()).take(limit);
-        Ok(pairs.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect())
+        Ok(ranges.iter().map(|range| contents.scan(partition, range, limit)).collect())
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {

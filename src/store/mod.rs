@@ -83,6 +83,14 @@ pub trait MetaStore: Send + Sync + 'static {
     /// The first `limit` pairs of `range`. Fewer than `limit` means the range is exhausted.
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError>;
 
+    /// The first `limit` pairs of each of `ranges`, all out of one state of the partition.
+    async fn scan_all(
+        &self,
+        partition: Partition,
+        ranges: &[KeyRange],
+        limit: usize,
+    ) -> Result<Vec<Vec<Pair>>, StoreError>;
+
     /// Applies `batch` atomically and durably if all its expectations hold, else changes nothing and says which failed.
     /// A conflict hands the batch's runs back, for another attempt; an error discards them.
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError>;

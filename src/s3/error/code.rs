@@ -47,11 +47,13 @@ error_codes! {
     EntityTooSmall "EntityTooSmall" BAD_REQUEST "Your proposed upload is smaller than the minimum allowed size";
     ExpiredToken "ExpiredToken" BAD_REQUEST "The provided token has expired.";
     IllegalLocationConstraintException "IllegalLocationConstraintException" BAD_REQUEST "The specified location-constraint is not valid";
+    IllegalVersioningConfiguration "IllegalVersioningConfigurationException" BAD_REQUEST "The versioning configuration specified in the request is invalid.";
     IncompleteBody "IncompleteBody" BAD_REQUEST "You did not provide the number of bytes specified by the Content-Length HTTP header";
     InsufficientStorage "InsufficientStorage" INSUFFICIENT_STORAGE "There is not enough space left to store the data.";
     InternalError "InternalError" INTERNAL_SERVER_ERROR "We encountered an internal error. Please try again.";
     InvalidAccessKeyId "InvalidAccessKeyId" FORBIDDEN "The AWS Access Key Id you provided does not exist in our records.";
     InvalidArgument "InvalidArgument" BAD_REQUEST "Invalid Argument";
+    InvalidBucketState "InvalidBucketState" CONFLICT "The request is not valid for the current state of the bucket.";
     InvalidBucketName "InvalidBucketName" BAD_REQUEST "The specified bucket is not valid.";
     InvalidDigest "InvalidDigest" BAD_REQUEST "The Content-MD5 you specified was invalid.";
     InvalidEncryptionAlgorithm "InvalidEncryptionAlgorithmError" BAD_REQUEST "The Encryption request you specified is not valid. Supported value: AES256.";
@@ -62,6 +64,7 @@ error_codes! {
     InvalidPolicyDocument "InvalidPolicyDocument" BAD_REQUEST "The content of the form does not meet the conditions specified in the policy document.";
     InvalidRange "InvalidRange" RANGE_NOT_SATISFIABLE "The requested range is not satisfiable";
     InvalidRequest "InvalidRequest" BAD_REQUEST "Invalid Request";
+    InvalidRetentionPeriod "InvalidRetentionPeriod" BAD_REQUEST "Default retention period must be a positive integer value.";
     InvalidStorageClass "InvalidStorageClass" BAD_REQUEST "The storage class you specified is not valid";
     InvalidTag "InvalidTag" BAD_REQUEST "The tag provided was not a valid tag.";
     InvalidToken "InvalidToken" BAD_REQUEST "The provided token is malformed or otherwise invalid.";
@@ -85,11 +88,14 @@ error_codes! {
     NoSuchBucket "NoSuchBucket" NOT_FOUND "The specified bucket does not exist";
     NoSuchBucketPolicy "NoSuchBucketPolicy" NOT_FOUND "The bucket policy does not exist";
     NoSuchKey "NoSuchKey" NOT_FOUND "The specified key does not exist.";
+    NoSuchObjectLockConfiguration "NoSuchObjectLockConfiguration" NOT_FOUND "The specified object does not have a ObjectLock configuration";
     NoSuchPublicAccessBlockConfiguration "NoSuchPublicAccessBlockConfiguration" NOT_FOUND "The public access block configuration was not found";
+    NoSuchTagSet "NoSuchTagSet" NOT_FOUND "The TagSet does not exist";
     NoSuchUpload "NoSuchUpload" NOT_FOUND "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion "NoSuchVersion" NOT_FOUND "The specified version does not exist.";
     NotImplemented "NotImplemented" NOT_IMPLEMENTED "A header you provided implies functionality that is not implemented";
     NotModified "NotModified" NOT_MODIFIED "Not Modified";
+    ObjectLockConfigurationNotFound "ObjectLockConfigurationNotFoundError" NOT_FOUND "Object Lock configuration does not exist for this bucket";
     OperationAborted "OperationAborted" CONFLICT "A conflicting conditional operation is currently in progress against this resource. Please try again.";
     PreconditionFailed "PreconditionFailed" PRECONDITION_FAILED "At least one of the pre-conditions you specified did not hold";
     RequestTimeTooSkewed "RequestTimeTooSkewed" FORBIDDEN "The difference between the request time and the current time is too large.";

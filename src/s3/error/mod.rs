@@ -20,6 +20,8 @@ pub struct S3Error {
     pub message: Cow<'static, str>,
     /// Elements beside Code and Message, in the order in which they are written.
     pub detail: Vec<(&'static str, String)>,
+    /// Headers of the response, beside those that all have.
+    pub headers: Vec<(&'static str, String)>,
     /// What lies beneath, for the log alone.
     #[source]
     pub source: Option<BoxError>,
@@ -31,7 +33,7 @@ pub type Result<T, E = S3Error> = std::result::Result<T, E>;
 impl S3Error {
     /// `code` with the text that says more than its default.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), detail: Vec::new(), source: None }
+        Self { code, message: message.into(), detail: Vec::new(), headers: Vec::new(), source: None }
     }
 
     /// `InvalidArgument` with AWS's `ArgumentName` and `ArgumentValue`.
@@ -54,6 +56,13 @@ impl S3Error {
     #[must_use]
     pub fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {
         self.detail.push((element, value.into()));
+        self
+    }
+
+    /// Adds a header to the response, such as `x-amz-delete-marker`.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 

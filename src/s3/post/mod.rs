@@ -19,7 +19,7 @@ use super::error::Result;
 use super::headers::{insert, insert_etag, read_attributes};
 use super::multipart::location;
 use super::payload::PayloadPlan;
-use super::put::{MAX_PUT, NewObject};
+use super::put::{MAX_PUT, NewObject, insert_id};
 use super::render;
 use super::request::{ObjectKey, Target};
 use super::service::{Bucket, Call, S3};
@@ -65,20 +65,23 @@ impl S3 {
 
         let plan = Self::plan(&posted, bucket, &key)?;
         let attributes = read_attributes(&posted.headers)?;
+        let markings = self.markings(&posted, bucket, &key).await?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
         let (least, most) = length.unwrap_or((0, MAX_PUT));
         let payload = PayloadPlan::of_form(&posted.headers, &required, least..=most.min(MAX_PUT))?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(&posted), name).await?;
         let (sealed, verified) = self.receive(payload, file, &object_key, 0).await?;
-        let new = NewObject { attributes, envelope: &envelope, object_key: &object_key, sealed, verified: &verified };
+        let (envelope, object_key) = (&envelope, &object_key);
+        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified: &verified };
         let conditions = Preconditions::of_write(&posted.headers)?;
-        let (etag, _) = self.store_object(bucket, &key, new, &conditions).await?;
+        let stored = self.store_object(bucket, &key, new, &conditions).await?;
 
-        let mut response = answer(call, bucket, &key, &etag, &fields);
+        let mut response = answer(call, bucket, &key, &stored.etag, &fields);
         let headers = response.headers_mut();
-        insert_etag(headers, &etag);
-        headers.extend(sse::headers::echo(&envelope, false, plan.customer_key())?);
+        insert_etag(headers, &stored.etag);
+        insert_id(headers, stored.version);
+        headers.extend(sse::headers::echo(envelope, false, plan.customer_key())?);
         write_headers(&verified.checksums, headers);
         Ok(response)
     }

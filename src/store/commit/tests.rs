@@ -9,9 +9,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::random::SeededEntropy;
+use crate::store::KeyRange;
 use crate::store::memory::MemoryStore;
-use crate::store::schema::{Attributes, Body, PartSpan, SseKind, StoredEtag};
+use crate::store::schema::{
+    Attributes, Body, BucketRecord, Claim, MarkerRecord, PartRecord, PartSpan, Protection, Record as _, SseKind,
+    StoredEtag, UploadRecord, Version, VersionId,
+};
 use crate::store::tally::read_tallies;
+
+mod versions;
 
 const BUCKET: Partition = Partition([9; 16]);
 
@@ -25,6 +31,9 @@ enum Step {
     Part { upload: u8, number: u16, size: u16 },
     Complete { upload: u8, first: u16 },
     Abort { upload: u8 },
+    DeleteVersion { key: u8, nth: u8 },
+    Copy { from: u8, nth: u8, key: u8 },
+    Keep { versions: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +46,9 @@ fn step() -> impl Strategy<Value = Step> {
         (upload.clone(), 1..4_u16, size).prop_map(|(upload, number, size)| Step::Part { upload, number, size }),
         (upload.clone(), 1..3_u16).prop_map(|(upload, first)| Step::Complete { upload, first }),
         upload.prop_map(|upload| Step::Abort { upload }),
+        (0..3_u8, 0..4_u8).prop_map(|(key, nth)| Step::DeleteVersion { key, nth }),
+        (0..3_u8, 0..4_u8, 0..3_u8).prop_map(|(from, nth, key)| Step::Copy { from, nth, key }),
+        prop::bool::weighted(0.7).prop_map(|versions| Step::Keep { versions }),
     ]
 }
 
@@ -62,11 +74,41 @@ fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
         generation: [0; 16],
         checksum_kind: None,
         whole: false,
+        order: None,
+        has_id: false,
+        null_at: None,
+        tags: Vec::new(),
+        retention: None,
+        legal_hold: None,
     }
 }
 
 /// The ids of the uploads that steps name by number. An id is never used twice.
 type Slots = Mutex<[Option<[u8; 16]>; 3]>;
+
+/// A bucket with the index in [`BUCKET`].
+async fn bucket(store: &MemoryStore, versioning: Versioning) {
+    let record = BucketRecord {
+        id: BUCKET.0,
+        account: "1".to_owned(),
+        created: 0,
+        region: "r".to_owned(),
+        encryption: None,
+        allows_customer_keys: false,
+        policy: None,
+        public_access: None,
+        versioning,
+        object_lock: None,
+        tags: Vec::new(),
+    };
+    assert_eq!(create_bucket(store, "b", &record).await.unwrap(), None);
+}
+
+/// The nth version of a key, the newest first.
+async fn nth(store: &MemoryStore, key: &str, nth: u8) -> Option<Version> {
+    let all = read_versions(store, BUCKET, key, None, usize::MAX).await.unwrap();
+    all.into_iter().filter(|found| found.key == key).nth(usize::from(nth)).map(|found| found.version)
+}
 
 /// Takes `step`; `unique` names its run.
 async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
@@ -74,20 +116,53 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
     id[..8].copy_from_slice(&unique.to_be_bytes());
     let inline = NewRun::Inline(id, Bytes::from_static(b"sealed"));
     let name = |key: u8| format!("key-{key}");
+    // What a writer knows may be out of date.
+    let stale = read_versioning(store, BUCKET).await.unwrap().unwrap();
+    let stale = if unique.is_multiple_of(3) { Versioning::Never } else { stale };
+    let admit = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
     let open = async |upload: u8| {
         let id = slots.lock().unwrap()[usize::from(upload)]?;
         read_upload(store, BUCKET, &name(upload), id).await.unwrap()
     };
     match step {
         Step::Write { key, size, under } => {
-            let record = object(size.into(), protection(under), Body::Run(run_ref(id)));
-            write_object(store, BUCKET, &name(key), &record, inline, |_| Ok::<_, Infallible>(())).await.unwrap();
+            let mut record = object(size.into(), protection(under), Body::Run(run_ref(id)));
+            record.generation = id;
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key) };
+            write_object(store, place, &record, inline, admit).await.unwrap();
         }
         Step::Delete { key } => {
-            delete_object(store, BUCKET, &name(key), |_| Ok::<_, Infallible>(())).await.unwrap();
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key) };
+            delete_object(store, place, &MarkerRecord::new(0, id), admit).await.unwrap();
+        }
+        Step::DeleteVersion { key, nth: n } => {
+            if let Some(version) = nth(store, &name(key), n).await {
+                let claim = Claim { now: 0, bypass: false };
+                let admit = |_: &Version| Ok::<_, Infallible>(());
+                delete_version(store, BUCKET, &name(key), version.id(), claim, admit).await.unwrap();
+            }
+        }
+        Step::Copy { from, nth: n, key } => {
+            let Some(Version::Object(source)) = nth(store, &name(from), n).await else { return };
+            let Body::Run(run) = &source.body else { return };
+            // As a sharing copy does of an inline run: its value under a name of the copy's own.
+            let Some(value) = store.get(BUCKET, &data_key(run.id)).await.unwrap() else { return };
+            let shared = SharedRuns { runs: Vec::new(), values: vec![(data_key(id), value)] };
+            let mut record = object(source.size, source.protection.clone(), Body::Run(run_ref(id)));
+            record.generation = id;
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key) };
+            write_object(store, place, &record, NewRun::Shared(shared), admit).await.unwrap();
+        }
+        Step::Keep { versions } => {
+            let to = if versions { Versioning::Enabled } else { Versioning::Suspended };
+            let change = |record: &mut BucketRecord| {
+                record.versioning = to;
+                Ok::<_, Infallible>(())
+            };
+            assert!(configure_bucket(store, "b", change).await.unwrap());
         }
         Step::Reprotect { key, under } => {
-            if let Some(judged) = read_object(store, BUCKET, &name(key)).await.unwrap() {
+            if let Some(Version::Object(judged)) = nth(store, &name(key), under % 3).await {
                 let (key, bytes, to) = (name(key), unique.to_be_bytes().to_vec(), protection(under));
                 replace_envelope::<Infallible>(store, BUCKET, &key, &judged, bytes, to).await.unwrap();
             }
@@ -102,8 +177,12 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
                     checksum_type: None,
                     account: "1".to_owned(),
                     protection: protection(under),
+                    tags: Vec::new(),
+                    retention: None,
+                    legal_hold: None,
                 };
-                create_upload::<Infallible>(store, BUCKET, &name(upload), id, &record).await.unwrap();
+                let place = Place { bucket: BUCKET, versioning: stale, key: &name(upload) };
+                create_upload::<Infallible>(store, place, id, &record).await.unwrap();
                 slots.lock().unwrap()[usize::from(upload)] = Some(id);
             }
         }
@@ -127,9 +206,9 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
             let span = |part: &&Part| PartSpan { first: part.number, count: 1, size: part.record.size };
             let body = Body::Parts { upload: upload.id, spans: named.iter().map(span).collect() };
             let size = named.iter().map(|part| part.record.size).sum();
-            let record = object(size, upload.record.protection.clone(), body);
-            let admit = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
-            let _ = complete_upload(store, BUCKET, &upload, &parts, chosen, &record, admit).await;
+            let mut record = object(size, upload.record.protection.clone(), body);
+            record.generation = id;
+            let _ = complete_upload(store, (BUCKET, stale), &upload, &parts, chosen, &record, admit).await;
         }
         Step::Abort { upload } => {
             if let Some(upload) = open(upload).await {
@@ -146,9 +225,10 @@ async fn count_all(store: &MemoryStore) -> BTreeMap<Protection, Tally> {
         let sum = tallies.entry(protection).or_default();
         *sum = sum.plus(tally);
     };
-    for (_, value) in store.scan(BUCKET, &KeyRange::prefix(b"O"), usize::MAX).await.unwrap() {
-        let record = ObjectRecord::from_value(&value).unwrap();
-        add(record.protection, Tally::object(record.size));
+    for found in read_versions(store, BUCKET, "", None, usize::MAX).await.unwrap() {
+        if let Version::Object(record) = found.version {
+            add(record.protection, Tally::object(record.size));
+        }
     }
     for (key, value) in store.scan(BUCKET, &KeyRange::prefix(b"U"), usize::MAX).await.unwrap() {
         let upload = read_upload_pair(&key, value).unwrap();
@@ -160,19 +240,49 @@ async fn count_all(store: &MemoryStore) -> BTreeMap<Protection, Tally> {
     tallies
 }
 
-/// Inline runs that no record names.
-async fn orphans(store: &MemoryStore) -> usize {
-    let mut named = Vec::new();
-    for (_, value) in store.scan(BUCKET, &KeyRange::prefix(b"O"), usize::MAX).await.unwrap() {
-        if let Body::Run(run) = ObjectRecord::from_value(&value).unwrap().body {
-            named.push(data_key(run.id));
+/// Holds that every inline run is named by exactly one record, and every part that is kept by one too.
+async fn assert_no_bytes_are_lost(store: &MemoryStore) {
+    let (mut named, mut uploads) = (Vec::new(), Vec::new());
+    for found in read_versions(store, BUCKET, "", None, usize::MAX).await.unwrap() {
+        match found.version {
+            Version::Object(object) => match object.body {
+                Body::Run(run) => named.push(data_key(run.id)),
+                Body::Parts { upload, .. } => uploads.push(upload),
+            },
+            Version::Marker(_) => {}
         }
     }
-    for (_, value) in store.scan(BUCKET, &KeyRange::prefix(b"P"), usize::MAX).await.unwrap() {
+    uploads.extend(read_uploads(store, BUCKET, usize::MAX).await.unwrap().iter().map(|upload| upload.id));
+    for (key, value) in store.scan(BUCKET, &KeyRange::prefix(b"P"), usize::MAX).await.unwrap() {
+        assert!(uploads.iter().any(|upload| key[1..17] == upload[..]), "a part of nothing");
         named.push(data_key(PartRecord::from_value(&value).unwrap().run.id));
     }
+    named.sort();
     let stored = store.scan(BUCKET, &KeyRange::prefix(b"D"), usize::MAX).await.unwrap();
-    stored.iter().filter(|(key, _)| !named.iter().any(|name| name[..] == key[..])).count()
+    let stored: Vec<Vec<u8>> = stored.into_iter().map(|(key, _)| key.to_vec()).collect();
+    assert_eq!(stored, named, "what is kept is what is named, and once");
+}
+
+/// Holds the index to the rules of [`head`].
+async fn assert_heads_are_right(store: &MemoryStore) {
+    let found = read_versions(store, BUCKET, "", None, usize::MAX).await.unwrap();
+    for of_key in found.chunk_by(|a, b| a.key == b.key) {
+        let currents: Vec<bool> = of_key.iter().map(|found| found.is_current).collect();
+        assert!(currents[0] && !currents[1..].contains(&true), "exactly one is current, and the newest: {of_key:?}");
+        assert!(of_key.windows(2).all(|pair| pair[0].version.order() > pair[1].version.order()), "{of_key:?}");
+        let nulls: Vec<&Found> = of_key.iter().filter(|found| found.version.id() == VersionId::Null).collect();
+        assert!(nulls.len() < 2, "{of_key:?}");
+        let null_at = nulls.first().filter(|found| !found.is_current).map(|found| found.version.order());
+        assert_eq!(of_key[0].version.null_at(), null_at, "{of_key:?}");
+        assert!(of_key[1..].iter().all(|found| found.version.null_at().is_none()));
+        for found in of_key {
+            let id = found.version.id();
+            let read = read_version(store, BUCKET, &found.key, Some(id)).await.unwrap();
+            assert_eq!(read.as_ref(), Some(&found.version));
+        }
+        let current = read_version(store, BUCKET, &of_key[0].key, None).await.unwrap();
+        assert_eq!(current.as_ref(), Some(&of_key[0].version));
+    }
 }
 
 proptest! {
@@ -183,7 +293,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let store = Arc::new(MemoryStore::new(Arc::new(SeededEntropy::new(1))));
-            let _ = store.commit(BUCKET, Batch::new().put(live_key(), LIVE)).await.unwrap();
+            bucket(&store, Versioning::Never).await;
             let slots = Arc::new(Slots::default());
             let mut tasks = Vec::new();
             for (lane, steps) in lanes.into_iter().enumerate() {
@@ -201,7 +311,8 @@ proptest! {
             let mut scanned = count_all(&store).await;
             scanned.retain(|_, tally| !tally.is_zero());
             assert_eq!(counted, scanned);
-            assert_eq!(orphans(&store).await, 0, "what no record names is gone");
+            assert_no_bytes_are_lost(&store).await;
+            assert_heads_are_right(&store).await;
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, Snapshot, WriteBatch, WriteOptions};
 
 use super::records::RunRecord;
 use super::tuning;
@@ -111,10 +111,40 @@ impl Meta {
         limit: usize,
         reach: Reach,
     ) -> Result<Read<Vec<Pair>>, StoreError> {
+        self.scan_at(None, partition, range, limit, reach)
+    }
+
+    /// The first `limit` pairs of each of `ranges`, out of one state.
+    pub(super) fn scan_all(
+        &self,
+        partition: Partition,
+        ranges: &[KeyRange],
+        limit: usize,
+        reach: Reach,
+    ) -> Result<Read<Vec<Vec<Pair>>>, StoreError> {
+        let snapshot = self.db.snapshot();
+        let mut found = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match self.scan_at(Some(&snapshot), partition, range, limit, reach)? {
+                Read::Done(pairs) => found.push(pairs),
+                Read::Elsewhere => return Ok(Read::Elsewhere),
+            }
+        }
+        Ok(Read::Done(found))
+    }
+
+    fn scan_at(
+        &self,
+        snapshot: Option<&Snapshot<'_>>,
+        partition: Partition,
+        range: &KeyRange,
+        limit: usize,
+        reach: Reach,
+    ) -> Result<Read<Vec<Pair>>, StoreError> {
         let mut pairs = Vec::new();
         for (family, start, end) in stretches(range) {
             let (start, end) = (full_key(partition, start), full_key(partition, end));
-            match self.pairs(family, &start, end, limit - pairs.len(), reach)? {
+            match self.pairs(snapshot, family, (&start, end), limit - pairs.len(), reach)? {
                 Read::Done(more) => pairs.extend(more.into_iter().map(|(key, value)| (key.slice(16..), value))),
                 Read::Elsewhere => return Ok(Read::Elsewhere),
             }
@@ -133,7 +163,7 @@ impl Meta {
         end: Vec<u8>,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        match self.pairs(family, start, end, limit, Reach::Disk)? {
+        match self.pairs(None, family, (start, end), limit, Reach::Disk)? {
             Read::Done(pairs) => Ok(pairs),
             Read::Elsewhere => Ok(Vec::new()),
         }
@@ -141,9 +171,9 @@ impl Meta {
 
     fn pairs(
         &self,
+        snapshot: Option<&Snapshot<'_>>,
         family: Family,
-        start: &[u8],
-        end: Vec<u8>,
+        (start, end): (&[u8], Vec<u8>),
         limit: usize,
         reach: Reach,
     ) -> Result<Read<Vec<Pair>>, StoreError> {
@@ -155,6 +185,9 @@ impl Meta {
             Reach::Disk => ReadOptions::default(),
         };
         options.set_iterate_upper_bound(end);
+        if let Some(snapshot) = snapshot {
+            options.set_snapshot(snapshot);
+        }
         let mode = IteratorMode::From(start, Direction::Forward);
         let mut pairs = Vec::with_capacity(limit.min(1000));
         for pair in self.db.iterator_cf_opt(self.family(family)?, options, mode).take(limit) {

@@ -218,6 +218,16 @@ impl MetaStore for RocksStore {
         self.read_meta(limit <= INLINE_SCAN, move |meta, reach| meta.scan(partition, &range, limit, reach)).await
     }
 
+    async fn scan_all(
+        &self,
+        partition: Partition,
+        ranges: &[KeyRange],
+        limit: usize,
+    ) -> Result<Vec<Vec<Pair>>, StoreError> {
+        let ranges = ranges.to_vec();
+        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| meta.scan_all(partition, &ranges, limit, reach)).await
+    }
+
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
         self.committer.commit(partition, batch).await
     }

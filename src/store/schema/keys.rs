@@ -22,8 +22,12 @@ pub enum Table {
     Part = b'P',
     /// The server's own records, in the global partition.
     Server = b'S',
+    /// The delete marker that is the current version of a key, if one is: then it has no [`Table::Object`].
+    Marker = b'T',
     /// Open multipart uploads.
     Upload = b'U',
+    /// Versions that are not current any more, the newest of each key first.
+    Noncurrent = b'V',
 }
 
 /// The key of `rest` in `table`.
@@ -48,6 +52,13 @@ pub fn escape(table: Table, name: &str) -> Vec<u8> {
     key.push(table as u8);
     push_escaped(&mut key, name.as_bytes());
     key.extend_from_slice(&[0, 0]);
+    key
+}
+
+/// The key of the noncurrent version of `name` at `order`: later ones come first.
+pub fn noncurrent_key(name: &str, order: u64) -> Vec<u8> {
+    let mut key = escape(Table::Noncurrent, name);
+    key.extend_from_slice(&(!order).to_be_bytes());
     key
 }
 

@@ -5,8 +5,10 @@
 //! GLOBAL               B name                                          BucketRecord
 //! GLOBAL               J job-id                                        jobs::JobRecord
 //! GLOBAL               S name                                          a record of the server's own (server key)
-//! <bucket id>          L                                               "live" | "deleting"
+//! <bucket id>          L                                               "live" | "live enabled" | "live suspended" | "deleting"
 //! <bucket id>          O escaped-key                                   ObjectRecord (the current version)
+//! <bucket id>          T escaped-key                                   MarkerRecord (the current version, where it is one)
+//! <bucket id>          V escaped-key !order(u64 BE)                    Version (a noncurrent one)
 //! <bucket id>          D run-id                                        a small sealed run, inline
 //! <bucket id>          K kind(u8) key-arn                              Tally: what is kept under that key
 //! <bucket id>          N upload-id                                     Tally: an open upload's parts
@@ -18,14 +20,20 @@
 
 mod keys;
 mod records;
+mod version;
 
-pub use keys::{Table, escape, key_of, prefix_of, unescape};
+pub use keys::{Table, escape, key_of, noncurrent_key, prefix_of, unescape};
 pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
     PartSpan, Protection, PublicAccessBlock, Record, RunRef, SseKind, StoredEtag, UploadRecord,
 };
+pub use version::{
+    Claim, DefaultRetention, MarkerRecord, NoVersionId, ObjectLock, Period, Retention, RetentionMode, Version,
+    VersionId, Versioning,
+};
 
-/// The value of a live bucket's [`Table::Live`] key: every write to the bucket expects it.
+/// The value of the [`Table::Live`] key of a live bucket that never had versions: every write to the bucket expects it, or
+/// what says that the bucket has versions ([`Versioning::live_value`]).
 pub const LIVE: &[u8] = b"live";
 /// The value while the bucket is being deleted.
 pub const DELETING: &[u8] = b"deleting";

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::version::{ObjectLock, Retention, Versioning};
 use crate::store::{Partition, RunId, StoreError};
 
 /// The version byte of every record written today.
@@ -64,6 +65,17 @@ pub struct BucketRecord {
     /// The public-access block, if there is one.
     #[n(7)]
     pub public_access: Option<PublicAccessBlock>,
+    /// Whether it keeps versions. Writes go by what its `Live` key says of the same.
+    #[n(8)]
+    #[cbor(skip_if = "Versioning::is_never")]
+    pub versioning: Versioning,
+    /// Its Object Lock; once there, it stays.
+    #[n(9)]
+    pub object_lock: Option<ObjectLock>,
+    /// Its tags, in the order in which they were given.
+    #[n(10)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
 }
 
 /// Which public access is blocked.
@@ -315,6 +327,27 @@ pub struct ObjectRecord {
     /// What the envelope is protected by.
     #[n(10)]
     pub protection: Protection,
+    /// Where it stands among the versions of its key, in microseconds since the Unix epoch; `None` for what was written
+    /// before the bucket had versions, which stands where its modification time is.
+    #[n(11)]
+    pub order: Option<u64>,
+    /// Whether it has a version id of its own; else it is the null version.
+    #[n(12)]
+    #[cbor(skip_if = "is_false")]
+    pub has_id: bool,
+    /// Of a current version: the order of the null version among the noncurrent ones, if it is there.
+    #[n(13)]
+    pub null_at: Option<u64>,
+    /// Its tags, in the order in which they were given.
+    #[n(14)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// What holds it, if anything does or did.
+    #[n(15)]
+    pub retention: Option<Retention>,
+    /// Whether there is a legal hold on it; `None` if there never was.
+    #[n(16)]
+    pub legal_hold: Option<bool>,
 }
 
 /// What a listing shows of a checksum.
@@ -354,6 +387,16 @@ pub struct UploadRecord {
     /// What the envelope is protected by.
     #[n(6)]
     pub protection: Protection,
+    /// The tags of the object to be.
+    #[n(8)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// What is to hold it.
+    #[n(9)]
+    pub retention: Option<Retention>,
+    /// Whether there is to be a legal hold on it.
+    #[n(10)]
+    pub legal_hold: Option<bool>,
 }
 
 /// An uploaded part.
@@ -377,6 +420,11 @@ pub struct PartRecord {
     pub checksums: Option<ByteVec>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the derivation calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Record for BucketRecord {
     const NAME: &'static str = "bucket record";
 }
@@ -394,6 +442,7 @@ impl Record for PartRecord {
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::version::{DefaultRetention, MarkerRecord, Period, RetentionMode, Version};
     use super::*;
 
     fn attributes() -> Attributes {
@@ -426,6 +475,12 @@ mod tests {
             checksum_kind: Some(ChecksumKind { algorithm: "CRC32".to_owned(), covers: "FULL_OBJECT".to_owned() }),
             whole: false,
             protection: protection(),
+            order: None,
+            has_id: false,
+            null_at: None,
+            tags: Vec::new(),
+            retention: None,
+            legal_hold: None,
         }
     }
 
@@ -451,6 +506,9 @@ mod tests {
             allows_customer_keys: false,
             policy: None,
             public_access: Some(PublicAccessBlock::ALL),
+            versioning: Versioning::Never,
+            object_lock: None,
+            tags: Vec::new(),
         };
         hold("bucket.bin", &bucket);
         let encryption =
@@ -460,9 +518,17 @@ mod tests {
             allows_customer_keys: true,
             policy: Some("{}".to_owned()),
             public_access: None,
-            ..bucket
+            ..bucket.clone()
         };
         hold("bucket-encryption.bin", &configured);
+        let default = DefaultRetention { mode: RetentionMode::Compliance, period: Period::Years(7) };
+        let locked = BucketRecord {
+            versioning: Versioning::Enabled,
+            object_lock: Some(ObjectLock { default: Some(default) }),
+            tags: vec![("team".to_owned(), "a".to_owned())],
+            ..bucket
+        };
+        hold("bucket-locked.bin", &locked);
         hold("object-run.bin", &object(Body::Run(run(false))));
         let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
         hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));
@@ -474,8 +540,35 @@ mod tests {
             checksum_type: Some("COMPOSITE".to_owned()),
             account: "000000000000".to_owned(),
             protection: protection(),
+            tags: Vec::new(),
+            retention: None,
+            legal_hold: None,
         };
         hold("upload.bin", &upload);
+        let retention = Some(Retention { mode: RetentionMode::Governance, until: 1_800_000_000_000 });
+        let tags = vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())];
+        let tagged = UploadRecord { tags: tags.clone(), retention, legal_hold: Some(true), ..upload };
+        hold("upload-tagged.bin", &tagged);
+        let current = ObjectRecord {
+            order: Some(1_700_000_000_123_000),
+            has_id: true,
+            null_at: Some(1_600_000_000_000_000),
+            tags,
+            retention,
+            legal_hold: Some(false),
+            ..object(Body::Run(run(false)))
+        };
+        hold("object-version.bin", &current);
+        hold("version-object.bin", &Version::Object(Box::new(current)));
+        let marker = MarkerRecord {
+            modified: 1_700_000_000_124,
+            generation: [6; 16],
+            order: 1_700_000_000_124_000,
+            has_id: true,
+            null_at: None,
+        };
+        hold("marker.bin", &marker);
+        hold("version-marker.bin", &Version::Marker(marker));
         let part = PartRecord {
             modified: 1_700_000_000_789,
             size: 11,

@@ -1,0 +1,177 @@
+//! ListObjectVersions: a walk over all versions, by key and the newest first, which skips a common prefix rather than read
+//! it.
+
+use http::Response;
+
+use super::error::{Result, S3Error};
+use super::list::{Entry, Listing, write_common_prefixes};
+use super::render;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use super::version;
+use super::xml::XmlWriter;
+use crate::clock::{from_millis, iso8601};
+use crate::iam::{Account, Permit};
+use crate::store::commit::{self, After, Found};
+use crate::store::schema::{Version, VersionId};
+use crate::wire::ResponseBody;
+
+/// A page of the walk.
+struct Page {
+    entries: Vec<Entry<Found>>,
+    truncated: bool,
+}
+
+impl S3 {
+    pub(super) async fn list_object_versions(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        let query = &call.query;
+        let (key_marker, id_marker) = (query.value("key-marker").unwrap_or_default(), query.value("version-id-marker"));
+        let listing = Listing::read(query, "max-keys", None)?;
+        let after = self.after_markers(bucket, &listing, key_marker, id_marker).await?;
+        let page = self.walk_versions(bucket, &listing, after).await?;
+
+        let mut etags = Vec::with_capacity(page.entries.len());
+        for entry in &page.entries {
+            etags.push(match entry {
+                Entry::Key(name, Found { version: Version::Object(record), .. }) => {
+                    Some(self.object_etag(bucket, name, record)?)
+                }
+                _ => None,
+            });
+        }
+        let owner = self.owner(bucket);
+        Ok(render::document(XmlWriter::document("ListVersionsResult", |xml| {
+            xml.text("Name", &bucket.name);
+            xml.text("Prefix", listing.show(listing.prefix));
+            xml.text("KeyMarker", listing.show(key_marker));
+            xml.text("VersionIdMarker", id_marker.unwrap_or_default());
+            match page.entries.last().filter(|_| page.truncated) {
+                Some(Entry::Key(name, found)) => {
+                    xml.text("NextKeyMarker", listing.show(name));
+                    xml.text("NextVersionIdMarker", found.version.id());
+                }
+                Some(Entry::CommonPrefix(name)) => xml.text("NextKeyMarker", listing.show(name)),
+                None => {}
+            }
+            xml.text("MaxKeys", listing.limit);
+            xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
+            xml.optional("EncodingType", listing.url_encoded.then_some("url"));
+            xml.text("IsTruncated", page.truncated);
+            for (entry, etag) in page.entries.iter().zip(&etags) {
+                if let Entry::Key(name, found) = entry {
+                    write_version(xml, &listing.show(name), found, etag.as_deref(), owner.map(|account| &**account));
+                }
+            }
+            write_common_prefixes(xml, &listing, &page.entries);
+        })))
+    }
+
+    /// Where the page begins.
+    async fn after_markers(
+        &self,
+        bucket: &Bucket,
+        listing: &Listing<'_>,
+        key: &str,
+        id: Option<&str>,
+    ) -> Result<Option<After>> {
+        let name = "version-id-marker";
+        match (key, id) {
+            (_, Some("")) => Err(S3Error::argument(name, "", "A version-id marker cannot be empty.")),
+            ("", Some(id)) => {
+                let message = "A version-id marker cannot be specified without a key marker.";
+                Err(S3Error::argument(name, id, message))
+            }
+            ("", None) => Ok(None),
+            (key, None) => Ok(Some(match listing.common_prefix(key) {
+                Some(common) => After::Prefix(common.to_owned()),
+                None => After::Key(key.to_owned()),
+            })),
+            (key, Some(id)) => {
+                let order = match version::parse(name, id)? {
+                    VersionId::Own { order, .. } => order,
+                    // The null version does not say where it stands. If it is gone, what its key has left is listed.
+                    null @ VersionId::Null => {
+                        let key = ObjectKey::parse(key)?;
+                        let (store, partition) = (&*self.store, bucket.partition());
+                        let found = commit::read_version(store, partition, key.as_str(), Some(null)).await?;
+                        found.map_or(u64::MAX, |version| version.order())
+                    }
+                };
+                Ok(Some(After::Version(key.to_owned(), order)))
+            }
+        }
+    }
+
+    async fn walk_versions(&self, bucket: &Bucket, listing: &Listing<'_>, mut after: Option<After>) -> Result<Page> {
+        let mut page = Page { entries: Vec::new(), truncated: false };
+        if listing.limit == 0 {
+            return Ok(page);
+        }
+        // As in a listing of objects: begin small where common prefixes are, grow while keys come.
+        let mut batch = if listing.delimiter.is_some() { 8 } else { listing.limit + 1 };
+        loop {
+            let (store, partition) = (&*self.store, bucket.partition());
+            let found = commit::read_versions(store, partition, listing.prefix, after.as_ref(), batch).await?;
+            let exhausted = found.len() < batch;
+            let mut skipped = false;
+            for found in found {
+                if page.entries.len() == listing.limit {
+                    page.truncated = true;
+                    return Ok(page);
+                }
+                if let Some(common) = listing.common_prefix(&found.key) {
+                    page.entries.push(Entry::CommonPrefix(common.to_owned()));
+                    after = Some(After::Prefix(common.to_owned()));
+                    skipped = true;
+                    break;
+                }
+                after = Some(After::Version(found.key.clone(), found.version.order()));
+                page.entries.push(Entry::Key(found.key.clone(), found));
+            }
+            match (skipped, exhausted) {
+                (true, _) => batch = 1,
+                (false, true) => return Ok(page),
+                (false, false) => batch = (batch * 8).min(listing.limit + 1),
+            }
+        }
+    }
+}
+
+fn write_version(xml: &mut XmlWriter, name: &str, found: &Found, etag: Option<&str>, owner: Option<&Account>) {
+    let of_the_version = |xml: &mut XmlWriter| {
+        xml.text("Key", name);
+        xml.text("VersionId", found.version.id());
+        xml.text("IsLatest", found.is_current);
+        xml.text("LastModified", iso8601(from_millis(found.version.modified())));
+    };
+    let owned = |xml: &mut XmlWriter| {
+        if let Some(owner) = owner {
+            xml.element("Owner", |xml| {
+                xml.text("ID", &owner.canonical_id);
+                xml.text("DisplayName", &owner.display_name);
+            });
+        }
+    };
+    match &found.version {
+        Version::Marker(_) => xml.element("DeleteMarker", |xml| {
+            of_the_version(xml);
+            owned(xml);
+        }),
+        Version::Object(record) => xml.element("Version", |xml| {
+            of_the_version(xml);
+            xml.text("ETag", format_args!("\"{}\"", etag.unwrap_or_default()));
+            if let Some(kind) = &record.checksum_kind {
+                xml.text("ChecksumAlgorithm", &kind.algorithm);
+                xml.text("ChecksumType", &kind.covers);
+            }
+            xml.text("Size", record.size);
+            owned(xml);
+            xml.text("StorageClass", &record.attributes.storage_class);
+        }),
+    }
+}

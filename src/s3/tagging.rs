@@ -1,0 +1,118 @@
+//! Tags of objects and of buckets: Get-, Put- and DeleteObjectTagging, Get-, Put- and DeleteBucketTagging.
+
+use http::{Response, StatusCode};
+
+use super::error::{ErrorCode, Result};
+use super::render;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3, no_content};
+use super::tags::{self, MAX_DOCUMENT, Tagged, Tags};
+use super::version::{Missing, VERSION_ID, insert_version};
+use crate::iam::Permit;
+use crate::store::commit;
+use crate::store::schema::{ObjectRecord, Version, VersionId};
+use crate::wire::{RequestBody, ResponseBody};
+
+impl S3 {
+    pub(super) async fn object_tagging(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        let found = self.find(bucket, key, call.version()?).await;
+        let record = found.map_err(|missing| missing.tell_of_part(call, key))?;
+        let mut response = render::document(tags::document(&record.tags));
+        insert_version(response.headers_mut(), VERSION_ID, bucket, record.version_id());
+        Ok(response)
+    }
+
+    /// Permitted here, as a policy may ask which tags are given.
+    pub(super) async fn put_object_tagging(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
+        let given = document.and_then(|document| tags::read_document(&document, Tagged::Object));
+        let asked = given.as_deref().unwrap_or_default();
+        // Who may not at all is not told what is wrong with the document.
+        self.authorize_tagging(call, call.action(), bucket, key, asked).await?;
+        let id = self.set_tags(call, bucket, key, given?).await?;
+        let mut response = render::empty(StatusCode::OK);
+        insert_version(response.headers_mut(), VERSION_ID, bucket, id);
+        Ok(response)
+    }
+
+    pub(super) async fn delete_object_tagging(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        let id = self.set_tags(call, bucket, key, Tags::new()).await?;
+        let mut response = no_content();
+        insert_version(response.headers_mut(), VERSION_ID, bucket, id);
+        Ok(response)
+    }
+
+    async fn set_tags(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<VersionId> {
+        self.change_version(call, bucket, key, |record| {
+            record.tags.clone_from(&tags);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes the version that the request names, or the current one; its id.
+    ///
+    /// # Errors
+    /// `change`'s; `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`.
+    pub(super) async fn change_version(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        change: impl Fn(&mut ObjectRecord) -> Result<()>,
+    ) -> Result<VersionId> {
+        let (store, partition, id) = (&*self.store, bucket.partition(), call.version()?);
+        match commit::update_version(store, partition, key.as_str(), id, change).await? {
+            Some(Version::Object(record)) => Ok(record.version_id()),
+            Some(Version::Marker(marker)) => Err(Missing::Marker(marker).tell(call, key)),
+            None => Err(id.map_or(Missing::Key, Missing::Version).tell(call, key)),
+        }
+    }
+
+    pub(super) fn bucket_tagging(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        match &bucket.record.tags[..] {
+            [] => Err(ErrorCode::NoSuchTagSet.with("BucketName", &bucket.name)),
+            tags => Ok(render::document(tags::document(tags))),
+        }
+    }
+
+    pub(super) async fn put_bucket_tagging(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        let tags = tags::read_document(&document, Tagged::Bucket)?;
+        self.update_bucket(bucket, |record| record.tags.clone_from(&tags)).await?;
+        Ok(no_content())
+    }
+
+    pub(super) async fn delete_bucket_tagging(
+        &self,
+        bucket: &Bucket,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        self.update_bucket(bucket, |record| record.tags.clear()).await?;
+        Ok(no_content())
+    }
+}

@@ -1,0 +1,216 @@
+//! Tags: how they are written in headers and documents, and what may be one.
+//! (AWS: "Categorizing your objects using tags", "Using cost allocation S3 bucket tags".)
+
+use serde::Deserialize;
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::operation::Operation;
+use super::service::Call;
+use super::xml::{self, XmlWriter};
+use crate::wire::percent::percent_decode;
+
+/// Keys and values, in the order in which they were given.
+pub(super) type Tags = Vec<(String, String)>;
+
+/// The header that gives a new object tags.
+pub(super) const HEADER: &str = "x-amz-tagging";
+/// Longest `Tagging` document, in bytes: 50 tags of the longest keys and values, each character perhaps an entity.
+pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
+/// Longest key and value, in characters.
+const MAX_KEY: usize = 128;
+const MAX_VALUE: usize = 256;
+
+/// What is tagged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Tagged {
+    Object,
+    Bucket,
+    /// A bucket that is being made.
+    NewBucket,
+}
+
+#[derive(Deserialize)]
+struct Tagging {
+    #[serde(rename = "TagSet")]
+    set: TagSet,
+}
+
+/// `TagSet`, or `Tags` of a new bucket.
+#[derive(Default, Deserialize)]
+pub(super) struct TagSet {
+    #[serde(rename = "Tag", default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    value: String,
+}
+
+impl TagSet {
+    /// The tags, if they may be tags of what is `tagged`.
+    ///
+    /// # Errors
+    /// `InvalidTag`, `BadRequest`.
+    pub fn check(self, tagged: Tagged) -> Result<Tags> {
+        let tags: Tags = self.tags.into_iter().map(|Tag { key, value }| (key, value)).collect();
+        check(&tags, tagged)?;
+        for (index, (key, _)) in tags.iter().enumerate() {
+            if tags[..index].iter().any(|(earlier, _)| earlier == key) {
+                let error = S3Error::new(ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key");
+                return Err(error.with("TagKey", key));
+            }
+        }
+        Ok(tags)
+    }
+}
+
+/// Reads a `Tagging` document.
+///
+/// # Errors
+/// `MalformedXML`, `InvalidTag`, `BadRequest`.
+pub(super) fn read_document(document: &[u8], tagged: Tagged) -> Result<Tags> {
+    let Tagging { set } = xml::read(document, "Tagging")?;
+    set.check(tagged)
+}
+
+/// Writes one.
+pub(super) fn document(tags: &[(String, String)]) -> String {
+    XmlWriter::document("Tagging", |xml| {
+        xml.element("TagSet", |xml| {
+            for (key, value) in tags {
+                xml.element("Tag", |xml| {
+                    xml.text("Key", key);
+                    xml.text("Value", value);
+                });
+            }
+        });
+    })
+}
+
+/// Reads `x-amz-tagging`: a query string.
+///
+/// # Errors
+/// `InvalidArgument` for what is none, or names a key twice; `InvalidTag`, `BadRequest`.
+pub(super) fn read_header(text: &str) -> Result<Tags> {
+    let malformed = || {
+        let message = "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag \
+                       name duplicates.";
+        S3Error::argument(HEADER, text, message)
+    };
+    let mut tags = Tags::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if value.contains('=') {
+            return Err(malformed());
+        }
+        let decode = |text: &str| percent_decode(text, true).ok_or_else(malformed);
+        let (key, value) = (decode(key)?, decode(value)?);
+        if tags.iter().any(|(earlier, _)| *earlier == key) {
+            return Err(malformed());
+        }
+        tags.push((key, value));
+    }
+    check(&tags, Tagged::Object)?;
+    Ok(tags)
+}
+
+/// The tags that a write gives its object: in a header, or, in a form, as a `Tagging` document.
+///
+/// # Errors
+/// As [`read_header`] and [`read_document`].
+pub(super) fn of_write(call: &Call<'_>) -> Result<Tags> {
+    match call.header(HEADER) {
+        Some(text) if call.row.operation == Operation::PostObject => read_document(text.as_bytes(), Tagged::Object),
+        Some(text) => read_header(text),
+        None => Ok(Tags::new()),
+    }
+}
+
+fn check(tags: &[(String, String)], tagged: Tagged) -> Result<()> {
+    let (most, too_many) = match tagged {
+        Tagged::Object => (10, "Object tags cannot be greater than 10"),
+        Tagged::Bucket | Tagged::NewBucket => (50, "Bucket tag count cannot be greater than 50"),
+    };
+    if tags.len() > most {
+        return Err(S3Error::new(ErrorCode::BadRequest, too_many));
+    }
+    for (key, value) in tags {
+        if key.is_empty() || key.chars().count() > MAX_KEY || !key.chars().all(is_allowed) {
+            let error = S3Error::new(ErrorCode::InvalidTag, "The TagKey you have provided is invalid");
+            return Err(error.with("TagKey", key));
+        }
+        if value.chars().count() > MAX_VALUE || !value.chars().all(is_allowed) {
+            let error = S3Error::new(ErrorCode::InvalidTag, "The TagValue you have provided is invalid");
+            return Err(error.with("TagKey", key).with("TagValue", value));
+        }
+        if key.starts_with("aws:") {
+            let of_the_system = |text| S3Error::new(ErrorCode::InvalidTag, text);
+            return Err(match tagged {
+                Tagged::Object => of_the_system("Your TagKey cannot be prefixed with aws:").with("TagKey", key),
+                Tagged::Bucket => of_the_system("System tags cannot be added/updated by requester").with("TagKey", key),
+                Tagged::NewBucket => of_the_system(
+                    "User-defined tag keys can't start with \"aws:\". This prefix is reserved for system tags. Remove \
+                     \"aws:\" from your tag keys and try again.",
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Letters, digits and white space of any script, and a few signs.
+fn is_allowed(character: char) -> bool {
+    character.is_alphanumeric() || character.is_whitespace() || "+-=._:/@".contains(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(pairs: &[(&str, &str)]) -> Tags {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn headers_are_query_strings() {
+        assert_eq!(
+            read_header("a=1&b=&c&d%20e=f+g").unwrap(),
+            tags(&[("a", "1"), ("b", ""), ("c", ""), ("d e", "f g")])
+        );
+        assert_eq!(read_header("wrongquery&&wrongagain").unwrap().len(), 2);
+        for malformed in ["a=1&a=2", "key1=val1,key2=val2", "a=%ff"] {
+            assert_eq!(read_header(malformed).unwrap_err().code, ErrorCode::InvalidArgument, "{malformed}");
+        }
+        for invalid in ["aws:a=1", "=1", "a%2Cb=1", "a=b%2Cc"] {
+            assert_eq!(read_header(invalid).unwrap_err().code, ErrorCode::InvalidTag, "{invalid}");
+        }
+        let many: Vec<String> = (0..11).map(|n| format!("k{n}=v")).collect();
+        assert_eq!(read_header(&many.join("&")).unwrap_err().message, "Object tags cannot be greater than 10");
+        assert_eq!(read_header(&many[1..].join("&")).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn documents_come_back_as_they_went_in() {
+        let given = tags(&[("b", "2"), ("a", ""), ("schlüssel", "x y")]);
+        assert_eq!(read_document(document(&given).as_bytes(), Tagged::Object).unwrap(), given);
+        assert_eq!(read_document(b"<Tagging><TagSet/></Tagging>", Tagged::Bucket).unwrap(), tags(&[]));
+        let error = |inner: &str, tagged| {
+            let document = format!("<Tagging><TagSet>{inner}</TagSet></Tagging>");
+            read_document(document.as_bytes(), tagged).unwrap_err()
+        };
+        let tag = |key: &str| format!("<Tag><Key>{key}</Key><Value>1</Value></Tag>");
+        assert_eq!(error("<Tag><Key>a</Key></Tag>", Tagged::Object).code, ErrorCode::MalformedXml);
+        let twice = error(&[tag("a"), tag("a")].concat(), Tagged::Object);
+        assert_eq!(
+            (twice.message.as_ref(), &*twice.detail),
+            ("Cannot provide multiple Tags with the same key", &[("TagKey", "a".to_owned())][..])
+        );
+        assert_eq!(error(&tag("aws:a"), Tagged::Bucket).message, "System tags cannot be added/updated by requester");
+        let many: String = (0..51).map(|n| tag(&n.to_string())).collect();
+        assert_eq!(error(&many, Tagged::Bucket).code, ErrorCode::BadRequest);
+        assert_eq!(error(&tag(&"k".repeat(129)), Tagged::Bucket).message, "The TagKey you have provided is invalid");
+    }
+}

@@ -1,0 +1,123 @@
+//! Deletions: of a key, which may leave its versions, and of versions.
+
+use super::head::Head;
+use super::{Place, WriteError, count_replacement, live_batch, read_versioning, release_body};
+use crate::store::schema::{
+    Claim, MarkerRecord, ObjectRecord, Record as _, Table, Version, VersionId, Versioning, escape, noncurrent_key,
+};
+use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition};
+
+/// What a deletion of a key came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Deletion {
+    /// There was nothing.
+    Nothing,
+    /// The object is gone.
+    Removed,
+    /// The object is noncurrent, or there was none; this delete marker is current.
+    Marked(VersionId),
+}
+
+/// Deletes the place's key: in a bucket that keeps versions, `marker` is put upon it; in any other, it goes. Absence is no
+/// error. `admit` judges what is current now.
+///
+/// # Errors
+/// [`WriteError`]; nothing is changed.
+pub async fn delete_object<E>(
+    store: &dyn MetaStore,
+    place: Place<'_>,
+    marker: &MarkerRecord,
+    admit: impl Fn(Option<&ObjectRecord>) -> Result<(), E>,
+) -> Result<Deletion, WriteError<E>> {
+    let Place { bucket, mut versioning, key } = place;
+    loop {
+        let head = Head::read(store, bucket, key, versioning).await?;
+        admit(head.object()).map_err(WriteError::Refused)?;
+        let batch = live_batch(versioning);
+        let (batch, deletion) = if versioning.keeps_versions() {
+            let (batch, id) = head.replace(store, versioning, Version::Marker(marker.clone()), batch).await?;
+            (batch, Deletion::Marked(id))
+        } else {
+            let Some(old) = head.object() else { return Ok(Deletion::Nothing) };
+            let batch = count_replacement(head.put(head.expected(batch), None), Some(old), None);
+            (release_body(store, bucket, old, batch).await?, Deletion::Removed)
+        };
+        match store.commit(bucket, batch).await? {
+            Outcome::Applied => return Ok(deletion),
+            Outcome::Conflict { expectation: 0, .. } => {
+                versioning = read_versioning(store, bucket).await?.ok_or(WriteError::NoBucket)?;
+            }
+            Outcome::Conflict { .. } => {}
+        }
+    }
+}
+
+/// Removes the version `id` of `key`, for good; if it was the current one, the newest of the others is current then. What
+/// it was; `None` if there is no such version. `admit` judges it; its lock, the protocol itself judges by `claim`.
+///
+/// # Errors
+/// [`WriteError`]; nothing is changed.
+pub async fn delete_version<E>(
+    store: &dyn MetaStore,
+    bucket: Partition,
+    key: &str,
+    id: VersionId,
+    claim: Claim,
+    admit: impl Fn(&Version) -> Result<(), E>,
+) -> Result<Option<Version>, WriteError<E>> {
+    let judge = |version: &Version| match version.object() {
+        Some(object) if object.is_locked(claim) => Err(WriteError::Locked),
+        _ => admit(version).map_err(WriteError::Refused),
+    };
+    loop {
+        let head = Head::read(store, bucket, key, Versioning::Enabled).await?;
+        let Some(current) = &head.version else { return Ok(None) };
+        let (batch, gone) = if current.id() == id {
+            judge(current)?;
+            let newest = KeyRange::prefix(&escape(Table::Noncurrent, key));
+            let next = store.scan(bucket, &newest, 1).await?.pop();
+            let batch = head.expected(Batch::new());
+            let batch = match next {
+                Some((next_key, value)) => {
+                    let next = Version::from_value(&value)?;
+                    let null_at = current.null_at().filter(|_| next.id() != VersionId::Null);
+                    let batch = batch.expect(next_key.to_vec(), Some(value)).delete(next_key.to_vec());
+                    head.put(batch, Some(&next.with_null_at(null_at)))
+                }
+                None => head.put(batch, None),
+            };
+            (batch, current.clone())
+        } else {
+            let order = match id {
+                VersionId::Own { order, .. } => Some(order),
+                VersionId::Null => current.null_at(),
+            };
+            let noncurrent = order.map(|order| noncurrent_key(key, order));
+            let value = match &noncurrent {
+                Some(noncurrent) => store.get(bucket, noncurrent).await?,
+                None => None,
+            };
+            let version = value.as_deref().map(Version::from_value).transpose()?.filter(|found| found.id() == id);
+            let (Some(noncurrent), Some(version)) = (noncurrent, version) else {
+                // It may have become current just now.
+                if Head::read(store, bucket, key, Versioning::Enabled).await?.is_as(&head) {
+                    return Ok(None);
+                }
+                continue;
+            };
+            judge(&version)?;
+            let mut batch = Batch::new().expect(noncurrent.clone(), value).delete(noncurrent);
+            if id == VersionId::Null {
+                batch = head.put(head.expected(batch), Some(&current.clone().with_null_at(None)));
+            }
+            (batch, version)
+        };
+        let batch = match gone.object() {
+            Some(object) => release_body(store, bucket, object, count_replacement(batch, Some(object), None)).await?,
+            None => batch,
+        };
+        if let Outcome::Applied = store.commit(bucket, batch).await? {
+            return Ok(Some(gone));
+        }
+    }
+}
