@@ -64,11 +64,23 @@ def keys_of(client, bucket, **options):
     return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
+def versions_of(client, bucket, **options):
+    """Every version and delete marker of the bucket, as (key, version id, is latest, is marker), in the listing's order."""
+    found = []
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, **options):
+        entries = [(e, False) for e in page.get("Versions", [])] + [(e, True) for e in page.get("DeleteMarkers", [])]
+        found += [(e["Key"], e["VersionId"], e["IsLatest"], is_marker) for e, is_marker in entries]
+    return found
+
+
 def empty(client, bucket):
-    """Deletes every object and every unfinished upload of the bucket."""
+    """Deletes every object, with its versions, and every unfinished upload of the bucket."""
     uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     for upload in uploads:
         client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    if client.get_bucket_versioning(Bucket=bucket).get("Status"):
+        for key, version, _, _ in versions_of(client, bucket):
+            client.delete_object(Bucket=bucket, Key=key, VersionId=version)
     keys = keys_of(client, bucket)
     for start in range(0, len(keys), 1000):
         objects = [{"Key": key} for key in keys[start : start + 1000]]
