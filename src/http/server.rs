@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::activity::{Activity, Overdue, Patience};
 use super::edge::{Edge, Origin};
 use super::socket::Socket;
-use super::tls::{self, Tls};
+use super::tls::{self, Tls, TlsStream};
 use crate::config::Limits;
 use crate::telemetry::metrics::{OutcomeLabel, TransportLabel};
 use crate::wire::TlsInfo;
@@ -201,7 +201,7 @@ impl Shared {
                     done = handshake => done,
                 };
                 if let Some(stream) = done {
-                    let connection = stream.get_ref().1;
+                    let connection = stream.connection();
                     let multiplexed = connection.alpn_protocol() == Some(tls::H2);
                     let info = tls::info(connection);
                     self.serve(stream, peer, info, multiplexed, phase).await;
@@ -211,14 +211,9 @@ impl Shared {
         open.dec();
     }
 
-    async fn handshake(
-        &self,
-        tls: &Tls,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    async fn handshake(&self, tls: &Tls, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
         let limit = Duration::from_secs(self.limits.handshake_seconds.into());
-        let (outcome, stream) = match timeout(limit, tls.acceptor().accept(stream)).await {
+        let (outcome, stream) = match timeout(limit, tls.accept(stream)).await {
             Ok(Ok(stream)) => ("ok", Some(stream)),
             Ok(Err(error)) => {
                 debug!(%peer, %error, "the TLS handshake failed");

@@ -1,6 +1,7 @@
 //! TLS: rustls with aws-lc-rs, versions 1.2 and 1.3, HTTP/2 or 1.1 by ALPN, and a certificate that can be replaced while
 //! the server runs.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,9 +10,17 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::{CipherSuite, CommonState, ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::wire::TlsInfo;
+
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use stream::TlsStream;
 
 /// The protocol's name in ALPN (RFC 9113 section 3.1).
 pub(super) const H2: &[u8] = b"h2";
@@ -60,6 +69,7 @@ pub enum TlsError {
 pub struct Tls {
     config: Arc<ServerConfig>,
     certificate: Arc<Current>,
+    buffers: Arc<stream::BufferPool>,
 }
 
 impl Tls {
@@ -77,7 +87,7 @@ impl Tls {
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self { config: Arc::new(config), certificate })
+        Ok(Self { config: Arc::new(config), certificate, buffers: Arc::default() })
     }
 
     /// Shows this certificate from the next handshake on.
@@ -90,8 +100,12 @@ impl Tls {
         Ok(())
     }
 
-    pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        Arc::clone(&self.config).into()
+    /// Shakes hands with the client at the other end of `socket`.
+    ///
+    /// # Errors
+    /// What the socket or TLS says.
+    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S) -> io::Result<TlsStream<S>> {
+        TlsStream::accept(socket, Arc::clone(&self.config), Arc::clone(&self.buffers)).await
     }
 }
 
@@ -110,7 +124,7 @@ impl ResolvesServerCert for Current {
 }
 
 /// What a finished handshake agreed on.
-pub(super) fn info(connection: &ServerConnection) -> Option<TlsInfo> {
+pub(super) fn info(connection: &CommonState) -> Option<TlsInfo> {
     let version = match connection.protocol_version()? {
         ProtocolVersion::TLSv1_2 => "TLSv1.2",
         ProtocolVersion::TLSv1_3 => "TLSv1.3",
