@@ -264,7 +264,7 @@ impl Verification {
         let opener = Opener::new(key, &header, piece.part)?;
         for read in opener.reads(0..piece.size, FRAMES)? {
             let bytes = sealed.read(read.sealed_start(), read.sealed_len()).await?;
-            opener.open(&read, &bytes)?;
+            opener.open(&read, bytes)?;
         }
         Ok(())
     }

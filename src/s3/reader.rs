@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::sync::mpsc;
@@ -36,6 +36,8 @@ pub(super) struct ObjectReader {
     length: u64,
     pieces: VecDeque<Piece>,
     open: Option<OpenRun>,
+    /// Frames that are open and have not been taken.
+    frames: VecDeque<Bytes>,
     _pin: Pin,
 }
 
@@ -73,11 +75,22 @@ impl ObjectReader {
         }
         let runs: Vec<RunId> = pieces.iter().filter(|piece| !piece.run.inline).map(|piece| piece.run.run()).collect();
         let pin = store.pin(&runs).await?;
-        Ok(Self { store, key, length, pieces, open: None, _pin: pin })
+        Ok(Self { store, key, length, pieces, open: None, frames: VecDeque::new(), _pin: pin })
     }
 
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        while self.frames.is_empty() {
+            match self.next_frames().await? {
+                Some(frames) => self.frames = frames.into(),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.frames.pop_front())
+    }
+
+    /// The frames of the next read.
+    async fn next_frames(&mut self) -> Result<Option<Vec<Bytes>>> {
         loop {
             if let Some(open) = &mut self.open {
                 if let Some(read) = open.reads.next() {
@@ -86,7 +99,7 @@ impl ObjectReader {
                         Some(bytes) => inline_slice(bytes, start, length)?,
                         None => self.store.read(open.piece.run.run(), start, length).await?,
                     };
-                    return Ok(Some(open.opener.open(&read, &sealed)?));
+                    return Ok(Some(open.opener.open(&read, sealed)?));
                 }
                 self.open = None;
             }
@@ -103,16 +116,16 @@ impl ObjectReader {
     /// failures still find the response's head unsent.
     pub async fn into_body(mut self) -> Result<ResponseBody> {
         let length = self.length;
-        let first = self.next().await?.unwrap_or_default();
-        if first.len() as u64 == length {
-            return Ok(ResponseBody::from(first));
+        let mut first = self.next_frames().await?.unwrap_or_default();
+        if first.len() <= 1 && first.iter().map(Bytes::len).sum::<usize>() as u64 == length {
+            return Ok(ResponseBody::from(first.pop().unwrap_or_default()));
         }
-        // One chunk waits in the channel while the next is read: reading, opening and sending overlap.
+        // One read's frames wait in the channel while the next are read: reading, opening and sending overlap.
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
-                let chunk = match self.next().await {
-                    Ok(Some(chunk)) => Ok(chunk),
+                let frames = match self.next_frames().await {
+                    Ok(Some(frames)) => Ok(frames),
                     Ok(None) => return,
                     Err(error) => {
                         let cause = error.source.as_deref().map(tracing::field::debug);
@@ -120,15 +133,18 @@ impl ObjectReader {
                         Err(BoxError::from(error))
                     }
                 };
-                let failed = chunk.is_err();
-                if sender.send(chunk).await.is_err() || failed {
+                let failed = frames.is_err();
+                if sender.send(frames).await.is_err() || failed {
                     return;
                 }
             }
         });
         let rest =
-            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|chunk| (chunk, receiver)) });
-        let chunks = futures_util::StreamExt::chain(stream::once(async { Ok(first) }), rest);
+            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|frames| (frames, receiver)) });
+        let chunks = stream::once(async { Ok(first) })
+            .chain(rest)
+            .map_ok(|frames| stream::iter(frames.into_iter().map(Ok)))
+            .try_flatten();
         Ok(ResponseBody::Stream { remaining: length, stream: Box::pin(chunks) })
     }
 

@@ -3,7 +3,7 @@
 use super::format::RunIdentity;
 use super::{ObjectKey, format::FrameNonce};
 use crate::crypto::Unauthentic;
-use crate::crypto::aead::{Aes256Gcm, TAG_LEN};
+use crate::crypto::aead::Aes256Gcm;
 
 /// Seals and opens single frames.
 pub(super) struct FrameCipher {
@@ -24,16 +24,14 @@ impl FrameCipher {
         }
     }
 
-    /// Opens a sealed frame into `out`, which is as long as its plaintext.
+    /// Opens a sealed frame in place: its plaintext is what it then begins with, where the tags do not stand.
     ///
     /// # Errors
-    /// [`Unauthentic`]; `out` then holds no plaintext that was not sealed there.
-    pub fn open(&self, nonce: FrameNonce, aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<(), Unauthentic> {
-        let Some(outer) = &self.outer else {
-            return self.inner.open_into(nonce.bytes(), aad, sealed, out);
-        };
-        let mut frame = vec![0; sealed.len().checked_sub(TAG_LEN).ok_or(Unauthentic)?];
-        outer.open_into(nonce.bytes(), aad, sealed, &mut frame)?;
-        self.inner.open_into(nonce.bytes(), aad, &frame, out)
+    /// [`Unauthentic`]; what is left in `frame` is then no plaintext.
+    pub fn open_in_place(&self, nonce: FrameNonce, aad: &[u8], mut frame: &mut [u8]) -> Result<(), Unauthentic> {
+        for cipher in self.outer.iter().chain(std::iter::once(&self.inner)) {
+            frame = cipher.open_in_place(nonce.bytes(), aad, frame)?;
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::format::{FRAME_LEN, FrameNonce, RunHeader, RunIdentity, Suite, frame_count};
 use super::layers::FrameCipher;
@@ -49,28 +49,36 @@ impl Opener {
         Ok(FrameReads { suite: self.suite, plaintext_len: self.plaintext_len, range, next, end, frames })
     }
 
-    /// The plaintext that `read` is for, from the stored bytes that it names.
+    /// The plaintext that `read` is for, frame by frame, from the stored bytes that it names. They are opened where they lie if
+    /// nobody else holds them.
     ///
     /// # Errors
     /// [`SseError::Corrupt`] if the bytes are not exactly those that were sealed there. No plaintext is released then.
-    pub fn open(&self, read: &FrameRead, sealed: &[u8]) -> Result<Bytes, SseError> {
+    pub fn open(&self, read: &FrameRead, sealed: Bytes) -> Result<Vec<Bytes>, SseError> {
         let tags = self.suite.tags_size();
         if sealed.len() != read.sealed_len || read.sealed_len < tags {
             return Err(SseError::corrupt("a run is shorter than its header says"));
         }
+        let mut memory = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let last_of_run = frame_count(self.plaintext_len) - 1;
         let aad = self.identity.aad();
-        let mut plaintext = BytesMut::zeroed(read.plaintext_len);
-        let mut rest = &mut plaintext[..];
-        for (number, frame) in (read.first_frame..).zip(sealed.chunks(self.suite.sealed_frame_size())) {
-            let nonce = FrameNonce::of(number, number == last_of_run);
-            let out = rest.split_off_mut(..frame.len().saturating_sub(tags));
-            let opened = out.and_then(|out| self.cipher.open(nonce, &aad, frame, out).ok());
-            opened.ok_or_else(|| SseError::corrupt(format!("frame {number} of a run did not authenticate")))?;
+        for (number, frame) in (read.first_frame..).zip(memory.chunks_mut(self.suite.sealed_frame_size())) {
+            let opened = self.cipher.open_in_place(FrameNonce::of(number, number == last_of_run), &aad, frame);
+            opened.map_err(|_| SseError::corrupt(format!("frame {number} of a run did not authenticate")))?;
         }
-        plaintext.truncate(read.wanted.end);
-        plaintext.advance(read.wanted.start);
-        Ok(plaintext.freeze())
+        let mut memory = memory.freeze();
+        let mut frames = Vec::with_capacity(memory.len().div_ceil(self.suite.sealed_frame_size()));
+        let mut at = 0;
+        while !memory.is_empty() {
+            let mut frame = memory.split_to(memory.len().min(self.suite.sealed_frame_size()));
+            frame.truncate(frame.len() - tags);
+            // Only the first and the last may hold more than is wanted.
+            let wanted = |border: usize| border.saturating_sub(at).min(frame.len());
+            let (start, end) = (wanted(read.wanted.start), wanted(read.wanted.end));
+            at += frame.len();
+            frames.push(frame.slice(start..end));
+        }
+        Ok(frames)
     }
 }
 
@@ -80,7 +88,6 @@ pub struct FrameRead {
     first_frame: u64,
     sealed_start: u64,
     sealed_len: usize,
-    plaintext_len: usize,
     /// Within the frames' plaintext.
     wanted: Range<usize>,
 }
@@ -125,7 +132,6 @@ impl Iterator for FrameReads {
             first_frame: first,
             sealed_start: sealed.start,
             sealed_len: in_memory(sealed.end - sealed.start),
-            plaintext_len: in_memory(plaintext.end - plaintext.start),
             wanted: within(self.range.start)..within(self.range.end),
         })
     }

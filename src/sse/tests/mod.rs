@@ -11,6 +11,8 @@ mod unlock;
 use std::num::NonZeroU64;
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::{ObjectKey, Opener, RunHeader, Sealer, SseError};
 use crate::crypto::Secret;
 use crate::crypto::random::SeededEntropy;
@@ -52,7 +54,8 @@ fn read(
     for read in opener.reads(range, NonZeroU64::new(frames).unwrap())? {
         let start = usize::try_from(read.sealed_start()).unwrap();
         let end = run.len().min(start + read.sealed_len());
-        plaintext.extend_from_slice(&opener.open(&read, run.get(start..end).unwrap_or_default())?);
+        let sealed = Bytes::copy_from_slice(run.get(start..end).unwrap_or_default());
+        plaintext.extend_from_slice(&opener.open(&read, sealed)?.concat());
     }
     Ok(plaintext)
 }
