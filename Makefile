@@ -1,10 +1,11 @@
 # make run    the server, from source
-# make test   all tests: Rust's, and real clients (aws-cli, boto3, curl) against the built server
+# make test   all tests: Rust's, and real clients (aws-cli, boto3, curl, AWS's SDKs) against the built server
 # make lint   formatting, clippy, documentation
 # make bench        measures the server
 # make bench-peers  measures it beside the object stores that are installed
 #
-# One profile serves all of them, so that RocksDB is compiled once. CARGO_TARGET_DIR and VENV may say where things go.
+# One profile serves all of them, so that RocksDB is compiled once. CARGO_TARGET_DIR, VENV and NODE may say where
+# things go.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,7 @@ SHELL := /bin/bash
 
 CACHE := $(HOME)/.cache/strongroom
 VENV ?= $(CACHE)/venv
+NODE ?= $(CACHE)/node
 BENCH_VENV ?= $(CACHE)/bench-venv
 
 # In CI every run is a fresh clone: what was compiled stays outside.
@@ -30,7 +32,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients bench bench-peers s3load lint bootstrap venv
+.PHONY: run build test test-rust test-clients bench bench-peers s3load lint bootstrap venv node
 
 bootstrap:
 	@.ci/bootstrap
@@ -46,11 +48,16 @@ test: test-rust test-clients
 test-rust: bootstrap
 	cargo test --locked --release
 
-test-clients: build venv
-	PATH="$(VENV)/bin:$$PATH" STRONGROOM_BINARY="$(STRONGROOM)" "$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
+test-clients: build venv node
+	PATH="$(VENV)/bin:$$PATH" NODE_PATH="$(NODE)/node_modules" STRONGROOM_BINARY="$(STRONGROOM)" \
+		"$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
 
 venv: bootstrap
 	@.ci/venv "$(VENV)" tests/clients/requirements.txt
+
+node:
+	@.ci/bootstrap node
+	@.ci/node "$(NODE)" tests/clients/node
 
 s3load: bootstrap
 	cargo build --locked --release --manifest-path benches/s3load/Cargo.toml
