@@ -23,6 +23,21 @@ impl Failure {
         Self { status, code, message: message.into(), source: None }
     }
 
+    /// A refusal for a reason that is the log's to tell.
+    pub fn because(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> Self {
+        Self { status, code, message: message.into(), source: Some(source) }
+    }
+
+    /// The text.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the client gets.
     pub fn document(&self, cx: &RequestContext) -> Value {
         json!({"code": self.code, "message": self.message, "requestId": cx.id.id})

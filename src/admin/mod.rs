@@ -7,13 +7,16 @@
 //! | `GET /_/v1/jobs` | lists jobs |
 //! | `GET /_/v1/jobs/ID` | shows a job |
 //! | `DELETE /_/v1/jobs/ID` | cancels a job |
+//! | `GET /_/v1/root-key` | tells the root key's id and how it is kept |
+//! | `POST /_/v1/root-key/rotate` | puts another root key in its place, and answers when all is sealed anew |
 //!
 //! JSON in and out; requests are signed as for S3 (service `s3`), so that
 //! `curl --aws-sigv4` speaks it. An error is `{"code": …, "message": …, "requestId": …}`. An account sees its own buckets,
-//! keys and jobs.
+//! keys and jobs; the root key is the affair of the server's own account, the one that `[root]` declares.
 
 mod auth;
 mod error;
+mod root_key;
 mod usage;
 mod view;
 
@@ -22,14 +25,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use self::error::{Failure, bad_request, not_found};
+use crate::audit::{Said, SharedAudit};
 use crate::clock::SharedClock;
+use crate::crypto::SharedEntropy;
 use crate::iam::{self, Directory, Identity, Question};
 use crate::jobs::{JobId, Jobs, Order};
+use crate::kms::root::rotation::Rotation;
 use crate::kms::{Caller, KeyRef, SharedKms};
 use crate::sigv4::{Head, SigningKeys};
 use crate::store::schema::{Protection, SseKind};
@@ -51,12 +57,20 @@ pub struct Admin {
     pub jobs: Arc<Jobs>,
     /// The keys.
     pub kms: SharedKms,
+    /// The root key and its rotation.
+    pub root_key: Arc<Rotation>,
+    /// The account that the server belongs to.
+    pub operator: String,
+    /// Where changes to the server are told.
+    pub audit: SharedAudit,
     /// Whose requests are taken.
     pub directory: Arc<Directory>,
     /// Signing keys in use.
     pub keys: Arc<SigningKeys>,
     /// The time.
     pub clock: SharedClock,
+    /// Ids of events.
+    pub entropy: SharedEntropy,
     /// The region that signatures name.
     pub region: String,
     /// How long a request's body may take.
@@ -70,7 +84,9 @@ enum Operation {
     CreateJob,
     GetJob(JobId),
     GetKeyUsage,
+    GetRootKey,
     ListJobs,
+    RotateRootKey,
 }
 
 impl Operation {
@@ -82,7 +98,9 @@ impl Operation {
             (&Method::GET, ["jobs"]) => Ok(Self::ListJobs),
             (&Method::GET, ["jobs", id]) => Ok(Self::GetJob(job_id(id)?)),
             (&Method::DELETE, ["jobs", id]) => Ok(Self::CancelJob(job_id(id)?)),
-            (_, ["keys", "usage"] | ["jobs"] | ["jobs", _]) => Err(Failure::new(
+            (&Method::GET, ["root-key"]) => Ok(Self::GetRootKey),
+            (&Method::POST, ["root-key", "rotate"]) => Ok(Self::RotateRootKey),
+            (_, ["keys", "usage"] | ["jobs" | "root-key"] | ["jobs", _] | ["root-key", "rotate"]) => Err(Failure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 format!("{method} is not allowed here"),
@@ -97,7 +115,9 @@ impl Operation {
             Self::CreateJob => "CreateJob",
             Self::GetJob(_) => "GetJob",
             Self::GetKeyUsage => "GetKeyUsage",
+            Self::GetRootKey => "GetRootKey",
             Self::ListJobs => "ListJobs",
+            Self::RotateRootKey => "RotateRootKey",
         }
     }
 }
@@ -126,6 +146,12 @@ impl Admin {
                 Ok((StatusCode::OK, json!({"usage": usage::report(&*self.store, &identity, key.as_ref()).await?})))
             }
             Operation::CreateJob => self.create_job(cx, &identity, &body).await,
+            Operation::GetRootKey => root_key::describe(self, &identity),
+            Operation::RotateRootKey => {
+                let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+                let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
+                root_key::rotate(self, cx, said, &identity).await
+            }
             Operation::ListJobs => {
                 iam::authorize(&Question::new(Some(&identity), "strongroom:ListJobs", "*", None))?;
                 let mut jobs = self.jobs.list().await?;
@@ -228,6 +254,7 @@ fn caller(cx: &RequestContext, identity: &Identity) -> Caller {
         principal: identity.arn.clone(),
         via_service: None,
         request_id: cx.id.id.clone(),
+        ..Caller::default()
     }
 }
 

@@ -17,6 +17,7 @@ pub mod event;
 mod log;
 pub mod search;
 pub mod segment;
+pub mod sink;
 pub mod verify;
 
 #[cfg(test)]

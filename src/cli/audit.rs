@@ -215,29 +215,42 @@ fn find(place: &Place, wanted: Wanted) -> Result<ExitCode, AuditError> {
     ];
     let attributes = attributes.into_iter().filter_map(|(attribute, value)| Some((attribute, value?))).collect();
     let filter = Filter { attributes, from: wanted.since, until: wanted.until, ..Filter::default() };
-    let (mut before, mut left) = (None, wanted.limit);
+    let (mut before, mut left, mut rows) = (None, wanted.limit, Vec::new());
     loop {
         let page = search(&dir, &filter, before, left)?;
         for (event, _) in &page.events {
-            show_event(event, place.json)?;
+            if place.json {
+                show::line(&event.to_string())?;
+            } else {
+                rows.push(told(event).to_vec());
+            }
         }
         left -= page.events.len();
         before = page.next;
         if before.is_none() || left == 0 {
-            return Ok(ExitCode::SUCCESS);
+            break;
         }
     }
+    if !place.json {
+        let titles = ["TIME", "BY", "EVENT", "RESOURCE", "REFUSED"];
+        show::line(&show::table(&titles, titles.len(), rows).to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// One event: its JSON on a line for scripts, or its time, who, what, on what, and how it ended.
+/// One event: its JSON on a line for scripts, or what is told of it.
 fn show_event(event: &Value, as_json: bool) -> io::Result<()> {
     if as_json {
         return show::line(&event.to_string());
     }
+    show::line(told(event).join("  ").trim_end())
+}
+
+/// What people are told of an event: when, who, what, on what, and how it was refused, if it was.
+fn told(event: &Value) -> [String; 5] {
     let who = username(event).unwrap_or_else(|| show::text(&event["userIdentity"]["accountId"]));
-    let resource = event["resources"].get(0).map_or_else(|| "-".to_owned(), |resource| show::text(&resource["ARN"]));
     let via = if event["userIdentity"]["invokedBy"].is_string() { " (by a service)" } else { "" };
-    let ended = event["errorCode"].as_str().map(|code| format!("  {code}")).unwrap_or_default();
-    let name = show::text(&event["eventName"]);
-    show::line(&format!("{}  {who}{via}  {name}  {resource}{ended}", show::text(&event["eventTime"])))
+    let resource = event["resources"].get(0).map_or_else(|| "-".to_owned(), |resource| show::text(&resource["ARN"]));
+    let refused = event["errorCode"].as_str().unwrap_or_default().to_owned();
+    [show::text(&event["eventTime"]), format!("{who}{via}"), show::text(&event["eventName"]), resource, refused]
 }

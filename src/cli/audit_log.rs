@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::watch;
@@ -13,11 +14,15 @@ use tracing::error;
 
 use crate::audit::digest::PUBLIC_KEY_FILE;
 use crate::audit::segment::Follower;
+use crate::audit::sink::syslog::{Address, Syslog};
+use crate::audit::sink::webhook::{Webhook, WebhookOptions};
+use crate::audit::sink::{DeliveryError, Destination, Forwarder};
 use crate::audit::{Audit, LogError, LogOptions, Options};
 use crate::clock::SharedClock;
-use crate::config::{self, Config};
-use crate::crypto::Entropy;
+use crate::config::{self, Config, SyslogAddress};
 use crate::crypto::pair::{KeyPair, PairError, PairKind, Purpose};
+use crate::crypto::{Entropy, SharedEntropy};
+use crate::kms::root::rotation::{Reseal, ResealError};
 use crate::kms::root::{RootKey, RootKeyError};
 
 const SIGNING_KEY_FILE: &str = "signing.key";
@@ -36,6 +41,8 @@ pub(super) enum AuditLogError {
     Sealed { path: PathBuf, source: RootKeyError },
     #[error("the audit's signing key cannot be used: {0}")]
     Key(#[from] PairError),
+    #[error("audit.webhook cannot be used: {0}")]
+    Webhook(#[from] DeliveryError),
 }
 
 /// The directory of the audit log.
@@ -82,6 +89,43 @@ pub(super) fn open(
     Ok(Audit::open(options, key, SharedClock::clone(clock))?)
 }
 
+/// What sends the log's lines elsewhere, as the configuration wants it.
+///
+/// # Errors
+/// [`AuditLogError`].
+pub(super) fn forwarders(
+    config: &Config,
+    audit: &Audit,
+    entropy: &SharedEntropy,
+) -> Result<Vec<Forwarder>, AuditLogError> {
+    let (Some(head), Some(dir)) = (audit.head(), audit.dir()) else { return Ok(Vec::new()) };
+    let config::Audit { syslog, syslog_facility, webhook, webhook_authorization, webhook_ca, .. } = &config.audit;
+    let mut destinations: Vec<(&'static str, Box<dyn Destination>)> = Vec::new();
+    if let Some(address) = syslog {
+        let address = match address {
+            SyslogAddress::Udp(address) => Address::Udp(address.clone()),
+            SyslogAddress::Tcp(address) => Address::Tcp(address.clone()),
+            SyslogAddress::Unix(path) => Address::Unix(path.clone()),
+        };
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        destinations.push(("syslog", Box::new(Syslog::new(address, *syslog_facility, &host))));
+    }
+    if let Some(url) = webhook {
+        let read = |path: &PathBuf| fs::read(path).map_err(|source| AuditLogError::Io { path: path.clone(), source });
+        let options = WebhookOptions {
+            url: url.to_string(),
+            authorization: webhook_authorization.as_ref().map(|value| value.expose().to_vec()),
+            ca: webhook_ca.as_ref().map(read).transpose()?,
+        };
+        destinations.push(("webhook", Box::new(Webhook::new(options)?)));
+    }
+    let forward = |(name, destination)| {
+        Forwarder::new(dir, name, destination, head.clone(), SharedEntropy::clone(entropy))
+            .map_err(|source| AuditLogError::Io { path: dir.to_owned(), source })
+    };
+    destinations.into_iter().map(forward).collect()
+}
+
 /// Prints the lines that are added to the audit's log, until the audit ends.
 pub(super) async fn print(dir: PathBuf, mut head: watch::Receiver<u64>) {
     let mut follower = Follower::after(&dir, *head.borrow_and_update());
@@ -107,6 +151,40 @@ fn print_new(follower: &mut Follower) -> io::Result<()> {
             return out.flush();
         }
         lines.iter().try_for_each(|line| out.write_all(line))?;
+    }
+}
+
+/// The file with the key that signs digests, for the rotation of the root key.
+pub(super) struct SigningKeyFile {
+    path: PathBuf,
+    entropy: SharedEntropy,
+}
+
+impl SigningKeyFile {
+    /// That of `config`'s audit.
+    pub(super) fn new(config: &Config, entropy: SharedEntropy) -> Self {
+        Self { path: directory(config).join(SIGNING_KEY_FILE), entropy }
+    }
+}
+
+#[async_trait]
+impl Reseal for SigningKeyFile {
+    fn name(&self) -> &'static str {
+        "audit signing keys"
+    }
+
+    async fn reseal(&self, root: &RootKey) -> Result<usize, ResealError> {
+        let failed = |error: &dyn std::error::Error| ResealError::new(self.path.display().to_string(), error);
+        let sealed = match fs::read(&self.path) {
+            Ok(sealed) => sealed,
+            // Without an audit there is no key.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(failed(&error)),
+        };
+        match root.reseal(&*self.entropy, LABEL, &sealed).map_err(|error| failed(&error))? {
+            None => Ok(0),
+            Some(fresh) => write(&self.path, &fresh).map(|()| 1).map_err(|error| failed(&error)),
+        }
     }
 }
 
@@ -142,5 +220,6 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&fresh, path)
+    fs::rename(&fresh, path)?;
+    path.parent().map_or(Ok(()), |directory| fs::File::open(directory)?.sync_all())
 }

@@ -11,38 +11,41 @@ use tracing::{error, info};
 use super::accounts;
 use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
-use super::metering::{MeteredKms, watch_audit, watch_store};
+use super::metering::{MeteredKms, watch_audit, watch_cache, watch_sinks, watch_store};
+use super::root_custody;
 use crate::admin::Admin;
 use crate::audit::api::CloudTrail;
+use crate::audit::sink::Forwarder;
 use crate::audit::{Category, Deed, Event, SharedAudit};
 use crate::clock::SharedClock;
-use crate::config::Config;
-use crate::crypto::{SecretBytes, SharedEntropy};
+use crate::config::{self, Config};
+use crate::crypto::SharedEntropy;
 use crate::http::Protocols;
 use crate::jobs::Jobs;
 use crate::kms::api::KmsApi;
 use crate::kms::audited::{AuditedKms, EVENT_SOURCE, key_resource};
+use crate::kms::cache::CachedKms;
+use crate::kms::held::Limits;
 use crate::kms::local::{LocalKms, OpenError};
-use crate::kms::root::{RootKey, RootKeyError, RootKeySource};
+use crate::kms::root::rotation::{Reseal, Rotation, RotationError};
+use crate::kms::root::{RootKey, RootKeyError};
 use crate::kms::{KeyArn, SharedKms};
 use crate::s3::{S3, Settings};
 use crate::sigv4::SigningKeys;
-use crate::sse::{ServerKey, Sse, SseError};
+use crate::sse::{ServerKey, Sse, SseError, StoredServerKeys};
 use crate::store::rocks::{Options, RocksStore};
 use crate::store::{MetaStore, SharedStore, StoreError};
 use crate::telemetry::Metrics;
 
-/// The environment variable that may hold the root key, as base64 of 32 bytes.
-const ROOT_KEY_VARIABLE: &str = "STRONGROOM_ROOT_KEY";
-/// Where the root key is kept if the operator says nothing.
-const ROOT_KEY_FILE: &str = "root.key";
 /// Objects whose sealed form has at most this many bytes are values in RocksDB (`benches/README.md` has the measurement).
 const INLINE_LIMIT: usize = 32 * 1024;
 /// How often the key service does what has become due: deletions, rotations, expiries.
 const KEY_UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it writes down when keys were last used, and zeroizes unwrapped keys that are not to be used any more.
+const USES_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the last events may take to be printed.
-const PRINTER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last events may take to be printed and sent.
+const FOLLOWERS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the graph is built from.
 pub(super) struct Ground<'a> {
@@ -59,9 +62,10 @@ pub(super) struct Graph {
     pub(super) protocols: Protocols,
     pub(super) audit: SharedAudit,
     jobs: Arc<Jobs>,
+    keys: Arc<LocalKms>,
     key_upkeep: JoinHandle<()>,
-    /// What prints events, if they are to be printed.
-    printer: Option<JoinHandle<()>>,
+    /// What prints events, and sends them elsewhere.
+    followers: Vec<JoinHandle<()>>,
 }
 
 /// A component cannot start.
@@ -73,6 +77,9 @@ pub(super) enum GraphError {
     /// The root key.
     #[error("{}", chain(.0))]
     Root(#[from] RootKeyError),
+    /// The rotation of the root key, which was interrupted.
+    #[error("the rotation of the root key cannot be taken up: {}", chain(.0))]
+    Rotation(#[from] RotationError),
     /// The key service.
     #[error("the key service cannot be opened: {}", chain(.0))]
     Kms(#[from] OpenError),
@@ -97,19 +104,36 @@ impl Graph {
         watch_store(&metrics, Arc::clone(&store));
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
-        let root_key = load_root_key(config, &data_dir, is_new, &entropy)?;
+        let root_key = load_root_key(config, &data_dir, is_new, &entropy).await?;
         let audit: SharedAudit = Arc::new(audit_log::open(config, &root_key, &clock, &*entropy)?);
         watch_audit(&metrics, &audit);
         let printed = audit.head().zip(audit.dir()).filter(|_| config.audit.stdout);
-        let printer = printed.map(|(head, dir)| tokio::spawn(audit_log::print(dir.to_owned(), head)));
-        let (kms, server_key) = open_keys(config, root_key, &store, &clock, &entropy).await?;
-        let key_upkeep =
-            KeyUpkeep { audit: Arc::clone(&audit), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
+        let mut followers: Vec<JoinHandle<()>> =
+            printed.map(|(head, dir)| tokio::spawn(audit_log::print(dir.to_owned(), head))).into_iter().collect();
+        let forwarders = audit_log::forwarders(config, &audit, &entropy)?;
+        watch_sinks(&metrics, forwarders.iter().map(Forwarder::figures).collect());
+        followers.extend(forwarders.into_iter().map(|forwarder| tokio::spawn(forwarder.run())));
+        let (kms, server_key) = open_keys(config, Arc::clone(&root_key), &store, &clock, &entropy).await?;
+        let holders: Vec<Arc<dyn Reseal>> = vec![
+            Arc::clone(&kms) as _,
+            Arc::new(StoredServerKeys::new(Arc::clone(&store) as _, Arc::clone(&entropy))),
+            Arc::new(audit_log::SigningKeyFile::new(config, Arc::clone(&entropy))),
+        ];
+        let root_key = Arc::new(Rotation::new(root_key, holders, Arc::clone(&entropy)));
+        if let Some(report) = root_key.resume().await? {
+            info!(root_key = %report.current, "took up the rotation of the root key; the old key is no longer needed");
+        }
+        let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, Arc::clone(&metrics)));
+        let cache = unwrap_cache(config, &metered, &clock, &metrics);
+        let key_upkeep = KeyUpkeep {
+            audit: Arc::clone(&audit),
+            cache: cache.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        };
         let key_upkeep = tokio::spawn(key_upkeep.run(Arc::clone(&kms)));
-
-        let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, metrics));
         let metered: SharedKms = Arc::new(AuditedKms::new(
-            metered,
+            cache.map_or(metered, |cache| cache as SharedKms),
             Arc::clone(&audit),
             region.clone(),
             Arc::clone(&clock),
@@ -124,9 +148,13 @@ impl Graph {
             store: Arc::clone(&shared),
             jobs: Arc::clone(&jobs),
             kms: metered,
+            root_key,
+            operator: config.root.account_id.to_string(),
+            audit: Arc::clone(&audit),
             directory: Arc::clone(&directory),
             keys: Arc::clone(&signing_keys),
             clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
             region: region.clone(),
             body_timeout,
         };
@@ -157,6 +185,7 @@ impl Graph {
         );
         s3.recover().await?;
         jobs.resume().await?;
+        let keys = Arc::clone(&kms);
         let kms_api = KmsApi::new(kms, directory, signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
         let protocols = Protocols {
             s3: Arc::new(s3),
@@ -164,7 +193,7 @@ impl Graph {
             cloudtrail: Arc::new(cloudtrail),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, key_upkeep, printer })
+        Ok(Self { protocols, audit, jobs, keys, key_upkeep, followers })
     }
 
     /// Closes what must be closed, when no request is open any more.
@@ -173,12 +202,16 @@ impl Graph {
         self.key_upkeep.abort();
         // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
         drop(self.key_upkeep.await);
-        drop(self.protocols);
+        write_uses(&self.keys).await;
+        drop((self.protocols, self.keys));
         // The last holder ends the log with a digest.
         drop((self.jobs, self.audit));
-        if let Some(printer) = self.printer {
-            // A reader that does not read must not hold up the end.
-            drop(tokio::time::timeout(PRINTER_PATIENCE, printer).await);
+        // A reader that does not read, a receiver that is away, must not hold up the end.
+        let end = tokio::time::Instant::now() + FOLLOWERS_PATIENCE;
+        for mut follower in self.followers {
+            if tokio::time::timeout_at(end, &mut follower).await.is_err() {
+                follower.abort();
+            }
         }
     }
 }
@@ -189,13 +222,14 @@ pub(super) fn open_store(data_dir: &Path, entropy: &SharedEntropy) -> Result<Arc
 }
 
 /// The root key, which is made if there is none and `is_new` says so.
-pub(super) fn load_root_key(
+pub(super) async fn load_root_key(
     config: &Config,
     data_dir: &Path,
     is_new: bool,
     entropy: &SharedEntropy,
 ) -> Result<Arc<RootKey>, GraphError> {
-    Ok(Arc::new(RootKey::load(&root_key_source(config, data_dir), is_new, &**entropy)?))
+    let custody = root_custody::custody(config, data_dir, entropy).await?;
+    Ok(Arc::new(RootKey::load(custody, is_new, &**entropy).await?))
 }
 
 /// The key service and the server key of a store, under the root key.
@@ -212,19 +246,22 @@ pub(super) async fn open_keys(
     Ok((Arc::new(kms), server_key))
 }
 
-fn root_key_source(config: &Config, data_dir: &Path) -> RootKeySource {
-    if let Ok(text) = std::env::var(ROOT_KEY_VARIABLE)
-        && !text.is_empty()
-    {
-        return RootKeySource::Given(SecretBytes::new(text.into_bytes()));
+/// The unwrap cache over `kms`, if the configuration wants one.
+fn unwrap_cache(config: &Config, kms: &SharedKms, clock: &SharedClock, metrics: &Metrics) -> Option<Arc<CachedKms>> {
+    let config::Kms { unwrap_cache_entries: entries, unwrap_cache_seconds, unwrap_cache_uses, .. } = config.kms;
+    let limits = Limits::of_unwrapped(entries, unwrap_cache_seconds, unwrap_cache_uses);
+    let cache = Arc::new(CachedKms::new(Arc::clone(kms), limits, Arc::clone(clock)));
+    if entries == 0 {
+        return None;
     }
-    let default = || data_dir.join(ROOT_KEY_FILE);
-    RootKeySource::File(config.kms.root_key_file.clone().unwrap_or_else(default))
+    watch_cache(metrics, &cache);
+    Some(cache)
 }
 
 /// Does what has become due, and has it told.
 struct KeyUpkeep {
     audit: SharedAudit,
+    cache: Option<Arc<CachedKms>>,
     clock: SharedClock,
     entropy: SharedEntropy,
 }
@@ -232,25 +269,37 @@ struct KeyUpkeep {
 impl KeyUpkeep {
     async fn run(self, kms: Arc<LocalKms>) {
         let mut ticks = tokio::time::interval(KEY_UPKEEP_INTERVAL);
+        let mut uses = tokio::time::interval(USES_INTERVAL);
         loop {
-            ticks.tick().await;
-            match kms.tend().await {
-                Ok(tended) => {
-                    for key in tended.destroyed {
-                        info!(key_id = key.id(), "destroyed a key whose deletion was due");
-                        self.record("DeleteKey", kms.region(), &key);
+            tokio::select! {
+                _ = ticks.tick() => self.tend(&kms).await,
+                _ = uses.tick() => {
+                    if let Some(cache) = &self.cache {
+                        cache.sweep();
                     }
-                    for key in tended.rotated {
-                        info!(key_id = key.id(), "rotated a key whose rotation was due");
-                        self.record("RotateKey", kms.region(), &key);
-                    }
-                    for key in tended.expired {
-                        info!(key_id = key.id(), "removed imported key material that had expired");
-                        self.record("DeleteExpiredKeyMaterial", kms.region(), &key);
-                    }
+                    write_uses(&kms).await;
                 }
-                Err(error) => error!(%error, "keys could not be tended"),
             }
+        }
+    }
+
+    async fn tend(&self, kms: &LocalKms) {
+        match kms.tend().await {
+            Ok(tended) => {
+                for key in tended.destroyed {
+                    info!(key_id = key.id(), "destroyed a key whose deletion was due");
+                    self.record("DeleteKey", kms.region(), &key);
+                }
+                for key in tended.rotated {
+                    info!(key_id = key.id(), "rotated a key whose rotation was due");
+                    self.record("RotateKey", kms.region(), &key);
+                }
+                for key in tended.expired {
+                    info!(key_id = key.id(), "removed imported key material that had expired");
+                    self.record("DeleteExpiredKeyMaterial", kms.region(), &key);
+                }
+            }
+            Err(error) => error!(%error, "keys could not be tended"),
         }
     }
 
@@ -268,6 +317,12 @@ impl KeyUpkeep {
         event.resources.push(key_resource(key));
         event.service_event_details = Some(serde_json::json!({"keyId": key.id()}));
         self.audit.record(event);
+    }
+}
+
+async fn write_uses(kms: &LocalKms) {
+    if let Err(error) = kms.write_uses().await {
+        error!(%error, "the last uses of keys could not be written down");
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::audit::SharedAudit;
+use crate::audit::sink::SinkFigures;
 use crate::crypto::Secret;
+use crate::kms::cache::CachedKms;
 use crate::kms::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::KmsLabels;
+use crate::telemetry::metrics::{KmsLabels, SinkLabel};
 
 /// Has the store's figures read before each exposition.
 pub fn watch_store<S: Store + ?Sized>(metrics: &Metrics, store: Arc<S>) {
@@ -36,6 +38,36 @@ pub fn watch_audit(metrics: &Metrics, audit: &SharedAudit) {
         metrics.audit_lost.set(gauge(figures.lost));
         metrics.audit_waiting.set(gauge(figures.waiting as u64));
         metrics.audit_failing.set(i64::from(figures.failing));
+    });
+}
+
+/// Has the unwrap cache's figures read before each exposition.
+pub fn watch_cache(metrics: &Metrics, cache: &Arc<CachedKms>) {
+    // The metrics outlive the graph; keys must not.
+    let cache = Arc::downgrade(cache);
+    metrics.refresh_with(move |metrics| {
+        let Some(cache) = cache.upgrade() else { return };
+        let figures = cache.figures();
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.unwrap_hits.set(gauge(figures.hits));
+        metrics.unwrap_misses.set(gauge(figures.misses));
+        metrics.unwrap_evictions.set(gauge(figures.evictions));
+        metrics.unwrap_held.set(gauge(figures.held as u64));
+    });
+}
+
+/// Has the figures of what sends events elsewhere read before each exposition.
+pub fn watch_sinks(metrics: &Metrics, sinks: Vec<Arc<SinkFigures>>) {
+    metrics.refresh_with(move |metrics| {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for sink in &sinks {
+            let label = SinkLabel { sink: sink.name };
+            metrics.sink_delivered.get_or_create(&label).set(gauge(sink.delivered()));
+            metrics.sink_failures.get_or_create(&label).set(gauge(sink.failures()));
+            metrics.sink_skipped.get_or_create(&label).set(gauge(sink.skipped()));
+            metrics.sink_behind.get_or_create(&label).set(gauge(sink.behind()));
+            metrics.sink_failing.get_or_create(&label).set(i64::from(sink.is_failing()));
+        }
     });
 }
 
@@ -186,6 +218,7 @@ mod tests {
             principal: "arn:aws:iam::000000000000:root".to_owned(),
             via_service: None,
             request_id: String::new(),
+            ..Caller::default()
         };
         let (key, context) = (KeyRef::aws_s3(), EncryptionContext::new());
         assert!(kms.describe(&caller, &key).await.unwrap().enabled);

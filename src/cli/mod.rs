@@ -13,6 +13,7 @@ mod credentials;
 mod data_dir;
 mod graph;
 mod operate;
+mod root_custody;
 mod serve;
 mod settings;
 mod verify;
@@ -49,6 +50,9 @@ enum Command {
     /// Make, see, change and delete keys, and see what depends on which.
     #[command(subcommand)]
     Keys(operate::KeysCommand),
+    /// See how the root key is kept, and rotate it.
+    #[command(subcommand)]
+    RootKey(operate::RootKeyCommand),
 }
 
 /// Runs the command that the process was started with.
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Rewrap(arguments) => operate(operate::Command::Rewrap(arguments)),
         Command::Jobs(command) => operate(operate::Command::Jobs(command)),
         Command::Keys(command) => operate(operate::Command::Keys(command)),
+        Command::RootKey(command) => operate(operate::Command::RootKey(command)),
     };
     ended.unwrap_or_else(|(error, asked_wrongly)| {
         // Nothing more can be done where even standard error is gone.

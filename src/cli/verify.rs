@@ -121,7 +121,7 @@ async fn open_sse(
     entropy: &SharedEntropy,
 ) -> Result<Arc<Sse>, GraphError> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let root_key = load_root_key(config, directory.path(), false, entropy)?;
+    let root_key = load_root_key(config, directory.path(), false, entropy).await?;
     let (kms, server_key) = open_keys(config, root_key, store, &clock, entropy).await?;
     Ok(Arc::new(Sse::new(kms, server_key, clock, Arc::clone(entropy))))
 }

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-pub use values::{AccessKeyId, AccountId, CanonicalId, Domain, InvalidValue, Region, SecretKey};
+pub use values::{
+    AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, SyslogAddress, WebhookUrl,
+};
 
 /// Defines a section: each option with its documentation, type and default.
 macro_rules! options {
@@ -107,7 +109,27 @@ options! {
     Kms {
         /// A file with the root key; by default one that the first start makes in the data directory.
         root_key_file: Option<PathBuf> = None,
+        /// What seals the root key in its file.
+        root_key_protection: RootKeyProtection = RootKeyProtection::None,
+        /// A file with the passphrase that seals the root key; by default it is asked for on the terminal.
+        root_key_passphrase_file: Option<PathBuf> = None,
+        /// How many unwrapped data keys are held, so that reading an object again asks no KMS; 0: none.
+        unwrap_cache_entries: u32 = 0,
+        /// Seconds that one is held.
+        unwrap_cache_seconds: u32 = 300,
+        /// How often one is used.
+        unwrap_cache_uses: u32 = 10_000,
     }
+}
+
+/// What seals the root key in its file.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum RootKeyProtection {
+    /// `none`: the file's permissions alone.
+    None,
+    /// `passphrase`: a key that Argon2id makes of a passphrase.
+    Passphrase,
 }
 
 options! {
@@ -135,6 +157,16 @@ options! {
         sync: bool = false,
         /// Whether events are printed on standard output too, a line each as in the log, for whoever collects it.
         stdout: bool = false,
+        /// Where events are sent as syslog messages too (RFC 5424): `udp://`, `tcp://` or `unix://`.
+        syslog: Option<SyslogAddress> = None,
+        /// Their facility, by its number: 13 is `log audit`.
+        syslog_facility: u32 = 13,
+        /// A URL that events are posted to, as `{"Records": [...]}`: CloudTrail's form.
+        webhook: Option<WebhookUrl> = None,
+        /// The value of the Authorization header of those requests.
+        webhook_authorization: Option<Credential> = None,
+        /// A PEM file with the certificates that vouch for the URL's server; by default the system's.
+        webhook_ca: Option<PathBuf> = None,
         /// Size of the log's files, MiB.
         segment_mib: u32 = 16,
         /// Days that events are kept; 0: for ever.
@@ -295,6 +327,9 @@ impl Config {
         }
         if self.audit.required && !self.audit.enabled {
             return contradiction("audit.required needs audit.enabled");
+        }
+        if self.audit.syslog_facility > 23 {
+            return contradiction("audit.syslog_facility must be at most 23");
         }
         let mut ids = vec![&self.root.account_id];
         let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();

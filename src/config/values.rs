@@ -1,6 +1,7 @@
 //! The types of options that are more than a string or a number.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -88,6 +89,87 @@ text_value!(
         })
 );
 
+text_value!(
+    /// A URL that events are posted to: over TLS, or on this machine.
+    WebhookUrl,
+    "an https:// URL (http:// to this machine alone)",
+    |text| {
+        let rest = |scheme| text.strip_prefix(scheme).filter(|rest: &&str| !rest.is_empty() && !rest.contains(' '));
+        let here = ["127.0.0.1", "[::1]", "localhost"];
+        let is_here = |rest: &str| {
+            let host = rest.split('/').next().unwrap_or_default();
+            here.iter().any(|name| host.strip_prefix(name).is_some_and(|port| port.is_empty() || port.starts_with(':')))
+        };
+        rest("https://").is_some() || rest("http://").is_some_and(is_here)
+    }
+);
+
+/// Where syslog messages go.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub enum SyslogAddress {
+    /// `udp://HOST[:PORT]`, by default port 514.
+    Udp(String),
+    /// `tcp://HOST[:PORT]`, by default port 601.
+    Tcp(String),
+    /// `unix:///PATH`, such as `/dev/log`.
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for SyslogAddress {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        let invalid = || InvalidValue("udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH");
+        let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
+        let with_port = |port: &str| {
+            let behind_brackets = rest.rsplit_once(']').map_or(rest, |(_, behind)| behind);
+            if behind_brackets.contains(':') { rest.to_owned() } else { format!("{rest}:{port}") }
+        };
+        match scheme {
+            "udp" | "tcp" if rest.is_empty() || rest.contains(['/', ' ']) => Err(invalid()),
+            "udp" => Ok(Self::Udp(with_port("514"))),
+            "tcp" => Ok(Self::Tcp(with_port("601"))),
+            "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+/// The value of an Authorization header.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub struct Credential(SecretBytes);
+
+impl Credential {
+    /// The value. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+impl TryFrom<String> for Credential {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        let fits = (1..=4096).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        let secret = SecretBytes::new(text.into_bytes());
+        if fits { Ok(Self(secret)) } else { Err(InvalidValue("printable ASCII, such as \"Bearer TOKEN\"")) }
+    }
+}
+
+impl Clone for Credential {
+    fn clone(&self) -> Self {
+        Self(SecretBytes::new(self.0.expose().to_vec()))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(redacted)")
+    }
+}
+
 impl Default for AccountId {
     fn default() -> Self {
         Self("000000000000".to_owned())
@@ -138,5 +220,41 @@ impl Clone for SecretKey {
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_syslog() {
+        let read = |text: &str| SyslogAddress::try_from(text.to_owned());
+        assert_eq!(read("udp://logs"), Ok(SyslogAddress::Udp("logs:514".to_owned())));
+        assert_eq!(read("tcp://192.0.2.1:6514"), Ok(SyslogAddress::Tcp("192.0.2.1:6514".to_owned())));
+        assert_eq!(read("udp://[::1]"), Ok(SyslogAddress::Udp("[::1]:514".to_owned())));
+        assert_eq!(read("unix:///dev/log"), Ok(SyslogAddress::Unix("/dev/log".into())));
+        for wrong in ["logs", "udp://", "tls://logs", "unix://dev/log", "tcp://a/b"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn events_leave_the_machine_over_tls_alone() {
+        let read = |text: &str| WebhookUrl::try_from(text.to_owned());
+        for right in ["https://siem.example.com/in", "http://127.0.0.1:8080/in", "http://localhost/", "http://[::1]:1"]
+        {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["http://siem.example.com", "http://127.0.0.1.example.com/", "https://", "ftp://a"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_not_shown() {
+        let credential = Credential::try_from("Bearer secret".to_owned()).unwrap();
+        assert_eq!(format!("{credential:?}"), "Credential(redacted)");
+        assert!(Credential::try_from("a\nb".to_owned()).is_err());
     }
 }

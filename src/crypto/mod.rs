@@ -8,6 +8,7 @@ pub mod digest;
 pub mod kdf;
 pub mod mac;
 pub mod pair;
+pub mod password;
 pub mod random;
 pub mod secret;
 

@@ -144,6 +144,7 @@ impl Job {
             principal: self.record.principal.clone(),
             via_service: Some(format!("s3.{region}.amazonaws.com")),
             request_id: hex::encode_upper(random::bytes::<8>(&**entropy)),
+            ..Caller::default()
         };
         Worker { bench: self.bench.clone(), order: Arc::new(self.record.order.clone()), caller }
     }

@@ -35,6 +35,7 @@ fn caller() -> Caller {
         principal: format!("arn:aws:iam::{ACCOUNT}:root"),
         via_service: None,
         request_id: "R".to_owned(),
+        ..Caller::default()
     }
 }
 

@@ -250,6 +250,7 @@ impl Verification {
             principal: format!("arn:aws:iam::{}:root", bucket.account),
             via_service: Some(format!("s3.{}.amazonaws.com", self.region)),
             request_id: "verify".to_owned(),
+            ..Caller::default()
         };
         sse.unlock(envelope, &caller, ObjectName { bucket: name, key: &item.key }, None).await.map(Some)
     }

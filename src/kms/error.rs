@@ -7,6 +7,8 @@ pub enum KmsErrorKind {
     AccessDenied,
     /// An alias of that name exists.
     AlreadyExists,
+    /// No such custom key store: there are none.
+    CustomKeyStoreNotFound,
     /// The service cannot reach what it needs. May pass.
     DependencyTimeout,
     /// The key is disabled.
@@ -82,6 +84,7 @@ impl KmsErrorKind {
         match self {
             Self::AccessDenied => "AccessDeniedException",
             Self::AlreadyExists => "AlreadyExistsException",
+            Self::CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException",
             Self::DependencyTimeout => "DependencyTimeoutException",
             Self::Disabled => "DisabledException",
             Self::DryRunOperation => "DryRunOperationException",

@@ -6,8 +6,11 @@
 
 pub mod arn;
 pub mod audited;
+pub mod cache;
+pub mod conditions;
 pub mod context;
 pub mod error;
+pub mod held;
 pub mod local;
 pub mod root;
 pub mod spec;
@@ -25,12 +28,13 @@ use async_trait::async_trait;
 use crate::crypto::{Secret, SecretBytes};
 
 pub use arn::{KeyArn, KeyRef};
+pub use conditions::ConditionValues;
 pub use context::EncryptionContext;
 pub use error::KmsError;
 pub use spec::{KeySpec, KeyUsage};
 
 /// On whose behalf a key is used.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Caller {
     /// The 12-digit id of the account that asks.
     pub account: String,
@@ -40,6 +44,8 @@ pub struct Caller {
     pub via_service: Option<String>,
     /// The request that caused the call, for the audit.
     pub request_id: String,
+    /// What the request itself brings to the conditions of policies; `None` of calls that services make.
+    pub conditions: Option<Arc<ConditionValues>>,
 }
 
 /// A 256-bit data key in clear. Made by a [`Kms`] (or, for SSE-S3, by the server key) and nowhere else.

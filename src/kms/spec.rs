@@ -1,9 +1,10 @@
 //! What kinds of key there are, what each is for, and by which algorithms. (AWS: API reference, CreateKey, "KeySpec" and
 //! "KeyUsage".)
 //!
-//! The names are AWS's. What is missing here cannot be done with aws-lc-rs: SM2, Ed25519ph, ML-KEM keys.
+//! The names are AWS's. What is missing here cannot be done with aws-lc-rs: SM2, Ed25519ph.
 
 use crate::crypto::mac::MacHash;
+use crate::crypto::pair::kem::MlKemSet;
 use crate::crypto::pair::oaep::OaepHash;
 use crate::crypto::pair::{Curve, Hash, MlDsaSet, PairKind, RsaSize, Scheme};
 
@@ -59,6 +60,9 @@ named! {
         MlDsa44 "ML_DSA_44",
         MlDsa65 "ML_DSA_65",
         MlDsa87 "ML_DSA_87",
+        MlKem512 "ML_KEM_512",
+        MlKem768 "ML_KEM_768",
+        MlKem1024 "ML_KEM_1024",
     }
 }
 
@@ -70,6 +74,7 @@ named! {
         SignVerify "SIGN_VERIFY",
         GenerateVerifyMac "GENERATE_VERIFY_MAC",
         KeyAgreement "KEY_AGREEMENT",
+        EncapsulateDecapsulate "ENCAPSULATE_DECAPSULATE",
     }
 }
 
@@ -133,6 +138,8 @@ named! {
         GenerateMac "GenerateMac",
         VerifyMac "VerifyMac",
         DeriveSharedSecret "DeriveSharedSecret",
+        Encapsulate "Encapsulate",
+        Decapsulate "Decapsulate",
     }
 }
 
@@ -174,11 +181,20 @@ stored! {
         MlDsa44 = 13,
         MlDsa65 = 14,
         MlDsa87 = 15,
+        MlKem512 = 16,
+        MlKem768 = 17,
+        MlKem1024 = 18,
     }
 }
 
 stored! {
-    KeyUsage { EncryptDecrypt = 0, SignVerify = 1, GenerateVerifyMac = 2, KeyAgreement = 3 }
+    KeyUsage {
+        EncryptDecrypt = 0,
+        SignVerify = 1,
+        GenerateVerifyMac = 2,
+        KeyAgreement = 3,
+        EncapsulateDecapsulate = 4,
+    }
 }
 
 /// What a key's material is, for the cryptography.
@@ -212,6 +228,9 @@ impl KeySpec {
             Self::MlDsa44 => MaterialKind::Pair(PairKind::MlDsa(MlDsaSet::Set44)),
             Self::MlDsa65 => MaterialKind::Pair(PairKind::MlDsa(MlDsaSet::Set65)),
             Self::MlDsa87 => MaterialKind::Pair(PairKind::MlDsa(MlDsaSet::Set87)),
+            Self::MlKem512 => MaterialKind::Pair(PairKind::MlKem(MlKemSet::Set512)),
+            Self::MlKem768 => MaterialKind::Pair(PairKind::MlKem(MlKemSet::Set768)),
+            Self::MlKem1024 => MaterialKind::Pair(PairKind::MlKem(MlKemSet::Set1024)),
         }
     }
 
@@ -227,6 +246,7 @@ impl KeySpec {
             MaterialKind::Pair(PairKind::Ec(Curve::K256) | PairKind::Ed25519 | PairKind::MlDsa(_)) => {
                 &[KeyUsage::SignVerify]
             }
+            MaterialKind::Pair(PairKind::MlKem(_)) => &[KeyUsage::EncapsulateDecapsulate],
         }
     }
 
@@ -271,7 +291,7 @@ impl KeySpec {
             },
             MaterialKind::Pair(PairKind::Ed25519) => &[S::Ed25519Sha512],
             MaterialKind::Pair(PairKind::MlDsa(_)) => &[S::MlDsaShake256],
-            MaterialKind::Symmetric | MaterialKind::Mac(_) => &[],
+            MaterialKind::Pair(PairKind::MlKem(_)) | MaterialKind::Symmetric | MaterialKind::Mac(_) => &[],
         }
     }
 
@@ -316,6 +336,7 @@ impl GrantOperation {
             Self::Sign | Self::Verify => matches!(usage, KeyUsage::SignVerify),
             Self::GenerateMac | Self::VerifyMac => matches!(usage, KeyUsage::GenerateVerifyMac),
             Self::DeriveSharedSecret => matches!(usage, KeyUsage::KeyAgreement),
+            Self::Encapsulate | Self::Decapsulate => matches!(usage, KeyUsage::EncapsulateDecapsulate),
         }
     }
 }
@@ -346,7 +367,7 @@ mod tests {
                     KeyUsage::EncryptDecrypt => !spec.encryption_algorithms().is_empty(),
                     KeyUsage::SignVerify => !spec.signing_algorithms().is_empty(),
                     KeyUsage::GenerateVerifyMac => spec.mac_algorithms().len() == 1,
-                    KeyUsage::KeyAgreement => spec.is_asymmetric(),
+                    KeyUsage::KeyAgreement | KeyUsage::EncapsulateDecapsulate => spec.is_asymmetric(),
                 };
                 assert!(offered, "{spec:?} {usage:?}");
             }

@@ -408,6 +408,7 @@ impl S3 {
             principal,
             via_service: Some(format!("s3.{}.amazonaws.com", self.settings.region)),
             request_id: call.cx.id.id.clone(),
+            ..Caller::default()
         }
     }
 

@@ -45,7 +45,7 @@ pub use headers::SseRequest;
 pub use open::{FrameRead, FrameReads, Opener};
 pub use plan::{BucketDefault, Plan};
 pub use seal::Sealer;
-pub use server_key::{EtagOf, EtagScope, ServerKey};
+pub use server_key::{EtagOf, EtagScope, ServerKey, StoredServerKeys};
 
 use bucket_key::BucketKeys;
 use context::encryption_context;

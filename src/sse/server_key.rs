@@ -4,15 +4,19 @@
 //! record holds numbered keys, of which the last wraps and all unwrap, and every blob names its key, so that rotation
 //! only adds one. Layouts in `FORMAT.md`, "Server key".
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::wrap::{self, Purpose};
 use super::{ObjectName, SseError};
 use crate::crypto::aead::Aes256GcmSiv;
-use crate::crypto::{Entropy, Secret, SecretBytes, Unauthentic, kdf, random};
+use crate::crypto::{Entropy, Secret, SecretBytes, SharedEntropy, Unauthentic, kdf, random};
 use crate::kms::DataKey;
 use crate::kms::root::RootKey;
+use crate::kms::root::rotation::{Reseal, ResealError};
 use crate::store::schema::{Record, Table, key_of};
 use crate::store::{Batch, MetaStore, Outcome, Partition, StoreError};
 
@@ -212,6 +216,53 @@ impl EtagScope<'_> {
             }
         }
         aad
+    }
+}
+
+/// A store's server keys as they lie in it, for the rotation of the root key.
+pub struct StoredServerKeys {
+    store: Arc<dyn MetaStore>,
+    entropy: SharedEntropy,
+}
+
+impl StoredServerKeys {
+    /// Those of `store`.
+    pub fn new(store: Arc<dyn MetaStore>, entropy: SharedEntropy) -> Self {
+        Self { store, entropy }
+    }
+}
+
+#[async_trait]
+impl Reseal for StoredServerKeys {
+    fn name(&self) -> &'static str {
+        "server keys"
+    }
+
+    async fn reseal(&self, root: &RootKey) -> Result<usize, ResealError> {
+        let failed = |error: &dyn std::error::Error| ResealError::new("the server key", error);
+        let at = key_of(Table::Server, RECORD);
+        loop {
+            let found = self.store.get(Partition::GLOBAL, &at).await.map_err(|error| failed(&error))?;
+            let Some(value) = found else { return Ok(0) };
+            let mut record = ServerKeyRecord::from_value(&value).map_err(|error| failed(&error))?;
+            let mut count = 0;
+            for key in &mut record.keys {
+                let fresh = root.reseal(&*self.entropy, &label(key.number), &key.sealed);
+                if let Some(fresh) = fresh.map_err(|error| failed(&error))? {
+                    key.sealed = fresh.into();
+                    count += 1;
+                }
+            }
+            if count == 0 {
+                return Ok(0);
+            }
+            let batch = Batch::new().expect(at.clone(), Some(value)).put(at.clone(), record.to_value());
+            match self.store.commit(Partition::GLOBAL, batch).await.map_err(|error| failed(&error))? {
+                Outcome::Applied => return Ok(count),
+                // A key was added meanwhile.
+                Outcome::Conflict { .. } => {}
+            }
+        }
     }
 }
 

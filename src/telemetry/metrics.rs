@@ -1,7 +1,7 @@
 //! The metrics: one table of families, exposed as OpenMetrics.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -61,6 +61,13 @@ pub struct TransportLabel {
     pub transport: &'static str,
 }
 
+/// Which destination of the audit's events.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct SinkLabel {
+    /// `syslog`, `webhook`.
+    pub sink: &'static str,
+}
+
 /// A gauge of bytes.
 pub type BytesGauge = Gauge<u64, AtomicU64>;
 
@@ -73,7 +80,7 @@ macro_rules! families {
         pub struct Metrics {
             $( #[doc = $help] pub $field: $type, )*
             registry: Registry,
-            refresh: OnceLock<Refresh>,
+            refresh: Mutex<Vec<Refresh>>,
         }
 
         impl Default for Metrics {
@@ -87,7 +94,7 @@ macro_rules! families {
                         None => registry.register($name, help, $field.clone()),
                     }
                 )*
-                Self { $( $field, )* registry, refresh: OnceLock::new() }
+                Self { $( $field, )* registry, refresh: Mutex::default() }
             }
         }
     };
@@ -120,6 +127,14 @@ families! {
     handshakes: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "tls_handshakes";
     /// Calls of the key service, from every protocol.
     kms_requests: Family<KmsLabels, Counter> = Family::default(), None::<Unit>, "kms_requests";
+    /// Data keys that the unwrap cache had at hand, since the start.
+    unwrap_hits: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_hits";
+    /// Data keys for which the key service was asked, since the start.
+    unwrap_misses: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_misses";
+    /// Data keys that the unwrap cache has let go, since the start.
+    unwrap_evictions: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_evictions";
+    /// Data keys in the unwrap cache.
+    unwrap_held: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_entries";
     /// Events that the audit has written since the start.
     audit_written: Gauge = Gauge::default(), None::<Unit>, "audit_events_written";
     /// Events lost since the start, because the audit log could not be written.
@@ -128,6 +143,16 @@ families! {
     audit_waiting: Gauge = Gauge::default(), None::<Unit>, "audit_events_waiting";
     /// 1 while the audit log cannot be written.
     audit_failing: Gauge = Gauge::default(), None::<Unit>, "audit_failing";
+    /// Events that a destination of the audit has taken since the start.
+    sink_delivered: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_delivered";
+    /// Attempts to send events that have failed since the start.
+    sink_failures: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_failures";
+    /// Events that the log's limits removed before they could be sent, since the start.
+    sink_skipped: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_skipped";
+    /// Events in the log that are not sent yet.
+    sink_behind: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_behind";
+    /// 1 while events cannot be sent.
+    sink_failing: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_failing";
     /// Bytes of objects in segment files.
     store_runs: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_runs";
     /// Bytes that the data directory's file system still offers.
@@ -154,9 +179,9 @@ pub struct Ended {
 }
 
 impl Metrics {
-    /// Has `refresh` set, before each exposition, the gauges that are read rather than counted. Only the first call counts.
+    /// Has `refresh` set, before each exposition, gauges that are read rather than counted.
     pub fn refresh_with(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        let _ = self.refresh.set(Box::new(refresh));
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
     /// Counts a request that has ended.
@@ -179,7 +204,7 @@ impl Metrics {
 
     /// The exposition, as OpenMetrics text.
     pub fn encode(&self) -> String {
-        if let Some(refresh) = self.refresh.get() {
+        for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             refresh(self);
         }
         let mut text = String::new();
@@ -205,6 +230,9 @@ mod tests {
         metrics.refresh_with(|metrics| {
             metrics.store_free.set(77);
         });
+        metrics.refresh_with(|metrics| {
+            metrics.audit_written.set(8);
+        });
         metrics.request(Ended {
             protocol: "s3",
             operation: "PutObject",
@@ -220,6 +248,7 @@ mod tests {
             "strongroom_received_bytes_total{protocol=\"s3\",operation=\"PutObject\"} 5",
             "strongroom_sent_bytes_total{protocol=\"s3\",operation=\"PutObject\"} 7",
             "strongroom_store_free_bytes 77",
+            "strongroom_audit_events_written 8",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

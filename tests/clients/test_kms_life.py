@@ -1,6 +1,7 @@
 """A KMS key's life: rotation, tags, imported material, grants, last uses; pages and refusals."""
 
 import subprocess
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -295,13 +296,50 @@ def test_an_alias_keeps_its_kind(kms, key, bucket_names):
 def test_what_is_not_offered(kms, key):
     refusals = (
         (kms.create_custom_key_store, {"CustomKeyStoreName": "s"}),
-        (kms.describe_custom_key_stores, {}),
         (kms.replicate_key, {"KeyId": key["KeyId"], "ReplicaRegion": "us-west-2"}),
         (kms.update_primary_region, {"KeyId": key["KeyId"], "PrimaryRegion": "us-west-2"}),
         (kms.create_key, {"MultiRegion": True}),
-        (kms.create_key, {"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": "cks-1"}),
-        (kms.create_key, {"KeySpec": "ML_KEM_768", "KeyUsage": "ENCAPSULATE_DECAPSULATE"}),
+        (kms.create_key, {"Origin": "AWS_CLOUDHSM"}),
+        (kms.create_key, {"KeySpec": "SM2", "KeyUsage": "SIGN_VERIFY"}),
     )
     for operation, members in refusals:
         with refused("UnsupportedOperationException", 400):
             operation(**members)
+
+
+def test_there_are_no_custom_key_stores(kms):
+    """As in an account of AWS's that has none."""
+    assert kms.describe_custom_key_stores()["CustomKeyStores"] == []
+    named = {"CustomKeyStoreId": "cks-1234567890abcdef0"}
+    for operation, members in (
+        (kms.describe_custom_key_stores, {}),
+        (kms.connect_custom_key_store, {}),
+        (kms.disconnect_custom_key_store, {}),
+        (kms.update_custom_key_store, {"NewCustomKeyStoreName": "s"}),
+        (kms.delete_custom_key_store, {}),
+        (kms.create_key, {"Origin": "AWS_CLOUDHSM"}),
+        (kms.generate_random, {"NumberOfBytes": 1}),
+    ):
+        with refused("CustomKeyStoreNotFoundException", 400):
+            operation(**named, **members)
+    with refused("NotFoundException", 400):
+        kms.replicate_key(KeyId="12345678-1234-1234-1234-123456789012", ReplicaRegion="us-west-2")
+
+
+def test_last_uses_survive_a_kill(new_server):
+    """They are written down within a second or two."""
+    server = new_server()
+    kms = server.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.encrypt(KeyId=key, Plaintext=b"x")
+    time.sleep(2.5)
+    server.kill()
+    server.start()
+    kms = server.client("kms")
+    assert kms.get_key_last_usage(KeyId=key)["KeyLastUsage"]["Operation"] == "Encrypt"
+    # What ends well loses nothing.
+    kms.generate_data_key(KeyId=key, KeySpec="AES_256")
+    assert server.stop() == 0
+    server.start()
+    kms = server.client("kms")
+    assert kms.get_key_last_usage(KeyId=key)["KeyLastUsage"]["Operation"] == "GenerateDataKey"

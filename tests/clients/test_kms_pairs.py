@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from support.calls import refused
 from support.data import content
@@ -180,6 +181,31 @@ def test_ml_dsa(kms, make, spec, length):
         kms.verify(**(asked | {"Message": b"other"}), Signature=signature)
     with refused("UnsupportedOperationException", 400):
         kms.sign(**(asked | {"Message": bytes(64), "MessageType": "EXTERNAL_MU"}))
+
+
+@pytest.mark.parametrize(("spec", "length"), [("ML_KEM_512", 768), ("ML_KEM_768", 1088), ("ML_KEM_1024", 1568)])
+def test_ml_kem(kms, make, spec, length):
+    metadata = make(spec, "ENCAPSULATE_DECAPSULATE")
+    key = metadata["KeyId"]
+    assert metadata["EncapsulationAlgorithms"] == ["ML_KEM"] and "CustomerMasterKeySpec" not in metadata
+    name = {"KeyId": key, "EncapsulationAlgorithm": "ML_KEM"}
+    made = kms.encapsulate(**name)
+    blob = made["SharedSecretCiphertextBlob"]
+    assert (len(blob), len(made["SharedSecret"]), made["KeyId"]) == (length, 32, metadata["Arn"])
+    assert kms.decapsulate(**name, SharedSecretCiphertextBlob=blob)["SharedSecret"] == made["SharedSecret"]
+    # Implicit rejection: another key's ciphertext, or an altered one, gives bytes that nobody knows.
+    other = kms.decapsulate(**name, SharedSecretCiphertextBlob=bytes([blob[0] ^ 1]) + blob[1:])["SharedSecret"]
+    assert len(other) == 32 and other != made["SharedSecret"]
+    with refused("InvalidCiphertextException", 400):
+        kms.decapsulate(**name, SharedSecretCiphertextBlob=blob[1:])
+    public = kms.get_public_key(KeyId=key)
+    assert public["EncapsulationAlgorithms"] == ["ML_KEM"] and public["KeyUsage"] == "ENCAPSULATE_DECAPSULATE"
+    if spec != "ML_KEM_512":  # which the other implementation does not know
+        loaded = serialization.load_der_public_key(public["PublicKey"])
+        secret, ciphertext = loaded.encapsulate()
+        assert kms.decapsulate(**name, SharedSecretCiphertextBlob=ciphertext)["SharedSecret"] == secret
+    with refused("InvalidKeyUsageException", 400):
+        kms.sign(KeyId=key, Message=b"x", SigningAlgorithm="ML_DSA_SHAKE_256")
 
 
 def test_a_digest_of_the_wrong_length(kms, make):

@@ -192,7 +192,7 @@ fn read(file: &Path) -> Result<String, OperateError> {
 }
 
 /// A key's metadata, and the names that it has among `aliases`.
-async fn described(server: &Server, key: &str, aliases: &[Value]) -> Result<Value, OperateError> {
+pub(super) async fn described(server: &Server, key: &str, aliases: &[Value]) -> Result<Value, OperateError> {
     let mut key = server.ask_kms("DescribeKey", &json!({"KeyId": key})).await?["KeyMetadata"].take();
     let own = aliases.iter().filter(|alias| !alias["TargetKeyId"].is_null() && alias["TargetKeyId"] == key["KeyId"]);
     key["Aliases"] = own.map(|alias| alias["AliasName"].clone()).collect();

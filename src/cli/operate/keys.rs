@@ -48,7 +48,7 @@ pub(in crate::cli) struct UsageArgs {
 
 #[derive(Args)]
 pub(in crate::cli) struct DeleteArgs {
-    /// The key's id or ARN.
+    /// The key's id, ARN or alias.
     key: String,
     /// Days until its material is destroyed, 7 to 30.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(7..=30))]
@@ -56,6 +56,9 @@ pub(in crate::cli) struct DeleteArgs {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -89,8 +92,9 @@ async fn usage(server: &Server, key: Option<&str>) -> Result<Value, OperateError
 }
 
 async fn delete(arguments: DeleteArgs) -> Outcome {
-    let DeleteArgs { key, days, yes, server } = arguments;
+    let DeleteArgs { key, days, yes, json: as_json, server } = arguments;
     let server = Server::find(server)?;
+    let key = show::text(&key_life::described(&server, &key, &[]).await?["Arn"]);
     let usage = usage(&server, Some(&key)).await?;
     if usage.as_array().is_none_or(Vec::is_empty) {
         writeln!(io::stderr(), "Nothing in the store depends on {key}.")?;
@@ -103,6 +107,10 @@ async fn delete(arguments: DeleteArgs) -> Outcome {
         return Ok(ExitCode::FAILURE);
     }
     let answer = server.ask_kms("ScheduleKeyDeletion", &json!({"KeyId": key, "PendingWindowInDays": days})).await?;
+    if as_json {
+        show::json(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     show::line(&format!(
         "{} will be destroyed in {days} days. Until then `aws kms cancel-key-deletion` keeps it.",
         show::text(&answer["KeyId"])

@@ -1,4 +1,4 @@
-//! The commands that ask a running server: `rewrap`, `jobs`, `keys`.
+//! The commands that ask a running server: `rewrap`, `jobs`, `keys`, `root-key`.
 //!
 //! The server is found as `serve` was started: by the same config file, environment and data directory, which holds the
 //! authority and the root's access key. `--endpoint` and `--ca` name another.
@@ -10,6 +10,7 @@ mod jobs;
 mod key_life;
 mod keys;
 mod rewrap;
+mod root_key;
 mod server;
 pub(super) mod show;
 
@@ -19,10 +20,13 @@ use std::process::ExitCode;
 pub(super) use jobs::JobsCommand;
 pub(super) use keys::KeysCommand;
 pub(super) use rewrap::RewrapArgs;
+pub(super) use root_key::RootKeyCommand;
 
 use super::credentials::CredentialsError;
+use super::data_dir::DataDirError;
 use super::settings::SettingsError;
 use crate::http::ClientError;
+use crate::kms::root::RootKeyError;
 use crate::sigv4::SignError;
 
 /// A command could not be done.
@@ -44,6 +48,10 @@ pub(super) enum OperateError {
     Refused { code: String, message: String },
     #[error("the server's answer was not understood: {0}")]
     Answer(#[from] serde_json::Error),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }
@@ -56,6 +64,7 @@ pub(super) enum Command {
     Rewrap(RewrapArgs),
     Jobs(JobsCommand),
     Keys(KeysCommand),
+    RootKey(RootKeyCommand),
 }
 
 /// Does `command`.
@@ -66,6 +75,7 @@ pub(super) fn run(command: Command) -> Outcome {
             Command::Rewrap(arguments) => rewrap::run(arguments).await,
             Command::Jobs(command) => jobs::run(command).await,
             Command::Keys(command) => keys::run(command).await,
+            Command::RootKey(command) => root_key::run(command).await,
         }
     })
 }

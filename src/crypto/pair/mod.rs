@@ -1,8 +1,9 @@
-//! Key pairs: RSA (PKCS #1), ECDSA and ECDH on the NIST curves, ECDSA on secp256k1, Ed25519 (RFC 8032) and ML-DSA
-//! (FIPS 204). Private keys travel as PKCS #8, public ones as SubjectPublicKeyInfo (RFC 5280), both DER.
+//! Key pairs: RSA (PKCS #1), ECDSA and ECDH on the NIST curves, ECDSA on secp256k1, Ed25519 (RFC 8032), ML-DSA (FIPS 204)
+//! and ML-KEM (FIPS 203). Private keys travel as PKCS #8, public ones as SubjectPublicKeyInfo (RFC 5280), both DER.
 //!
 //! Pairs are made by aws-lc's own generator: its API takes no other source of randomness. It cleanses what it frees.
 
+pub mod kem;
 pub mod oaep;
 
 use aws_lc_rs::agreement;
@@ -15,6 +16,7 @@ use aws_lc_rs::signature::{
     RsaKeyPair, RsaSignatureEncoding, UnparsedPublicKey, VerificationAlgorithm,
 };
 
+use self::kem::{KemKey, MlKemSet};
 use self::oaep::OaepKey;
 use super::SecretBytes;
 
@@ -29,6 +31,8 @@ pub enum PairKind {
     Ed25519,
     /// ML-DSA.
     MlDsa(MlDsaSet),
+    /// ML-KEM. Its private key is no PKCS #8, but the decapsulation key of FIPS 203.
+    MlKem(MlKemSet),
 }
 
 /// Bits of an RSA modulus.
@@ -75,6 +79,8 @@ pub enum Purpose {
     Encrypt,
     /// To agree on secrets (NIST curves alone).
     Agree,
+    /// To encapsulate secrets (ML-KEM alone).
+    Encapsulate,
 }
 
 /// A digest that signatures are made over.
@@ -146,6 +152,7 @@ enum Opened {
     MlDsa(PqdsaKeyPair),
     Oaep(OaepKey),
     Ecdh(agreement::PrivateKey),
+    Kem(KemKey),
 }
 
 impl PairKind {
@@ -163,6 +170,7 @@ impl PairKind {
             Self::Ec(curve) => EcdsaKeyPair::generate(curve.signing()).and_then(|pair| pair.to_pkcs8v1()),
             Self::Ed25519 => Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()),
             Self::MlDsa(set) => PqdsaKeyPair::generate(set.signing()).and_then(|pair| pair.to_pkcs8v1()),
+            Self::MlKem(set) => return set.generate(),
         };
         pkcs8.map(|document| SecretBytes::new(document.as_ref().to_vec())).map_err(failed)
     }
@@ -197,9 +205,11 @@ impl KeyPair {
             (PairKind::MlDsa(set), Purpose::Sign) => {
                 Opened::MlDsa(PqdsaKeyPair::from_pkcs8(set.signing(), pkcs8).map_err(malformed)?)
             }
-            (PairKind::Rsa(_), Purpose::Agree)
-            | (PairKind::Ec(_), Purpose::Encrypt)
-            | (PairKind::Ed25519 | PairKind::MlDsa(_), Purpose::Encrypt | Purpose::Agree) => {
+            (PairKind::MlKem(set), Purpose::Encapsulate) => Opened::Kem(KemKey::open(set, pkcs8)?),
+            (PairKind::Rsa(_), Purpose::Agree | Purpose::Encapsulate)
+            | (PairKind::Ec(_), Purpose::Encrypt | Purpose::Encapsulate)
+            | (PairKind::Ed25519 | PairKind::MlDsa(_), Purpose::Encrypt | Purpose::Agree | Purpose::Encapsulate)
+            | (PairKind::MlKem(_), Purpose::Sign | Purpose::Encrypt | Purpose::Agree) => {
                 return Err(PairError::Unsuited);
             }
         };
@@ -281,6 +291,11 @@ impl KeyPair {
         if let Opened::Oaep(key) = &self.opened { Some(key) } else { None }
     }
 
+    /// The key that encapsulates and decapsulates, if the pair was opened for that.
+    pub fn kem(&self) -> Option<&KemKey> {
+        if let Opened::Kem(key) = &self.opened { Some(key) } else { None }
+    }
+
     /// The secret shared with the holder of `peer`, a SubjectPublicKeyInfo: the x coordinate (NIST SP 800-56A, ECC CDH).
     ///
     /// # Errors
@@ -329,6 +344,7 @@ impl Opened {
             Self::Ed25519(pair) => pair.public_key().as_der(),
             Self::MlDsa(pair) => pair.public_key().as_der(),
             Self::Oaep(key) => return Ok(key.public().to_vec()),
+            Self::Kem(key) => return Ok(key.public().to_vec()),
             Self::Ecdh(key) => key.compute_public_key().and_then(|public| public.as_der()),
         };
         der.map(|der| der.as_ref().to_vec()).map_err(|_| PairError::Failed)

@@ -28,12 +28,23 @@ const WITHHELD: &[&str] = &[
     "PublicKey",
     "Recipient",
     "SharedSecret",
+    "SharedSecretCiphertextBlob",
     "Signature",
 ];
 
 /// Operations that use a key, or tell of one, and change none.
 fn is_read_only(name: &str) -> bool {
-    const READING: &[&str] = &["Decrypt", "DeriveSharedSecret", "Encrypt", "ReEncrypt", "Sign", "Verify", "VerifyMac"];
+    const READING: &[&str] = &[
+        "Decapsulate",
+        "Decrypt",
+        "DeriveSharedSecret",
+        "Encapsulate",
+        "Encrypt",
+        "ReEncrypt",
+        "Sign",
+        "Verify",
+        "VerifyMac",
+    ];
     ["Describe", "Generate", "Get", "List"].iter().any(|prefix| name.starts_with(prefix)) || READING.contains(&name)
 }
 

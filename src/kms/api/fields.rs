@@ -147,6 +147,16 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// The grant tokens of a request, ten at most.
+    pub fn grant_tokens(self) -> Result<Vec<&'v str>, Failure> {
+        let tokens = self.texts("GrantTokens")?;
+        if tokens.len() > 10 {
+            return Err(too_long("GrantTokens", 10));
+        }
+        tokens.iter().try_for_each(|token| check_length("GrantTokens", token, token.chars().count(), 1, 8192))?;
+        Ok(tokens)
+    }
+
     /// A member that must be there, of whatever type.
     pub fn required(self, name: &str) -> Result<(), Failure> {
         self.present(name).map(drop).ok_or_else(|| missing(name))

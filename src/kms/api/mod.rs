@@ -3,6 +3,7 @@
 //! A request is `POST /` with `X-Amz-Target: TrentService.<Operation>` and a JSON document; a success is 200 with one,
 //! and every error a status with `{"__type": …, "message": …}`. [`OPERATIONS`] is the table of what is served.
 
+mod conditions;
 mod event;
 mod fields;
 mod handlers;
@@ -20,9 +21,9 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use self::fields::Fields;
-use super::Caller;
 use super::error::{KmsError, KmsErrorKind};
 use super::local::LocalKms;
+use super::{Caller, ConditionValues};
 use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
@@ -114,7 +115,8 @@ impl KmsApi {
             let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
             *event = Some(event::begin(self, operation, (cx, said), &identity, &document));
         }
-        let result = self.perform(cx, operation, &identity, &document).await;
+        let conditions = conditions::values(cx, &parts.headers, operation.action, &document);
+        let result = self.perform(cx, operation, &identity, &document, conditions).await;
         if let Some(event) = event {
             event::end(event, &document, &result, &identity, self.kms.region());
         }
@@ -139,19 +141,25 @@ impl KmsApi {
         operation: &'static Operation,
         identity: &Identity,
         document: &Value,
+        conditions: Arc<ConditionValues>,
     ) -> Result<Value, Failure> {
         let Offer::Served(handler) = &operation.offer else {
             let message = format!("{} is not supported by this key service.", operation.name);
             return Err(KmsErrorKind::UnsupportedOperation.with(message).into());
         };
+        let question = Question {
+            context: &conditions.of(operation.action),
+            ..Question::new(Some(identity), operation.action, "*", None)
+        };
+        let permit =
+            iam::authorize(&question).map_err(|denied| KmsErrorKind::AccessDenied.with(format!("User: {denied}")))?;
         let caller = Caller {
             account: identity.account.id.clone(),
             principal: identity.arn.clone(),
             via_service: None,
             request_id: cx.id.id.clone(),
+            conditions: Some(conditions),
         };
-        let permit = iam::authorize(&Question::new(Some(identity), operation.action, "*", None))
-            .map_err(|denied| KmsErrorKind::AccessDenied.with(format!("User: {denied}")))?;
         let fields = Fields::new(document)?;
         handlers::perform(*handler, &self.kms, &caller, &fields, permit).await
     }

@@ -43,18 +43,24 @@ macro_rules! operations {
 
 operations! {
     served CancelKeyDeletion;
+    served ConnectCustomKeyStore;
     served CreateAlias;
     served CreateGrant;
     served CreateKey;
+    served Decapsulate;
     served Decrypt;
     served DeleteAlias;
+    served DeleteCustomKeyStore;
     served DeleteImportedKeyMaterial;
     served DeriveSharedSecret;
+    served DescribeCustomKeyStores;
     served DescribeKey;
     served DisableKey;
     served DisableKeyRotation;
+    served DisconnectCustomKeyStore;
     served EnableKey;
     served EnableKeyRotation;
+    served Encapsulate;
     served Encrypt;
     served GenerateDataKey;
     served GenerateDataKeyPair;
@@ -77,6 +83,7 @@ operations! {
     served ListRetirableGrants;
     served PutKeyPolicy;
     served ReEncrypt;
+    served ReplicateKey;
     served RetireGrant;
     served RevokeGrant;
     served RotateKeyOnDemand;
@@ -85,19 +92,12 @@ operations! {
     served TagResource;
     served UntagResource;
     served UpdateAlias;
+    served UpdateCustomKeyStore;
     served UpdateKeyDescription;
+    served UpdatePrimaryRegion;
     served Verify;
     served VerifyMac;
-    refused ConnectCustomKeyStore;
     refused CreateCustomKeyStore;
-    refused Decapsulate;
-    refused DeleteCustomKeyStore;
-    refused DescribeCustomKeyStores;
-    refused DisconnectCustomKeyStore;
-    refused Encapsulate;
-    refused ReplicateKey;
-    refused UpdateCustomKeyStore;
-    refused UpdatePrimaryRegion;
 }
 
 impl Operation {

@@ -537,6 +537,7 @@ async fn what_s3_wraps_the_api_opens() {
         principal: format!("arn:aws:iam::{ACCOUNT}:root"),
         via_service: Some(format!("s3.{REGION}.amazonaws.com")),
         request_id: "R".to_owned(),
+        ..Caller::default()
     };
     let context = EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::b/k");
     let open = |blob: &[u8]| json!({"CiphertextBlob": STANDARD.encode(blob), "EncryptionContext": context.pairs()});

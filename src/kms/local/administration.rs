@@ -8,6 +8,7 @@
 //!    last use in one commit. *Crash before: at the next start or tick. After: it is gone for good.*
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -87,7 +88,7 @@ impl LocalKms {
     /// [`KmsErrorKind::Unavailable`] if the store fails; `MalformedPolicyDocumentException` as [`Self::put_policy`].
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
         if let Some(text) = &new.policy {
-            policy::check_lockout(caller, &caller.account, &policy::read(text)?, new.may_lock_out)?;
+            self.check_lockout(caller, &caller.account, &policy::read(text)?, new.may_lock_out)?;
         }
         let plain = if new.external { None } else { Some(self.draw(new.spec).await?) };
         let _changing = self.changing.lock().await;
@@ -367,7 +368,12 @@ impl LocalKms {
     fn install(&self, record: KeyRecord) -> Result<Arc<Key>, KmsError> {
         let key = open_key(record, &self.root, &self.region)
             .map_err(|error| KmsErrorKind::Internal.because("the key could not be opened", error))?;
-        Ok(self.ring_mut().insert(key))
+        let mut ring = self.ring_mut();
+        let key = ring.insert(key);
+        if let Some(end) = key.next_expiry(self.clock.now().as_millisecond()) {
+            self.next_expiry.fetch_min(end, Ordering::SeqCst);
+        }
+        Ok(key)
     }
 
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), KmsError> {

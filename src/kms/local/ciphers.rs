@@ -85,7 +85,7 @@ impl LocalKms {
         name: Option<&KeyRef>,
         cipher: Cipher<'_>,
     ) -> Result<Decrypted, KmsError> {
-        self.open_by(caller, blob, name, cipher, "kms:Decrypt").await
+        self.open_by(caller, blob, name, cipher, Deed::from(("kms:Decrypt", cipher.context))).await
     }
 
     /// Opens a ciphertext and encrypts it anew; also the key that had made it, and which of its materials (`ReEncrypt`).
@@ -99,8 +99,11 @@ impl LocalKms {
         from: (Option<&KeyRef>, Cipher<'_>),
         to: (&KeyRef, Cipher<'_>),
     ) -> Result<((KeyArn, Option<String>), WrappedKey), KmsError> {
-        let target = self.usable(caller, to.0, ("kms:ReEncryptTo", to.1.context), KeyUsage::EncryptDecrypt)?;
-        let opened = self.open_by(caller, blob, from.0, from.1, "kms:ReEncryptFrom").await?;
+        let same_key = self.stays_under(caller, blob, from.0, to.0);
+        let deed = Deed { same_key, ..Deed::from(("kms:ReEncryptTo", to.1.context)) };
+        let target = self.usable(caller, to.0, deed, KeyUsage::EncryptDecrypt)?;
+        let deed = Deed { same_key, ..Deed::from(("kms:ReEncryptFrom", from.1.context)) };
+        let opened = self.open_by(caller, blob, from.0, from.1, deed).await?;
         let sealed = self.seal(&target, opened.plaintext.expose(), to.1)?;
         Ok(((opened.key_arn, opened.material_id), sealed))
     }
@@ -170,15 +173,15 @@ impl LocalKms {
         blob: &[u8],
         name: Option<&KeyRef>,
         cipher: Cipher<'_>,
-        action: &'static str,
+        deed: Deed<'_>,
     ) -> Result<Decrypted, KmsError> {
         let Some(hash) = cipher.algorithm.oaep() else {
-            return self.unwrap(caller, blob, name, cipher.context, action);
+            return self.unwrap(caller, blob, name, cipher.context, deed);
         };
         let name = name.ok_or_else(|| {
             KmsErrorKind::Validation.with("KeyId must be specified to decrypt with an asymmetric KMS key.")
         })?;
-        let key = self.usable(caller, name, action, KeyUsage::EncryptDecrypt)?;
+        let key = self.usable(caller, name, Deed { context: None, ..deed }, KeyUsage::EncryptDecrypt)?;
         check_algorithm(&key, cipher.algorithm)?;
         no_context(cipher.context)?;
         let key_arn = key.arn.clone();
@@ -187,18 +190,42 @@ impl LocalKms {
         Ok(Decrypted { plaintext, key_arn, material_id: None })
     }
 
+    /// Whether re-encrypting `blob` under `to` leaves it under its key, if both can be found.
+    fn stays_under(&self, caller: &Caller, blob: &[u8], from: Option<&KeyRef>, to: &KeyRef) -> Option<bool> {
+        let source = match BlobHeader::read(blob) {
+            Some(header) => header.key,
+            None => self.find(caller, from?).ok()?.raw_id,
+        };
+        Some(self.find(caller, to).ok()?.raw_id == source)
+    }
+
+    /// Whether `caller` might do `action` with the key, whatever the ciphertext: what a dry run asks without one.
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    pub fn check_use(
+        &self,
+        caller: &Caller,
+        name: &KeyRef,
+        cipher: Cipher<'_>,
+        action: &'static str,
+    ) -> Result<(), KmsError> {
+        let key = self.usable(caller, name, (action, cipher.context), KeyUsage::EncryptDecrypt)?;
+        check_algorithm(&key, cipher.algorithm)
+    }
+
     fn unwrap(
         &self,
         caller: &Caller,
         blob: &[u8],
         name: Option<&KeyRef>,
         context: &EncryptionContext,
-        action: &'static str,
+        deed: Deed<'_>,
     ) -> Result<Decrypted, KmsError> {
         let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB);
         let named = name.map(|name| self.find(caller, name)).transpose()?;
         if let Some(named) = &named {
-            check_usage(named, action, KeyUsage::EncryptDecrypt)?;
+            check_usage(named, deed.action, KeyUsage::EncryptDecrypt)?;
             check_algorithm(named, EncryptionAlgorithm::SymmetricDefault)?;
         }
         let header = header.ok_or_else(invalid_ciphertext)?;
@@ -210,7 +237,7 @@ impl LocalKms {
             return Err(KmsErrorKind::IncorrectKey
                 .with("The key ID in the request does not identify a CMK that can perform this operation."));
         }
-        self.permit(caller, &key, (action, context)).map_err(|_| {
+        self.permit(caller, &key, deed).map_err(|_| {
             KmsErrorKind::AccessDenied.with(
                 "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
                  you are not allowed to access.",
@@ -252,7 +279,7 @@ impl Kms for LocalKms {
         key: Option<&KeyRef>,
         context: &EncryptionContext,
     ) -> Result<Decrypted, KmsError> {
-        let opened = self.unwrap(caller, blob, key, context, "kms:Decrypt")?;
+        let opened = self.unwrap(caller, blob, key, context, Deed::from(("kms:Decrypt", context)))?;
         self.used(&opened.key_arn, "Decrypt", caller);
         Ok(opened)
     }

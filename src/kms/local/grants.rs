@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::keyring::{Key, raw_id};
+use super::policy::Deed;
 use super::records::{GrantRecord, Pairs, grant_key, to_value};
 use super::{LocalKms, Need, denied};
 use crate::clock::{Timestamp, from_millis};
@@ -94,9 +95,15 @@ impl LocalKms {
     ) -> Result<(String, String), KmsError> {
         let _changing = self.changing.lock().await;
         let key = self.find(caller, name)?;
-        self.permit(caller, &key, "kms:CreateGrant")?;
+        // The context that a grant is bound to is what policies are asked about.
+        let context = terms.constraints.subset.as_ref().or(terms.constraints.equals.as_ref());
+        let deed = Deed { context, ..Deed::from("kms:CreateGrant") };
+        self.permit(caller, &key, deed)?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         check_terms(&key, &terms)?;
+        if !key.record.aws_managed && !self.is_allowed_by_policy(caller, &key, deed) {
+            self.check_inheritance(caller, &key, &terms)?;
+        }
         let existing = self.grants_of(&key);
         if terms.name.is_some()
             && let Some(same) = existing.iter().find(|grant| grant.terms == terms)
@@ -185,9 +192,11 @@ impl LocalKms {
         };
         let terms = to_grant(&owner, &found).terms;
         let asks = Grantee::Principal(caller.principal.clone());
-        let may = owner.record.account == caller.account
-            || terms.retiring.as_ref() == Some(&asks)
-            || (terms.grantee == asks && terms.operations.contains(&GrantOperation::RetireGrant));
+        let of_account = owner.record.account == caller.account;
+        let may = terms.retiring.as_ref() == Some(&asks)
+            || (terms.grantee == asks && terms.operations.contains(&GrantOperation::RetireGrant))
+            || (of_account && caller.principal.ends_with(":root"))
+            || (of_account && self.is_allowed_by_policy(caller, &owner, "kms:RetireGrant".into()));
         if !may {
             return Err(denied(caller, &owner, "kms:RetireGrant"));
         }
@@ -206,6 +215,41 @@ impl LocalKms {
         self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
         self.ring_mut().grants.remove(&name);
         Ok(())
+    }
+
+    /// Refuses tokens that name no grant. Grants here hold for all requests at once, so that a token adds nothing to them.
+    ///
+    /// # Errors
+    /// `InvalidGrantTokenException`.
+    pub fn check_grant_tokens(&self, tokens: &[&str]) -> Result<(), KmsError> {
+        let ring = self.ring();
+        let is_ours = |token: &&str| read_token(token).is_some_and(|named| ring.grants.contains_key(&named));
+        if tokens.iter().all(is_ours) { Ok(()) } else { Err(KmsErrorKind::InvalidGrantToken.with("")) }
+    }
+
+    /// Whether a grant lets `caller` do `deed`.
+    pub(super) fn is_granted(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
+        let operation = deed.action.strip_prefix("kms:").unwrap_or(deed.action);
+        self.grants_to(key, &caller.principal).iter().any(|grant| {
+            let terms = &grant.terms;
+            terms.operations.iter().any(|granted| granted.as_str() == operation)
+                && (operation == GrantOperation::CreateGrant.as_str() || terms.constraints.hold(deed.context))
+        })
+    }
+
+    /// Whoever may make grants by a grant alone can give no more than it gives. (AWS: developer guide, "Granting CreateGrant
+    /// permission".)
+    fn check_inheritance(&self, caller: &Caller, key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {
+        let covers = |grant: &Grant| {
+            let by = &grant.terms;
+            by.operations.contains(&GrantOperation::CreateGrant)
+                && terms.operations.iter().all(|operation| by.operations.contains(operation))
+                && by.constraints.cover(&terms.constraints)
+        };
+        if self.grants_to(key, &caller.principal).iter().any(covers) {
+            return Ok(());
+        }
+        Err(denied(caller, key, "kms:CreateGrant"))
     }
 
     fn grants_of(&self, key: &Key) -> Vec<Grant> {
@@ -229,6 +273,35 @@ impl LocalKms {
         let id = hex::decode(id).unwrap_or_default();
         URL_SAFE_NO_PAD.encode([&[TOKEN_VERSION], &key.raw_id[..], &id, &nonce].concat())
     }
+}
+
+impl GrantConstraints {
+    /// Whether a request with `context` meets them. Operations without a context are not constrained by one. (AWS: API
+    /// reference, GrantConstraints.)
+    fn hold(&self, context: Option<&EncryptionContext>) -> bool {
+        let context_holds = context.is_none_or(|given| {
+            self.subset.as_ref().is_none_or(|subset| contains(given, subset))
+                && self.equals.as_ref().is_none_or(|equals| contains(given, equals) && contains(equals, given))
+        });
+        // Nobody asks here on behalf of another service's resource.
+        context_holds && self.source_arn.is_none()
+    }
+
+    /// Whether `other` are as strict as these, or stricter.
+    fn cover(&self, other: &Self) -> bool {
+        let pinned = other.equals.as_ref().or(other.subset.as_ref());
+        self.subset.as_ref().is_none_or(|subset| pinned.is_some_and(|pinned| contains(pinned, subset)))
+            && (self.equals.is_none() || self.equals == other.equals)
+            && (self.source_arn.is_none() || self.source_arn == other.source_arn)
+    }
+}
+
+/// Whether `context` has all pairs of `part`. "In a grant constraint, the key in each key-value pair is not case sensitive,
+/// but the value is." (AWS: API reference, GrantConstraints)
+fn contains(context: &EncryptionContext, part: &EncryptionContext) -> bool {
+    part.pairs().iter().all(|(key, value)| {
+        context.pairs().iter().any(|(other, given)| other.eq_ignore_ascii_case(key) && given == value)
+    })
 }
 
 /// The ids of the key and the grant that a token names.

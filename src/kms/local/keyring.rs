@@ -51,6 +51,12 @@ impl Key {
         }
     }
 
+    /// When the next of its materials expires, behind `now`.
+    pub fn next_expiry(&self, now: i64) -> Option<i64> {
+        let ends = self.materials.iter().filter_map(|material| material.valid_to).map(Timestamp::as_millisecond);
+        ends.filter(|end| *end > now).min()
+    }
+
     /// Whether its material is imported.
     pub fn is_external(&self) -> bool {
         self.record.external == Some(true)

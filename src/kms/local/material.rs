@@ -61,6 +61,7 @@ impl MaterialSecret {
                 let purpose = match usage {
                     KeyUsage::EncryptDecrypt => Purpose::Encrypt,
                     KeyUsage::KeyAgreement => Purpose::Agree,
+                    KeyUsage::EncapsulateDecapsulate => Purpose::Encapsulate,
                     KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac => Purpose::Sign,
                 };
                 KeyPair::open(kind, purpose, plain).map(Self::Pair)
@@ -129,6 +130,7 @@ pub(super) fn open_key(record: KeyRecord, root: &RootKey, region: &str) -> Resul
     Ok(Key { arn, raw_id, spec, usage, stored_state, record, policy, materials })
 }
 
-fn label(key: &str) -> String {
+/// What the root key binds the materials of a key to.
+pub(super) fn label(key: &str) -> String {
     format!("{LABEL}{key}")
 }

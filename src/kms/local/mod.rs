@@ -9,6 +9,8 @@ mod aliases;
 mod asymmetric;
 mod blob;
 mod ciphers;
+mod circumstances;
+mod encapsulation;
 mod grants;
 mod import;
 mod keyring;
@@ -16,6 +18,7 @@ mod mac;
 mod material;
 mod policy;
 mod records;
+mod reseal;
 mod rotation;
 mod state;
 #[cfg(test)]
@@ -24,7 +27,7 @@ mod upkeep;
 mod usage;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::keyring::{Key, Keyring, raw_id};
@@ -67,8 +70,12 @@ pub struct LocalKms {
     region: String,
     keyring: RwLock<Keyring>,
     last_uses: LastUses,
+    /// Whether some of them are not written down yet.
+    unwritten_uses: AtomicBool,
     /// Counts the changes to the keyring.
     generation: AtomicU64,
+    /// When imported material expires next: a change that nobody makes. Milliseconds since the Unix epoch.
+    next_expiry: AtomicI64,
     /// Bounds how many key pairs are made at once: each takes a processor for up to seconds.
     makers: tokio::sync::Semaphore,
     /// Held while a change is committed.
@@ -129,11 +136,31 @@ impl LocalKms {
         let (keyring, last_uses) = (RwLock::new(keyring), LastUses::new(last_uses));
         let (generation, changing) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
         let makers = tokio::sync::Semaphore::new(MAKERS);
-        Ok(Self { store, root, clock, entropy, region, keyring, last_uses, generation, makers, changing })
+        let unwritten_uses = AtomicBool::new(false);
+        Ok(Self {
+            store,
+            root,
+            clock,
+            entropy,
+            region,
+            keyring,
+            last_uses,
+            unwritten_uses,
+            generation,
+            next_expiry: AtomicI64::new(i64::MIN),
+            makers,
+            changing,
+        })
     }
 
-    /// How often the keyring has changed.
+    /// How often the keyring has changed, material that has expired since included.
     fn changes(&self) -> u64 {
+        let now = self.clock.now().as_millisecond();
+        if now >= self.next_expiry.load(Ordering::SeqCst) {
+            let ring = self.ring_mut();
+            let ends = ring.keys.values().filter_map(|key| key.next_expiry(now)).min();
+            self.next_expiry.store(ends.unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
         self.generation.load(Ordering::SeqCst)
     }
 

@@ -1,5 +1,7 @@
 //! What time makes due: called now and then, at the latest every few minutes.
 
+use std::sync::atomic::Ordering;
+
 use super::LocalKms;
 use crate::kms::KeyArn;
 use crate::kms::error::KmsError;
@@ -25,6 +27,9 @@ impl LocalKms {
         let destroyed = self.destroy_due().await?;
         let expired = self.expire_due().await?;
         let rotated = self.rotate_due().await?;
+        if !destroyed.is_empty() {
+            self.unwritten_uses.store(true, Ordering::Relaxed);
+        }
         self.write_uses().await?;
         Ok(Tended { destroyed, rotated, expired })
     }

@@ -1,9 +1,11 @@
 //! When a key was last used, for what, and by which request (`GetKeyLastUsage`).
 //!
-//! Each successful use is noted in memory, and written down by [`LocalKms::tend`]: a crash loses what happened since the
-//! last tick. AWS's own answer lags too.
+//! Each successful use is noted in memory, and all that were noted are written down together by
+//! [`LocalKms::write_uses`], each second while there are any and when the server stops. *A crash loses the notes of the last
+//! second, never a key's use itself*; AWS's own answer lags by more.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -52,6 +54,7 @@ impl LocalKms {
             Some(last) => *last = (record, Written::NotYet),
             None => drop(uses.insert(arn.id().to_owned(), (record, Written::NotYet))),
         }
+        self.unwritten_uses.store(true, Ordering::Relaxed);
     }
 
     /// A key's last use.
@@ -72,8 +75,19 @@ impl LocalKms {
     /// Writes down the uses that are not yet, and forgets those of keys that are gone.
     ///
     /// # Errors
-    /// `KeyUnavailableException` if the store fails; they are then written at the next tick.
-    pub(super) async fn write_uses(&self) -> Result<(), KmsError> {
+    /// `KeyUnavailableException` if the store fails; they are then written at the next call.
+    pub async fn write_uses(&self) -> Result<(), KmsError> {
+        if !self.unwritten_uses.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let written = self.write_noted_uses().await;
+        if written.is_err() {
+            self.unwritten_uses.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+
+    async fn write_noted_uses(&self) -> Result<(), KmsError> {
         let _changing = self.changing.lock().await;
         let fresh: Vec<(String, UsageRecord)> = {
             let ring = self.ring();

@@ -69,6 +69,7 @@ impl From<KmsError> for S3Error {
             | Kind::InvalidMarker
             | Kind::MalformedPolicyDocument
             | Kind::NotAuthorized
+            | Kind::CustomKeyStoreNotFound
             | Kind::Tag => Self::from(ErrorCode::InternalError),
         };
         mapped.because(error)

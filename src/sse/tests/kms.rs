@@ -42,6 +42,7 @@ pub(super) fn caller() -> Caller {
         principal: "arn:aws:iam::000000000000:root".to_owned(),
         via_service: Some("s3.us-east-1.amazonaws.com".to_owned()),
         request_id: "r".to_owned(),
+        ..Caller::default()
     }
 }
 

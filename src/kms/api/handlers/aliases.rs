@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::fields::{Fields, invalid, refuse};
-use super::{marker, page, paged, seconds};
+use super::{marker, paged, seconds, small_page};
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{AliasEntry, LocalKms};
 
 pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    let limit = page(fields)?;
+    let limit = small_page(fields)?;
     let after = marker(fields, |marker| marker.starts_with("alias/"))?;
     let of = match fields.optional_key("KeyId")? {
         Some(key) => Some(kms.metadata(caller, &key, "kms:ListAliases")?.arn.id().to_owned()),

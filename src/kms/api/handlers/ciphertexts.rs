@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, refuse};
+use super::super::fields::{Fields, invalid, refuse};
 use super::{MAX_BLOB, no_recipient, unless_dry};
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
@@ -28,8 +28,12 @@ pub(super) fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Re
 pub(super) async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let algorithm = algorithm(fields, "EncryptionAlgorithm")?;
     no_recipient(fields)?;
-    let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
     let (key, context) = (fields.optional_key("KeyId")?, fields.context("EncryptionContext")?);
+    if ignores_ciphertext(fields)? {
+        kms.check_use(caller, &fields.key("KeyId")?, Cipher { algorithm, context: &context }, "kms:Decrypt")?;
+        unless_dry(fields)?;
+    }
+    let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
     let opened = kms.decrypt_by(caller, &blob, key.as_ref(), Cipher { algorithm, context: &context }).await?;
     unless_dry(fields)?;
     let mut answer = json!({
@@ -44,13 +48,18 @@ pub(super) async fn decrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>)
 pub(super) async fn re_encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let from = algorithm(fields, "SourceEncryptionAlgorithm")?;
     let to = algorithm(fields, "DestinationEncryptionAlgorithm")?;
-    let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
     let source = fields.optional_key("SourceKeyId")?;
     let from_context = fields.context("SourceEncryptionContext")?;
     let target = fields.key("DestinationKeyId")?;
     let to_context = fields.context("DestinationEncryptionContext")?;
     let from_cipher = Cipher { algorithm: from, context: &from_context };
     let to_cipher = Cipher { algorithm: to, context: &to_context };
+    if ignores_ciphertext(fields)? {
+        kms.check_use(caller, &target, to_cipher, "kms:ReEncryptTo")?;
+        kms.check_use(caller, &fields.key("SourceKeyId")?, from_cipher, "kms:ReEncryptFrom")?;
+        unless_dry(fields)?;
+    }
+    let blob = fields.required_blob("CiphertextBlob", MAX_BLOB)?;
     let moved = kms.re_encrypt_by(caller, &blob, (source.as_ref(), from_cipher), (&target, to_cipher)).await?;
     let ((source, source_material), wrapped) = moved;
     unless_dry(fields)?;
@@ -104,6 +113,16 @@ pub(super) fn generate(
         answer["Plaintext"] = STANDARD.encode(plaintext.expose()).into();
     }
     Ok(answer)
+}
+
+/// Whether a dry run is to ask for the permission alone (`DryRunModifiers`). They apply to dry runs only.
+fn ignores_ciphertext(fields: Fields<'_>) -> Result<bool, Failure> {
+    let modifiers = fields.texts("DryRunModifiers")?;
+    if let Some(other) = modifiers.iter().find(|modifier| **modifier != "IGNORE_CIPHERTEXT") {
+        let constraint = "Member must satisfy constraint: [Member must satisfy enum value set: [IGNORE_CIPHERTEXT]]";
+        return Err(invalid("DryRunModifiers", &format!("[{other}]"), constraint));
+    }
+    Ok(!modifiers.is_empty() && fields.flag("DryRun")?)
 }
 
 fn member(answer: &mut Value, name: &str, value: Option<String>) {

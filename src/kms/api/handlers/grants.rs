@@ -4,14 +4,16 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::fields::{Fields, check_length, invalid, refuse};
-use super::{key_not_alias, marker, page, paged, seconds, unless_dry};
+use super::{key_not_alias, marker, paged, seconds, small_page, unless_dry};
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee, LocalKms};
 use crate::kms::spec::GrantOperation;
 use crate::kms::{Caller, EncryptionContext};
 
-/// Operations that AWS's grants know and keys here cannot do.
-const FOREIGN_OPERATIONS: [&str; 2] = ["Encapsulate", "Decapsulate"];
+/// Pairs of a constraint's encryption context.
+const MOST_PAIRS: usize = 8;
+/// Characters of a constraint's encryption context.
+const MOST_CHARACTERS: usize = 384;
 
 pub(super) async fn create(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let key = key_not_alias(fields)?;
@@ -73,8 +75,7 @@ fn terms(fields: Fields<'_>) -> Result<GrantTerms, Failure> {
     let mut operations = Vec::new();
     for name in fields.texts("Operations")? {
         let Some(operation) = GrantOperation::parse(name) else {
-            let ours = GrantOperation::ALL.iter().map(|operation| operation.as_str());
-            let names: Vec<&str> = ours.chain(FOREIGN_OPERATIONS).collect();
+            let names: Vec<&str> = GrantOperation::ALL.iter().map(|operation| operation.as_str()).collect();
             let names = names.join(", ");
             let constraint = format!("Member must satisfy constraint: [Member must satisfy enum value set: [{names}]]");
             return Err(invalid("Operations", &format!("[{name}]"), &constraint));
@@ -106,11 +107,23 @@ fn terms(fields: Fields<'_>) -> Result<GrantTerms, Failure> {
 fn constraints(fields: Fields<'_>) -> Result<GrantConstraints, Failure> {
     let Some(fields) = fields.object("Constraints")? else { return Ok(GrantConstraints::default()) };
     let context = |name: &str| fields.has(name).then(|| fields.context(name)).transpose();
-    Ok(GrantConstraints {
-        subset: context("EncryptionContextSubset")?,
-        equals: context("EncryptionContextEquals")?,
-        source_arn: fields.text("SourceArn")?.map(str::to_owned),
-    })
+    let (subset, equals) = (context("EncryptionContextSubset")?, context("EncryptionContextEquals")?);
+    // "Each constraint value can include up to 8 encryption context pairs. The encryption context value in each constraint
+    // cannot exceed 384 characters." (CreateGrant)
+    let characters = |context: &EncryptionContext| -> usize {
+        context.pairs().iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum()
+    };
+    for context in subset.iter().chain(&equals) {
+        if context.pairs().len() > MOST_PAIRS || characters(context) > MOST_CHARACTERS {
+            let message = "A grant constraint can have up to 8 encryption context pairs of 384 characters in all.";
+            return Err(refuse(KmsErrorKind::Validation, message));
+        }
+    }
+    if subset.is_some() && equals.is_some() {
+        let message = "EncryptionContextEquals and EncryptionContextSubset must not both be specified.";
+        return Err(refuse(KmsErrorKind::Validation, message));
+    }
+    Ok(GrantConstraints { subset, equals, source_arn: fields.text("SourceArn")?.map(str::to_owned) })
 }
 
 /// `{role}Principal` or `{role}ServicePrincipal`, not both.
@@ -172,7 +185,7 @@ fn grant_id(fields: Fields<'_>, required: bool) -> Result<Option<&str>, Failure>
 }
 
 fn listed(fields: Fields<'_>, mut grants: Vec<Grant>) -> Result<Value, Failure> {
-    let limit = page(fields)?;
+    let limit = small_page(fields)?;
     let after = marker(fields, |marker| marker.len() == 64 && marker.bytes().all(|b| b.is_ascii_hexdigit()))?;
     grants.retain(|grant| grant.id.as_str() > after);
     let truncated = grants.len() > limit;

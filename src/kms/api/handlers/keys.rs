@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, check_length, refuse};
+use super::super::fields::{Fields, check_length, invalid, refuse};
 use super::seconds;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{KeyMetadata, KeyState, MAX_POLICY, NewKey};
@@ -40,22 +40,42 @@ const USAGES: &[&str] =
 pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
     let (spec, usage) = spec_and_usage(fields)?;
     let origin = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?;
+    super::elsewhere::no_key_store(fields)?;
     if let Some(origin @ ("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE")) = origin {
         let message = format!("Origin {origin} is not supported by this key service.");
         return Err(refuse(KmsErrorKind::UnsupportedOperation, message));
     }
     let external = origin == Some("EXTERNAL");
-    if fields.flag("MultiRegion")? || fields.has("CustomKeyStoreId") || fields.has("XksKeyId") {
-        return Err(refuse(
-            KmsErrorKind::UnsupportedOperation,
-            "Multi-Region keys and custom key stores are not supported by this key service.",
-        ));
+    if external && usage == KeyUsage::EncapsulateDecapsulate {
+        let message = format!("Origin EXTERNAL is not supported with KeySpec {} by this key service.", spec.as_str());
+        return Err(refuse(KmsErrorKind::UnsupportedOperation, message));
+    }
+    if fields.has("XksKeyId") {
+        let message = "XksKeyId is valid for KMS keys in an external key store only.";
+        return Err(refuse(KmsErrorKind::Validation, message));
+    }
+    if fields.flag("MultiRegion")? {
+        let message = "Multi-Region keys are not supported by this key service.";
+        return Err(refuse(KmsErrorKind::UnsupportedOperation, message));
     }
     let description = description(fields)?;
     let policy = policy(fields)?.map(str::to_owned);
     let may_lock_out = fields.flag("BypassPolicyLockoutSafetyCheck")?;
     let (description, tags) = (description.to_owned(), super::tags::read(fields)?);
     Ok(NewKey { description, tags, policy, may_lock_out, spec, usage, external })
+}
+
+/// Whether ListKeys asks for the caller's own keys, beside or rather than those shared with it.
+pub(super) fn owners(fields: Fields<'_>) -> Result<bool, Failure> {
+    let owners = fields.texts("ResourceOwners")?;
+    for owner in &owners {
+        if !["SELF", "OTHER_ACCOUNTS_VIA_RAM"].contains(owner) {
+            let constraint =
+                "Member must satisfy constraint: [Member must satisfy enum value set: [SELF, OTHER_ACCOUNTS_VIA_RAM]]";
+            return Err(invalid("ResourceOwners", &format!("[{owner}]"), constraint));
+        }
+    }
+    Ok(owners.is_empty() || owners.contains(&"SELF"))
 }
 
 /// The text of a key policy, if one is given.
@@ -140,7 +160,8 @@ pub(super) fn metadata(key: &KeyMetadata) -> Value {
 
 /// Whether the older member, CustomerMasterKeySpec, knows `spec` too.
 pub(super) const fn has_older_name(spec: KeySpec) -> bool {
-    !matches!(spec, KeySpec::EccNistEdwards25519 | KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87)
+    use KeySpec::{EccNistEdwards25519, MlDsa44, MlDsa65, MlDsa87, MlKem512, MlKem768, MlKem1024};
+    !matches!(spec, EccNistEdwards25519 | MlDsa44 | MlDsa65 | MlDsa87 | MlKem512 | MlKem768 | MlKem1024)
 }
 
 /// The member that lists a key's algorithms, and the list.
@@ -159,5 +180,6 @@ pub(super) fn algorithms(spec: KeySpec, usage: KeyUsage) -> (&'static str, Value
             ("MacAlgorithms", json!(names))
         }
         KeyUsage::KeyAgreement => ("KeyAgreementAlgorithms", json!(["ECDH"])),
+        KeyUsage::EncapsulateDecapsulate => ("EncapsulationAlgorithms", json!(["ML_KEM"])),
     }
 }

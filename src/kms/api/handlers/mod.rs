@@ -2,6 +2,7 @@
 
 mod aliases;
 mod ciphertexts;
+mod elsewhere;
 mod grants;
 mod import;
 mod keys;
@@ -27,7 +28,7 @@ const MAX_BLOB: usize = 6144;
 /// Most bytes of a message to sign or authenticate.
 const MAX_MESSAGE: usize = 4096;
 /// Entries in one page, if the client asks for no number.
-const PAGE: i64 = 100;
+const PAGE: usize = 100;
 /// Days until a key is destroyed, if the client asks for no number.
 const DELETION_WINDOW: i64 = 30;
 
@@ -35,18 +36,24 @@ const DELETION_WINDOW: i64 = 30;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Handler {
     CancelKeyDeletion,
+    ConnectCustomKeyStore,
     CreateAlias,
     CreateGrant,
     CreateKey,
+    Decapsulate,
     Decrypt,
     DeleteAlias,
+    DeleteCustomKeyStore,
     DeleteImportedKeyMaterial,
     DeriveSharedSecret,
+    DescribeCustomKeyStores,
     DescribeKey,
     DisableKey,
     DisableKeyRotation,
+    DisconnectCustomKeyStore,
     EnableKey,
     EnableKeyRotation,
+    Encapsulate,
     Encrypt,
     GenerateDataKey,
     GenerateDataKeyPair,
@@ -67,8 +74,9 @@ pub enum Handler {
     ListKeys,
     ListResourceTags,
     ListRetirableGrants,
-    ReEncrypt,
     PutKeyPolicy,
+    ReEncrypt,
+    ReplicateKey,
     RetireGrant,
     RevokeGrant,
     RotateKeyOnDemand,
@@ -77,7 +85,9 @@ pub enum Handler {
     TagResource,
     UntagResource,
     UpdateAlias,
+    UpdateCustomKeyStore,
     UpdateKeyDescription,
+    UpdatePrimaryRegion,
     Verify,
     VerifyMac,
 }
@@ -90,6 +100,9 @@ pub(super) async fn perform(
     fields: &Fields<'_>,
     _permit: Permit,
 ) -> Result<Value, Failure> {
+    if handler.takes_grant_tokens() {
+        kms.check_grant_tokens(&fields.grant_tokens()?)?;
+    }
     let answer = dispatch(handler, kms, caller, *fields).await?;
     if let Some(operation) = handler.use_of_key() {
         // Those answer with the ARNs of the keys that they used.
@@ -100,11 +113,18 @@ pub(super) async fn perform(
 }
 
 impl Handler {
+    /// Whether the operation takes GrantTokens.
+    const fn takes_grant_tokens(self) -> bool {
+        self.use_of_key().is_some() || matches!(self, Self::CreateGrant | Self::DescribeKey | Self::GetPublicKey)
+    }
+
     /// The operation's name as GetKeyLastUsage tells it, if it uses key material.
     const fn use_of_key(self) -> Option<&'static str> {
         Some(match self {
+            Self::Decapsulate => "Decapsulate",
             Self::Decrypt => "Decrypt",
             Self::DeriveSharedSecret => "DeriveSharedSecret",
+            Self::Encapsulate => "Encapsulate",
             Self::Encrypt => "Encrypt",
             Self::GenerateDataKey => "GenerateDataKey",
             Self::GenerateDataKeyPair => "GenerateDataKeyPair",
@@ -126,6 +146,13 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
             let key = kms.cancel_deletion(caller, &fields.key("KeyId")?).await?;
             Ok(json!({"KeyId": key.arn.as_str()}))
         }
+        Handler::ConnectCustomKeyStore
+        | Handler::DeleteCustomKeyStore
+        | Handler::DisconnectCustomKeyStore
+        | Handler::UpdateCustomKeyStore => elsewhere::key_store(fields),
+        Handler::DescribeCustomKeyStores => elsewhere::key_stores(fields),
+        Handler::ReplicateKey => elsewhere::replicate(kms, caller, fields),
+        Handler::UpdatePrimaryRegion => elsewhere::update_primary(kms, caller, fields),
         Handler::CreateAlias => {
             let alias = aliases::name(fields)?;
             Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
@@ -135,6 +162,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
             let key = kms.create_key(caller, keys::new(fields)?).await?;
             Ok(json!({"KeyMetadata": keys::metadata(&key)}))
         }
+        Handler::Decapsulate => pairs::decapsulate(kms, caller, fields),
         Handler::Decrypt => ciphertexts::decrypt(kms, caller, fields).await,
         Handler::DeleteAlias => Ok(kms.delete_alias(caller, aliases::name(fields)?).await.map(|()| Value::Null)?),
         Handler::DeleteImportedKeyMaterial => import::delete(kms, caller, fields).await,
@@ -153,6 +181,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         }
         Handler::EnableKey => Ok(kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null)?),
         Handler::EnableKeyRotation => rotation::enable(kms, caller, fields).await,
+        Handler::Encapsulate => pairs::encapsulate(kms, caller, fields),
         Handler::Encrypt => ciphertexts::encrypt(kms, caller, fields),
         Handler::GenerateDataKey => ciphertexts::generate(kms, caller, fields, true),
         Handler::GenerateDataKeyPair => pairs::generate(kms, caller, fields, true).await,
@@ -163,6 +192,8 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
             let length = fields.bounded("NumberOfBytes", 1, 1024)?;
             let length = length.ok_or_else(|| refuse(KmsErrorKind::Validation, "NumberOfBytes is required."))?;
             let length = usize::try_from(length).unwrap_or_default();
+            no_recipient(fields)?;
+            elsewhere::no_key_store(fields)?;
             Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
         }
         Handler::GetKeyLastUsage => {
@@ -199,13 +230,17 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         Handler::ListGrants => grants::list(kms, caller, fields),
         Handler::ListKeyPolicies => {
             kms.metadata(caller, &key_not_alias(fields)?, "kms:ListKeyPolicies")?;
+            page(fields, PAGE)?;
+            marker(fields, |_| false)?;
             Ok(json!({"PolicyNames": ["default"], "Truncated": false}))
         }
         Handler::ListKeyRotations => rotation::list(kms, caller, fields),
         Handler::ListKeys => {
-            let limit = page(fields)?;
+            let limit = page(fields, PAGE)?;
             let after = marker(fields, |marker| uuid::Uuid::try_parse(marker).is_ok())?;
-            let mut keys = kms.list_keys(&caller.account, after, limit + 1);
+            // Nobody shares keys here.
+            let own = keys::owners(fields)?;
+            let mut keys = if own { kms.list_keys(&caller.account, after, limit + 1) } else { Vec::new() };
             let truncated = keys.len() > limit;
             keys.truncate(limit);
             let next = keys.last().filter(|_| truncated).map(|arn| arn.id().to_owned());
@@ -281,9 +316,15 @@ fn unless_dry(fields: Fields<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn page(fields: Fields<'_>) -> Result<usize, Failure> {
-    let limit = fields.bounded("Limit", 1, 1000)?.unwrap_or(PAGE);
-    Ok(usize::try_from(limit).unwrap_or_default())
+/// Entries in one page: what the client asks for, or `usual`.
+fn page(fields: Fields<'_>, usual: usize) -> Result<usize, Failure> {
+    Ok(fields.bounded("Limit", 1, 1000)?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usual))
+}
+
+/// Entries in one page of aliases or grants. "It must be between 1 and 100. If you do not include a value, it defaults to
+/// 50." (ListAliases, ListGrants); AWS may answer with fewer than are asked for.
+fn small_page(fields: Fields<'_>) -> Result<usize, Failure> {
+    Ok(page(fields, 50)?.min(PAGE))
 }
 
 /// Where a page begins: a marker that an earlier page gave, or nothing.

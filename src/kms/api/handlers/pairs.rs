@@ -86,6 +86,32 @@ pub(super) async fn derive_shared_secret(
     }))
 }
 
+pub(super) fn encapsulate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = fields.key("KeyId")?;
+    fields.required_choice("EncapsulationAlgorithm", &["ML_KEM"])?;
+    let (arn, ciphertext, secret) = kms.encapsulate(caller, &name)?;
+    unless_dry(fields)?;
+    Ok(json!({
+        "KeyId": arn.as_str(),
+        "SharedSecret": STANDARD.encode(secret.expose()),
+        "SharedSecretCiphertextBlob": STANDARD.encode(ciphertext),
+        "EncapsulationAlgorithm": "ML_KEM",
+    }))
+}
+
+pub(super) fn decapsulate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = fields.key("KeyId")?;
+    fields.required_choice("EncapsulationAlgorithm", &["ML_KEM"])?;
+    let ciphertext = fields.required_blob("SharedSecretCiphertextBlob", MAX_BLOB)?;
+    let (arn, secret) = kms.decapsulate(caller, &name, &ciphertext)?;
+    unless_dry(fields)?;
+    Ok(json!({
+        "KeyId": arn.as_str(),
+        "SharedSecret": STANDARD.encode(secret.expose()),
+        "EncapsulationAlgorithm": "ML_KEM",
+    }))
+}
+
 pub(super) async fn generate(
     kms: &LocalKms,
     caller: &Caller,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::fields::Fields;
-use super::{key_not_alias, marker, page, paged, seconds};
+use super::{PAGE, key_not_alias, marker, page, paged, seconds};
 use crate::kms::Caller;
 use crate::kms::local::{DEFAULT_PERIOD, LocalKms, MaterialEntry, MaterialState};
 
@@ -28,7 +28,7 @@ pub(super) fn status(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Res
 pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
     let all = fields.choice("IncludeKeyMaterial", &["ALL_KEY_MATERIAL", "ROTATIONS_ONLY"])? == Some("ALL_KEY_MATERIAL");
-    let limit = page(fields)?;
+    let limit = page(fields, PAGE)?;
     let mut materials = kms.materials(caller, &name)?;
     let id = kms.metadata(caller, &name, "kms:ListKeyRotations")?.arn;
     materials.retain(|material| all || material.rotated.is_some());

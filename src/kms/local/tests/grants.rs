@@ -115,3 +115,71 @@ async fn grants_go_with_their_key_and_fit_it() {
         );
     }
 }
+
+#[tokio::test]
+async fn constraints_hold_where_there_is_a_context() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let arn = fixture.key().await;
+    let name = KeyRef::from(&arn);
+    let grant = GrantTerms {
+        operations: vec![GrantOperation::Encrypt, GrantOperation::DescribeKey],
+        constraints: GrantConstraints {
+            subset: Some(EncryptionContext::new().with("Team", "red")),
+            ..GrantConstraints::default()
+        },
+        ..terms(None)
+    };
+    kms.create_grant(&owner, &name, grant.clone(), false).await.unwrap();
+    let worker = as_role("worker");
+    let may = async |context: EncryptionContext| kms.encrypt(&worker, &name, b"p", &context).await.is_ok();
+    assert!(may(EncryptionContext::new().with("Team", "red").with("more", "yes")).await);
+    assert!(may(EncryptionContext::new().with("TEAM", "red")).await, "keys of constraints have no case");
+    assert!(!may(EncryptionContext::new().with("Team", "RED")).await, "their values have");
+    assert!(!may(EncryptionContext::new()).await);
+    kms.metadata(&worker, &name, DESCRIBE).unwrap();
+
+    let equals = GrantConstraints { subset: None, equals: grant.constraints.subset.clone(), source_arn: None };
+    let other = GrantTerms { grantee: role("other"), constraints: equals, ..grant };
+    kms.create_grant(&owner, &name, other, false).await.unwrap();
+    let other = as_role("other");
+    let may = async |context: EncryptionContext| kms.encrypt(&other, &name, b"p", &context).await.is_ok();
+    assert!(may(EncryptionContext::new().with("team", "red")).await);
+    assert!(!may(EncryptionContext::new().with("Team", "red").with("more", "yes")).await);
+}
+
+#[tokio::test]
+async fn who_may_grant_by_a_grant_gives_no_more_than_it_has() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let name = KeyRef::from(&fixture.key().await);
+    let given = GrantTerms { operations: vec![GrantOperation::CreateGrant, GrantOperation::Decrypt], ..terms(None) };
+    kms.create_grant(&owner, &name, given, false).await.unwrap();
+    let worker = as_role("worker");
+    let make = async |operations: &[GrantOperation], subset: Option<EncryptionContext>| {
+        let constraints = GrantConstraints { subset, ..GrantConstraints::default() };
+        let terms = GrantTerms { grantee: role("third"), operations: operations.to_vec(), constraints, ..terms(None) };
+        kms.create_grant(&worker, &name, terms, true).await.map(drop).map_err(|error| error.kind)
+    };
+    let denied = Err(KmsErrorKind::AccessDenied);
+    assert_eq!(make(&[GrantOperation::Decrypt], Some(context())).await, Ok(()));
+    assert_eq!(make(&[GrantOperation::Decrypt], Some(context().with("more", "strict"))).await, Ok(()));
+    assert_eq!(make(&[GrantOperation::Decrypt], None).await, denied, "without the constraint");
+    assert_eq!(make(&[GrantOperation::Encrypt], Some(context())).await, denied, "more operations");
+    assert_eq!(make(&[GrantOperation::Decrypt], Some(EncryptionContext::new())).await, denied);
+}
+
+#[tokio::test]
+async fn tokens_that_name_no_grant_are_refused() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let name = KeyRef::from(&fixture.key().await);
+    let (id, token) = kms.create_grant(&owner, &name, terms(None), false).await.unwrap();
+    kms.check_grant_tokens(&[&token, &token]).unwrap();
+    kms.check_grant_tokens(&[]).unwrap();
+    for wrong in ["", "x", &token[1..]] {
+        assert_eq!(kms.check_grant_tokens(&[&token, wrong]).unwrap_err().kind, KmsErrorKind::InvalidGrantToken);
+    }
+    kms.revoke_grant(&owner, &name, &id, false).await.unwrap();
+    assert_eq!(kms.check_grant_tokens(&[&token]).unwrap_err().kind, KmsErrorKind::InvalidGrantToken);
+}

@@ -91,7 +91,9 @@ async fn material_expires() {
     let blob = kms.encrypt(&caller, &name, b"secret", &context()).await.unwrap().blob;
     fixture.clock.advance(99);
     assert_eq!(kms.tend().await.unwrap(), Tended::default());
+    let generation = Kms::generation(kms);
     fixture.clock.advance(1);
+    assert_ne!(Kms::generation(kms), generation, "caches of unwrapped keys must learn of it");
     let error = kms.decrypt(&caller, &blob, None, &context()).await.unwrap_err();
     assert_eq!(error.kind, KmsErrorKind::InvalidState, "expiry needs no tick");
     assert_eq!(kms.tend().await.unwrap().expired.len(), 1);

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 mod grants;
 mod import;
+mod reseal;
 mod rotation;
 mod specs;
 
@@ -477,7 +478,13 @@ async fn overwrite(fixture: &Fixture, key: &KeyArn, value: Vec<u8>) {
 
 fn direct(account: &str) -> Caller {
     let principal = format!("arn:aws:iam::{account}:root");
-    Caller { account: account.to_owned(), principal, via_service: None, request_id: "R".to_owned() }
+    Caller {
+        account: account.to_owned(),
+        principal,
+        via_service: None,
+        request_id: "R".to_owned(),
+        ..Caller::default()
+    }
 }
 
 fn via_s3(account: &str) -> Caller {

@@ -1,0 +1,146 @@
+//! Where the root key is kept, as the configuration and the environment have it.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::config::{Config, RootKeyProtection};
+use crate::crypto::{SecretBytes, SharedEntropy};
+use crate::kms::root::RootKeyError;
+use crate::kms::root::custody::{Custody, Given, PlainFile};
+use crate::kms::root::passphrase::Passphrase;
+use crate::kms::root::sealed::{Protection, SealedFile};
+
+/// The environment variable that may hold the root key, as base64 of 32 bytes.
+const ROOT_KEY_VARIABLE: &str = "STRONGROOM_ROOT_KEY";
+/// The environment variable that may hold the passphrase.
+const PASSPHRASE_VARIABLE: &str = "STRONGROOM_ROOT_KEY_PASSPHRASE";
+/// The environment variable that may hold the passphrase to take the place of the present one.
+const NEW_PASSPHRASE_VARIABLE: &str = "STRONGROOM_NEW_ROOT_KEY_PASSPHRASE";
+/// The root key in clear, if the operator says nothing.
+const PLAIN_FILE: &str = "root.key";
+/// The root key where it is sealed, if the operator names no file.
+const SEALED_FILE: &str = "root.key.sealed";
+
+/// The place that keeps the root key.
+pub(super) async fn custody(
+    config: &Config,
+    data_dir: &Path,
+    entropy: &SharedEntropy,
+) -> Result<Arc<dyn Custody>, RootKeyError> {
+    if let Some(text) = variable(ROOT_KEY_VARIABLE) {
+        return Ok(Arc::new(Given(text)));
+    }
+    let plain = data_dir.join(PLAIN_FILE);
+    let sealed = config.kms.root_key_file.clone().unwrap_or_else(|| data_dir.join(SEALED_FILE));
+    match config.kms.root_key_protection {
+        RootKeyProtection::None => {
+            let file = config.kms.root_key_file.clone().unwrap_or(plain);
+            if config.kms.root_key_file.is_none() && !file.exists() && sealed.exists() {
+                let protection = "something (see the file)".to_owned();
+                return Err(RootKeyError::OtherProtection { path: sealed, protection });
+            }
+            Ok(Arc::new(PlainFile(file)))
+        }
+        RootKeyProtection::Passphrase => {
+            let is_new = !sealed.exists() && !plain.exists();
+            let text = passphrase(config, is_new)?;
+            let protection: Arc<dyn Protection> = Arc::new(Passphrase::new(&text, Arc::clone(entropy))?);
+            adopt(SealedFile { path: sealed, protection }, plain).await
+        }
+    }
+}
+
+/// Seals a root key that is there in clear: from before it was to be protected. The sealed file is on stable storage before the
+/// other goes; a crash between leaves both, and the next start removes the one in clear.
+async fn adopt(sealed: SealedFile, plain: PathBuf) -> Result<Arc<dyn Custody>, RootKeyError> {
+    let failed = |source| RootKeyError::Io { path: plain.clone(), source };
+    if !plain.exists() || sealed.path == plain {
+        return Ok(Arc::new(sealed));
+    }
+    let in_clear = PlainFile(plain.clone()).load().await?;
+    let kept = sealed.load().await?;
+    match (&in_clear, &kept) {
+        (Some(keys), None) => sealed.keep(keys).await?,
+        (Some(keys), Some(kept)) if keys.0[0].expose() != kept.0[0].expose() => {
+            // Two keys that have nothing to do with each other: it is not ours to choose.
+            return Err(RootKeyError::OtherProtection { path: plain, protection: "nothing".to_owned() });
+        }
+        _ => {}
+    }
+    fs::remove_file(&plain).map_err(failed)?;
+    plain.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all()).map_err(failed)?;
+    warn!(
+        file = %plain.display(),
+        "the root key is now sealed, and its file in clear removed; the medium may still hold it: rotate the root key"
+    );
+    Ok(Arc::new(sealed))
+}
+
+/// The passphrase: from the environment, a file, or the terminal, where a new one is asked for twice.
+fn passphrase(config: &Config, is_new: bool) -> Result<SecretBytes, RootKeyError> {
+    if let Some(text) = variable(PASSPHRASE_VARIABLE) {
+        return Ok(text);
+    }
+    let asked = |source| RootKeyError::Io { path: "the terminal".into(), source };
+    match &config.kms.root_key_passphrase_file {
+        Some(path) => {
+            let read = fs::read(path).map(SecretBytes::new);
+            read.map_err(|source| RootKeyError::Io { path: path.clone(), source })
+        }
+        None if io::stdin().is_terminal() && is_new => ask_twice("Passphrase of the root key: "),
+        None if io::stdin().is_terminal() => ask("Passphrase of the root key: ").map_err(asked),
+        None => Err(RootKeyError::Unsealing {
+            protection: "passphrase",
+            reason: format!("there is none: set {PASSPHRASE_VARIABLE} or kms.root_key_passphrase_file"),
+        }),
+    }
+}
+
+/// Seals the root key of a stopped server by another passphrase.
+///
+/// # Errors
+/// [`RootKeyError`].
+pub(super) async fn change_passphrase(
+    config: &Config,
+    data_dir: &Path,
+    entropy: &SharedEntropy,
+) -> Result<PathBuf, RootKeyError> {
+    let path = config.kms.root_key_file.clone().unwrap_or_else(|| data_dir.join(SEALED_FILE));
+    let sealed_by = |text: &SecretBytes| -> Result<SealedFile, RootKeyError> {
+        let protection = Arc::new(Passphrase::new(text, Arc::clone(entropy))?);
+        Ok(SealedFile { path: path.clone(), protection })
+    };
+    let missing = || RootKeyError::Missing(path.clone());
+    let keys = sealed_by(&passphrase(config, false)?)?.load().await?.ok_or_else(missing)?;
+    let new = match variable(NEW_PASSPHRASE_VARIABLE) {
+        Some(text) => text,
+        None => ask_twice("New passphrase of the root key: ")?,
+    };
+    sealed_by(&new)?.keep(&keys).await?;
+    Ok(path)
+}
+
+/// Asks for a new passphrase, and once more.
+fn ask_twice(question: &str) -> Result<SecretBytes, RootKeyError> {
+    let asked = |source| RootKeyError::Io { path: "the terminal".into(), source };
+    let text = ask(question).map_err(asked)?;
+    if ask("The same once more: ").map_err(asked)?.expose() != text.expose() {
+        return Err(RootKeyError::Unsealing { protection: "passphrase", reason: "the two differ".to_owned() });
+    }
+    Ok(text)
+}
+
+/// Asks on the terminal, without showing what is typed.
+fn ask(question: &str) -> io::Result<SecretBytes> {
+    let terminal = console::Term::stderr();
+    terminal.write_str(question)?;
+    terminal.read_secure_line().map(|line| SecretBytes::new(line.into_bytes()))
+}
+
+fn variable(name: &str) -> Option<SecretBytes> {
+    std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| SecretBytes::new(text.into_bytes()))
+}

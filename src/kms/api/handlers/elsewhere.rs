@@ -1,0 +1,74 @@
+//! What KMS offers beyond one Region's own key store: custom key stores and multi-Region keys. There are none here, and each
+//! operation answers as AWS's does in an account that has none.
+
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::super::fields::{Fields, check_length, invalid, refuse};
+use super::{PAGE, key_not_alias, marker, page};
+use crate::kms::Caller;
+use crate::kms::error::KmsErrorKind;
+use crate::kms::local::{LocalKms, Need};
+
+/// DescribeCustomKeyStores: none, unless one is named.
+pub(super) fn key_stores(fields: Fields<'_>) -> Result<Value, Failure> {
+    page(fields, PAGE)?;
+    marker(fields, |_| false)?;
+    let (id, name) = (fields.text("CustomKeyStoreId")?, fields.text("CustomKeyStoreName")?);
+    match (id, name) {
+        (None, None) => Ok(json!({"CustomKeyStores": [], "Truncated": false})),
+        (Some(_), Some(_)) => {
+            let message = "CustomKeyStoreId and CustomKeyStoreName must not both be specified.";
+            Err(refuse(KmsErrorKind::Validation, message))
+        }
+        (Some(named), None) | (None, Some(named)) => Err(not_found(named)),
+    }
+}
+
+/// An operation on the custom key store that the request names.
+pub(super) fn key_store(fields: Fields<'_>) -> Result<Value, Failure> {
+    Err(not_found(fields.required_text("CustomKeyStoreId", 64)?))
+}
+
+/// Refuses a request that names a custom key store.
+pub(super) fn no_key_store(fields: Fields<'_>) -> Result<(), Failure> {
+    match fields.text("CustomKeyStoreId")? {
+        None => Ok(()),
+        Some(id) => {
+            check_length("CustomKeyStoreId", id, id.chars().count(), 1, 64)?;
+            Err(not_found(id))
+        }
+    }
+}
+
+/// ReplicateKey: no key here is a multi-Region primary key.
+pub(super) fn replicate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    single_region(kms, caller, fields, ("ReplicaRegion", "kms:ReplicateKey"))
+}
+
+/// UpdatePrimaryRegion: no key here is a multi-Region key.
+pub(super) fn update_primary(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    single_region(kms, caller, fields, ("PrimaryRegion", "kms:UpdatePrimaryRegion"))
+}
+
+fn single_region(
+    kms: &LocalKms,
+    caller: &Caller,
+    fields: Fields<'_>,
+    (member, action): (&str, &'static str),
+) -> Result<Value, Failure> {
+    let name = key_not_alias(fields)?;
+    let region = fields.required_text(member, 32)?;
+    if !region.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        let constraint = "Member must satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$";
+        return Err(invalid(member, region, constraint));
+    }
+    let key = kms.metadata(caller, &name, action)?;
+    key.state.allow(Need::Use, key.arn.as_str())?;
+    let message = format!("{} is not a multi-Region key.", key.arn);
+    Err(refuse(KmsErrorKind::UnsupportedOperation, message))
+}
+
+fn not_found(named: &str) -> Failure {
+    refuse(KmsErrorKind::CustomKeyStoreNotFound, format!("Custom key store {named} is not found."))
+}

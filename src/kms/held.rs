@@ -1,0 +1,278 @@
+//! Keys in clear that are held for a while, so that a KMS need not be asked for each use: S3's bucket keys, and the unwrap
+//! cache.
+//!
+//! **When a key is let go**: when it is too old; when it was used too often; when the KMS says that some key, policy or grant
+//! has changed ([`super::Kms::generation`]), so that a disabled key bites at once; where the KMS cannot say, after
+//! [`Limits::blind_lifetime`] at most; and when too many are held. Keys are zeroized when the last request using them is done.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::Caller;
+
+/// How long, how often and how many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Milliseconds that a key is used.
+    pub lifetime: i64,
+    /// Milliseconds where the KMS cannot tell of changes.
+    pub blind_lifetime: i64,
+    /// Uses of one key.
+    pub uses: u64,
+    /// Keys held at once.
+    pub entries: usize,
+}
+
+/// Whom the KMS gave a key to: what decides whether it would give it again.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Principal {
+    account: String,
+    arn: String,
+    via_service: Option<String>,
+}
+
+impl Principal {
+    /// That of `caller`.
+    pub fn of(caller: &Caller) -> Self {
+        Self { account: caller.account.clone(), arn: caller.principal.clone(), via_service: caller.via_service.clone() }
+    }
+}
+
+/// What decides whether a key is still to be used.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch.
+    pub millis: i64,
+    /// The KMS's generation.
+    pub generation: Option<u64>,
+}
+
+/// How often keys were at hand.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Figures {
+    /// Requests whose key was at hand, or being asked for already.
+    pub hits: u64,
+    /// Requests for which the KMS was asked.
+    pub misses: u64,
+    /// Keys let go.
+    pub evictions: u64,
+    /// Keys held now.
+    pub held: usize,
+}
+
+/// Keys by scope. Requests of one scope that come at once wait for one answer of the KMS.
+#[derive(Debug)]
+pub struct Held<S, K> {
+    limits: Limits,
+    entries: Mutex<HashMap<S, Arc<Entry<K>>>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry<K> {
+    since: Now,
+    uses: AtomicU64,
+    key: OnceCell<Arc<K>>,
+}
+
+impl<S: Clone + Eq + Hash, K> Held<S, K> {
+    /// Nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        let none = AtomicU64::default;
+        Self { limits, entries: Mutex::default(), hits: none(), misses: none(), evictions: none() }
+    }
+
+    /// The key of `scope`: that which is held, or else what `ask` answers.
+    ///
+    /// # Errors
+    /// Those of `ask`, which are not kept.
+    pub async fn take<E>(&self, scope: S, now: Now, ask: impl AsyncFnOnce() -> Result<K, E>) -> Result<Arc<K>, E> {
+        let entry = self.entry(&scope, now);
+        let key = entry.key.get_or_try_init(async || ask().await.map(Arc::new)).await;
+        if key.is_err() {
+            self.forget(&scope, &entry);
+        }
+        key.cloned()
+    }
+
+    /// Lets go of what is not to be used any more.
+    pub fn sweep(&self, now: Now) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep(&mut entries, |entry| entry.is_usable(now, self.limits));
+    }
+
+    /// How often keys were at hand.
+    pub fn figures(&self) -> Figures {
+        let held = self.entries.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Figures { hits: read(&self.hits), misses: read(&self.misses), evictions: read(&self.evictions), held }
+    }
+
+    fn entry(&self, scope: &S, now: Now) -> Arc<Entry<K>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(scope)
+            && entry.is_fresh(now, self.limits)
+            && entry.uses.fetch_add(1, Ordering::Relaxed) < self.limits.uses
+        {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return Arc::clone(entry);
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        if entries.len() >= self.limits.entries {
+            self.keep(&mut entries, |entry| entry.is_usable(now, self.limits));
+        }
+        if entries.len() >= self.limits.entries {
+            // All are in use: the oldest half makes room.
+            let mut ages: Vec<i64> = entries.values().map(|entry| entry.since.millis).collect();
+            let middle = ages.len() / 2;
+            let (_, median, _) = ages.select_nth_unstable(middle);
+            let median = *median;
+            self.keep(&mut entries, |entry| entry.since.millis > median);
+        }
+        let entry = Arc::new(Entry { since: now, uses: AtomicU64::new(1), key: OnceCell::new() });
+        if entries.insert(scope.clone(), Arc::clone(&entry)).is_some() {
+            self.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+        entry
+    }
+
+    fn keep(&self, entries: &mut HashMap<S, Arc<Entry<K>>>, wanted: impl Fn(&Entry<K>) -> bool) {
+        let before = entries.len();
+        entries.retain(|_, entry| wanted(entry));
+        self.evictions.fetch_add((before - entries.len()) as u64, Ordering::Relaxed);
+    }
+
+    /// Takes out an entry whose question the KMS refused, unless another has taken its place.
+    fn forget(&self, scope: &S, entry: &Arc<Entry<K>>) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(scope).is_some_and(|present| Arc::ptr_eq(present, entry)) && !entry.key.initialized() {
+            entries.remove(scope);
+        }
+    }
+}
+
+impl<K> Entry<K> {
+    fn is_fresh(&self, now: Now, limits: Limits) -> bool {
+        let lifetime = if now.generation.is_some() { limits.lifetime } else { limits.blind_lifetime };
+        // A clock that was turned back makes no key older than it is.
+        now.generation == self.since.generation && (0..lifetime).contains(&(now.millis - self.since.millis))
+    }
+
+    fn is_usable(&self, now: Now, limits: Limits) -> bool {
+        self.is_fresh(now, limits) && self.uses.load(Ordering::Relaxed) < limits.uses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { lifetime: 1000, blind_lifetime: 100, uses: 10, entries: 64 };
+
+    fn at(millis: i64, generation: Option<u64>) -> Now {
+        Now { millis, generation }
+    }
+
+    /// Takes the key of `scope`; whether the KMS was asked.
+    async fn asks(held: &Held<u32, u32>, scope: u32, now: Now) -> bool {
+        let mut asked = false;
+        let ask = async || {
+            asked = true;
+            Ok::<_, ()>(7)
+        };
+        assert_eq!(*held.take(scope, now, ask).await.unwrap(), 7);
+        asked
+    }
+
+    #[tokio::test]
+    async fn one_answer_serves_until_it_is_old_or_a_key_changed() {
+        let held = Held::new(LIMITS);
+        assert!(asks(&held, 1, at(0, Some(1))).await);
+        assert!(!asks(&held, 1, at(999, Some(1))).await);
+        assert!(asks(&held, 2, at(0, Some(1))).await, "another scope");
+        assert!(asks(&held, 1, at(1000, Some(1))).await, "too old");
+        assert!(asks(&held, 1, at(1000, Some(2))).await, "a key changed");
+        assert!(asks(&held, 1, at(999, Some(2))).await, "the clock was turned back");
+        assert_eq!(held.figures(), Figures { hits: 1, misses: 5, evictions: 3, held: 2 });
+    }
+
+    #[tokio::test]
+    async fn where_changes_cannot_be_seen_a_key_is_asked_for_again_soon() {
+        let held = Held::new(LIMITS);
+        assert!(asks(&held, 1, at(0, None)).await);
+        assert!(!asks(&held, 1, at(99, None)).await);
+        assert!(asks(&held, 1, at(100, None)).await);
+    }
+
+    #[tokio::test]
+    async fn uses_are_bounded() {
+        let held = Held::new(LIMITS);
+        assert!(asks(&held, 1, at(0, Some(1))).await);
+        for _ in 1..LIMITS.uses {
+            assert!(!asks(&held, 1, at(0, Some(1))).await);
+        }
+        assert!(asks(&held, 1, at(0, Some(1))).await);
+    }
+
+    #[tokio::test]
+    async fn refusals_are_not_kept() {
+        let held: Held<u32, u32> = Held::new(LIMITS);
+        assert_eq!(held.take(1, at(0, Some(1)), async || Err("no")).await.unwrap_err(), "no");
+        assert_eq!(held.figures().held, 0);
+        assert!(asks(&held, 1, at(0, Some(1))).await);
+    }
+
+    #[tokio::test]
+    async fn few_are_held() {
+        let held = Held::new(Limits { lifetime: i64::MAX, ..LIMITS });
+        for scope in 0..100 {
+            asks(&held, scope, at(i64::from(scope), Some(1))).await;
+        }
+        let count = held.figures().held;
+        assert!((LIMITS.entries / 4..=LIMITS.entries).contains(&count), "{count}");
+        assert!(!asks(&held, 99, at(100, Some(1))).await, "the newest stay");
+    }
+
+    /// What is let go is dropped then and there, not at the next request for it.
+    #[tokio::test]
+    async fn a_sweep_drops_what_is_not_to_be_used() {
+        let held: Held<u32, Vec<u8>> = Held::new(LIMITS);
+        let key = held.take(1, at(0, Some(1)), async || Ok::<_, ()>(vec![7])).await.unwrap();
+        let watched = Arc::downgrade(&key);
+        drop(key);
+        held.sweep(at(999, Some(1)));
+        assert!(watched.upgrade().is_some());
+        held.sweep(at(0, Some(2)));
+        assert!(watched.upgrade().is_none(), "a key changed");
+        assert_eq!(held.figures().held, 0);
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_at_once_ask_once() {
+        let held = Arc::new(Held::<u32, u32>::new(LIMITS));
+        let asked = Arc::new(AtomicU64::new(0));
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let (held, asked) = (Arc::clone(&held), Arc::clone(&asked));
+                tokio::spawn(async move {
+                    let ask = async || {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        Ok::<_, ()>(1)
+                    };
+                    held.take(1, at(0, Some(1)), ask).await.unwrap();
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+}
