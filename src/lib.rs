@@ -7,7 +7,7 @@
 //! |---|---|
 //! | commands | [`cli`] |
 //! | front end | [`http`] |
-//! | protocols | [`s3`], [`kms::api`], [`audit::api`], [`admin`] |
+//! | protocols | [`s3`], [`kms::api`], [`audit::api`], [`iam::api`], [`admin`] |
 //! | work on whole buckets | [`jobs`] |
 //! | envelope encryption | [`sse`] |
 //! | identities | [`iam`] |

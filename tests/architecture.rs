@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["http"],
-    &["s3", "kms::api", "audit::api", "admin"],
+    &["s3", "kms::api", "audit::api", "iam::api", "admin"],
     &["jobs"],
     &["sse"],
     &["iam"],
@@ -27,7 +27,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("tikv_jemallocator", &["main.rs"]),
-    ("StatusCode", &["http/", "s3/", "kms/api/", "audit/api.rs", "admin/", "wire/", "cli/graph.rs"]),
+    ("StatusCode", &["http/", "s3/", "kms/api/", "audit/api.rs", "iam/api/", "admin/", "wire/", "cli/graph.rs"]),
     ("HeaderMap", &["http/", "s3/", "kms/api/", "audit/api.rs", "wire/", "sigv4/", "sse/headers.rs", "sse/headers/"]),
 ];
 

@@ -1,5 +1,7 @@
 //! Who signed a request to the operators' API.
 
+use std::net::IpAddr;
+
 use http::StatusCode;
 
 use super::Admin;
@@ -10,7 +12,7 @@ use crate::sigv4::{self, Head, Presented, Service, UNSIGNED_PAYLOAD, Verifier};
 
 /// The identity behind a request with this head and body. The body's hash is signed, unless the client leaves the body to
 /// TLS, as it may in S3.
-pub(super) fn authenticate(admin: &Admin, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
+pub(super) fn authenticate(admin: &Admin, client: IpAddr, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
     let denied = |message: &str| Failure::new(StatusCode::FORBIDDEN, "AccessDenied", message);
     let presented = Presented::from_head(head)?.ok_or_else(|| denied("The request is not signed."))?;
     let verifier = Verifier {
@@ -20,7 +22,9 @@ pub(super) fn authenticate(admin: &Admin, head: &Head<'_>, body: &[u8]) -> Resul
         now: admin.clock.now(),
         keys: &admin.keys,
     };
-    let signed = presented.s3_payload_hash(head).and_then(|hash| presented.verify(head, &verifier, &hash))?;
+    let key = presented.access_key_id().to_owned();
+    let verify = || presented.s3_payload_hash(head).and_then(|hash| presented.verify(head, &verifier, &hash));
+    let signed = admin.directory.attempt(client, &key, verifier.now, verify)?;
     let hash = signed.payload_hash();
     if hash != UNSIGNED_PAYLOAD && hash != hex::encode(digest::sha256(body)) {
         return Err(bad_request(
@@ -28,8 +32,7 @@ pub(super) fn authenticate(admin: &Admin, head: &Head<'_>, body: &[u8]) -> Resul
             "The body is not the one that x-amz-content-sha256 names.",
         ));
     }
-    let key = admin.directory.access_key(signed.access_key_id());
-    key.map(|key| key.identity.clone()).ok_or_else(|| denied("The access key is not known."))
+    admin.directory.identify(&signed).ok_or_else(|| denied("The access key is not known."))
 }
 
 impl From<sigv4::Error> for Failure {
@@ -37,6 +40,9 @@ impl From<sigv4::Error> for Failure {
         let code = match &error {
             sigv4::Error::InvalidAccessKeyId { .. } => "InvalidAccessKeyId",
             sigv4::Error::SignatureDoesNotMatch(_) => "SignatureDoesNotMatch",
+            sigv4::Error::ExpiredToken => "ExpiredToken",
+            sigv4::Error::InvalidToken => "InvalidToken",
+            sigv4::Error::TooManyFailures => "SlowDown",
             sigv4::Error::RequestTimeTooSkewed { .. } => "RequestTimeTooSkewed",
             _ => "AccessDenied",
         };

@@ -62,7 +62,7 @@ pub(super) fn not_found(code: &'static str, message: impl Into<String>) -> Failu
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "AccessDenied", format!("User: {denied}"))
+        Self::new(StatusCode::FORBIDDEN, "AccessDenied", denied.sentence())
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `GET /_/v1/jobs` | lists jobs |
 //! | `GET /_/v1/jobs/ID` | shows a job |
 //! | `DELETE /_/v1/jobs/ID` | cancels a job |
+//! | `POST /_/v1/policy/explain` | tells what would be decided, and why: `{"principal", "action", "resource", "context"}` |
 //! | `GET /_/v1/root-key` | tells the root key's id and how it is kept |
 //! | `POST /_/v1/root-key/rotate` | puts another root key in its place, and answers when all is sealed anew |
 //!
@@ -16,6 +17,7 @@
 
 mod auth;
 mod error;
+mod explain;
 mod root_key;
 mod usage;
 mod view;
@@ -82,6 +84,7 @@ pub struct Admin {
 enum Operation {
     CancelJob(JobId),
     CreateJob,
+    ExplainPolicy,
     GetJob(JobId),
     GetKeyUsage,
     GetRootKey,
@@ -95,12 +98,20 @@ impl Operation {
         match (method, &segments[..]) {
             (&Method::GET, ["keys", "usage"]) => Ok(Self::GetKeyUsage),
             (&Method::POST, ["jobs"]) => Ok(Self::CreateJob),
+            (&Method::POST, ["policy", "explain"]) => Ok(Self::ExplainPolicy),
             (&Method::GET, ["jobs"]) => Ok(Self::ListJobs),
             (&Method::GET, ["jobs", id]) => Ok(Self::GetJob(job_id(id)?)),
             (&Method::DELETE, ["jobs", id]) => Ok(Self::CancelJob(job_id(id)?)),
             (&Method::GET, ["root-key"]) => Ok(Self::GetRootKey),
             (&Method::POST, ["root-key", "rotate"]) => Ok(Self::RotateRootKey),
-            (_, ["keys", "usage"] | ["jobs" | "root-key"] | ["jobs", _] | ["root-key", "rotate"]) => Err(Failure::new(
+            (
+                _,
+                ["keys", "usage"]
+                | ["jobs" | "root-key"]
+                | ["jobs", _]
+                | ["policy", "explain"]
+                | ["root-key", "rotate"],
+            ) => Err(Failure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 format!("{method} is not allowed here"),
@@ -113,6 +124,7 @@ impl Operation {
         match self {
             Self::CancelJob(_) => "CancelJob",
             Self::CreateJob => "CreateJob",
+            Self::ExplainPolicy => "ExplainPolicy",
             Self::GetJob(_) => "GetJob",
             Self::GetKeyUsage => "GetKeyUsage",
             Self::GetRootKey => "GetRootKey",
@@ -134,7 +146,7 @@ impl Admin {
         answered.operation = operation.name();
         let body = self.read(body).await?;
         let head = Head::of_parts(&parts);
-        let identity = auth::authenticate(self, &head, &body)?;
+        let identity = auth::authenticate(self, cx.client, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         match operation {
             Operation::GetKeyUsage => {
@@ -146,6 +158,7 @@ impl Admin {
                 Ok((StatusCode::OK, json!({"usage": usage::report(&*self.store, &identity, key.as_ref()).await?})))
             }
             Operation::CreateJob => self.create_job(cx, &identity, &body).await,
+            Operation::ExplainPolicy => Ok((StatusCode::OK, explain::explain(self, &identity, &body).await?)),
             Operation::GetRootKey => root_key::describe(self, &identity),
             Operation::RotateRootKey => {
                 let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -249,13 +262,7 @@ impl Protocol for Admin {
 
 /// Who asks the KMS.
 fn caller(cx: &RequestContext, identity: &Identity) -> Caller {
-    Caller {
-        account: identity.account.id.clone(),
-        principal: identity.arn.clone(),
-        via_service: None,
-        request_id: cx.id.id.clone(),
-        ..Caller::default()
-    }
+    Caller::new(&identity.subject, None, cx.id.id.as_str())
 }
 
 /// The value of `name` in a query.

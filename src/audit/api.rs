@@ -11,10 +11,10 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::search::{ATTRIBUTES, Filter, Page, search, username};
-use super::{Category, Deed, Event, Said, SharedAudit, UserIdentity};
+use super::{Category, Deed, Event, Said, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis};
 use crate::crypto::SharedEntropy;
-use crate::iam::{self, Directory, Identity, Question, json::authenticate};
+use crate::iam::{self, Circumstances, Directory, Identity, Question, json::authenticate};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::read_whole;
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -72,7 +72,7 @@ impl CloudTrail {
             .await
             .map_err(|error| refuse("SerializationException", error.to_string()))?;
         let head = Head::of_parts(&parts);
-        let identity = self.authenticate(&head, &body)?;
+        let identity = self.authenticate(cx, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         let operation = header(&parts, "x-amz-target").and_then(|target| target.strip_prefix(TARGET));
         if operation != Some("LookupEvents") {
@@ -86,14 +86,14 @@ impl CloudTrail {
             _ => return Err(refuse("SerializationException", "The request is not a JSON object")),
         };
         *event = self.audit.wants(Category::Management).then(|| self.event(cx, &parts, &identity));
-        let result = self.look_up(&identity, &document).await;
+        let result = self.look_up(cx, &parts, &identity, &document).await;
         if let (Some(event), Err(Failure(_, kind, message))) = (event, &result) {
             event.fail(*kind, message.as_str());
         }
         result
     }
 
-    fn authenticate(&self, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
+    fn authenticate(&self, cx: &RequestContext, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
         let verifier = Verifier {
             secrets: &*self.directory,
             region: &self.region,
@@ -101,7 +101,8 @@ impl CloudTrail {
             now: self.clock.now(),
             keys: &self.keys,
         };
-        authenticate(head, body, &verifier, &self.directory).map_err(|refusal| refuse(refusal.kind, refusal.message))
+        authenticate(cx.client, head, body, &verifier, &self.directory)
+            .map_err(|refusal| refuse(refusal.kind, refusal.message))
     }
 
     fn event(&self, cx: &RequestContext, parts: &Parts, identity: &Identity) -> Event {
@@ -114,13 +115,27 @@ impl CloudTrail {
             entropy: &*self.entropy,
         };
         let said = Said { user_agent: header(parts, USER_AGENT.as_str()), host: header(parts, HOST.as_str()) };
-        let user = UserIdentity::of(&identity.account.id, &identity.arn, Some(&identity.access_key_id));
-        Event::of_request(deed, cx, said, user)
+        Event::of_request(deed, cx, said, identity.audited())
     }
 
-    async fn look_up(&self, identity: &Identity, document: &Value) -> Result<Value, Failure> {
-        iam::authorize(&Question::new(Some(identity), "cloudtrail:LookupEvents", "*", None))
-            .map_err(|denied| refuse("AccessDeniedException", format!("User: {denied}")))?;
+    async fn look_up(
+        &self,
+        cx: &RequestContext,
+        parts: &Parts,
+        identity: &Identity,
+        document: &Value,
+    ) -> Result<Value, Failure> {
+        let circumstances = Circumstances {
+            cx,
+            identity: Some(identity),
+            region: &self.region,
+            now: self.clock.now(),
+            user_agent: header(parts, USER_AGENT.as_str()),
+            more: &(),
+        };
+        let question = Question::new(Some(identity), "cloudtrail:LookupEvents", "*", None);
+        iam::authorize(&Question { context: &circumstances, ..question })
+            .map_err(|denied| refuse("AccessDeniedException", denied.sentence()))?;
         let Query { filter, before, limit } = parse(document, &identity.account.id)?;
         let Some(dir) = self.audit.dir().filter(|_| document["EventCategory"].is_null()) else {
             return Ok(json!({"Events": []}));

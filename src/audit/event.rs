@@ -96,7 +96,67 @@ pub struct UserIdentity {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    session_context: Option<SessionContext>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     invoked_by: Option<&'static str>,
+}
+
+/// What temporary credentials are of.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionContext {
+    /// Who issued them: the role, or the user who asked; none of a user's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_issuer: Option<SessionIssuer>,
+    /// When, and whether a second factor was there.
+    pub attributes: SessionAttributes,
+    /// `SourceIdentity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+    /// Who vouched for a web identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_id_federation_data: Option<WebIdFederationData>,
+}
+
+/// Who issued temporary credentials.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionIssuer {
+    /// `Role`, `IAMUser` or `Root`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its unique id.
+    pub principal_id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its account.
+    pub account_id: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+}
+
+/// When temporary credentials were issued, and how.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionAttributes {
+    creation_date: String,
+    mfa_authenticated: &'static str,
+}
+
+/// Who vouched for a web identity.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebIdFederationData {
+    /// The provider's ARN.
+    pub federated_provider: String,
+}
+
+impl SessionAttributes {
+    /// Issued at this time, without a second factor.
+    pub fn issued(at: Timestamp) -> Self {
+        Self { creation_date: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), mfa_authenticated: "false" }
+    }
 }
 
 impl UserIdentity {
@@ -118,8 +178,16 @@ impl UserIdentity {
             account_id: account.to_owned(),
             access_key_id: access_key_id.map(str::to_owned),
             user_name: name.map(str::to_owned),
+            session_context: None,
             invoked_by: None,
         }
+    }
+
+    /// The same, with its unique id (`AIDA...`, `AROA...:SESSION`), and its session if it has temporary credentials.
+    #[must_use]
+    pub fn known_as(self, principal_id: &str, session: Option<SessionContext>) -> Self {
+        let principal_id = self.principal_id.map(|_| principal_id.to_owned());
+        Self { principal_id, session_context: session, ..self }
     }
 
     /// `Root`, `IAMUser` and the like; `None` of a service.

@@ -36,7 +36,10 @@ use self::log::Log;
 use crate::clock::SharedClock;
 use crate::crypto::pair::KeyPair;
 
-pub use self::event::{Category, Deed, Event, Resource, Said, UserIdentity};
+pub use self::event::{
+    Category, Deed, Event, Resource, Said, SessionAttributes, SessionContext, SessionIssuer, UserIdentity,
+    WebIdFederationData,
+};
 pub use self::log::{LogError, LogOptions};
 
 /// Events that may wait to be written; beyond, requests wait, and events of those under way are lost.

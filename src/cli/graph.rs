@@ -21,6 +21,8 @@ use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::crypto::SharedEntropy;
 use crate::http::Protocols;
+use crate::iam::api::{IssuerError, Issuers, QueryApi};
+use crate::iam::{self, Directory};
 use crate::jobs::Jobs;
 use crate::kms::api::KmsApi;
 use crate::kms::audited::{AuditedKms, EVENT_SOURCE, key_resource};
@@ -63,6 +65,7 @@ pub(super) struct Graph {
     pub(super) audit: SharedAudit,
     jobs: Arc<Jobs>,
     keys: Arc<LocalKms>,
+    directory: Arc<Directory>,
     key_upkeep: JoinHandle<()>,
     /// What prints events, and sends them elsewhere.
     followers: Vec<JoinHandle<()>>,
@@ -83,6 +86,12 @@ pub(super) enum GraphError {
     /// The key service.
     #[error("the key service cannot be opened: {}", chain(.0))]
     Kms(#[from] OpenError),
+    /// Users, roles and their like.
+    #[error("identities cannot be opened: {}", chain(.0))]
+    Identities(#[from] iam::OpenError),
+    /// Those who vouch for web identities.
+    #[error("sts.issuer_authorities: {0}")]
+    Issuers(#[from] IssuerError),
     /// The audit.
     #[error(transparent)]
     Audit(#[from] AuditLogError),
@@ -95,7 +104,6 @@ impl Graph {
     /// Opens and joins all components.
     pub(super) async fn build(ground: Ground<'_>) -> Result<Self, GraphError> {
         let Ground { config, root, data_dir, metrics, clock, entropy } = ground;
-        let directory = Arc::new(accounts::directory(config, &root.id, &root.secret));
         let signing_keys = Arc::new(SigningKeys::default());
         let body_timeout = Duration::from_secs(config.limits.stall_seconds.into());
         let region = config.region.to_string();
@@ -105,6 +113,9 @@ impl Graph {
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
         let root_key = load_root_key(config, &data_dir, is_new, &entropy).await?;
+        let directory = Arc::new(
+            open_directory(config, root, &store, &root_key, (Arc::clone(&clock), Arc::clone(&entropy))).await?,
+        );
         let audit: SharedAudit = Arc::new(audit_log::open(config, &root_key, &clock, &*entropy)?);
         watch_audit(&metrics, &audit);
         let printed = audit.head().zip(audit.dir()).filter(|_| config.audit.stdout);
@@ -117,6 +128,7 @@ impl Graph {
         let holders: Vec<Arc<dyn Reseal>> = vec![
             Arc::clone(&kms) as _,
             Arc::new(StoredServerKeys::new(Arc::clone(&store) as _, Arc::clone(&entropy))),
+            Arc::clone(&directory) as _,
             Arc::new(audit_log::SigningKeyFile::new(config, Arc::clone(&entropy))),
         ];
         let root_key = Arc::new(Rotation::new(root_key, holders, Arc::clone(&entropy)));
@@ -128,6 +140,7 @@ impl Graph {
         let key_upkeep = KeyUpkeep {
             audit: Arc::clone(&audit),
             cache: cache.clone(),
+            directory: Arc::clone(&directory),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         };
@@ -141,8 +154,8 @@ impl Graph {
         ));
         let sse = Arc::new(Sse::new(Arc::clone(&metered), server_key, Arc::clone(&clock), Arc::clone(&entropy)));
         let shared: SharedStore = store;
-        let jobs =
-            Jobs::new(Arc::clone(&shared), Arc::clone(&sse), Arc::clone(&clock), Arc::clone(&entropy), region.clone());
+        let ground = (Arc::clone(&clock), Arc::clone(&entropy));
+        let jobs = Jobs::new(Arc::clone(&shared), Arc::clone(&sse), Arc::clone(&directory), ground, region.clone());
         let jobs = Arc::new(jobs);
         let admin = Admin {
             store: Arc::clone(&shared),
@@ -167,6 +180,16 @@ impl Graph {
             region: region.clone(),
             body_timeout,
         };
+        let query = QueryApi {
+            directory: Arc::clone(&directory),
+            keys: Arc::clone(&signing_keys),
+            audit: Arc::clone(&audit),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            region: region.clone(),
+            issuers: Issuers::new(config.sts.issuer_authorities.as_deref())?,
+            body_timeout,
+        };
         let settings = Settings {
             base_domains: config.virtual_host_domains(),
             region,
@@ -186,14 +209,16 @@ impl Graph {
         s3.recover().await?;
         jobs.resume().await?;
         let keys = Arc::clone(&kms);
-        let kms_api = KmsApi::new(kms, directory, signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
+        let kms_api =
+            KmsApi::new(kms, Arc::clone(&directory), signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
         let protocols = Protocols {
             s3: Arc::new(s3),
             kms: Arc::new(kms_api),
             cloudtrail: Arc::new(cloudtrail),
+            query: Arc::new(query),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, keys, key_upkeep, followers })
+        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, followers })
     }
 
     /// Closes what must be closed, when no request is open any more.
@@ -202,8 +227,8 @@ impl Graph {
         self.key_upkeep.abort();
         // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
         drop(self.key_upkeep.await);
-        write_uses(&self.keys).await;
-        drop((self.protocols, self.keys));
+        write_uses(&self.keys, &self.directory).await;
+        drop((self.protocols, self.keys, self.directory));
         // The last holder ends the log with a digest.
         drop((self.jobs, self.audit));
         // A reader that does not read, a receiver that is away, must not hold up the end.
@@ -230,6 +255,20 @@ pub(super) async fn load_root_key(
 ) -> Result<Arc<RootKey>, GraphError> {
     let custody = root_custody::custody(config, data_dir, entropy).await?;
     Ok(Arc::new(RootKey::load(custody, is_new, &**entropy).await?))
+}
+
+/// The accounts of the configuration, and their users and roles in a store.
+async fn open_directory(
+    config: &Config,
+    root: &RootCredentials,
+    store: &Arc<RocksStore>,
+    root_key: &Arc<RootKey>,
+    (clock, entropy): (SharedClock, SharedEntropy),
+) -> Result<Directory, GraphError> {
+    let mut directory = accounts::directory(config, &root.id, &root.secret);
+    directory.limit_failures(config.limits.failed_signatures);
+    directory.open(Arc::clone(store) as Arc<dyn MetaStore>, Arc::clone(root_key), clock, entropy).await?;
+    Ok(directory)
 }
 
 /// The key service and the server key of a store, under the root key.
@@ -262,6 +301,7 @@ fn unwrap_cache(config: &Config, kms: &SharedKms, clock: &SharedClock, metrics: 
 struct KeyUpkeep {
     audit: SharedAudit,
     cache: Option<Arc<CachedKms>>,
+    directory: Arc<Directory>,
     clock: SharedClock,
     entropy: SharedEntropy,
 }
@@ -277,7 +317,7 @@ impl KeyUpkeep {
                     if let Some(cache) = &self.cache {
                         cache.sweep();
                     }
-                    write_uses(&kms).await;
+                    write_uses(&kms, &self.directory).await;
                 }
             }
         }
@@ -320,7 +360,10 @@ impl KeyUpkeep {
     }
 }
 
-async fn write_uses(kms: &LocalKms) {
+async fn write_uses(kms: &LocalKms, directory: &Directory) {
+    if let Err(error) = directory.write_uses().await {
+        error!(%error, "the last uses of access keys could not be written down");
+    }
     if let Err(error) = kms.write_uses().await {
         error!(%error, "the last uses of keys could not be written down");
     }

@@ -10,7 +10,8 @@ use crate::audit::sink::SinkFigures;
 use crate::crypto::Secret;
 use crate::kms::cache::CachedKms;
 use crate::kms::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
+    WrappedKey,
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -145,6 +146,10 @@ impl Kms for MeteredKms {
         self.count("DescribeKey", self.inner.describe(caller, key).await)
     }
 
+    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
+        self.inner.policy_of(arn)
+    }
+
     fn generation(&self) -> Option<u64> {
         self.inner.generation()
     }
@@ -213,13 +218,7 @@ mod tests {
     async fn every_call_is_counted_by_its_outcome() {
         let metrics = Arc::new(Metrics::default());
         let kms = MeteredKms::new(Arc::new(Describing), Arc::clone(&metrics));
-        let caller = Caller {
-            account: "000000000000".to_owned(),
-            principal: "arn:aws:iam::000000000000:root".to_owned(),
-            via_service: None,
-            request_id: String::new(),
-            ..Caller::default()
-        };
+        let caller = Caller::root_of("000000000000", None, "");
         let (key, context) = (KeyRef::aws_s3(), EncryptionContext::new());
         assert!(kms.describe(&caller, &key).await.unwrap().enabled);
         assert!(kms.generate_data_key(&caller, &key, &context).await.is_err());

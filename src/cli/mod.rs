@@ -53,6 +53,12 @@ enum Command {
     /// See how the root key is kept, and rotate it.
     #[command(subcommand)]
     RootKey(operate::RootKeyCommand),
+    /// Make, see, change and delete users, groups, roles, policies and access keys.
+    #[command(subcommand)]
+    Iam(operate::IamCommand),
+    /// Ask what policies would decide.
+    #[command(subcommand)]
+    Policy(operate::PolicyCommand),
 }
 
 /// Runs the command that the process was started with.
@@ -73,6 +79,8 @@ pub fn main() -> ExitCode {
         Command::Jobs(command) => operate(operate::Command::Jobs(command)),
         Command::Keys(command) => operate(operate::Command::Keys(command)),
         Command::RootKey(command) => operate(operate::Command::RootKey(command)),
+        Command::Iam(command) => operate(operate::Command::Iam(command)),
+        Command::Policy(command) => operate(operate::Command::Policy(command)),
     };
     ended.unwrap_or_else(|(error, asked_wrongly)| {
         // Nothing more can be done where even standard error is gone.

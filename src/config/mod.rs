@@ -65,6 +65,8 @@ options! {
         kms: Kms = Kms::default(),
         /// The object store.
         s3: S3 = S3::default(),
+        /// Temporary credentials.
+        sts: Sts = Sts::default(),
         /// The audit.
         audit: Audit = Audit::default(),
         /// What one client, or all of them, may use.
@@ -142,6 +144,15 @@ options! {
 }
 
 options! {
+    /// `[sts]`: temporary credentials.
+    Sts {
+        /// A PEM file with the authorities that vouch for OpenID Connect issuers, from which `AssumeRoleWithWebIdentity` fetches
+        /// keys; by default the system's own.
+        issuer_authorities: Option<PathBuf> = None,
+    }
+}
+
+options! {
     /// `[audit]`: who did what, in CloudTrail's events.
     Audit {
         /// Whether events are written. Those of the KMS API, of S3's uses of keys and of buckets' management always are.
@@ -197,6 +208,8 @@ options! {
         stall_seconds: u32 = 60,
         /// How long requests may go on after the signal to stop.
         drain_seconds: u32 = 30,
+        /// Wrong signatures, of a client address (of IPv6: its network of 64 bits), each minute; 0: any number.
+        failed_signatures: u32 = 600,
     }
 }
 

@@ -93,6 +93,7 @@ fn the_example_shows_every_option_and_its_default() {
         ("tls", Tls::OPTIONS),
         ("kms", Kms::OPTIONS),
         ("s3", S3::OPTIONS),
+        ("sts", Sts::OPTIONS),
         ("audit", Audit::OPTIONS),
         ("limits", Limits::OPTIONS),
         ("log", Log::OPTIONS),

@@ -48,6 +48,8 @@ pub struct Protocols {
     pub kms: Arc<dyn Protocol>,
     /// CloudTrail's: looking up events.
     pub cloudtrail: Arc<dyn Protocol>,
+    /// IAM and STS.
+    pub query: Arc<dyn Protocol>,
     /// The operators' API.
     pub admin: Arc<dyn Protocol>,
 }
@@ -192,7 +194,7 @@ impl Edge {
             Route::CloudTrail => self.protocols.cloudtrail.call(cx, request).await,
             Route::Kms => self.protocols.kms.call(cx, request).await,
             Route::S3 => self.protocols.s3.call(cx, request).await,
-            Route::Query => Failure::NotImplemented.answer(route, &cx.id),
+            Route::Query => self.protocols.query.call(cx, request).await,
         }
     }
 

@@ -13,8 +13,6 @@ const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid"
 pub(super) enum Failure {
     /// The handler panicked.
     Internal,
-    /// STS and IAM are not served yet; their clients understand only the query protocol's errors.
-    NotImplemented,
     /// The audit is required, and cannot be written.
     Unavailable,
 }
@@ -23,7 +21,6 @@ impl Failure {
     fn status(self) -> StatusCode {
         match self {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -34,13 +31,11 @@ impl Failure {
             (Self::Internal, Route::Kms) => "KMSInternalException",
             (Self::Internal, Route::Query) => "InternalFailure",
             (Self::Internal, _) => "InternalError",
-            (Self::NotImplemented, _) => "NotImplemented",
             (Self::Unavailable, Route::Kms) => "KeyUnavailableException",
             (Self::Unavailable, _) => "ServiceUnavailable",
         };
         let message = match self {
             Self::Internal => "We encountered an internal error. Please try again.",
-            Self::NotImplemented => "STS and IAM are not implemented on this server.",
             Self::Unavailable => "Service is unable to handle request. Please try again.",
         };
         (code, message)
@@ -58,7 +53,7 @@ impl Failure {
             Route::CloudTrail | Route::Kms => {
                 ("application/x-amz-json-1.1", format!(r#"{{"__type":"{code}","message":"{message}"}}"#))
             }
-            Route::Query => ("text/xml", query_error(self, code, message, id)),
+            Route::Query => ("text/xml", query_error(code, message, id)),
             Route::S3 => (
                 "application/xml",
                 format!(
@@ -86,10 +81,9 @@ impl Failure {
     }
 }
 
-fn query_error(failure: Failure, code: &str, message: &str, id: &RequestId) -> String {
-    let fault = if failure == Failure::NotImplemented { "Sender" } else { "Receiver" };
+fn query_error(code: &str, message: &str, id: &RequestId) -> String {
     format!(
-        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    <Type>{fault}</Type>\n    \
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    <Type>Receiver</Type>\n    \
          <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  <RequestId>{id}</RequestId>\n\
          </ErrorResponse>\n"
     )

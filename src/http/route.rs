@@ -10,6 +10,7 @@
 //! | `POST /` with `X-Amz-Target` of CloudTrail | CloudTrail |
 //! | `POST /` with any other `X-Amz-Target` | KMS |
 //! | `POST /` with a form (`Action=...`) | query |
+//! | `GET /` with `Action` and `Version` in its query | query |
 //! | all else | S3 |
 
 use http::header::{CONTENT_TYPE, HOST};
@@ -50,6 +51,10 @@ impl Route {
             Some("sts" | "iam") => return Self::Query,
             _ => {}
         }
+        // A presigned `GetCallerIdentity`, as other services take it for a proof of who somebody is.
+        if request.method() == Method::GET && path == "/" && request.uri().query().is_some_and(is_query) {
+            return Self::Query;
+        }
         if request.method() != Method::POST || path != "/" {
             return Self::S3;
         }
@@ -62,6 +67,12 @@ impl Route {
             _ => Self::S3,
         }
     }
+}
+
+/// Whether a query asks for an operation of the query protocol.
+fn is_query(query: &str) -> bool {
+    let has = |name: &str| query.split('&').any(|pair| pair.starts_with(name));
+    has("Action=") && has("Version=20")
 }
 
 fn host<B>(request: &Request<B>) -> &str {
@@ -107,6 +118,7 @@ mod tests {
         assert_eq!(route("POST", "/", &look_up), Route::CloudTrail);
         assert_eq!(route("POST", "https://cloudtrail.us-east-1.amazonaws.com/", &[]), Route::CloudTrail);
         assert_eq!(route("POST", "/", &form), Route::Query);
+        assert_eq!(route("GET", "/?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::Query);
     }
 
     #[test]

@@ -99,6 +99,7 @@ async fn start(limits: Limits) -> Running {
         s3: Arc::clone(&protocol),
         kms: Arc::clone(&protocol),
         cloudtrail: Arc::clone(&protocol),
+        query: Arc::clone(&protocol),
         admin: protocol,
     };
     let edge = Edge::new(

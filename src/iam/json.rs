@@ -1,6 +1,8 @@
 //! Who signed a request of AWS's JSON protocols (KMS, CloudTrail), and how a bad signature is answered there.
 //! (AWS: "Common error types", KMS API reference.)
 
+use std::net::IpAddr;
+
 use super::{Directory, Identity};
 use crate::crypto::digest;
 use crate::sigv4::{self, Head, Presented, Verifier};
@@ -14,11 +16,12 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// The identity behind a request with this head and body.
+/// The identity behind a request with this head and body, from this client.
 ///
 /// # Errors
 /// [`Refusal`].
 pub fn authenticate(
+    client: IpAddr,
     head: &Head<'_>,
     body: &[u8],
     verifier: &Verifier<'_>,
@@ -28,10 +31,9 @@ pub fn authenticate(
         .map_err(|error| refusal(&error))?
         .ok_or_else(|| told("MissingAuthenticationTokenException", "Missing Authentication Token"))?;
     // The signature covers the body that came: clients need send no hash of it.
-    let signed =
-        presented.verify(head, verifier, &hex::encode(digest::sha256(body))).map_err(|error| refusal(&error))?;
-    let key = directory.access_key(signed.access_key_id());
-    key.map(|key| key.identity.clone()).ok_or_else(unknown_client)
+    let (key, hash) = (presented.access_key_id().to_owned(), hex::encode(digest::sha256(body)));
+    let signed = directory.attempt(client, &key, verifier.now, || presented.verify(head, verifier, &hash));
+    directory.identify(&signed.map_err(|error| refusal(&error))?).ok_or_else(unknown_client)
 }
 
 fn told(kind: &'static str, message: impl Into<String>) -> Refusal {
@@ -47,6 +49,8 @@ fn refusal(error: &sigv4::Error) -> Refusal {
     let text = error.to_string();
     match error {
         E::InvalidAccessKeyId { .. } | E::InvalidToken => unknown_client(),
+        E::ExpiredToken => told("ExpiredTokenException", "The security token included in the request is expired"),
+        E::TooManyFailures => told("ThrottlingException", "Rate exceeded"),
         E::SignatureDoesNotMatch(_) => told(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \

@@ -1,16 +1,32 @@
-//! Who asks, and whether they may: identities, accounts, and the one authorisation function.
+//! Who asks, and whether they may: accounts, users, roles and their sessions, and the one authorisation function.
 //!
-//! For now each account has its root principal alone, who may do everything with what the account owns, unless the resource's
-//! own policy denies it; the types are those that users and roles will go through.
+//! [`Directory`] knows them all: it finds the secret behind a signature and the [`Identity`] behind an access key, with its
+//! policies compiled. [`authorize`] judges a [`Question`] by them and by the resource's own policy, with the one evaluator
+//! (`policy`), and is the only maker of a [`Permit`]. `api` serves IAM and STS.
 
+// The query protocol stands in a layer of its own, above `iam`.
+pub mod api;
+
+pub mod arn;
+pub mod circumstances;
+pub mod directory;
 pub mod json;
+pub mod managed;
+pub mod session;
+pub mod throttle;
 
-use std::collections::HashMap;
+mod store;
+
 use std::sync::Arc;
 
+use crate::audit::UserIdentity;
 use crate::crypto::SecretBytes;
-use crate::policy::{Context, Policies, Policy, Principal, Request, decide};
-use crate::sigv4::Secrets;
+use crate::kms::audited::user_identity;
+use crate::policy::{Ask, Context, Decision, Policy, Subject};
+
+pub use circumstances::Circumstances;
+pub use directory::Directory;
+pub use store::OpenError;
 
 /// An account: the owner of buckets and keys.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,19 +41,19 @@ pub struct Account {
     pub email: String,
 }
 
-/// An access key and the principal it speaks for.
+/// An access key of an account's root.
 #[derive(Debug)]
 pub struct AccessKey {
     /// `AKIA...`; not secret.
     pub id: String,
     /// The secret access key.
-    pub secret: SecretBytes,
+    pub secret: Arc<SecretBytes>,
     /// Whom it speaks for.
     pub identity: Identity,
 }
 
 /// Whoever signed a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// The account the principal belongs to.
     pub account: Arc<Account>,
@@ -45,48 +61,44 @@ pub struct Identity {
     pub arn: String,
     /// The access key that signed.
     pub access_key_id: String,
+    /// The principal, with its policies.
+    pub subject: Arc<Subject>,
 }
 
-/// The accounts and access keys that the configuration declares.
-#[derive(Debug, Default)]
-pub struct Directory {
-    accounts: HashMap<String, Arc<Account>>,
-    keys: HashMap<String, Arc<AccessKey>>,
-}
-
-impl Directory {
-    /// Adds `account` and its root's access key.
-    pub fn add_root(&mut self, account: Account, access_key_id: String, secret: SecretBytes) {
-        let account = Arc::new(account);
-        let identity = Identity {
-            arn: format!("arn:aws:iam::{}:root", account.id),
-            account: Arc::clone(&account),
-            access_key_id: access_key_id.clone(),
-        };
-        self.accounts.insert(account.id.clone(), account);
-        self.keys.insert(access_key_id.clone(), Arc::new(AccessKey { id: access_key_id, secret, identity }));
+impl Identity {
+    /// `subject` of `account`, by one of its access keys.
+    pub fn new(account: &Arc<Account>, subject: &Arc<Subject>, access_key_id: impl Into<String>) -> Self {
+        Self {
+            account: Arc::clone(account),
+            arn: subject.arn.clone(),
+            access_key_id: access_key_id.into(),
+            subject: Arc::clone(subject),
+        }
     }
 
-    /// The access key with this id.
-    pub fn access_key(&self, id: &str) -> Option<&Arc<AccessKey>> {
-        self.keys.get(id)
-    }
-
-    /// The account with this id.
-    pub fn account(&self, id: &str) -> Option<&Arc<Account>> {
-        self.accounts.get(id)
+    /// As the audit names it.
+    pub fn audited(&self) -> UserIdentity {
+        user_identity(&self.subject, Some(&self.access_key_id))
     }
 }
 
-impl Secrets for Directory {
-    fn secret(&self, access_key_id: &str) -> Option<&[u8]> {
-        Some(self.access_key(access_key_id)?.secret.expose())
-    }
-}
-
-/// Proof that a request was authorised. Handlers ask for one; only [`authorize`] makes it.
+/// Proof that a request was authorised. Handlers ask for one; only this module makes it.
 #[derive(Debug)]
 pub struct Permit(());
+
+impl Permit {
+    /// For operations on a KMS key: the key service judges each use itself, by the key's policy, its grants and the policies
+    /// of the principal that the call carries.
+    pub fn left_to_the_key_service() -> Self {
+        Self(())
+    }
+
+    /// For what AWS lets everybody do who can sign (`sts:GetCallerIdentity`), or whose own document decides (a role's trust
+    /// policy).
+    pub(in crate::iam) fn of_anybody() -> Self {
+        Self(())
+    }
+}
 
 /// What is asked: may `identity` do `action` to `resource`?
 #[derive(Clone, Copy)]
@@ -101,24 +113,29 @@ pub struct Question<'q> {
     pub owner: Option<&'q str>,
     /// The resource's own policy.
     pub policy: Option<&'q Policy>,
-    /// The request's circumstances, for the policy's conditions.
+    /// The request's circumstances, for the policies' conditions.
     pub context: &'q dyn Context,
 }
 
 impl<'q> Question<'q> {
-    /// A question about a resource without a policy.
+    /// A question about a resource without a policy, of which only the principal is known.
     pub fn new(
         identity: Option<&'q Identity>,
         action: &'static str,
         resource: &'q str,
         owner: Option<&'q str>,
     ) -> Self {
-        Self { identity, action, resource, owner, policy: None, context: &() }
+        let context: &'q dyn Context = match identity {
+            Some(identity) => &*identity.subject,
+            None => &(),
+        };
+        Self { identity, action, resource, owner, policy: None, context }
     }
 
     /// Whether the root of the owner's account asks.
     pub fn is_owners_root(&self) -> bool {
-        self.identity.is_some_and(|identity| self.owner == Some(identity.account.id.as_str()))
+        self.identity
+            .is_some_and(|identity| identity.subject.is_root() && self.owner == Some(identity.account.id.as_str()))
     }
 }
 
@@ -136,28 +153,55 @@ pub struct Denied {
     pub reason: Option<String>,
 }
 
+impl Denied {
+    /// AWS's sentence, as IAM, KMS and CloudTrail tell it.
+    pub fn sentence(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(" {reason}")).unwrap_or_default();
+        format!("User: {self}{reason}")
+    }
+}
+
 /// Answers `question`, by the one evaluator of policies.
 ///
 /// # Errors
 /// [`Denied`], if a policy denies it or nothing allows it.
 pub fn authorize(question: &Question<'_>) -> Result<Permit, Denied> {
+    decide(question, |subject, ask| {
+        let decision = subject.judge(ask);
+        if decision.is_allowed() { Ok(()) } else { Err(decision.reason(ask.action)) }
+    })
+}
+
+/// What `explain` makes of the decision on `question`.
+pub fn explain<T>(question: &Question<'_>, explain: impl FnOnce(&Subject, Decision<'_>) -> T) -> T {
+    let mut explain = Some(explain);
+    let mut told = None;
+    let _ = decide(question, |subject, ask| {
+        told = explain.take().map(|explain| explain(subject, subject.judge(ask)));
+        Ok(())
+    });
+    told.expect("a decision was made")
+}
+
+fn decide(
+    question: &Question<'_>,
+    judge: impl FnOnce(&Subject, &Ask<'_>) -> Result<(), Option<String>>,
+) -> Result<Permit, Denied> {
     let Question { identity, action, resource, owner, policy, context } = *question;
-    // The keys that there are belong to accounts' roots.
-    let principal = identity
-        .map_or(Principal::Anonymous, |identity| Principal::Root { account: &identity.account.id, arn: &identity.arn });
-    let owner = owner.or(principal.account()).unwrap_or_default();
-    let decision = decide(
-        &Policies { resource: policy, ..Policies::default() },
-        &Request { principal, action, resource, owner, context },
-    );
-    if decision.is_allowed() {
-        return Ok(Permit(()));
-    }
-    Err(Denied {
-        principal: principal.arn().to_owned(),
+    let nobody;
+    let subject = if let Some(identity) = identity {
+        &*identity.subject
+    } else {
+        nobody = Subject::anonymous();
+        &nobody
+    };
+    let owner = owner.unwrap_or(&subject.account);
+    let ask = Ask { action, resource, owner, policy, policy_must_allow: false, context };
+    judge(subject, &ask).map(|()| Permit(())).map_err(|reason| Denied {
+        principal: subject.arn.clone(),
         action,
         resource: resource.to_owned(),
-        reason: decision.reason(action).filter(|_| principal.account() == Some(owner)),
+        reason: reason.filter(|_| identity.is_some() && subject.account == owner),
     })
 }
 
@@ -204,5 +248,22 @@ mod tests {
         assert_eq!(reason, "with an explicit deny in a resource-based policy");
         assert_eq!(by_policy(None).unwrap_err().reason, None, "strangers are not told why");
         assert_eq!(owner.arn, "arn:aws:iam::111111111111:root");
+    }
+
+    #[test]
+    fn users_have_what_their_policies_give() {
+        let directory = directory();
+        let root = &directory.access_key("AKIA111111111111").unwrap().identity;
+        let user = crate::policy::SubjectKind::User;
+        let alice = Subject::new(user, "111111111111", "arn:aws:iam::111111111111:user/alice", "AIDA");
+        let alice = Identity::new(&root.account, &Arc::new(alice), "AKIAALICE");
+        let question = Question::new(Some(&alice), "s3:GetObject", "arn:aws:s3:::b/k", Some("111111111111"));
+        let denied = authorize(&question).unwrap_err();
+        assert_eq!(
+            denied.sentence(),
+            "User: arn:aws:iam::111111111111:user/alice is not authorized to perform: s3:GetObject on resource: \
+             arn:aws:s3:::b/k because no identity-based policy allows the s3:GetObject action"
+        );
+        assert!(!question.is_owners_root());
     }
 }

@@ -23,6 +23,7 @@ pub use record::{Failure, JobRecord, JobState, Order, Report};
 
 use crate::clock::SharedClock;
 use crate::crypto::{SharedEntropy, random};
+use crate::iam::Directory;
 use crate::sse::Sse;
 use crate::store::schema::{Record as _, Table, key_of};
 use crate::store::{Batch, KeyRange, Outcome, Partition, SharedStore, StoreError};
@@ -44,6 +45,8 @@ pub struct Jobs {
 struct Bench {
     store: SharedStore,
     sse: Arc<Sse>,
+    /// Who those are that jobs work for.
+    directory: Arc<Directory>,
     clock: SharedClock,
     entropy: SharedEntropy,
     /// The region that the KMS is told it is asked from.
@@ -69,8 +72,14 @@ enum Wish {
 
 impl Jobs {
     /// The jobs on `store`. None runs before [`Self::resume`].
-    pub fn new(store: SharedStore, sse: Arc<Sse>, clock: SharedClock, entropy: SharedEntropy, region: String) -> Self {
-        Self { bench: Bench { store, sse, clock, entropy, region }, running: Mutex::default() }
+    pub fn new(
+        store: SharedStore,
+        sse: Arc<Sse>,
+        directory: Arc<Directory>,
+        (clock, entropy): (SharedClock, SharedEntropy),
+        region: String,
+    ) -> Self {
+        Self { bench: Bench { store, sse, directory, clock, entropy, region }, running: Mutex::default() }
     }
 
     /// At start: takes up the jobs that the server's end interrupted.

@@ -139,13 +139,10 @@ impl Job {
 
     fn worker(&self) -> Worker {
         let Bench { entropy, region, .. } = &self.bench;
-        let caller = Caller {
-            account: self.record.account.clone(),
-            principal: self.record.principal.clone(),
-            via_service: Some(format!("s3.{region}.amazonaws.com")),
-            request_id: hex::encode_upper(random::bytes::<8>(&**entropy)),
-            ..Caller::default()
-        };
+        // As the principal stands now: whoever lost a permission has lost it for the rest of the job.
+        let subject = self.bench.directory.subject_of_arn(&self.record.principal);
+        let via_service = Some(format!("s3.{region}.amazonaws.com"));
+        let caller = Caller::new(&subject, via_service, hex::encode_upper(random::bytes::<8>(&**entropy)));
         Worker { bench: self.bench.clone(), order: Arc::new(self.record.order.clone()), caller }
     }
 

@@ -30,13 +30,7 @@ struct Fixture {
 }
 
 fn caller() -> Caller {
-    Caller {
-        account: ACCOUNT.to_owned(),
-        principal: format!("arn:aws:iam::{ACCOUNT}:root"),
-        via_service: None,
-        request_id: "R".to_owned(),
-        ..Caller::default()
-    }
+    Caller::root_of(ACCOUNT, None, "R")
 }
 
 impl Fixture {
@@ -74,8 +68,8 @@ impl Fixture {
         Jobs::new(
             Arc::clone(&self.store),
             Arc::clone(&self.sse),
-            Arc::new(SystemClock),
-            entropy,
+            Arc::default(),
+            (Arc::new(SystemClock), entropy),
             "us-east-1".to_owned(),
         )
     }

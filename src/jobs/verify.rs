@@ -245,13 +245,8 @@ impl Verification {
         envelope: &Envelope,
     ) -> Result<Option<ObjectKey>, SseError> {
         let Some(sse) = self.sse.as_ref().filter(|_| envelope.kind() != SseKind::Customer) else { return Ok(None) };
-        let caller = Caller {
-            account: bucket.account.clone(),
-            principal: format!("arn:aws:iam::{}:root", bucket.account),
-            via_service: Some(format!("s3.{}.amazonaws.com", self.region)),
-            request_id: "verify".to_owned(),
-            ..Caller::default()
-        };
+        let via_service = Some(format!("s3.{}.amazonaws.com", self.region));
+        let caller = Caller::root_of(&bucket.account, via_service, "verify");
         sse.unlock(envelope, &caller, ObjectName { bucket: name, key: &item.key }, None).await.map(Some)
     }
 

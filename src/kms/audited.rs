@@ -11,9 +11,13 @@ use super::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
     WrappedKey,
 };
-use crate::audit::{Category, Deed, Event, Resource, SharedAudit, UserIdentity};
+use crate::audit::{
+    Category, Deed, Event, Resource, SessionAttributes, SessionContext, SessionIssuer, SharedAudit, UserIdentity,
+    WebIdFederationData,
+};
 use crate::clock::SharedClock;
 use crate::crypto::{Secret, SharedEntropy};
+use crate::policy::{Subject, SubjectKind};
 
 /// The service that events about keys come from.
 pub const EVENT_SOURCE: &str = "kms.amazonaws.com";
@@ -21,6 +25,33 @@ pub const EVENT_SOURCE: &str = "kms.amazonaws.com";
 /// A key as events name it.
 pub fn key_resource(arn: &KeyArn) -> Resource {
     Resource { account_id: Some(arn.account().to_owned()), kind: "AWS::KMS::Key", arn: arn.to_string() }
+}
+
+/// A principal as events name it, by one of its access keys if that is known.
+/// (AWS: "CloudTrail userIdentity element", CloudTrail user guide.)
+pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIdentity {
+    let issuer = |kind, arn: &str, principal_id: &str| SessionIssuer {
+        kind,
+        principal_id: principal_id.to_owned(),
+        arn: arn.to_owned(),
+        account_id: subject.account.clone(),
+        user_name: arn.rsplit('/').next().filter(|_| arn.contains('/')).map(str::to_owned),
+    };
+    let session = subject.session.as_ref().map(|session| SessionContext {
+        session_issuer: match &subject.kind {
+            SubjectKind::Role(arn) => Some(issuer("Role", arn, subject.id.split(':').next().unwrap_or_default())),
+            SubjectKind::Federated(arn) if arn.ends_with(":root") => Some(issuer("Root", arn, &subject.account)),
+            SubjectKind::Federated(arn) => Some(issuer("IAMUser", arn, "")),
+            SubjectKind::Anonymous | SubjectKind::Root | SubjectKind::User | SubjectKind::WebIdentity(_) => None,
+        },
+        attributes: SessionAttributes::issued(session.issued),
+        source_identity: session.source_identity.clone(),
+        web_id_federation_data: session
+            .provider
+            .as_ref()
+            .map(|provider| WebIdFederationData { federated_provider: provider.clone() }),
+    });
+    UserIdentity::of(&subject.account, &subject.arn, access_key_id).known_as(&subject.id, session)
 }
 
 /// A key service whose uses are audited.
@@ -64,7 +95,7 @@ impl AuditedKms {
             region: &self.region,
             entropy: &*self.entropy,
         };
-        let identity = UserIdentity::of(&caller.account, &caller.principal, None);
+        let identity = user_identity(&caller.subject, None);
         let mut event = Event::of_service_call(deed, self.clock.now(), identity);
         match &result {
             Ok(done) => event.resources = key(done).into_iter().map(key_resource).collect(),
@@ -172,6 +203,10 @@ impl Kms for AuditedKms {
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
         // S3 asks it of itself alone, to name a key: AWS's S3 asks nothing there.
         self.inner.describe(caller, key).await
+    }
+
+    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
+        self.inner.policy_of(arn)
     }
 
     fn generation(&self) -> Option<u64> {

@@ -32,13 +32,20 @@ pub struct Limits {
 pub struct Principal {
     account: String,
     arn: String,
+    /// A principal whose policies have changed, or another session of the same name, asks for itself.
+    stamp: u64,
     via_service: Option<String>,
 }
 
 impl Principal {
     /// That of `caller`.
     pub fn of(caller: &Caller) -> Self {
-        Self { account: caller.account.clone(), arn: caller.principal.clone(), via_service: caller.via_service.clone() }
+        Self {
+            account: caller.account.clone(),
+            arn: caller.principal.clone(),
+            stamp: caller.subject.stamp,
+            via_service: caller.via_service.clone(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::crypto::{Secret, SecretBytes};
+use crate::policy::{Subject, SubjectKind};
 
 pub use arn::{KeyArn, KeyRef};
 pub use conditions::ConditionValues;
@@ -34,18 +35,46 @@ pub use error::KmsError;
 pub use spec::{KeySpec, KeyUsage};
 
 /// On whose behalf a key is used.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Caller {
     /// The 12-digit id of the account that asks.
     pub account: String,
     /// The ARN of the principal that asks.
     pub principal: String,
+    /// The principal, with its own policies and tags: what key policies leave to the account, they decide.
+    pub subject: Arc<Subject>,
     /// The service that asks for it (`s3.us-east-1.amazonaws.com`), `None` on direct KMS calls: `kms:ViaService`.
     pub via_service: Option<String>,
     /// The request that caused the call, for the audit.
     pub request_id: String,
     /// What the request itself brings to the conditions of policies; `None` of calls that services make.
     pub conditions: Option<Arc<ConditionValues>>,
+}
+
+impl Caller {
+    /// `subject`, asking by way of a service or directly.
+    pub fn new(subject: &Arc<Subject>, via_service: Option<String>, request_id: impl Into<String>) -> Self {
+        // Nobody has no account; what would name one names nobody.
+        let account = if subject.account.is_empty() { &subject.arn } else { &subject.account };
+        Self {
+            account: account.clone(),
+            principal: subject.arn.clone(),
+            subject: Arc::clone(subject),
+            via_service,
+            request_id: request_id.into(),
+            conditions: None,
+        }
+    }
+
+    /// Whether `arn` is the principal's, or its role's.
+    pub fn goes_by(&self, arn: &str) -> bool {
+        self.principal == arn || matches!(&self.subject.kind, SubjectKind::Role(role) if role == arn)
+    }
+
+    /// The root of `account`, asking by way of a service or directly.
+    pub fn root_of(account: &str, via_service: Option<String>, request_id: impl Into<String>) -> Self {
+        Self::new(&Arc::new(Subject::root(account)), via_service, request_id)
+    }
 }
 
 /// A 256-bit data key in clear. Made by a [`Kms`] (or, for SSE-S3, by the server key) and nowhere else.
@@ -162,6 +191,12 @@ pub trait Kms: Send + Sync + 'static {
 
     /// What is known of `key` (`DescribeKey`). Naming `alias/aws/s3` makes it.
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError>;
+
+    /// The policy of the key with this ARN, if the backend knows it.
+    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
+        let _ = arn;
+        None
+    }
 
     /// A number that changes whenever a key's state, material, alias or policy does, so that caches of unwrapped keys can
     /// be dropped at once; `None` if the backend cannot tell.

@@ -10,17 +10,17 @@ use super::request::{Principal, Request};
 
 /// The policies that a request is judged by.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Policies<'p> {
+pub struct Policies<'s, 'p> {
     /// The resource's own.
     pub resource: Option<&'p Policy>,
     /// Whether nothing is allowed that the resource's own policy does not allow, as for KMS keys.
     pub resource_must_allow: bool,
     /// Those attached to the identity and its groups.
-    pub identity: &'p [&'p Policy],
+    pub identity: &'s [&'p Policy],
     /// The permissions boundary.
     pub boundary: Option<&'p Policy>,
     /// The session's.
-    pub session: Option<&'p [&'p Policy]>,
+    pub session: Option<&'s [&'p Policy]>,
 }
 
 /// Which policies decided.
@@ -59,10 +59,19 @@ pub enum Decision<'p> {
     NotAllowed(Source),
 }
 
-impl Decision<'_> {
+impl<'p> Decision<'p> {
     /// Whether the request may go on.
     pub fn is_allowed(self) -> bool {
         matches!(self, Self::Allowed(_))
+    }
+
+    /// The statement that decided, if one did.
+    pub fn statement(self) -> Option<&'p Statement> {
+        match self {
+            Self::Allowed(statement) => statement,
+            Self::Denied(_, statement) => Some(statement),
+            Self::NotAllowed(_) => None,
+        }
     }
 
     /// Why the request may not, as AWS ends its sentence: `with an explicit deny in a resource-based policy`.
@@ -79,7 +88,7 @@ impl Decision<'_> {
 }
 
 /// Judges `request` by `policies`.
-pub fn decide<'p>(policies: &Policies<'p>, request: &Request<'_>) -> Decision<'p> {
+pub fn decide<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Decision<'p> {
     let all = [
         (Source::Resource, policies.resource.as_slice()),
         (Source::Identity, &[]),
@@ -106,7 +115,7 @@ pub fn decide<'p>(policies: &Policies<'p>, request: &Request<'_>) -> Decision<'p
     }
     match request.principal {
         // Nobody has policies of their own to need: the resource's decides.
-        Principal::Anonymous | Principal::Service(_) => by_resource
+        Principal::Anonymous | Principal::Service(_) | Principal::Federated(_) => by_resource
             .map_or(Decision::NotAllowed(Source::Resource), |(statement, _)| Decision::Allowed(Some(statement))),
         // An account's root needs no policy of its own account's.
         Principal::Root { .. } => match by_resource {
@@ -121,7 +130,7 @@ pub fn decide<'p>(policies: &Policies<'p>, request: &Request<'_>) -> Decision<'p
 }
 
 fn decide_identity<'p>(
-    policies: &Policies<'p>,
+    policies: &Policies<'_, 'p>,
     request: &Request<'_>,
     by_resource: Option<(&'p Statement, Match)>,
     same_account: bool,
@@ -134,7 +143,7 @@ fn decide_identity<'p>(
         (Some((statement, _)), _) => statement,
         // In one account the resource's policy is enough, unless it only hands the decision to the account, as a key's does.
         (None, Some((statement, found)))
-            if same_account && (found == Match::World || !policies.resource_must_allow) =>
+            if same_account && (found >= Match::World || !policies.resource_must_allow) =>
         {
             statement
         }
@@ -169,6 +178,16 @@ fn find<'p>(policy: &'p Policy, allows: bool, request: &Request<'_>) -> Option<(
 }
 
 impl Statement {
+    /// Whether it lets happen what it is about, or denies it.
+    pub fn is_allowance(&self) -> bool {
+        self.allows
+    }
+
+    /// Whether it is about the request: principal, action, resource and conditions.
+    pub fn concerns(&self, request: &Request<'_>) -> bool {
+        self.applies(request) != Match::None
+    }
+
     /// How the principal is named, if the statement is about the request at all.
     fn applies(&self, request: &Request<'_>) -> Match {
         let context = request.context;

@@ -28,6 +28,7 @@ mod evaluate;
 mod pattern;
 mod principal;
 mod request;
+mod subject;
 
 #[cfg(test)]
 mod tests;
@@ -35,3 +36,4 @@ mod tests;
 pub use document::{Kind, MalformedPolicy, Policy, Statement};
 pub use evaluate::{Decision, Policies, Source, decide};
 pub use request::{Context, Found, Principal, Request};
+pub use subject::{Ask, Attached, Concerned, Session, Subject, SubjectKind};

@@ -42,6 +42,8 @@ pub(super) enum Match {
     Account,
     /// As everybody.
     World,
+    /// As a session of its role: boundary and session policies bound what that gives.
+    Role,
     /// By itself.
     Direct,
 }
@@ -80,12 +82,13 @@ impl Named {
                 _ => of_account(principal.account() == Some(id)),
             },
             Self::Arn(arn) => match principal {
-                Principal::Session { arn: session, role, .. } => direct(session == arn || role == arn),
+                Principal::Session { role, .. } if role == arn => Match::Role,
                 _ => direct(principal.arn() == arn),
             },
             Self::Service(name) => direct(matches!(principal, Principal::Service(service) if service == name)),
-            // Neither is a principal that signs requests here.
-            Self::CanonicalUser(_) | Self::Federated(_) => Match::None,
+            Self::Federated(provider) => direct(matches!(principal, Principal::Federated(arn) if arn == provider)),
+            // No principal that signs requests here.
+            Self::CanonicalUser(_) => Match::None,
         }
     }
 

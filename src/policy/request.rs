@@ -32,6 +32,8 @@ pub enum Principal<'r> {
     },
     /// An AWS service, such as `s3.amazonaws.com`.
     Service(&'r str),
+    /// Somebody for whom an identity provider vouches: the provider's ARN.
+    Federated(&'r str),
 }
 
 impl<'r> Principal<'r> {
@@ -39,7 +41,7 @@ impl<'r> Principal<'r> {
     pub fn account(self) -> Option<&'r str> {
         match self {
             Self::Root { account, .. } | Self::User { account, .. } | Self::Session { account, .. } => Some(account),
-            Self::Anonymous | Self::Service(_) => None,
+            Self::Anonymous | Self::Service(_) | Self::Federated(_) => None,
         }
     }
 
@@ -47,7 +49,7 @@ impl<'r> Principal<'r> {
     pub fn arn(self) -> &'r str {
         match self {
             Self::Root { arn, .. } | Self::User { arn, .. } | Self::Session { arn, .. } => arn,
-            Self::Service(name) => name,
+            Self::Service(name) | Self::Federated(name) => name,
             Self::Anonymous => "anonymous",
         }
     }

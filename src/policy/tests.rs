@@ -279,7 +279,7 @@ fn kinds_have_rules_of_their_own() {
     );
 }
 
-fn judge(policies: &Policies<'_>, principal: Principal<'_>, context: &dyn Context) -> bool {
+fn judge(policies: &Policies<'_, '_>, principal: Principal<'_>, context: &dyn Context) -> bool {
     let request = Request { principal, action: "s3:GetObject", resource: "arn:aws:s3:::b/k", owner: OWNER, context };
     decide(policies, &request).is_allowed()
 }
@@ -423,7 +423,7 @@ fn a_decision_tells_its_reason() {
         context: &(),
     };
     let reason =
-        |policies: &Policies<'_>, principal| decide(policies, &request(principal)).reason("s3:GetObject").unwrap();
+        |policies: &Policies<'_, '_>, principal| decide(policies, &request(principal)).reason("s3:GetObject").unwrap();
     let none = Policies::default();
     assert_eq!(reason(&none, USER), "because no identity-based policy allows the s3:GetObject action");
     assert_eq!(reason(&none, STRANGER), "because no resource-based policy allows the s3:GetObject action");

@@ -102,17 +102,21 @@ impl S3 {
         };
         let question = Question::new(call.identity.as_ref(), action, &resource, Some(&bucket.record.account));
         let policy = match &bucket.record.policy {
-            Some(text) => self.policies.obtain(bucket, text)?,
-            None => return Ok(iam::authorize(&question)?),
+            Some(_) if OWN_AFFAIRS.contains(&action) && question.is_owners_root() => None,
+            Some(text) => Some(self.policies.obtain(bucket, text)?),
+            None => None,
         };
-        if OWN_AFFAIRS.contains(&action) && question.is_owners_root() {
-            return Ok(iam::authorize(&question)?);
-        }
-        let restricted = bucket.public_access().restrict_public_buckets && policy.is_public();
+        let policy = policy.as_deref();
+        let is_public = policy.is_some_and(Policy::is_public);
+        let restricted = bucket.public_access().restrict_public_buckets && is_public;
         if restricted && call.identity.as_ref().is_none_or(|caller| caller.account.id != bucket.record.account) {
             return Err(ErrorCode::AccessDenied.into());
         }
-        let encryption = if policy.asks_for(METHOD) || policy.asks_for(EFFECTIVE_KEY) {
+        let asked = |key| {
+            let subject = call.identity.as_ref().map(|identity| &identity.subject);
+            policy.is_some_and(|policy| policy.asks_for(key)) || subject.is_some_and(|subject| subject.asks_for(key))
+        };
+        let encryption = if asked(METHOD) || asked(EFFECTIVE_KEY) {
             self.asked_encryption(call, bucket, key).await?
         } else {
             AskedEncryption::default()
@@ -121,15 +125,36 @@ impl S3 {
             Some(tags) => tags.to_vec(),
             None => tags::of_write(call).unwrap_or_default(),
         };
+        let subject = call.identity.as_ref().map(|identity| &identity.subject);
+        let asks_existing = |policy: &Policy| policy.asks_for_some(|asked| asked.starts_with(EXISTING_TAG));
+        let asked = policy.is_some_and(asks_existing)
+            || subject.is_some_and(|subject| subject.all_policies().any(|attached| asks_existing(&attached.policy)));
         let existing_tags = match key {
-            Some(key) if policy.asks_for_some(|asked| asked.starts_with(EXISTING_TAG)) => {
-                self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default()
-            }
+            Some(key) if asked => self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default(),
             _ => Vec::new(),
         };
         let now = self.clock.now();
+        let bucket = Some(bucket);
         let context = Circumstances { s3: self, call, bucket, encryption, now, request_tags, existing_tags };
-        Ok(iam::authorize(&Question { policy: Some(&policy), context: &context, ..question })?)
+        Ok(iam::authorize(&Question { policy, context: &context, ..question })?)
+    }
+
+    /// Whether the caller may do what is no bucket's affair yet: list buckets, or make the one with this ARN.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) fn authorize_in_account(&self, call: &Call<'_>, resource: &str) -> Result<Permit> {
+        let context = Circumstances {
+            s3: self,
+            call,
+            bucket: None,
+            encryption: AskedEncryption::default(),
+            now: self.clock.now(),
+            request_tags: Vec::new(),
+            existing_tags: Vec::new(),
+        };
+        let question = Question::new(call.identity.as_ref(), call.row.action, resource, None);
+        Ok(iam::authorize(&Question { context: &context, ..question })?)
     }
 
     /// The encryption that a write asks for by its headers; of a part, its upload's. The bucket's default is none of it.
@@ -176,7 +201,7 @@ struct AskedEncryption {
 struct Circumstances<'r> {
     s3: &'r S3,
     call: &'r Call<'r>,
-    bucket: &'r Bucket,
+    bucket: Option<&'r Bucket>,
     encryption: AskedEncryption,
     now: Timestamp,
     /// What the request gives.
@@ -187,13 +212,11 @@ struct Circumstances<'r> {
 
 impl Circumstances<'_> {
     fn of_principal(&self, key: &str) -> Found<'_> {
-        let identity = self.call.identity.as_ref();
-        match key {
-            "aws:principalarn" => Found::of(identity.map(|identity| identity.arn.as_str())),
-            "aws:principalaccount" => Found::of(identity.map(|identity| identity.account.id.as_str())),
-            "aws:principaltype" => Found::of(Some(if identity.is_some() { "Account" } else { "Anonymous" })),
-            "aws:userid" => Found::of(Some(identity.map_or("anonymous", |identity| identity.account.id.as_str()))),
-            _ => Found::None,
+        match (&self.call.identity, key) {
+            (Some(identity), key) => identity.subject.find(key),
+            (None, "aws:principaltype") => Found::of(Some("Anonymous")),
+            (None, "aws:userid") => Found::of(Some("anonymous")),
+            (None, _) => Found::None,
         }
     }
 
@@ -235,7 +258,9 @@ impl Context for Circumstances<'_> {
             "aws:currenttime" => Found::of(Some(iso8601(self.now))),
             "aws:epochtime" => Found::of(Some(self.now.as_second().to_string())),
             "aws:requestedregion" => Found::of(Some(self.s3.settings.region.as_str())),
-            "aws:resourceaccount" | "s3:resourceaccount" => Found::of(Some(self.bucket.record.account.as_str())),
+            "aws:resourceaccount" | "s3:resourceaccount" => {
+                Found::of(self.bucket.map(|bucket| bucket.record.account.as_str()))
+            }
             "s3:tlsversion" => Found::of(call.cx.tls.map(|tls| tls.version.trim_start_matches("TLSv"))),
             METHOD => Found::of(self.encryption.method.as_deref()),
             EFFECTIVE_KEY => Found::of(self.encryption.key.as_deref()),

@@ -11,6 +11,7 @@ use super::operation::{Operation, Row};
 use super::request::Target;
 use super::service::{Call, S3};
 use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
+use crate::iam::Identity;
 use crate::sigv4::Kind;
 
 /// The service that events about buckets and objects come from.
@@ -88,9 +89,7 @@ impl S3 {
             region: &self.settings.region,
             entropy: &*self.entropy,
         };
-        let identity = call.identity.as_ref().map_or_else(UserIdentity::anonymous, |identity| {
-            UserIdentity::of(&identity.account.id, &identity.arn, Some(&identity.access_key_id))
-        });
+        let identity = call.identity.as_ref().map_or_else(UserIdentity::anonymous, Identity::audited);
         let host = text(&call.headers, HOST.as_str());
         let said = Said { user_agent: text(&call.headers, USER_AGENT.as_str()), host };
         let mut event = Event::of_request(deed, call.cx, said, identity);

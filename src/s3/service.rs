@@ -14,8 +14,9 @@ use super::{event, headers, render, version};
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
-use crate::iam::{self, Account, Directory, Identity, Permit, Question};
+use crate::iam::{Account, Directory, Identity, Permit};
 use crate::kms::Caller;
+use crate::policy::Subject;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
 use crate::store::commit::Place;
@@ -192,7 +193,7 @@ impl S3 {
                 .with("ResourceType", format!("{:?}", target.kind()).to_uppercase())
         })?;
         answered.operation = row.name;
-        let signed = match self.authenticate(&head) {
+        let signed = match self.authenticate(cx, &head) {
             Err(sigv4::Error::UnsupportedMechanism) => {
                 let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
                 let call = Call { cx, row, query, headers: parts.headers, identity: None, signed: None, witness };
@@ -201,19 +202,21 @@ impl S3 {
             signed => signed?,
         };
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
-        let identity = signed.as_ref().and_then(|signed| self.identity_of(signed));
+        let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
         let call = Call { cx, row, query, headers: parts.headers, identity, signed, witness };
         witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
     }
 
     /// Who signed the request, if anybody did.
-    fn authenticate(&self, head: &Head<'_>) -> Result<Option<Signed>, sigv4::Error> {
+    fn authenticate(&self, cx: &RequestContext, head: &Head<'_>) -> Result<Option<Signed>, sigv4::Error> {
         let Some(presented) = Presented::from_head(head)? else {
             return Ok(None);
         };
         let hash = presented.s3_payload_hash(head)?;
-        presented.verify(head, &self.verifier(), &hash).map(Some)
+        let (key, verifier) = (presented.access_key_id().to_owned(), self.verifier());
+        let verify = || presented.verify(head, &verifier, &hash);
+        self.directory.attempt(cx.client, &key, verifier.now, verify).map(Some)
     }
 
     /// What signatures are held against.
@@ -228,8 +231,12 @@ impl S3 {
     }
 
     /// Whom the key that signed speaks for.
-    pub(super) fn identity_of(&self, signed: &Signed) -> Option<Identity> {
-        self.directory.access_key(signed.access_key_id()).map(|key| key.identity.clone())
+    ///
+    /// # Errors
+    /// It has gone since the signature was verified.
+    pub(super) fn identity_of(&self, signed: &Signed) -> Result<Identity, sigv4::Error> {
+        let gone = || sigv4::Error::InvalidAccessKeyId { access_key_id: signed.access_key_id().to_owned() };
+        self.directory.identify(signed).ok_or_else(gone)
     }
 
     async fn dispatch(&self, call: &Call<'_>, target: Target, body: RequestBody) -> Result<Response<ResponseBody>> {
@@ -241,8 +248,7 @@ impl S3 {
         }
         let (name, key) = match target {
             Target::Service => {
-                let question = Question::new(call.identity.as_ref(), call.row.action, "arn:aws:s3:::*", None);
-                let permit = iam::authorize(&question)?;
+                let permit = self.authorize_in_account(call, "arn:aws:s3:::*")?;
                 return self.on_service(call, permit).await;
             }
             Target::Bucket(name) => (name, None),
@@ -250,7 +256,7 @@ impl S3 {
         };
         if call.row.operation == Operation::CreateBucket {
             let arn = format!("arn:aws:s3:::{name}");
-            let permit = iam::authorize(&Question::new(call.identity.as_ref(), call.row.action, &arn, None))?;
+            let permit = self.authorize_in_account(call, &arn)?;
             return self.create_bucket(call, &name, permit, body).await;
         }
         let bucket = self.bucket(call, name).await?;
@@ -398,18 +404,12 @@ impl S3 {
 
     /// The caller, as the KMS and its audit see it.
     pub(super) fn kms_caller(&self, call: &Call<'_>) -> Caller {
-        let anonymous = || ("anonymous".to_owned(), "anonymous".to_owned());
-        let (account, principal) = call
+        let subject = call
             .identity
             .as_ref()
-            .map_or_else(anonymous, |identity| (identity.account.id.clone(), identity.arn.clone()));
-        Caller {
-            account,
-            principal,
-            via_service: Some(format!("s3.{}.amazonaws.com", self.settings.region)),
-            request_id: call.cx.id.id.clone(),
-            ..Caller::default()
-        }
+            .map_or_else(|| Arc::new(Subject::anonymous()), |identity| Arc::clone(&identity.subject));
+        let via_service = Some(format!("s3.{}.amazonaws.com", self.settings.region));
+        Caller::new(&subject, via_service, call.cx.id.id.as_str())
     }
 
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.

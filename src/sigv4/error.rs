@@ -30,6 +30,9 @@ pub enum Error {
     /// A presigned request came too late. S3: `AccessDenied`.
     #[error("Request has expired")]
     Expired(Window),
+    /// The session that the token is of has ended. S3: `ExpiredToken`.
+    #[error("The provided token has expired.")]
+    ExpiredToken,
     /// Headers that could change the request's meaning are not covered. S3: `AccessDenied`, `HeadersNotSigned`.
     #[error("There were headers present in the request which were not signed")]
     HeadersNotSigned {
@@ -81,6 +84,9 @@ pub enum Error {
         "The request signature we calculated does not match the signature you provided. Check your key and signing method."
     )]
     SignatureDoesNotMatch(Box<Mismatch>),
+    /// So many signatures of this client were wrong that no more are looked at for now. S3: `SlowDown`.
+    #[error("Please reduce your request rate.")]
+    TooManyFailures,
     /// Signature version 2. S3: `InvalidRequest`.
     #[error("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")]
     UnsupportedMechanism,

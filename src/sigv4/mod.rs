@@ -22,9 +22,13 @@ mod vectors;
 mod verify;
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method};
+
+use crate::clock::Timestamp;
+use crate::crypto::SecretBytes;
 
 pub use chunk::{ChunkMismatch, ChunkSignatures};
 pub use error::{Error, Mismatch, Window};
@@ -43,6 +47,9 @@ pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// SHA-256 of nothing, in hexadecimal.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// The region of services that are one for all regions. (AWS: "IAM endpoints and quotas".)
+const GLOBAL_REGION: &str = "us-east-1";
 
 /// What ends every scope.
 const TERMINATOR: &str = "aws4_request";
@@ -129,6 +136,11 @@ impl Service {
     pub const fn name(self) -> &'static str {
         self.name
     }
+
+    /// Whether it is one service for all regions, whose signatures may name [`GLOBAL_REGION`] everywhere.
+    const fn is_global(self) -> bool {
+        matches!(self.name.as_bytes(), b"iam" | b"sts")
+    }
 }
 
 /// How a path enters the canonical request.
@@ -159,13 +171,22 @@ impl fmt::Display for Scope {
 
 /// Where secret access keys are found.
 pub trait Secrets {
-    /// The secret of `access_key_id`, if there is such a key.
-    fn secret(&self, access_key_id: &str) -> Option<&[u8]>;
+    /// What is known of `access_key_id`, sent with this session token. Long-term keys have none and may not be sent with
+    /// one; temporary keys are not known without theirs.
+    fn find(&self, access_key_id: &str, session_token: Option<&str>, now: Timestamp) -> Found;
+}
 
-    /// The session token that must come with `access_key_id`. Long-term keys have none and may not be sent with one.
-    fn session_token(&self, _access_key_id: &str) -> Option<&[u8]> {
-        None
-    }
+/// What is known of an access key.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// It signs with this secret.
+    Secret(Arc<SecretBytes>),
+    /// It signed with this secret until its session ended.
+    Expired(Arc<SecretBytes>),
+    /// There is no such key.
+    Unknown,
+    /// The session token is not one of this key's.
+    InvalidToken,
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! browser-based uploads using POST".)
 
 use super::presented::credential_parts;
-use super::verify::NO_SECRET;
 use super::{ALGORITHM, AmzDate, Error, Kind, Mismatch, Signed, UNSIGNED_PAYLOAD, Verifier};
 use crate::crypto::constant_time_eq;
 
@@ -50,30 +49,20 @@ impl SignedPolicy<'_> {
             return Err(malformed(in_credential(message)));
         }
         verifier.admits(&scope, Kind::Presigned { lifetime: 0 })?;
-        let known = verifier.secrets.secret(&access_key_id);
-        let secret = known.unwrap_or(NO_SECRET);
-        let (key, cached) = verifier.keys.key(&access_key_id, secret, &scope);
-        let matched = constant_time_eq(key.sign(self.policy).as_bytes(), self.signature.as_bytes());
-        if known.is_none() {
-            return Err(Error::InvalidAccessKeyId { access_key_id });
-        }
-        if !matched {
-            return Err(Error::SignatureDoesNotMatch(Box::new(Mismatch {
-                access_key_id,
+        let key = verifier.prove(&access_key_id, self.session_token, &scope, |key| {
+            if constant_time_eq(key.sign(self.policy).as_bytes(), self.signature.as_bytes()) {
+                return Ok(());
+            }
+            Err(Error::SignatureDoesNotMatch(Box::new(Mismatch {
+                access_key_id: access_key_id.clone(),
                 string_to_sign: self.policy.to_owned(),
                 canonical_request: Vec::new(),
                 signature_provided: self.signature.to_owned(),
-            })));
-        }
-        if !cached {
-            verifier.keys.keep(&access_key_id, secret, &scope, &key);
-        }
-        let token = self.session_token.unwrap_or_default();
-        if !constant_time_eq(verifier.secrets.session_token(&access_key_id).unwrap_or_default(), token.as_bytes()) {
-            return Err(Error::InvalidToken);
-        }
+            })))
+        })?;
         Ok(Signed {
             access_key_id,
+            session_token: self.session_token.map(str::to_owned),
             scope,
             date,
             kind: Kind::Header,

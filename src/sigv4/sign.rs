@@ -130,6 +130,7 @@ impl Signer<'_> {
         let signature = key.sign(&canonical::string_to_sign(&date, &scope, &canonical_request));
         Ok(Signed {
             access_key_id: self.access_key_id.to_owned(),
+            session_token: self.session_token.map(str::to_owned),
             scope,
             date,
             kind,

@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use super::canonical::{self, PathForm};
 use super::*;
-use crate::clock::Timestamp;
 use crate::crypto::digest::sha256;
 
 const SUITE_SERVICE: Service = Service { name: "service", path: PathRule::NormalisedTwice };
@@ -20,12 +19,12 @@ const SUITE_KEY: (&str, &str) = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYE
 struct OneKey<'a>((&'a str, &'a str), Option<&'a str>);
 
 impl Secrets for OneKey<'_> {
-    fn secret(&self, access_key_id: &str) -> Option<&[u8]> {
-        (access_key_id == self.0.0).then_some(self.0.1.as_bytes())
-    }
-
-    fn session_token(&self, _: &str) -> Option<&[u8]> {
-        self.1.map(str::as_bytes)
+    fn find(&self, access_key_id: &str, session_token: Option<&str>, _: Timestamp) -> Found {
+        match access_key_id == self.0.0 {
+            false => Found::Unknown,
+            true if session_token != self.1 => Found::InvalidToken,
+            true => Found::Secret(Arc::new(SecretBytes::new(self.0.1.as_bytes().to_vec()))),
+        }
     }
 }
 

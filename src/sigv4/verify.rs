@@ -6,8 +6,8 @@ use http::header::HOST;
 use super::canonical::{self, PathForm};
 use super::error::Window;
 use super::{
-    AmzDate, ChunkSignatures, Error, Head, Kind, Mismatch, PathRule, Presented, Scope, Secrets, Service, SigningKey,
-    SigningKeys,
+    AmzDate, ChunkSignatures, Error, Found, GLOBAL_REGION, Head, Kind, Mismatch, PathRule, Presented, Scope, Secrets,
+    Service, SigningKey, SigningKeys,
 };
 use crate::clock::Timestamp;
 use crate::crypto::constant_time_eq;
@@ -36,7 +36,7 @@ impl Verifier<'_> {
         let (message, region) = if scope.service != self.service.name() {
             let (theirs, ours) = (&scope.service, self.service.name());
             (format!("incorrect service \"{theirs}\". This endpoint belongs to \"{ours}\"."), None)
-        } else if scope.region != self.region {
+        } else if scope.region != self.region && !(self.service.is_global() && scope.region == GLOBAL_REGION) {
             let (theirs, ours) = (&scope.region, self.region);
             (format!("the region '{theirs}' is wrong; expecting '{ours}'"), Some(ours.to_owned()))
         } else {
@@ -52,11 +52,44 @@ impl Verifier<'_> {
     }
 }
 
+impl Verifier<'_> {
+    /// The signing key of `access_key_id`, if `matches` says that it made the signature and its session has not ended.
+    pub(super) fn prove(
+        &self,
+        access_key_id: &str,
+        session_token: Option<&str>,
+        scope: &Scope,
+        matches: impl FnOnce(&SigningKey) -> Result<(), Error>,
+    ) -> Result<SigningKey, Error> {
+        let found = self.secrets.find(access_key_id, session_token, self.now);
+        // An unknown key id takes the way of a wrong secret, so that the answer is not faster for it.
+        let secret = match &found {
+            Found::Secret(secret) | Found::Expired(secret) => secret.expose(),
+            Found::Unknown | Found::InvalidToken => NO_SECRET,
+        };
+        let (key, cached) = self.keys.key(access_key_id, secret, scope);
+        let matched = matches(&key);
+        match found {
+            Found::Unknown => return Err(Error::InvalidAccessKeyId { access_key_id: access_key_id.to_owned() }),
+            Found::InvalidToken => return Err(Error::InvalidToken),
+            Found::Secret(_) | Found::Expired(_) => matched?,
+        }
+        if matches!(found, Found::Expired(_)) {
+            return Err(Error::ExpiredToken);
+        }
+        if !cached {
+            self.keys.keep(access_key_id, secret, scope, &key);
+        }
+        Ok(key)
+    }
+}
+
 /// Proof that a request was signed with the key it names. Only [`Presented::verify`] and [`super::Signer`] make it.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_field_names, reason = "\"signed headers\" is SigV4's own term")]
 pub struct Signed {
     pub(super) access_key_id: String,
+    pub(super) session_token: Option<String>,
     pub(super) scope: Scope,
     pub(super) date: AmzDate,
     pub(super) kind: Kind,
@@ -70,6 +103,11 @@ impl Signed {
     /// The key that signed.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
+    }
+
+    /// The session token that came with it.
+    pub fn session_token(&self) -> Option<&str> {
+        self.session_token.as_deref()
     }
 
     /// What the signature is good for.
@@ -116,27 +154,13 @@ impl Presented {
     pub fn verify(self, head: &Head<'_>, verifier: &Verifier<'_>, payload_hash: &str) -> Result<Signed, Error> {
         verifier.admits(&self.scope, self.kind)?;
         self.covers_what_matters(head, verifier.service)?;
-        let known = verifier.secrets.secret(&self.access_key_id);
-        // An unknown key id takes the way of a wrong secret, so that the answer is not faster for it.
-        let secret = known.unwrap_or(NO_SECRET);
-        let (key, cached) = verifier.keys.key(&self.access_key_id, secret, &self.scope);
-        let matched = self.matches(head, verifier.service, &key, payload_hash);
-        if known.is_none() {
-            return Err(Error::InvalidAccessKeyId { access_key_id: self.access_key_id });
-        }
-        matched?;
-        if !cached {
-            verifier.keys.keep(&self.access_key_id, secret, &self.scope, &key);
-        }
-        let token = self.session_token.as_deref().unwrap_or_default();
-        if !constant_time_eq(verifier.secrets.session_token(&self.access_key_id).unwrap_or_default(), token.as_bytes())
-        {
-            return Err(Error::InvalidToken);
-        }
+        let key = verifier.prove(&self.access_key_id, self.session_token.as_deref(), &self.scope, |key| {
+            self.matches(head, verifier.service, key, payload_hash)
+        })?;
         self.in_time(verifier.now)?;
-        let Self { access_key_id, scope, date, kind, signed_headers, signature, session_token: _ } = self;
+        let Self { access_key_id, scope, date, kind, signed_headers, signature, session_token } = self;
         let payload_hash = payload_hash.to_owned();
-        Ok(Signed { access_key_id, scope, date, kind, signed_headers, signature, payload_hash, key })
+        Ok(Signed { access_key_id, session_token, scope, date, kind, signed_headers, signature, payload_hash, key })
     }
 
     /// The host, and in S3 every `x-amz-` header, must be signed: otherwise whoever holds a presigned PUT could add
@@ -203,4 +227,4 @@ impl Presented {
 }
 
 /// Stands in for the secret of a key that does not exist; as long as those of AWS.
-pub(super) const NO_SECRET: &[u8] = &[0; 40];
+const NO_SECRET: &[u8] = &[0; 40];

@@ -40,6 +40,8 @@ pub struct Partition(pub [u8; 16]);
 impl Partition {
     /// Accounts' bucket names and the server's own records.
     pub const GLOBAL: Self = Self(*b"strongroom.globl");
+    /// Accounts' users, roles, policies and access keys.
+    pub const IAM: Self = Self(*b"strongroom.iam..");
     /// The embedded key service's records.
     pub const KMS: Self = Self(*b"strongroom.kms..");
 }

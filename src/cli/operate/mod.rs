@@ -1,4 +1,4 @@
-//! The commands that ask a running server: `rewrap`, `jobs`, `keys`, `root-key`.
+//! The commands that ask a running server: `rewrap`, `jobs`, `keys`, `root-key`, `iam`, `policy`.
 //!
 //! The server is found as `serve` was started: by the same config file, environment and data directory, which holds the
 //! authority and the root's access key. `--endpoint` and `--ca` name another.
@@ -6,9 +6,12 @@
 //! Exit codes: 0 when it was done, 1 when it was not, 2 when it was asked wrongly, 3 when some objects could not be
 //! re-wrapped, 130 when it was interrupted (a job goes on without its watcher).
 
+mod iam;
 mod jobs;
 mod key_life;
 mod keys;
+mod policy;
+mod query;
 mod rewrap;
 mod root_key;
 mod server;
@@ -17,8 +20,10 @@ pub(super) mod show;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
+pub(super) use iam::IamCommand;
 pub(super) use jobs::JobsCommand;
 pub(super) use keys::KeysCommand;
+pub(super) use policy::PolicyCommand;
 pub(super) use rewrap::RewrapArgs;
 pub(super) use root_key::RootKeyCommand;
 
@@ -65,6 +70,8 @@ pub(super) enum Command {
     Jobs(JobsCommand),
     Keys(KeysCommand),
     RootKey(RootKeyCommand),
+    Iam(IamCommand),
+    Policy(PolicyCommand),
 }
 
 /// Does `command`.
@@ -76,6 +83,8 @@ pub(super) fn run(command: Command) -> Outcome {
             Command::Jobs(command) => jobs::run(command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::RootKey(command) => root_key::run(command).await,
+            Command::Iam(command) => iam::run(command).await,
+            Command::Policy(command) => policy::run(command).await,
         }
     })
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use http::{Method, Request, Uri};
 use serde_json::Value;
 
-use super::OperateError;
+use super::{OperateError, query};
 use crate::cli::authority;
 use crate::cli::banner::reachable;
 use crate::cli::credentials::RootCredentials;
@@ -76,6 +76,23 @@ impl Server {
         self.send(request, body.to_string(), Service::KMS).await
     }
 
+    /// Asks the IAM API.
+    pub(super) async fn ask_iam(&self, action: &str, params: &[(&str, &str)]) -> Result<Value, OperateError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.uri("/")?)
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+        let (is_success, body) =
+            self.exchange(request, query::form(action, "2010-05-08", params), Service::IAM).await?;
+        let mut answer = query::tree(&String::from_utf8_lossy(&body)).unwrap_or_default();
+        if is_success {
+            return Ok(answer[format!("{action}Response")][format!("{action}Result")].take());
+        }
+        let error = &answer["ErrorResponse"]["Error"];
+        let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        Err(OperateError::Refused { code: text("Code"), message: text("Message") })
+    }
+
     fn uri(&self, path: &str) -> Result<Uri, OperateError> {
         let uri = format!("{}{path}", self.endpoint.trim_end_matches('/'));
         uri.parse().map_err(|_| OperateError::Endpoint(self.endpoint.clone()))
@@ -87,6 +104,25 @@ impl Server {
         body: String,
         service: Service,
     ) -> Result<Value, OperateError> {
+        let (is_success, body) = self.exchange(request, body, service).await?;
+        let answer = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
+        if is_success {
+            return Ok(answer);
+        }
+        let text = |names: [&str; 2]| names.iter().find_map(|name| answer[*name].as_str()).map(str::to_owned);
+        Err(OperateError::Refused {
+            code: text(["code", "__type"]).unwrap_or_else(|| "no code".to_owned()),
+            message: text(["message", "Message"]).unwrap_or_default(),
+        })
+    }
+
+    /// Sends a signed request; whether it succeeded, and what came back.
+    async fn exchange(
+        &self,
+        request: http::request::Builder,
+        body: String,
+        service: Service,
+    ) -> Result<(bool, Bytes), OperateError> {
         let signer = Signer {
             access_key_id: self.credentials.id.as_str(),
             secret: self.credentials.secret.expose(),
@@ -99,15 +135,6 @@ impl Server {
         let mut request = request.body(Bytes::from(body)).map_err(malformed)?;
         signer.sign(&mut request, &hash, SystemClock.now())?;
         let response = self.client.send(request).await?;
-        let (status, body) = (response.status(), response.into_body());
-        let answer = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let text = |names: [&str; 2]| names.iter().find_map(|name| answer[*name].as_str()).map(str::to_owned);
-        Err(OperateError::Refused {
-            code: text(["code", "__type"]).unwrap_or_else(|| status.to_string()),
-            message: text(["message", "Message"]).unwrap_or_default(),
-        })
+        Ok((response.status().is_success(), response.into_body()))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::fields::lower_first;
 use super::operation::Operation;
 use super::{Failure, KmsApi};
-use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
+use crate::audit::{Category, Deed, Event, Resource, Said};
 use crate::iam::Identity;
 use crate::kms::audited::{EVENT_SOURCE, key_resource};
 use crate::kms::{KeyArn, KeyRef};
@@ -64,8 +64,7 @@ pub(super) fn begin(
         region: api.kms.region(),
         entropy: &*api.entropy,
     };
-    let user = UserIdentity::of(&identity.account.id, &identity.arn, Some(&identity.access_key_id));
-    let mut event = Event::of_request(deed, cx, said, user);
+    let mut event = Event::of_request(deed, cx, said, identity.audited());
     event.request_parameters = Some(shown(request)).filter(|shown| *shown != Value::Object(Map::new())).into();
     event
 }

@@ -27,12 +27,12 @@ use super::{Caller, ConditionValues};
 use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
-use crate::iam::{self, Directory, Identity, Question, json::authenticate};
+use crate::iam::{self, Circumstances, Directory, Identity, Permit, Question, json::authenticate};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
 
-pub use operation::{OPERATIONS, Offer, Operation};
+pub use operation::{OPERATIONS, Offer, Operation, Subject};
 
 /// Longest request that is read, in bytes: far above any that can succeed.
 const MAX_REQUEST: usize = 1 << 20;
@@ -104,7 +104,7 @@ impl KmsApi {
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let body = self.read(body).await?;
         let head = Head::of_parts(&parts);
-        let identity = self.authenticate(&head, &body)?;
+        let identity = self.authenticate(cx, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         let Some(operation) = operation.filter(|_| parts.method == Method::POST) else {
             return Err(Failure::new(StatusCode::BAD_REQUEST, "UnknownOperationException", ""));
@@ -123,7 +123,7 @@ impl KmsApi {
         result
     }
 
-    fn authenticate(&self, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
+    fn authenticate(&self, cx: &RequestContext, head: &Head<'_>, body: &[u8]) -> Result<Identity, Failure> {
         let verifier = Verifier {
             secrets: &*self.directory,
             region: self.kms.region(),
@@ -131,7 +131,7 @@ impl KmsApi {
             now: self.clock.now(),
             keys: &self.keys,
         };
-        authenticate(head, body, &verifier, &self.directory)
+        authenticate(cx.client, head, body, &verifier, &self.directory)
             .map_err(|refusal| Failure::new(StatusCode::BAD_REQUEST, refusal.kind, refusal.message))
     }
 
@@ -143,25 +143,41 @@ impl KmsApi {
         document: &Value,
         conditions: Arc<ConditionValues>,
     ) -> Result<Value, Failure> {
+        let permit = self.authorize(cx, operation, identity, (document, &conditions))?;
         let Offer::Served(handler) = &operation.offer else {
             let message = format!("{} is not supported by this key service.", operation.name);
             return Err(KmsErrorKind::UnsupportedOperation.with(message).into());
         };
-        let question = Question {
-            context: &conditions.of(operation.action),
-            ..Question::new(Some(identity), operation.action, "*", None)
-        };
-        let permit =
-            iam::authorize(&question).map_err(|denied| KmsErrorKind::AccessDenied.with(format!("User: {denied}")))?;
-        let caller = Caller {
-            account: identity.account.id.clone(),
-            principal: identity.arn.clone(),
-            via_service: None,
-            request_id: cx.id.id.clone(),
-            conditions: Some(conditions),
-        };
+        let caller = Caller { conditions: Some(conditions), ..Caller::new(&identity.subject, None, cx.id.id.as_str()) };
         let fields = Fields::new(document)?;
         handlers::perform(*handler, &self.kms, &caller, &fields, permit).await
+    }
+
+    /// Whether the caller may do what is no key's affair alone; the rest the key service judges by the key.
+    fn authorize(
+        &self,
+        cx: &RequestContext,
+        operation: &'static Operation,
+        identity: &Identity,
+        (document, conditions): (&Value, &ConditionValues),
+    ) -> Result<Permit, Failure> {
+        let arn = |name: &str| format!("arn:aws:kms:{}:{}:{name}", self.kms.region(), identity.account.id);
+        let resource = match operation.subject {
+            Subject::Key => return Ok(Permit::left_to_the_key_service()),
+            Subject::Alias => arn(document["AliasName"].as_str().unwrap_or("alias/")),
+            Subject::Account => "*".to_owned(),
+        };
+        let circumstances = Circumstances {
+            cx,
+            identity: Some(identity),
+            region: self.kms.region(),
+            now: self.clock.now(),
+            user_agent: None,
+            more: &conditions.of(operation.action),
+        };
+        let question = Question::new(Some(identity), operation.action, &resource, None);
+        iam::authorize(&Question { context: &circumstances, ..question })
+            .map_err(|denied| KmsErrorKind::AccessDenied.with(denied.sentence()).into())
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {

@@ -10,8 +10,21 @@ pub struct Operation {
     pub name: &'static str,
     /// The IAM action that must be allowed.
     pub action: &'static str,
+    /// What must be allowed of.
+    pub subject: Subject,
     /// Whether it is offered.
     pub offer: Offer,
+}
+
+/// What an operation is about. (Service authorization reference, "Actions defined by AWS KMS": resource types.)
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Subject {
+    /// A key, whose policy and grants decide beside the caller's own policies.
+    Key,
+    /// An alias, beside its key.
+    Alias,
+    /// All of the account: the caller's own policies decide.
+    Account,
 }
 
 /// Whether an operation is offered.
@@ -24,17 +37,19 @@ pub enum Offer {
 }
 
 macro_rules! operations {
-    ($(served $served:ident;)* $(refused $refused:ident;)*) => {
+    ($(served $served:ident $subject:ident;)* $(refused $refused:ident;)*) => {
         /// Every operation of the service.
         pub static OPERATIONS: &[Operation] = &[
             $(Operation {
                 name: stringify!($served),
                 action: concat!("kms:", stringify!($served)),
+                subject: Subject::$subject,
                 offer: Offer::Served(Handler::$served),
             },)*
             $(Operation {
                 name: stringify!($refused),
                 action: concat!("kms:", stringify!($refused)),
+                subject: Subject::Account,
                 offer: Offer::Refused,
             },)*
         ];
@@ -42,61 +57,61 @@ macro_rules! operations {
 }
 
 operations! {
-    served CancelKeyDeletion;
-    served ConnectCustomKeyStore;
-    served CreateAlias;
-    served CreateGrant;
-    served CreateKey;
-    served Decapsulate;
-    served Decrypt;
-    served DeleteAlias;
-    served DeleteCustomKeyStore;
-    served DeleteImportedKeyMaterial;
-    served DeriveSharedSecret;
-    served DescribeCustomKeyStores;
-    served DescribeKey;
-    served DisableKey;
-    served DisableKeyRotation;
-    served DisconnectCustomKeyStore;
-    served EnableKey;
-    served EnableKeyRotation;
-    served Encapsulate;
-    served Encrypt;
-    served GenerateDataKey;
-    served GenerateDataKeyPair;
-    served GenerateDataKeyPairWithoutPlaintext;
-    served GenerateDataKeyWithoutPlaintext;
-    served GenerateMac;
-    served GenerateRandom;
-    served GetKeyLastUsage;
-    served GetKeyPolicy;
-    served GetKeyRotationStatus;
-    served GetParametersForImport;
-    served GetPublicKey;
-    served ImportKeyMaterial;
-    served ListAliases;
-    served ListGrants;
-    served ListKeyPolicies;
-    served ListKeyRotations;
-    served ListKeys;
-    served ListResourceTags;
-    served ListRetirableGrants;
-    served PutKeyPolicy;
-    served ReEncrypt;
-    served ReplicateKey;
-    served RetireGrant;
-    served RevokeGrant;
-    served RotateKeyOnDemand;
-    served ScheduleKeyDeletion;
-    served Sign;
-    served TagResource;
-    served UntagResource;
-    served UpdateAlias;
-    served UpdateCustomKeyStore;
-    served UpdateKeyDescription;
-    served UpdatePrimaryRegion;
-    served Verify;
-    served VerifyMac;
+    served CancelKeyDeletion Key;
+    served ConnectCustomKeyStore Account;
+    served CreateAlias Alias;
+    served CreateGrant Key;
+    served CreateKey Account;
+    served Decapsulate Key;
+    served Decrypt Key;
+    served DeleteAlias Alias;
+    served DeleteCustomKeyStore Account;
+    served DeleteImportedKeyMaterial Key;
+    served DeriveSharedSecret Key;
+    served DescribeCustomKeyStores Account;
+    served DescribeKey Key;
+    served DisableKey Key;
+    served DisableKeyRotation Key;
+    served DisconnectCustomKeyStore Account;
+    served EnableKey Key;
+    served EnableKeyRotation Key;
+    served Encapsulate Key;
+    served Encrypt Key;
+    served GenerateDataKey Key;
+    served GenerateDataKeyPair Key;
+    served GenerateDataKeyPairWithoutPlaintext Key;
+    served GenerateDataKeyWithoutPlaintext Key;
+    served GenerateMac Key;
+    served GenerateRandom Account;
+    served GetKeyLastUsage Key;
+    served GetKeyPolicy Key;
+    served GetKeyRotationStatus Key;
+    served GetParametersForImport Key;
+    served GetPublicKey Key;
+    served ImportKeyMaterial Key;
+    served ListAliases Account;
+    served ListGrants Key;
+    served ListKeyPolicies Key;
+    served ListKeyRotations Key;
+    served ListKeys Account;
+    served ListResourceTags Key;
+    served ListRetirableGrants Account;
+    served PutKeyPolicy Key;
+    served ReEncrypt Key;
+    served ReplicateKey Key;
+    served RetireGrant Key;
+    served RevokeGrant Key;
+    served RotateKeyOnDemand Key;
+    served ScheduleKeyDeletion Key;
+    served Sign Key;
+    served TagResource Key;
+    served UntagResource Key;
+    served UpdateAlias Alias;
+    served UpdateCustomKeyStore Account;
+    served UpdateKeyDescription Key;
+    served UpdatePrimaryRegion Key;
+    served Verify Key;
+    served VerifyMac Key;
     refused CreateCustomKeyStore;
 }
 

@@ -532,13 +532,7 @@ async fn refusals_are_worded_as_aws_words_them() {
 async fn what_s3_wraps_the_api_opens() {
     let fixture = Fixture::new().await;
     let (key, _) = fixture.make_key().await;
-    let s3 = Caller {
-        account: ACCOUNT.to_owned(),
-        principal: format!("arn:aws:iam::{ACCOUNT}:root"),
-        via_service: Some(format!("s3.{REGION}.amazonaws.com")),
-        request_id: "R".to_owned(),
-        ..Caller::default()
-    };
+    let s3 = Caller::root_of(ACCOUNT, Some(format!("s3.{REGION}.amazonaws.com")), "R");
     let context = EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::b/k");
     let open = |blob: &[u8]| json!({"CiphertextBlob": STANDARD.encode(blob), "EncryptionContext": context.pairs()});
     let own = fixture.api.kms.generate_data_key(&s3, &KeyRef::parse(&key), &context).await.unwrap();

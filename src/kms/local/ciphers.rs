@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::blob::{self, BlobHeader};
+use super::default_policy;
 use super::keyring::Key;
 use super::material::{Material, MaterialSecret};
 use super::policy::Deed;
@@ -335,12 +336,21 @@ impl Kms for LocalKms {
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
         self.ensure_managed_key(caller, key).await?;
-        let key = self.visible(caller, key, "kms:DescribeKey")?;
+        // A service that asks to know a key of the caller's account by its ARN tells nobody else.
+        let found = self.find(caller, key)?;
+        let own = caller.via_service.is_some() && found.record.account == caller.account;
+        let key = if own { found } else { self.visible(caller, key, "kms:DescribeKey")? };
         Ok(KeyDescription {
             arn: key.arn.clone(),
             enabled: key.state(self.clock.now()) == KeyState::Enabled,
             aws_managed: key.record.aws_managed,
         })
+    }
+
+    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
+        let ring = self.ring();
+        let key = ring.keys.get(arn.id()).filter(|key| key.arn == *arn)?;
+        Some(key.record.policy.clone().unwrap_or_else(|| default_policy(&key.record.account)))
     }
 
     fn generation(&self) -> Option<u64> {

@@ -29,9 +29,13 @@ impl Context for Circumstances<'_> {
             Some(("kms", name)) => self.of_key(name),
             _ => Found::None,
         };
-        match (found, &self.caller.conditions) {
+        let found = match (found, &self.caller.conditions) {
             (Found::None, Some(values)) => values.find(self.deed.action, key),
             (found, _) => found,
+        };
+        match found {
+            Found::None => self.caller.subject.find(key),
+            found => found,
         }
     }
 }
@@ -41,8 +45,6 @@ impl Circumstances<'_> {
         let caller = self.caller;
         let via = caller.via_service.as_deref();
         match name {
-            "principalarn" => Found::of(Some(caller.principal.as_str())),
-            "principalaccount" => Found::of(Some(caller.account.as_str())),
             "currenttime" => Found::of(Some(iso8601(self.kms.clock.now()))),
             "epochtime" => Found::of(Some(self.kms.clock.now().as_second().to_string())),
             "requestedregion" => Found::of(Some(self.kms.region.as_str())),

@@ -191,11 +191,11 @@ impl LocalKms {
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
         let terms = to_grant(&owner, &found).terms;
-        let asks = Grantee::Principal(caller.principal.clone());
+        let asks = |grantee: &Grantee| matches!(grantee, Grantee::Principal(arn) if caller.goes_by(arn));
         let of_account = owner.record.account == caller.account;
-        let may = terms.retiring.as_ref() == Some(&asks)
-            || (terms.grantee == asks && terms.operations.contains(&GrantOperation::RetireGrant))
-            || (of_account && caller.principal.ends_with(":root"))
+        let may = terms.retiring.as_ref().is_some_and(asks)
+            || (asks(&terms.grantee) && terms.operations.contains(&GrantOperation::RetireGrant))
+            || (of_account && caller.subject.is_root())
             || (of_account && self.is_allowed_by_policy(caller, &owner, "kms:RetireGrant".into()));
         if !may {
             return Err(denied(caller, &owner, "kms:RetireGrant"));
@@ -230,7 +230,7 @@ impl LocalKms {
     /// Whether a grant lets `caller` do `deed`.
     pub(super) fn is_granted(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
         let operation = deed.action.strip_prefix("kms:").unwrap_or(deed.action);
-        self.grants_to(key, &caller.principal).iter().any(|grant| {
+        self.grants_to(key, caller).iter().any(|grant| {
             let terms = &grant.terms;
             terms.operations.iter().any(|granted| granted.as_str() == operation)
                 && (operation == GrantOperation::CreateGrant.as_str() || terms.constraints.hold(deed.context))
@@ -246,7 +246,7 @@ impl LocalKms {
                 && terms.operations.iter().all(|operation| by.operations.contains(operation))
                 && by.constraints.cover(&terms.constraints)
         };
-        if self.grants_to(key, &caller.principal).iter().any(covers) {
+        if self.grants_to(key, caller).iter().any(covers) {
             return Ok(());
         }
         Err(denied(caller, key, "kms:CreateGrant"))
@@ -256,9 +256,9 @@ impl LocalKms {
         self.select_grants(key, |_| true)
     }
 
-    /// The grants of `key` whose grantee is `principal`.
-    pub(super) fn grants_to(&self, key: &Key, principal: &str) -> Vec<Grant> {
-        self.select_grants(key, |grant| !grant.grantee_is_service && grant.grantee == principal)
+    /// The grants of `key` to `caller`, or to the role whose session it is.
+    pub(super) fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<Grant> {
+        self.select_grants(key, |grant| !grant.grantee_is_service && caller.goes_by(&grant.grantee))
     }
 
     fn select_grants(&self, key: &Key, wanted: impl Fn(&GrantRecord) -> bool) -> Vec<Grant> {

@@ -11,7 +11,7 @@ use super::records::KeyRecord;
 use super::{LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::{Caller, EncryptionContext, KeyRef};
-use crate::policy::{Context, Decision, Kind, MalformedPolicy, Policies, Policy, Principal, Request, decide};
+use crate::policy::{Ask, Context, Decision, Kind, MalformedPolicy, Policy};
 
 /// Longest policy, in bytes. (AWS: "Resource quotas", key policy document size.)
 pub const MAX_POLICY: usize = 32 * 1024;
@@ -90,6 +90,11 @@ impl LocalKms {
             let own = key.record.account == caller.account && caller.via_service.is_some();
             return if own { Ok(()) } else { Err(denied(caller, key, deed.action)) };
         }
+        self.permit_by_policy(caller, key, deed)
+    }
+
+    /// Whether the key's policy, its grants and the caller's own policies let `caller` do `deed`.
+    pub(super) fn permit_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> Result<(), KmsError> {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances);
         match decision {
@@ -144,21 +149,13 @@ fn refused(caller: &Caller, key: &Key, action: &'static str, decision: Decision<
 }
 
 fn judge<'p>(
-    caller: &Caller,
-    account: &str,
-    arn: &str,
+    caller: &'p Caller,
+    account: &'p str,
+    arn: &'p str,
     policy: &'p Policy,
-    action: &str,
-    context: &dyn Context,
+    action: &'p str,
+    context: &'p dyn Context,
 ) -> Decision<'p> {
-    // The callers that there are: accounts' roots, and whoever did not sign.
-    let principal = if caller.principal.ends_with(":root") {
-        Principal::Root { account: &caller.account, arn: &caller.principal }
-    } else if caller.principal.starts_with("arn:") {
-        Principal::User { account: &caller.account, arn: &caller.principal }
-    } else {
-        Principal::Anonymous
-    };
-    let policies = Policies { resource: Some(policy), resource_must_allow: true, ..Policies::default() };
-    decide(&policies, &Request { principal, action, resource: arn, owner: account, context })
+    let ask = Ask { action, resource: arn, owner: account, policy: Some(policy), policy_must_allow: true, context };
+    caller.subject.judge(&ask)
 }

@@ -122,7 +122,9 @@ impl From<sigv4::Error> for S3Error {
             E::InvalidAccessKeyId { access_key_id } => {
                 told(ErrorCode::InvalidAccessKeyId).with("AWSAccessKeyId", access_key_id)
             }
+            E::ExpiredToken => told(ErrorCode::ExpiredToken),
             E::InvalidToken => told(ErrorCode::InvalidToken),
+            E::TooManyFailures => told(ErrorCode::SlowDown),
             E::MissingContentSha256 | E::UnsupportedMechanism => told(ErrorCode::InvalidRequest),
             E::MissingDate => told(ErrorCode::AccessDenied),
             E::OneMechanismOnly { authorization } | E::UnsupportedType { authorization } => {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +14,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::crypto::SecretBytes;
 use crate::crypto::digest::sha256;
 use crate::s3::checksum::{Algorithm, Checksum};
 use crate::s3::error::S3Error;
-use crate::sigv4::{AmzDate, Head, Presented, Secrets, Service, Signed, Signer, SigningKeys, Verifier};
+use crate::sigv4::{AmzDate, Found, Head, Presented, Secrets, Service, Signed, Signer, SigningKeys, Verifier};
 use crate::wire::{BoxError, RequestBody};
 
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -31,8 +33,11 @@ const REQUIRED: Requirements =
 struct OneKey;
 
 impl Secrets for OneKey {
-    fn secret(&self, access_key_id: &str) -> Option<&[u8]> {
-        (access_key_id == ACCESS_KEY).then_some(SECRET)
+    fn find(&self, access_key_id: &str, _: Option<&str>, _: Timestamp) -> Found {
+        match access_key_id {
+            ACCESS_KEY => Found::Secret(Arc::new(SecretBytes::new(SECRET.to_vec()))),
+            _ => Found::Unknown,
+        }
     }
 }
 

@@ -41,13 +41,13 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let Form { fields, file } = Form::read(&call.headers, body).await?;
         let key = ObjectKey::parse(fields.required("key", "key")?)?;
-        let signed = self.authenticate_policy(&fields)?;
+        let signed = self.authenticate_policy(call, &fields)?;
         let posted = Call {
             cx: call.cx,
             row: call.row,
             query: call.query.clone(),
             headers: fields.to_headers()?,
-            identity: signed.as_ref().and_then(|signed| self.identity_of(signed)),
+            identity: signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?,
             signed,
             witness: call.witness,
         };
@@ -87,7 +87,7 @@ impl S3 {
     }
 
     /// Who signed the form's policy; `None` for a form without one.
-    fn authenticate_policy(&self, fields: &Fields) -> Result<Option<Signed>> {
+    fn authenticate_policy(&self, call: &Call<'_>, fields: &Fields) -> Result<Option<Signed>> {
         let Some(policy) = fields.value("policy") else { return Ok(None) };
         if fields.value("x-amz-signature").is_none() && fields.value("awsaccesskeyid").is_some() {
             return Err(sigv4::Error::UnsupportedMechanism.into());
@@ -100,7 +100,10 @@ impl S3 {
             signature: fields.required("x-amz-signature", "X-Amz-Signature")?,
             session_token: fields.non_empty("x-amz-security-token"),
         };
-        Ok(Some(presented.verify(&self.verifier())?))
+        let verifier = self.verifier();
+        let key = presented.credential.split('/').next().unwrap_or_default();
+        let verify = || presented.verify(&verifier);
+        Ok(Some(self.directory.attempt(call.cx.client, key, verifier.now, verify)?))
     }
 }
 

@@ -37,13 +37,7 @@ impl OneKeyKms {
 }
 
 pub(super) fn caller() -> Caller {
-    Caller {
-        account: "000000000000".to_owned(),
-        principal: "arn:aws:iam::000000000000:root".to_owned(),
-        via_service: Some("s3.us-east-1.amazonaws.com".to_owned()),
-        request_id: "r".to_owned(),
-        ..Caller::default()
-    }
+    Caller::root_of("000000000000", Some("s3.us-east-1.amazonaws.com".to_owned()), "r")
 }
 
 #[async_trait]

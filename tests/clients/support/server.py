@@ -278,13 +278,14 @@ class Server(Endpoint):
 OTHER_ACCOUNT = "444455556666"
 
 
-def two_accounts(directory, **options):
-    """A running server with a second account, whose endpoint is `.other`. The config file goes below `directory`."""
+def two_accounts(directory, more="", **options):
+    """A running server with a second account, whose endpoint is `.other`. The config file, which says `more`, goes below
+    `directory`."""
     key, secret = "AKIAOTHEROTHEROTHER1", "other" * 8
     config = Path(directory) / "strongroom.toml"
     config.write_text(
         f'[[accounts]]\nid = "{OTHER_ACCOUNT}"\ndisplay_name = "other"\naccess_key_id = "{key}"\n'
-        f'secret_access_key = "{secret}"\n'
+        f'secret_access_key = "{secret}"\n{more}'
     )
     server = Server(arguments=["--config", str(config)], **options).start()
     server.other = Endpoint(server.url, key, secret, server.ca)

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kms::spec::GrantOperation;
+use crate::policy::{Subject as Principal, SubjectKind};
 
 fn role(name: &str) -> Grantee {
     Grantee::Principal(format!("arn:aws:iam::{OTHER}:role/{name}"))
@@ -18,7 +19,9 @@ fn terms(name: Option<&str>) -> GrantTerms {
 }
 
 fn as_role(name: &str) -> Caller {
-    Caller { principal: format!("arn:aws:iam::{OTHER}:role/{name}"), ..direct(OTHER) }
+    let role = format!("arn:aws:iam::{OTHER}:role/{name}");
+    let session = format!("arn:aws:sts::{OTHER}:assumed-role/{name}/session");
+    Caller::new(&Arc::new(Principal::new(SubjectKind::Role(role), OTHER, session, "AROA:session")), None, "R")
 }
 
 #[tokio::test]

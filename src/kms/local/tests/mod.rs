@@ -477,14 +477,7 @@ async fn overwrite(fixture: &Fixture, key: &KeyArn, value: Vec<u8>) {
 }
 
 fn direct(account: &str) -> Caller {
-    let principal = format!("arn:aws:iam::{account}:root");
-    Caller {
-        account: account.to_owned(),
-        principal,
-        via_service: None,
-        request_id: "R".to_owned(),
-        ..Caller::default()
-    }
+    Caller::root_of(account, None, "R")
 }
 
 fn via_s3(account: &str) -> Caller {

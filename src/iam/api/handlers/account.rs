@@ -1,0 +1,173 @@
+//! The account as a whole: its alias, its summary, and everything in it.
+
+use serde_json::{Map, Value, json};
+
+use super::{encoded, groups, managed, optional_tags, paged, roles, shown_boundary, users};
+use crate::iam::api::failure::{Result, already_exists, no_such_entity, validation};
+use crate::iam::api::render::ENTRIES;
+use crate::iam::api::{Call, time};
+use crate::iam::managed::MANAGED;
+use crate::iam::store::records::Grants;
+
+pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value> {
+    let alias = alias(call)?;
+    call.change(|state| {
+        if state.record.alias.as_deref() == Some(alias) {
+            return Err(already_exists(format!("The account alias {alias} already exists.")));
+        }
+        state.record.alias = Some(alias.to_owned());
+        Ok(Value::Null)
+    })
+    .await
+}
+
+pub(super) async fn delete_alias(call: &Call<'_>) -> Result<Value> {
+    let alias = alias(call)?;
+    call.change(|state| {
+        if state.record.alias.as_deref() != Some(alias) {
+            return Err(no_such_entity(format!("The account alias {alias} cannot be found.")));
+        }
+        state.record.alias = None;
+        Ok(Value::Null)
+    })
+    .await
+}
+
+pub(super) async fn list_aliases(call: &Call<'_>) -> Result<Value> {
+    let alias = call.state().record.alias.clone();
+    paged(call, "AccountAliases", alias.into_iter().map(|alias| (alias.clone(), alias.into())))
+}
+
+fn alias<'c>(call: &'c Call<'_>) -> Result<&'c str> {
+    let alias = call.params.required("AccountAlias")?;
+    let well_formed = (3..=63).contains(&alias.len())
+        && alias.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !alias.starts_with('-')
+        && !alias.ends_with('-')
+        && !alias.contains("--");
+    if !well_formed {
+        return Err(validation(format!(
+            "1 validation error detected: Value '{alias}' at 'accountAlias' failed to satisfy constraint: Member must \
+             satisfy regular expression pattern: ^[a-z0-9]([a-z0-9]|-(?!-)){{1,61}}[a-z0-9]$"
+        )));
+    }
+    Ok(alias)
+}
+
+pub(super) async fn summary(call: &Call<'_>) -> Result<Value> {
+    let state = call.state();
+    let in_use = state.policies.iter().map(|policy| policy.versions.len()).sum::<usize>();
+    let entries = [
+        ("AccessKeysPerUserQuota", 2),
+        ("AccountAccessKeysPresent", 1),
+        ("AccountMFAEnabled", 0),
+        ("AssumeRolePolicySizeQuota", 2048),
+        ("AttachedPoliciesPerGroupQuota", 10),
+        ("AttachedPoliciesPerRoleQuota", 10),
+        ("AttachedPoliciesPerUserQuota", 10),
+        ("GroupPolicySizeQuota", 5120),
+        ("Groups", state.groups.len()),
+        ("GroupsPerUserQuota", 10),
+        ("GroupsQuota", 300),
+        ("InstanceProfiles", 0),
+        ("MFADevices", 0),
+        ("MFADevicesInUse", 0),
+        ("Policies", state.policies.len()),
+        ("PoliciesQuota", 1500),
+        ("PolicySizeQuota", 6144),
+        ("PolicyVersionsInUse", in_use),
+        ("Providers", state.providers.len()),
+        ("RolePolicySizeQuota", 10_240),
+        ("Roles", state.roles.len()),
+        ("RolesQuota", 1000),
+        ("ServerCertificates", 0),
+        ("SigningCertificatesPerUserQuota", 0),
+        ("UserPolicySizeQuota", 2048),
+        ("Users", state.users.len()),
+        ("UsersQuota", 5000),
+        ("VersionsPerPolicyQuota", 5),
+    ];
+    let entries: Map<String, Value> = entries.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    Ok(json!({"SummaryMap": {ENTRIES: entries}}))
+}
+
+pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
+    const KINDS: &[&str] = &["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
+    let (state, account) = (call.state(), call.account());
+    let filter = call.params.list("Filter");
+    if let Some(unknown) = filter.iter().find(|kind| !KINDS.contains(kind)) {
+        return Err(validation(format!(
+            "1 validation error detected: Value '[{unknown}]' at 'filter' failed to satisfy constraint: Member must \
+             satisfy constraint: [Member must satisfy enum value set: [{}]]",
+            KINDS.join(", ")
+        )));
+    }
+    let wants = |kind: &str| filter.is_empty() || filter.contains(&kind);
+    let mut all: Vec<(String, Value)> = Vec::new();
+    let mut add =
+        |member: &str, name: &str, shown: Value| all.push((format!("{member}/{name}"), json!([member, shown])));
+    for user in state.users.iter().filter(|_| wants("User")) {
+        let mut shown = users::shown(account, user, false);
+        shown["GroupList"] = json!(user.groups);
+        shown["PermissionsBoundary"] = shown_boundary(user.boundary.as_deref());
+        shown["Tags"] = optional_tags(&user.tags);
+        with_policies(&mut shown, "UserPolicyList", &user.grants);
+        add("UserDetailList", &user.name.to_lowercase(), shown);
+    }
+    for group in state.groups.iter().filter(|_| wants("Group")) {
+        let mut shown = groups::shown(account, group);
+        with_policies(&mut shown, "GroupPolicyList", &group.grants);
+        add("GroupDetailList", &group.name.to_lowercase(), shown);
+    }
+    for role in state.roles.iter().filter(|_| wants("Role")) {
+        let mut shown = roles::shown(account, role, true);
+        shown["InstanceProfileList"] = json!([]);
+        shown["RoleLastUsed"] = json!({});
+        for other in ["Description", "MaxSessionDuration"] {
+            shown[other] = Value::Null;
+        }
+        with_policies(&mut shown, "RolePolicyList", &role.grants);
+        add("RoleDetailList", &role.name.to_lowercase(), shown);
+    }
+    for policy in state.policies.iter().filter(|_| wants("LocalManagedPolicy")) {
+        let mut shown = managed::shown(call, &state, policy);
+        let versions = policy.versions.iter().rev().map(|version| {
+            let mut shown = managed::shown_version(policy, version);
+            shown["Document"] = encoded(&version.document).into();
+            shown
+        });
+        shown["PolicyVersionList"] = versions.collect();
+        add("Policies", &policy.name.to_lowercase(), shown);
+    }
+    for of_aws in MANAGED.iter().filter(|_| wants("AWSManagedPolicy")) {
+        let arn = of_aws.arn();
+        let (attached, bounding) = managed::usage(&state, &arn);
+        // As AWS does, only those in use.
+        if attached + bounding > 0 {
+            let version = json!({
+                "VersionId": "v1", "IsDefaultVersion": true, "Document": encoded(of_aws.document), "CreateDate": time(0),
+            });
+            let shown = json!({
+                "PolicyName": of_aws.name, "PolicyId": of_aws.id, "Arn": arn, "Path": of_aws.path,
+                "DefaultVersionId": "v1", "AttachmentCount": attached, "PermissionsBoundaryUsageCount": bounding,
+                "IsAttachable": true, "CreateDate": time(0), "UpdateDate": time(0), "PolicyVersionList": [version],
+            });
+            add("Policies", &format!("~{}", of_aws.name), shown);
+        }
+    }
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut answer = paged(call, "All", all.into_iter())?;
+    let page = answer["All"].take();
+    for member in ["UserDetailList", "GroupDetailList", "RoleDetailList", "Policies"] {
+        let of_member = page.as_array().into_iter().flatten().filter(|entry| entry[0] == member);
+        answer[member] = of_member.map(|entry| entry[1].clone()).collect();
+    }
+    Ok(answer)
+}
+
+fn with_policies(shown: &mut Value, member: &str, grants: &Grants) {
+    let inline = grants.inline.iter();
+    shown[member] =
+        inline.map(|(name, document)| json!({"PolicyName": name, "PolicyDocument": encoded(document)})).collect();
+    shown["AttachedManagedPolicies"] = grants.attached.iter().map(|arn| managed::shown_attached(arn)).collect();
+}

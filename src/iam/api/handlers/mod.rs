@@ -1,0 +1,179 @@
+//! What each operation does, and what it answers.
+
+mod account;
+mod entities;
+mod groups;
+mod keys;
+mod managed;
+mod policies;
+mod providers;
+mod roles;
+mod simulate;
+mod tags;
+mod users;
+
+use serde_json::{Value, json};
+
+use super::Call;
+use super::failure::Result;
+use super::sts;
+use crate::iam::Permit;
+
+macro_rules! handlers {
+    ($($name:ident $function:path;)*) => {
+        /// The operations that are served.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[expect(missing_docs, reason = "each is an operation of AWS's model")]
+        pub enum Handler { $($name,)* }
+
+        /// Does what `handler` stands for. Operations that answer nothing answer [`Value::Null`].
+        pub(super) async fn perform(handler: Handler, call: &Call<'_>, _permit: Permit) -> Result<Value> {
+            match handler { $(Handler::$name => $function(call).await,)* }
+        }
+    };
+}
+
+handlers! {
+    AddClientIDToOpenIDConnectProvider providers::add_client;
+    AddUserToGroup groups::add_user;
+    AssumeRole sts::assume::assume_role;
+    AssumeRoleWithWebIdentity sts::web_identity::assume_role;
+    AttachGroupPolicy managed::attach_to_group;
+    AttachRolePolicy managed::attach_to_role;
+    AttachUserPolicy managed::attach_to_user;
+    CreateAccessKey keys::create;
+    CreateAccountAlias account::create_alias;
+    CreateGroup groups::create;
+    CreateOpenIDConnectProvider providers::create;
+    CreatePolicy managed::create;
+    CreatePolicyVersion managed::create_version;
+    CreateRole roles::create;
+    CreateUser users::create;
+    DeleteAccessKey keys::delete;
+    DeleteAccountAlias account::delete_alias;
+    DeleteGroup groups::delete;
+    DeleteGroupPolicy policies::delete_of_group;
+    DeleteOpenIDConnectProvider providers::delete;
+    DeletePolicy managed::delete;
+    DeletePolicyVersion managed::delete_version;
+    DeleteRole roles::delete;
+    DeleteRolePermissionsBoundary policies::unbound_role;
+    DeleteRolePolicy policies::delete_of_role;
+    DeleteUser users::delete;
+    DeleteUserPermissionsBoundary policies::unbound_user;
+    DeleteUserPolicy policies::delete_of_user;
+    DetachGroupPolicy managed::detach_from_group;
+    DetachRolePolicy managed::detach_from_role;
+    DetachUserPolicy managed::detach_from_user;
+    GetAccessKeyInfo sts::identity::access_key_info;
+    GetAccessKeyLastUsed keys::last_used;
+    GetAccountAuthorizationDetails account::authorization_details;
+    GetAccountSummary account::summary;
+    GetCallerIdentity sts::identity::caller_identity;
+    GetContextKeysForCustomPolicy simulate::context_keys_of_custom;
+    GetContextKeysForPrincipalPolicy simulate::context_keys_of_principal;
+    GetFederationToken sts::federation::federation_token;
+    GetGroup groups::get;
+    GetGroupPolicy policies::get_of_group;
+    GetOpenIDConnectProvider providers::get;
+    GetPolicy managed::get;
+    GetPolicyVersion managed::get_version;
+    GetRole roles::get;
+    GetRolePolicy policies::get_of_role;
+    GetSessionToken sts::federation::session_token;
+    GetUser users::get;
+    GetUserPolicy policies::get_of_user;
+    ListAccessKeys keys::list;
+    ListAccountAliases account::list_aliases;
+    ListAttachedGroupPolicies managed::list_of_group;
+    ListAttachedRolePolicies managed::list_of_role;
+    ListAttachedUserPolicies managed::list_of_user;
+    ListEntitiesForPolicy entities::list;
+    ListGroupPolicies policies::list_of_group;
+    ListGroups groups::list;
+    ListGroupsForUser groups::list_of_user;
+    ListInstanceProfilesForRole roles::no_instance_profiles;
+    ListMFADevices users::no_mfa_devices;
+    ListOpenIDConnectProviderTags tags::list_of_provider;
+    ListOpenIDConnectProviders providers::list;
+    ListPolicies managed::list;
+    ListPolicyTags tags::list_of_policy;
+    ListPolicyVersions managed::list_versions;
+    ListRolePolicies policies::list_of_role;
+    ListRoleTags tags::list_of_role;
+    ListRoles roles::list;
+    ListUserPolicies policies::list_of_user;
+    ListUserTags tags::list_of_user;
+    ListUsers users::list;
+    PutGroupPolicy policies::put_to_group;
+    PutRolePermissionsBoundary policies::bound_role;
+    PutRolePolicy policies::put_to_role;
+    PutUserPermissionsBoundary policies::bound_user;
+    PutUserPolicy policies::put_to_user;
+    RemoveClientIDFromOpenIDConnectProvider providers::remove_client;
+    RemoveUserFromGroup groups::remove_user;
+    SetDefaultPolicyVersion managed::set_default_version;
+    SimulateCustomPolicy simulate::custom;
+    SimulatePrincipalPolicy simulate::principal;
+    TagOpenIDConnectProvider tags::add_to_provider;
+    TagPolicy tags::add_to_policy;
+    TagRole tags::add_to_role;
+    TagUser tags::add_to_user;
+    UntagOpenIDConnectProvider tags::remove_from_provider;
+    UntagPolicy tags::remove_from_policy;
+    UntagRole tags::remove_from_role;
+    UntagUser tags::remove_from_user;
+    UpdateAccessKey keys::update;
+    UpdateAssumeRolePolicy roles::update_trust;
+    UpdateGroup groups::update;
+    UpdateOpenIDConnectProviderThumbprint providers::update_thumbprints;
+    UpdateRole roles::update;
+    UpdateRoleDescription roles::update_description;
+    UpdateUser users::update;
+}
+
+pub(super) use providers::name_of_url;
+
+/// A page of `items`, each with the name that the next page begins behind; they are in the order of those names.
+pub(super) fn paged(call: &Call<'_>, member: &str, items: impl Iterator<Item = (String, Value)>) -> Result<Value> {
+    let most = call.params.number("MaxItems", 1, 1000)?.unwrap_or(100);
+    let most = usize::try_from(most).unwrap_or_default();
+    let after = call.params.text("Marker").map(read_marker).transpose()?;
+    let mut rest = items.filter(|(name, _)| after.as_deref().is_none_or(|after| name.as_str() > after));
+    let page: Vec<(String, Value)> = rest.by_ref().take(most).collect();
+    let last = page.last().map(|(name, _)| name.clone()).filter(|_| rest.next().is_some());
+    let mut answer = json!({"IsTruncated": last.is_some()});
+    answer[member] = page.into_iter().map(|(_, value)| value).collect();
+    if let Some(last) = last {
+        answer["Marker"] = hex::encode(last).into();
+    }
+    Ok(answer)
+}
+
+fn read_marker(marker: &str) -> Result<String> {
+    let name = hex::decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    name.ok_or_else(|| super::failure::validation(format!("Invalid Marker: {marker}")))
+}
+
+/// A document as answers carry it. (AWS: "Policies returned by this operation are URL-encoded compliant with RFC 3986.")
+pub(super) fn encoded(document: &str) -> String {
+    crate::wire::percent::percent_encode(document).replace('/', "%2F")
+}
+
+/// Tags as answers carry them.
+pub(super) fn shown_tags(tags: &[(String, String)]) -> Value {
+    tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
+}
+
+/// The same, left out where there are none.
+pub(super) fn optional_tags(tags: &[(String, String)]) -> Value {
+    if tags.is_empty() { Value::Null } else { shown_tags(tags) }
+}
+
+/// A boundary as answers carry it.
+pub(super) fn shown_boundary(boundary: Option<&str>) -> Value {
+    boundary.map_or(
+        Value::Null,
+        |arn| json!({"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn}),
+    )
+}

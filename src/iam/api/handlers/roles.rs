@@ -1,0 +1,166 @@
+//! Roles, and who may assume them.
+
+use serde_json::{Value, json};
+
+use super::{encoded, optional_tags, paged, shown_boundary};
+use crate::iam::api::failure::{
+    Failure, Result, already_exists, constraint, delete_conflict, limit_exceeded, no_such_entity,
+};
+use crate::iam::api::{Call, policies, time};
+use crate::iam::arn;
+use crate::iam::store::AccountState;
+use crate::iam::store::records::{Grants, RoleRecord};
+use crate::policy::Kind;
+
+/// Most roles of an account. (AWS: "IAM and AWS STS quotas".)
+const MOST_ROLES: usize = 1000;
+/// Longest trust policy, in characters.
+const MAX_TRUST: usize = 2048;
+const MAX_NAME: usize = 64;
+
+pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
+    let name = call.params.name("RoleName", MAX_NAME)?;
+    let role = RoleRecord {
+        id: call.directory().draw_id::<17>("AROA"),
+        name: name.to_owned(),
+        path: call.params.path("Path")?.to_owned(),
+        created: call.now.as_millisecond(),
+        grants: Grants::default(),
+        trust: trust(call, "AssumeRolePolicyDocument")?,
+        boundary: policies::boundary(call, "PermissionsBoundary")?,
+        tags: call.params.tags("Tags")?,
+        description: description(call)?,
+        max_session: max_session(call)?.unwrap_or(3600),
+    };
+    call.change(|state| {
+        if state.roles.get(name).is_some() {
+            return Err(already_exists(format!("Role with name {name} already exists.")));
+        }
+        if state.roles.len() >= MOST_ROLES {
+            return Err(limit_exceeded(format!("Cannot exceed quota for RolesPerAccount: {MOST_ROLES}")));
+        }
+        policies::check_attachable(call, state, role.boundary.as_deref())?;
+        state.roles.insert(role.clone());
+        Ok(())
+    })
+    .await?;
+    Ok(json!({"Role": shown(call.account(), &role, true)}))
+}
+
+pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
+    let (state, name) = (call.state(), call.params.name("RoleName", MAX_NAME)?);
+    let mut shown = shown(call.account(), find(&state, name)?, true);
+    shown["RoleLastUsed"] = json!({});
+    Ok(json!({"Role": shown}))
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
+    let (state, prefix) = (call.state(), call.params.text("PathPrefix").unwrap_or("/"));
+    let roles = state.roles.iter().filter(|role| role.path.starts_with(prefix));
+    paged(call, "Roles", roles.map(|role| (role.name.to_lowercase(), shown(call.account(), role, false))))
+}
+
+pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
+    let name = call.params.name("RoleName", MAX_NAME)?;
+    let (description, max_session) = (description(call)?, max_session(call)?);
+    call.change(|state| {
+        let role = state.roles.get_mut(name).ok_or_else(|| missing(name))?;
+        if call.params.given("Description").is_some() {
+            role.description.clone_from(&description);
+        }
+        role.max_session = max_session.unwrap_or(role.max_session);
+        Ok(json!({}))
+    })
+    .await
+}
+
+pub(super) async fn update_description(call: &Call<'_>) -> Result<Value> {
+    let name = call.params.name("RoleName", MAX_NAME)?;
+    let description = description(call)?;
+    let role = call
+        .change(|state| {
+            let role = state.roles.get_mut(name).ok_or_else(|| missing(name))?;
+            role.description.clone_from(&description);
+            Ok(role.clone())
+        })
+        .await?;
+    Ok(json!({"Role": shown(call.account(), &role, true)}))
+}
+
+pub(super) async fn update_trust(call: &Call<'_>) -> Result<Value> {
+    let name = call.params.name("RoleName", MAX_NAME)?;
+    let trust = trust(call, "PolicyDocument")?;
+    call.change(|state| {
+        state.roles.get_mut(name).ok_or_else(|| missing(name))?.trust.clone_from(&trust);
+        Ok(Value::Null)
+    })
+    .await
+}
+
+pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
+    let name = call.params.name("RoleName", MAX_NAME)?;
+    call.change(|state| {
+        if let Some(first) = policies::first_to_go(&find(state, name)?.grants) {
+            return Err(delete_conflict(format!("Cannot delete entity, must {first} first.")));
+        }
+        state.roles.remove(name);
+        Ok(Value::Null)
+    })
+    .await
+}
+
+/// There are none: this server has no instances.
+pub(super) async fn no_instance_profiles(call: &Call<'_>) -> Result<Value> {
+    find(&call.state(), call.params.name("RoleName", MAX_NAME)?)?;
+    Ok(json!({"InstanceProfiles": [], "IsTruncated": false}))
+}
+
+pub(super) fn find<'s>(state: &'s AccountState, name: &str) -> Result<&'s std::sync::Arc<RoleRecord>> {
+    state.roles.get(name).ok_or_else(|| missing(name))
+}
+
+pub(super) fn missing(name: &str) -> Failure {
+    no_such_entity(format!("The role with name {name} cannot be found."))
+}
+
+fn trust(call: &Call<'_>, member: &str) -> Result<String> {
+    let text = policies::document(call, member, Kind::Trust)?;
+    if policies::weight(&text) > MAX_TRUST {
+        return Err(limit_exceeded(format!("Cannot exceed quota for ACLSizePerRole: {MAX_TRUST}")));
+    }
+    Ok(text)
+}
+
+fn description(call: &Call<'_>) -> Result<Option<String>> {
+    let text = call.params.text("Description");
+    match text {
+        Some(text) if text.chars().count() > 1000 => {
+            Err(constraint(text, "Description", "have length less than or equal to 1000"))
+        }
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+fn max_session(call: &Call<'_>) -> Result<Option<u32>> {
+    let seconds = call.params.number("MaxSessionDuration", 3600, 43_200)?;
+    Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()))
+}
+
+/// A role as answers carry it; lists do without tags and boundary.
+pub(super) fn shown(account: &str, role: &RoleRecord, whole: bool) -> Value {
+    let mut shown = json!({
+        "Path": role.path,
+        "RoleName": role.name,
+        "RoleId": role.id,
+        "Arn": arn::role(account, &role.path, &role.name),
+        "CreateDate": time(role.created),
+        "AssumeRolePolicyDocument": encoded(&role.trust),
+        "Description": role.description,
+        "MaxSessionDuration": role.max_session,
+    });
+    if whole {
+        shown["PermissionsBoundary"] = shown_boundary(role.boundary.as_deref());
+        shown["Tags"] = optional_tags(&role.tags);
+    }
+    shown
+}

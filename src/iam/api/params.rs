@@ -1,0 +1,235 @@
+//! A request's parameters, in AWS's query form: `UserName=alice&Tags.member.1.Key=team`.
+
+use std::collections::BTreeMap;
+
+use super::failure::{Failure, Result, constraint, invalid_input, missing, validation};
+use crate::iam::store::records::Tag;
+use crate::wire::percent::percent_decode;
+
+/// Most tags of one user, role or policy. (AWS: "IAM and AWS STS quotas".)
+const MOST_TAGS: usize = 50;
+
+/// The parameters.
+#[derive(Debug, Default)]
+pub(super) struct Params(BTreeMap<String, String>);
+
+impl Params {
+    /// Reads a form or a query; `None` if it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut params = BTreeMap::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            params.insert(percent_decode(name, true)?, percent_decode(value, true)?);
+        }
+        Some(Self(params))
+    }
+
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// A parameter; an empty one counts as absent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter, perhaps empty.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A parameter that must be there.
+    pub fn required(&self, name: &str) -> Result<&str> {
+        self.text(name).ok_or_else(|| missing(name))
+    }
+
+    /// The name of a user, a group, a role or a policy, of at most so many characters.
+    pub fn name(&self, name: &str, most: usize) -> Result<&str> {
+        let value = self.required(name)?;
+        check_name(name, value, most)?;
+        Ok(value)
+    }
+
+    /// The same, if it is there.
+    pub fn optional_name(&self, name: &str, most: usize) -> Result<Option<&str>> {
+        let Some(value) = self.text(name) else { return Ok(None) };
+        check_name(name, value, most)?;
+        Ok(Some(value))
+    }
+
+    /// A path; `/` if there is none.
+    pub fn path(&self, name: &str) -> Result<&str> {
+        let Some(path) = self.text(name) else { return Ok("/") };
+        let well_formed = path == "/"
+            || (path.len() > 2
+                && path.starts_with('/')
+                && path.ends_with('/')
+                && path.bytes().all(|b| b.is_ascii_graphic()));
+        if path.len() > 512 {
+            return Err(constraint(path, name, "have length less than or equal to 512"));
+        }
+        if !well_formed {
+            return Err(validation(
+                "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric \
+                 characters and/or / characters.",
+            ));
+        }
+        Ok(path)
+    }
+
+    /// A whole number within these bounds, if it is there.
+    pub fn number(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let number: i64 = text.parse().map_err(|_| malformed(name, text))?;
+        if number < least {
+            return Err(constraint(text, name, &format!("have value greater than or equal to {least}")));
+        }
+        if number > most {
+            return Err(constraint(text, name, &format!("have value less than or equal to {most}")));
+        }
+        Ok(Some(number))
+    }
+
+    /// `true` or `false`; absence is `None`.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.text(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(text) => Err(malformed(name, text)),
+        }
+    }
+
+    /// One of a closed set.
+    pub fn choice(&self, name: &str, choices: &[&'static str]) -> Result<Option<&'static str>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let found = choices.iter().find(|choice| **choice == text);
+        found
+            .map(|choice| Some(*choice))
+            .ok_or_else(|| constraint(text, name, &format!("satisfy enum value set: [{}]", choices.join(", "))))
+    }
+
+    /// The members of a list.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        self.members(name).into_iter().filter_map(|prefix| self.given(&prefix)).collect()
+    }
+
+    /// What the members of a list of structures begin with.
+    pub fn members(&self, name: &str) -> Vec<String> {
+        let prefix = format!("{name}.member.");
+        let from = self.0.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let mut numbers: Vec<u32> = from
+            .filter_map(|(key, _)| key[prefix.len()..].split('.').next().and_then(|number| number.parse().ok()))
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().map(|number| format!("{prefix}{number}")).collect()
+    }
+
+    /// A list of tags.
+    pub fn tags(&self, name: &str) -> Result<Vec<Tag>> {
+        let mut tags: Vec<Tag> = Vec::new();
+        for member in self.members(name) {
+            let key = self.required(&format!("{member}.Key"))?;
+            let value = self.given(&format!("{member}.Value")).unwrap_or_default();
+            check_tag_key(key)?;
+            if value.chars().count() > 256 {
+                return Err(constraint(value, &format!("{member}.value"), "have length less than or equal to 256"));
+            }
+            if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+                return Err(invalid_input("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
+            }
+            tags.push((key.to_owned(), value.to_owned()));
+        }
+        if tags.len() > MOST_TAGS {
+            return Err(too_many_tags());
+        }
+        Ok(tags)
+    }
+}
+
+pub(super) fn too_many_tags() -> Failure {
+    super::failure::limit_exceeded(format!("The number of tags has reached the maximum limit. Limit: {MOST_TAGS}"))
+}
+
+/// Whether there are more than may be.
+pub(super) fn check_tag_number(tags: &[Tag]) -> Result<()> {
+    if tags.len() > MOST_TAGS { Err(too_many_tags()) } else { Ok(()) }
+}
+
+fn check_tag_key(key: &str) -> Result<()> {
+    if key.chars().count() > 128 {
+        return Err(constraint(key, "tags.1.member.key", "have length less than or equal to 128"));
+    }
+    let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+    if !key.chars().all(allowed) {
+        return Err(constraint(
+            key,
+            "tags.1.member.key",
+            r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+",
+        ));
+    }
+    if key.len() >= 4 && key.is_char_boundary(4) && key[..4].eq_ignore_ascii_case("aws:") {
+        return Err(invalid_input("Tag keys beginning with 'aws:' are reserved for system use."));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str, value: &str, most: usize) -> Result<()> {
+    if value.chars().count() > most {
+        return Err(constraint(value, name, &format!("have length less than or equal to {most}")));
+    }
+    if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte)) {
+        return Err(validation(format!(
+            "The specified value for {} is invalid. It must contain only alphanumeric characters and/or the following: \
+             +=,.@_-",
+            super::failure::lower_first(name)
+        )));
+    }
+    Ok(())
+}
+
+fn malformed(name: &str, value: &str) -> Failure {
+    Failure::new(
+        http::StatusCode::BAD_REQUEST,
+        "MalformedInput",
+        format!("The value '{value}' is not valid for {}", super::failure::lower_first(name)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_read() {
+        let text = "Action=TagUser&UserName=al%40b&Tags.member.2.Key=b&Tags.member.1.Key=a&Tags.member.1.Value=x+y&L.member.10=j&L.member.2=b";
+        let params = Params::parse(text).unwrap();
+        assert_eq!(params.name("UserName", 64).unwrap(), "al@b");
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(params.tags("Tags").unwrap(), [tag("a", "x y"), tag("b", "")]);
+        assert_eq!(params.list("L"), ["b", "j"]);
+        assert!(Params::parse("a=%zz").is_none());
+    }
+
+    #[test]
+    fn bad_values_get_awss_texts() {
+        let refused = |text: &str, read: fn(&Params) -> Result<()>| {
+            read(&Params::parse(text).unwrap()).unwrap_err().message.into_owned()
+        };
+        let name = |params: &Params| params.name("UserName", 4).map(drop);
+        assert_eq!(
+            refused("UserName=a+b", name),
+            "The specified value for userName is invalid. It must contain only alphanumeric characters and/or the \
+             following: +=,.@_-"
+        );
+        assert!(refused("", name).starts_with("1 validation error detected: Value null at 'userName'"));
+        assert!(refused("UserName=abcde", name).ends_with("Member must have length less than or equal to 4"));
+        assert!(refused("Path=x", |params| params.path("Path").map(drop)).contains("begin and end with /"));
+        assert!(refused("MaxItems=0", |params| params.number("MaxItems", 1, 9).map(drop)).contains("greater than or"));
+        let tags = |params: &Params| params.tags("T").map(drop);
+        assert!(refused("T.member.1.Key=a&T.member.2.Key=A", tags).starts_with("Duplicate tag keys"));
+        assert!(refused("T.member.1.Key=aws:x", tags).contains("reserved"));
+    }
+}

@@ -1,0 +1,86 @@
+//! What several operations ask of documents and of managed policies.
+
+use super::Call;
+use super::failure::{Result, constraint, invalid_input, limit_exceeded, no_such_entity};
+use crate::iam::managed;
+use crate::iam::store::records::Grants;
+use crate::iam::store::{AccountState, Holder};
+use crate::iam::{arn, store::records::PolicyRecord};
+use crate::policy::{Kind, Policy};
+
+/// Longest document that is read at all, in characters. (AWS: API reference, `policyDocumentType`.)
+const MAX_DOCUMENT: usize = 131_072;
+
+/// A document of `kind`, without the white space around it.
+pub(super) fn document(call: &Call<'_>, member: &str, kind: Kind<'_>) -> Result<String> {
+    let text = call.params.required(member)?.trim();
+    if text.chars().count() > MAX_DOCUMENT {
+        return Err(constraint("...", member, &format!("have length less than or equal to {MAX_DOCUMENT}")));
+    }
+    Policy::parse(text, kind)?;
+    Ok(text.to_owned())
+}
+
+/// How long a document counts as: white space does not. (AWS: "IAM and AWS STS quotas".)
+pub(super) fn weight(text: &str) -> usize {
+    text.chars().filter(|c| !c.is_whitespace()).count()
+}
+
+/// Most characters of all inline policies of a user, group or role.
+pub(super) const fn most_inline(holder: Holder) -> usize {
+    match holder {
+        Holder::User => 2048,
+        Holder::Group => 5120,
+        Holder::Role => 10_240,
+    }
+}
+
+/// Refuses inline policies that are too long together.
+pub(super) fn check_inline(holder: Holder, name: &str, grants: &Grants) -> Result<()> {
+    let most = most_inline(holder);
+    if grants.inline.iter().map(|(_, text)| weight(text)).sum::<usize>() > most {
+        let holder = holder.as_str();
+        return Err(limit_exceeded(format!("Maximum policy size of {most} bytes exceeded for {holder} {name}")));
+    }
+    Ok(())
+}
+
+/// The ARN that a request names as a boundary.
+pub(super) fn boundary(call: &Call<'_>, member: &str) -> Result<Option<String>> {
+    call.params.text(member).map(|arn| check_arn(arn).map(str::to_owned)).transpose()
+}
+
+/// Whether `arn` has the form of a managed policy's.
+pub(super) fn check_arn(policy: &str) -> Result<&str> {
+    match arn::split(policy) {
+        Some((_, resource)) if resource.starts_with("policy/") => Ok(policy),
+        _ => Err(invalid_input(format!("ARN {policy} is not valid."))),
+    }
+}
+
+/// Refuses a managed policy that is not there.
+pub(super) fn check_attachable(call: &Call<'_>, state: &AccountState, policy: Option<&str>) -> Result<()> {
+    match policy {
+        Some(policy) if managed::find(policy).is_none() && find(call.account(), state, policy).is_none() => {
+            Err(no_such_entity(format!("Policy {policy} does not exist or is not attachable.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The customer managed policy with this ARN.
+pub(super) fn find<'s>(account: &str, state: &'s AccountState, policy: &str) -> Option<&'s PolicyRecord> {
+    let record = state.policies.get(arn::name_of(policy))?;
+    (arn::policy(account, &record.path, &record.name) == policy).then_some(&**record)
+}
+
+/// What keeps a user, group or role from being deleted.
+pub(super) fn first_to_go(grants: &Grants) -> Option<&'static str> {
+    if !grants.attached.is_empty() {
+        Some("detach all policies")
+    } else if !grants.inline.is_empty() {
+        Some("delete policies")
+    } else {
+        None
+    }
+}

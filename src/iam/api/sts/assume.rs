@@ -1,0 +1,197 @@
+//! `AssumeRole`: becoming a role, if its trust policy and one's own policies say so.
+//!
+//! 1. The role is found; one that is not there is refused like one that may not be assumed.
+//! 2. The trust policy and the caller's own are judged together, for each thing that is done: `sts:AssumeRole`, and
+//!    `sts:TagSession` and `sts:SetSourceIdentity` where tags or a source identity are given or inherited.
+//! 3. The credentials are issued; nothing of them is kept.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::super::Call;
+use super::super::authority::{Known, circumstances};
+use super::super::failure::{Failure, Result, access_denied, constraint, validation};
+use super::credentials::{bounds, issue, packed_size};
+use crate::iam::arn;
+use crate::iam::session::Who;
+use crate::iam::store::records::{RoleRecord, Tag};
+use crate::iam::store::{Compiled, RoleView};
+use crate::policy::{Ask, Subject, SubjectKind};
+
+/// Least and most seconds of a session, the default, and the most of one that a session asks for.
+pub(super) const LEAST: i64 = 900;
+pub(super) const MOST: i64 = 43_200;
+pub(super) const DEFAULT: i64 = 3600;
+const MOST_CHAINED: i64 = 3600;
+
+/// A role that was found.
+pub(super) struct Role {
+    pub account: String,
+    pub record: Arc<RoleRecord>,
+    pub view: Arc<RoleView>,
+}
+
+impl Role {
+    /// The role with this ARN, if there is one.
+    pub fn find(call: &Call<'_>, role_arn: &str) -> Option<Self> {
+        let (account, resource) = arn::split(role_arn)?;
+        let name = resource.strip_prefix("role/").map(|_| arn::name_of(role_arn))?;
+        call.directory().account(account)?;
+        let compiled: Arc<Compiled> = call.directory().compiled(account);
+        let (record, view) = (compiled.state.roles.get(name)?, compiled.role(name)?);
+        (view.arn == role_arn).then(|| Self {
+            account: account.to_owned(),
+            record: Arc::clone(record),
+            view: Arc::clone(view),
+        })
+    }
+
+    /// Whether `subject` may do `action` to it.
+    pub fn allows(&self, call: &Call<'_>, subject: &Subject, action: &str, known: &Known) -> bool {
+        let context = circumstances(call, known);
+        let ask = Ask {
+            action,
+            resource: &self.view.arn,
+            owner: &self.account,
+            policy: Some(&self.view.trust),
+            policy_must_allow: true,
+            context: &context,
+        };
+        subject.judge(&ask).is_allowed()
+    }
+
+    /// Whose the credentials of a session of this name are.
+    pub fn who(&self, session: &str) -> Who {
+        Who::Role { name: self.record.name.clone(), id: self.record.id.clone(), session: session.to_owned() }
+    }
+
+    /// `AssumedRoleUser`.
+    pub fn user(&self, session: &str) -> Value {
+        json!({
+            "AssumedRoleId": format!("{}:{session}", self.record.id),
+            "Arn": arn::session(&self.account, &self.record.name, session),
+        })
+    }
+
+    /// How long a session is to be, if it may be that long.
+    pub fn seconds(&self, call: &Call<'_>) -> Result<i64> {
+        let asked = call.params.number("DurationSeconds", LEAST, MOST)?;
+        if asked.is_some_and(|seconds| seconds > i64::from(self.record.max_session)) {
+            return Err(validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role."));
+        }
+        Ok(asked.unwrap_or(DEFAULT))
+    }
+}
+
+pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
+    let identity = call.identity()?;
+    let role_arn = call.params.required("RoleArn")?;
+    let session = session_name(call)?;
+    let source_identity = call.params.optional_name("SourceIdentity", 64)?;
+    let external_id = call.params.text("ExternalId");
+    if let Some(id) = external_id.filter(|id| !(2..=1224).contains(&id.len())) {
+        return Err(constraint(id, "ExternalId", "have length between 2 and 1224"));
+    }
+    let chained = matches!(identity.subject.kind, SubjectKind::Role(_));
+    let inherited = call.signed.and_then(|signed| call.directory().session(signed)).filter(|_| chained);
+    let inherited = inherited.as_deref().map(|opened| &opened.record);
+    let source_identity = source_identity.or_else(|| inherited?.source_identity.as_deref());
+    if let Some(before) = inherited.and_then(|record| record.source_identity.as_deref())
+        && source_identity != Some(before)
+    {
+        return Err(access_denied("The SourceIdentity of a session cannot be changed."));
+    }
+    let (tags, transitive) = session_tags(call, inherited.map(|record| (&record.tags[..], &record.transitive[..])))?;
+
+    if identity.subject.is_root() {
+        return Err(access_denied("Roles may not be assumed by root accounts."));
+    }
+    let refused = |action: &str| not_authorized(&identity.arn, action, role_arn);
+    let role = Role::find(call, role_arn).ok_or_else(|| refused("sts:AssumeRole"))?;
+    let mut known = Known::default();
+    known.add("sts:rolesessionname", session);
+    if let Some(id) = external_id {
+        known.add("sts:externalid", id);
+    }
+    if let Some(identity) = source_identity {
+        known.add("sts:sourceidentity", identity);
+    }
+    for (key, value) in &tags {
+        known.add(format!("aws:requesttag/{key}"), value);
+        known.add("aws:tagkeys", key);
+    }
+    for key in &transitive {
+        known.add("sts:transitivetagkeys", key);
+    }
+    let deeds = [
+        ("sts:AssumeRole", true),
+        ("sts:TagSession", !tags.is_empty()),
+        ("sts:SetSourceIdentity", source_identity.is_some()),
+    ];
+    for (action, _) in deeds.into_iter().filter(|(_, done)| *done) {
+        if !role.allows(call, &identity.subject, action, &known) {
+            return Err(refused(action));
+        }
+    }
+
+    let seconds = role.seconds(call)?;
+    if chained && seconds > MOST_CHAINED {
+        return Err(validation(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+        ));
+    }
+    let bounds = bounds(call, &role.account)?;
+    let packed = packed_size(bounds.as_ref(), &tags)?;
+    let credentials = issue(call, &role.account, role.who(session), seconds, |record| {
+        record.bounds = bounds;
+        record.tags = tags;
+        record.transitive = transitive;
+        record.source_identity = source_identity.map(str::to_owned);
+    });
+    Ok(json!({
+        "Credentials": credentials,
+        "AssumedRoleUser": role.user(session),
+        "PackedPolicySize": packed,
+        "SourceIdentity": source_identity,
+    }))
+}
+
+/// The session's name.
+pub(super) fn session_name<'c>(call: &'c Call<'_>) -> Result<&'c str> {
+    let name = call.params.required("RoleSessionName")?;
+    let well_formed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte));
+    if !well_formed {
+        return Err(constraint(name, "RoleSessionName", r"satisfy regular expression pattern: [\w+=,.@-]*"));
+    }
+    match name.len() {
+        0..2 => Err(constraint(name, "RoleSessionName", "have length greater than or equal to 2")),
+        2..=64 => Ok(name),
+        _ => Err(constraint(name, "RoleSessionName", "have length less than or equal to 64")),
+    }
+}
+
+/// The session's tags, and the keys of those that go on to the next role: given, and inherited.
+fn session_tags(call: &Call<'_>, inherited: Option<(&[Tag], &[String])>) -> Result<(Vec<Tag>, Vec<String>)> {
+    let mut tags = call.params.tags("Tags")?;
+    let mut transitive: Vec<String> = call.params.list("TransitiveTagKeys").into_iter().map(str::to_owned).collect();
+    let has = |tags: &[Tag], key: &str| tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key));
+    if let Some(key) = transitive.iter().find(|key| !has(&tags, key)) {
+        return Err(validation(format!("The transitive tag key {key} is not among the session's tags.")));
+    }
+    let (own, keys) = inherited.unwrap_or_default();
+    for key in keys {
+        if has(&tags, key) {
+            return Err(validation(format!(
+                "The tag {key} was inherited from the session before, and cannot be given anew."
+            )));
+        }
+        tags.extend(own.iter().filter(|(other, _)| other.eq_ignore_ascii_case(key)).cloned());
+        transitive.push(key.clone());
+    }
+    Ok((tags, transitive))
+}
+
+pub(super) fn not_authorized(principal: &str, action: &str, role_arn: &str) -> Failure {
+    access_denied(format!("User: {principal} is not authorized to perform: {action} on resource: {role_arn}"))
+}

@@ -1,0 +1,91 @@
+//! Making temporary credentials, and what they may be bound by.
+
+use serde_json::{Value, json};
+
+use super::super::failure::{Result, constraint, packed_policy_too_large, validation};
+use super::super::{Call, policies, time};
+use crate::iam::session::{Bounds, SessionRecord, Who};
+use crate::policy::Kind;
+
+/// Longest session policy, in characters, and most managed ones. (AWS: "IAM and AWS STS quotas".)
+const MAX_POLICY: usize = 2048;
+const MOST_ARNS: usize = 10;
+
+/// Session policies that the request gives: a document, and managed policies by ARN.
+pub(super) fn bounds(call: &Call<'_>, account: &str) -> Result<Option<Bounds>> {
+    let document =
+        call.params.text("Policy").map(|_| policies::document(call, "Policy", Kind::Identity)).transpose()?;
+    if document.as_ref().is_some_and(|text| text.chars().count() > MAX_POLICY) {
+        return Err(constraint("...", "Policy", &format!("have length less than or equal to {MAX_POLICY}")));
+    }
+    let mut arns = Vec::new();
+    for member in call.params.members("PolicyArns") {
+        let arn = policies::check_arn(call.params.required(&format!("{member}.arn"))?)?;
+        if call.directory().compiled(account).managed(account, arn).is_none() {
+            return Err(validation(format!("The policy {arn} does not exist in the account {account}.")));
+        }
+        arns.push(arn.to_owned());
+    }
+    if arns.len() > MOST_ARNS {
+        return Err(validation(format!(
+            "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less \
+             than or equal to {MOST_ARNS}"
+        )));
+    }
+    Ok((document.is_some() || !arns.is_empty()).then_some(Bounds { document, arns }))
+}
+
+/// How much of what a session may carry these are, in percent.
+///
+/// # Errors
+/// `PackedPolicyTooLarge`.
+pub(super) fn packed_size(bounds: Option<&Bounds>, tags: &[(String, String)]) -> Result<Value> {
+    let of_bounds = bounds.map_or(0, |bounds| {
+        bounds.document.as_ref().map_or(0, |text| policies::weight(text))
+            + bounds.arns.iter().map(String::len).sum::<usize>()
+    });
+    let size = of_bounds + tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    if size == 0 {
+        return Ok(Value::Null);
+    }
+    let percent = (size * 100).div_ceil(2 * MAX_POLICY);
+    if percent > 100 {
+        return Err(packed_policy_too_large(format!(
+            "Packed policy consumes {percent}% of allotted space, please use smaller policy."
+        )));
+    }
+    Ok(percent.into())
+}
+
+/// Fresh credentials for `who`, good for so many seconds, as answers carry them; `fill` adds what else they know.
+pub(super) fn issue(
+    call: &Call<'_>,
+    account: &str,
+    who: Who,
+    seconds: i64,
+    fill: impl FnOnce(&mut SessionRecord),
+) -> Value {
+    let directory = call.directory();
+    let (id, secret) = (directory.draw_id::<16>("ASIA"), directory.draw_secret());
+    // To the second, as clients see it.
+    let issued = call.now.as_second() * 1000;
+    let mut record = SessionRecord {
+        secret: String::from_utf8_lossy(secret.expose()).into_owned(),
+        issued,
+        expires: issued + seconds * 1000,
+        account: account.to_owned(),
+        who,
+        bounds: None,
+        tags: Vec::new(),
+        transitive: Vec::new(),
+        source_identity: None,
+        provider: None,
+    };
+    fill(&mut record);
+    json!({
+        "AccessKeyId": id,
+        "SecretAccessKey": record.secret,
+        "SessionToken": directory.seal_session(&id, &record),
+        "Expiration": time(record.expires),
+    })
+}

@@ -1,0 +1,320 @@
+//! Everybody there is: the accounts that the configuration declares, their users and roles, and who stands behind which
+//! access key.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::session::{SessionRecord, Tokens};
+use super::store::records::LastUseRecord;
+use super::store::{AccountState, Compiled, IdentityStore, OpenError};
+use super::throttle::Throttle;
+use super::{AccessKey, Account, Identity, arn};
+use crate::clock::{SharedClock, Timestamp};
+use crate::crypto::{Secret, SecretBytes, SharedEntropy, random};
+use crate::kms::root::RootKey;
+use crate::kms::root::rotation::{Reseal, ResealError};
+use crate::policy::{Subject, SubjectKind};
+use crate::sigv4::{self, Found, Secrets, Signed};
+use crate::store::{MetaStore, StoreError};
+
+/// The id of who is not there any more.
+const GONE: &str = "gone";
+/// How exactly a last use is kept, in milliseconds.
+const USE_GRAIN: i64 = 60_000;
+
+/// The accounts, and whoever belongs to them.
+#[derive(Default)]
+pub struct Directory {
+    accounts: HashMap<String, Arc<Account>>,
+    roots: HashMap<String, Arc<AccessKey>>,
+    kept: Option<Kept>,
+    throttle: Option<Throttle>,
+}
+
+/// What is stored.
+struct Kept {
+    store: IdentityStore,
+    tokens: Tokens,
+    /// By access key; and whether it was written down.
+    uses: Mutex<HashMap<String, (LastUseRecord, bool)>>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+impl Directory {
+    /// Adds `account` and its root's access key.
+    pub fn add_root(&mut self, account: Account, access_key_id: String, secret: SecretBytes) {
+        let account = Arc::new(account);
+        let identity = Identity::new(&account, &Arc::new(Subject::root(&account.id)), access_key_id.as_str());
+        self.accounts.insert(account.id.clone(), account);
+        let key = AccessKey { id: access_key_id.clone(), secret: Arc::new(secret), identity };
+        self.roots.insert(access_key_id, Arc::new(key));
+    }
+
+    /// Reads users, roles and their like from `meta`, whose secrets `root` opens.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(
+        &mut self,
+        meta: Arc<dyn MetaStore>,
+        root: Arc<RootKey>,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Result<(), OpenError> {
+        let (store, token_key, uses) = IdentityStore::open(meta, root, &*entropy).await?;
+        let uses = uses.into_iter().map(|(id, record)| (id, (record, true))).collect();
+        let tokens = Tokens::new(&token_key);
+        self.kept = Some(Kept { store, tokens, uses: Mutex::new(uses), clock, entropy });
+        Ok(())
+    }
+
+    /// Bounds the wrong signatures that a client address may send each minute; 0: not at all.
+    pub fn limit_failures(&mut self, per_minute: u32) {
+        self.throttle = Some(Throttle::new(per_minute));
+    }
+
+    /// The root's access key with this id.
+    pub fn access_key(&self, id: &str) -> Option<&Arc<AccessKey>> {
+        self.roots.get(id)
+    }
+
+    /// The account with this id.
+    pub fn account(&self, id: &str) -> Option<&Arc<Account>> {
+        self.accounts.get(id)
+    }
+
+    /// The account that an access key belongs to, whosever it is.
+    pub fn account_of_key(&self, id: &str) -> Option<&Arc<Account>> {
+        if let Some(root) = self.roots.get(id) {
+            return Some(&root.identity.account);
+        }
+        self.accounts.get(&self.kept.as_ref()?.store.key(id)?.account)
+    }
+
+    /// What `verify` says of a request that `client` signed with this key, unless it has sent too many wrong signatures.
+    ///
+    /// # Errors
+    /// [`sigv4::Error::TooManyFailures`], and those of `verify`.
+    pub fn attempt(
+        &self,
+        client: IpAddr,
+        access_key_id: &str,
+        now: Timestamp,
+        verify: impl FnOnce() -> Result<Signed, sigv4::Error>,
+    ) -> Result<Signed, sigv4::Error> {
+        match &self.throttle {
+            Some(throttle) => throttle.attempt(client, access_key_id, now, verify),
+            None => verify(),
+        }
+    }
+
+    /// Whom the key that signed speaks for; `None` if it, or its user or role, has gone since the signature was verified.
+    pub fn identify(&self, signed: &Signed) -> Option<Identity> {
+        let id = signed.access_key_id();
+        if let Some(root) = self.roots.get(id) {
+            return Some(root.identity.clone());
+        }
+        let kept = self.kept.as_ref()?;
+        if let Some(token) = signed.session_token() {
+            let opened = kept.tokens.open(id, token)?;
+            let account = self.accounts.get(&opened.record.account)?;
+            let subject = opened.subject(&kept.store.account(&account.id))?;
+            return Some(Identity::new(account, &subject, id));
+        }
+        let key = kept.store.key(id)?;
+        let account = self.accounts.get(&key.account)?;
+        let identity = Identity::new(account, kept.store.account(&account.id).user(&key.user)?, id);
+        kept.note_use(signed);
+        Some(identity)
+    }
+
+    /// What a request's session token says.
+    pub fn session(&self, signed: &Signed) -> Option<Arc<super::session::Opened>> {
+        self.kept.as_ref()?.tokens.open(signed.access_key_id(), signed.session_token()?)
+    }
+
+    /// Whether there is a principal with this ARN.
+    pub fn knows(&self, principal: &str) -> bool {
+        arn::split(principal).is_some_and(|(account, _)| self.accounts.contains_key(account))
+            && self.subject_of_arn(principal).id != GONE
+    }
+
+    /// The principal with this ARN, as it stands now: for what goes on when its request has ended. A role's session is taken
+    /// for the role; who is gone may do nothing.
+    pub fn subject_of_arn(&self, principal: &str) -> Arc<Subject> {
+        let nobody = |account: &str| Arc::new(Subject::new(SubjectKind::User, account, principal, GONE));
+        let Some((account, resource)) = arn::split(principal) else { return nobody("") };
+        if resource == "root" {
+            return Arc::new(Subject::root(account));
+        }
+        let Some(kept) = &self.kept else { return nobody(account) };
+        let compiled = kept.store.account(account);
+        let found = match resource.split_once('/') {
+            Some(("user", _)) => compiled.user(arn::name_of(principal)).filter(|user| user.arn == principal).cloned(),
+            Some(("role", _)) => self.session_of(&compiled, account, arn::name_of(principal), "explain"),
+            Some(("assumed-role", rest)) => {
+                rest.split_once('/').and_then(|(role, session)| self.session_of(&compiled, account, role, session))
+            }
+            _ => None,
+        };
+        found.unwrap_or_else(|| nobody(account))
+    }
+
+    /// A session of a role, without tags or bounds.
+    fn session_of(&self, compiled: &Compiled, account: &str, role: &str, session: &str) -> Option<Arc<Subject>> {
+        let role = compiled.state.roles.get(role)?;
+        let record = SessionRecord {
+            secret: String::new(),
+            issued: self.kept.as_ref()?.clock.now().as_millisecond(),
+            expires: i64::MAX,
+            account: account.to_owned(),
+            who: super::session::Who::Role {
+                name: role.name.clone(),
+                id: role.id.clone(),
+                session: session.to_owned(),
+            },
+            bounds: None,
+            tags: Vec::new(),
+            transitive: Vec::new(),
+            source_identity: None,
+            provider: None,
+        };
+        record.subject(compiled).map(Arc::new)
+    }
+
+    /// The account's identities.
+    pub(in crate::iam) fn compiled(&self, account: &str) -> Arc<Compiled> {
+        self.kept.as_ref().map(|kept| kept.store.account(account)).unwrap_or_default()
+    }
+
+    /// Changes the account's identities, as [`IdentityStore::change`].
+    pub(in crate::iam) async fn change<T, E: From<StoreError>>(
+        &self,
+        account: &str,
+        change: impl Fn(&mut AccountState) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match &self.kept {
+            Some(kept) => kept.store.change(account, change).await,
+            None => Err(StoreError::Engine("identities are not kept here".into()).into()),
+        }
+    }
+
+    /// A fresh id that begins with `prefix` (`AKIA`, `AIDA`), with so many random characters.
+    pub(in crate::iam) fn draw_id<const N: usize>(&self, prefix: &str) -> String {
+        const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let Some(kept) = &self.kept else { return prefix.to_owned() };
+        let drawn = random::bytes::<N>(&*kept.entropy);
+        let letters = drawn.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
+        prefix.chars().chain(letters).collect()
+    }
+
+    /// A fresh secret access key: forty characters.
+    pub(in crate::iam) fn draw_secret(&self) -> SecretBytes {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let drawn = Secret::filled(|bytes: &mut [u8; 40]| {
+            if let Some(kept) = &self.kept {
+                kept.entropy.fill(bytes);
+            }
+        });
+        SecretBytes::new(drawn.expose().iter().map(|byte| ALPHABET[usize::from(byte % 64)]).collect())
+    }
+
+    /// Seals a secret access key for storage.
+    pub(in crate::iam) fn seal_secret(&self, access_key_id: &str, secret: &[u8]) -> Vec<u8> {
+        self.kept.as_ref().map(|kept| kept.store.seal(&*kept.entropy, access_key_id, secret)).unwrap_or_default()
+    }
+
+    /// The token of temporary credentials.
+    pub(in crate::iam) fn seal_session(&self, access_key_id: &str, record: &SessionRecord) -> String {
+        self.kept.as_ref().map(|kept| kept.tokens.seal(&*kept.entropy, access_key_id, record)).unwrap_or_default()
+    }
+
+    /// Since when signatures with this key are known of: its last use.
+    pub(in crate::iam) fn last_use(&self, access_key_id: &str) -> Option<LastUseRecord> {
+        let uses = self.kept.as_ref()?.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.get(access_key_id).map(|(record, _)| record.clone())
+    }
+
+    /// Writes down when keys were last used. A crash loses what happened since it was last called; AWS's own answer lags too.
+    ///
+    /// # Errors
+    /// [`StoreError`]; they are then written the next time.
+    pub async fn write_uses(&self) -> Result<(), StoreError> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let fresh: Vec<(String, LastUseRecord)> = {
+            let mut uses = kept.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            uses.retain(|id, _| kept.store.key(id).is_some());
+            let fresh = uses.iter().filter(|(_, (_, written))| !written);
+            fresh.map(|(id, (record, _))| (id.clone(), record.clone())).collect()
+        };
+        kept.store.write_uses(&fresh).await?;
+        let mut uses = kept.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, record) in fresh {
+            if let Some(last) = uses.get_mut(&id).filter(|(last, _)| *last == record) {
+                last.1 = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Reseal for Directory {
+    fn name(&self) -> &'static str {
+        "access keys and the session token key"
+    }
+
+    async fn reseal(&self, root: &RootKey) -> Result<usize, ResealError> {
+        match &self.kept {
+            Some(kept) => kept.store.reseal(root, &*kept.entropy).await,
+            None => Ok(0),
+        }
+    }
+}
+
+impl Kept {
+    fn note_use(&self, signed: &Signed) {
+        let (now, scope) = (self.clock.now().as_millisecond(), signed.scope());
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last, written)) = uses.get_mut(signed.access_key_id()) {
+            if now - last.at < USE_GRAIN && last.service == scope.service && last.region == scope.region {
+                return;
+            }
+            *last = LastUseRecord { at: now, service: scope.service.clone(), region: scope.region.clone() };
+            *written = false;
+            return;
+        }
+        let record = LastUseRecord { at: now, service: scope.service.clone(), region: scope.region.clone() };
+        uses.insert(signed.access_key_id().to_owned(), (record, false));
+    }
+}
+
+impl Secrets for Directory {
+    fn find(&self, access_key_id: &str, session_token: Option<&str>, now: Timestamp) -> Found {
+        if let Some(root) = self.roots.get(access_key_id) {
+            // Long-term keys have no token.
+            return session_token.map_or_else(|| Found::Secret(Arc::clone(&root.secret)), |_| Found::InvalidToken);
+        }
+        let Some(kept) = &self.kept else { return Found::Unknown };
+        if let Some(key) = kept.store.key(access_key_id) {
+            return match session_token {
+                Some(_) => Found::InvalidToken,
+                None if key.active && self.accounts.contains_key(&key.account) => Found::Secret(key.secret),
+                None => Found::Unknown,
+            };
+        }
+        let Some(token) = session_token else { return Found::Unknown };
+        let Some(opened) = kept.tokens.open(access_key_id, token) else { return Found::InvalidToken };
+        let gone = !self.accounts.contains_key(&opened.record.account)
+            || opened.subject(&kept.store.account(&opened.record.account)).is_none();
+        match (gone, opened.is_over(now)) {
+            (true, _) => Found::InvalidToken,
+            (false, true) => Found::Expired(Arc::clone(&opened.secret)),
+            (false, false) => Found::Secret(Arc::clone(&opened.secret)),
+        }
+    }
+}

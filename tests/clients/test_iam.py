@@ -1,0 +1,528 @@
+"""IAM: users, access keys, groups, roles, policies, as boto3 and the AWS command line drive them."""
+
+import datetime
+import json
+
+import pytest
+
+from support.calls import body_of, refused, status_of
+from support.identities import Identities, allow, document, trust
+
+DATA = b"identities"
+
+
+@pytest.fixture(scope="module")
+def iam(server):
+    return server.client("iam")
+
+
+@pytest.fixture
+def identities(server):
+    """Users, groups, roles and policies of the test's own; gone when it ends."""
+    made = Identities(server)
+    yield made
+    made.clean()
+
+
+@pytest.fixture(scope="module")
+def account(server):
+    return server.client("sts").get_caller_identity()["Account"]
+
+
+@pytest.fixture
+def user(identities):
+    return identities.user()
+
+
+def test_a_user_comes_and_goes(iam, account):
+    made = iam.create_user(UserName="Alice", Path="/staff/", Tags=[{"Key": "team", "Value": "blue"}])["User"]
+    assert made["Arn"] == f"arn:aws:iam::{account}:user/staff/Alice"
+    assert made["UserId"].startswith("AIDA") and len(made["UserId"]) == 21
+    assert abs(made["CreateDate"] - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=1)
+    assert iam.get_user(UserName="alice")["User"] == made, "names have no case"
+    with refused("EntityAlreadyExists", 409, "User with name aLiCe already exists."):
+        iam.create_user(UserName="aLiCe")
+    assert "Alice" in [user["UserName"] for user in iam.list_users(PathPrefix="/staff/")["Users"]]
+    iam.update_user(UserName="Alice", NewUserName="Bob", NewPath="/")
+    assert iam.get_user(UserName="Bob")["User"]["Arn"] == f"arn:aws:iam::{account}:user/Bob"
+    with refused("NoSuchEntity", 404, "The user with name Alice cannot be found."):
+        iam.get_user(UserName="Alice")
+    iam.delete_user(UserName="Bob")
+    with refused("NoSuchEntity", 404):
+        iam.delete_user(UserName="Bob")
+
+
+@pytest.mark.parametrize(
+    "name, code, text",
+    [
+        ("a b", "ValidationError", "The specified value for userName is invalid."),
+        ("x" * 65, "ValidationError", "Member must have length less than or equal to 64"),
+    ],
+)
+def test_bad_names_are_refused(iam, name, code, text):
+    with refused(code, 400) as refusal:
+        iam.create_user(UserName=name)
+    assert text in refusal.message
+
+
+def test_keys_speak_for_their_user(server, iam, identities, user, bucket):
+    s3 = identities.client("s3", user)
+    text = (
+        f"User: {user.arn} is not authorized to perform: s3:PutObject on resource: \"arn:aws:s3:::{bucket}/k\" because no "
+        "identity-based policy allows the s3:PutObject action"
+    )
+    with refused("AccessDenied", 403, text):
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    iam.put_user_policy(
+        UserName=user.name,
+        PolicyName="objects",
+        PolicyDocument=document(allow(["s3:PutObject", "s3:GetObject"], f"arn:aws:s3:::{bucket}/${{aws:username}}/*")),
+    )
+    s3.put_object(Bucket=bucket, Key=f"{user.name}/k", Body=DATA)
+    assert body_of(s3.get_object(Bucket=bucket, Key=f"{user.name}/k")) == DATA
+    with refused("AccessDenied", 403):
+        s3.put_object(Bucket=bucket, Key="other/k", Body=DATA)
+    with refused("AccessDenied", 403):
+        s3.list_objects_v2(Bucket=bucket)
+    who = identities.client("sts", user).get_caller_identity()
+    assert (who["Arn"], who["UserId"]) == (user.arn, user.id)
+    iam.delete_user_policy(UserName=user.name, PolicyName="objects")
+    with refused("AccessDenied", 403):
+        s3.get_object(Bucket=bucket, Key=f"{user.name}/k")
+
+
+def test_two_keys_and_what_becomes_of_them(server, iam, identities, user, bucket):
+    second = iam.create_access_key(UserName=user.name)["AccessKey"]
+    assert second["AccessKeyId"].startswith("AKIA") and len(second["SecretAccessKey"]) == 40
+    with refused("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2"):
+        iam.create_access_key(UserName=user.name)
+    listed = iam.list_access_keys(UserName=user.name)["AccessKeyMetadata"]
+    assert {key["AccessKeyId"] for key in listed} == {user.key, second["AccessKeyId"]}
+    assert "SecretAccessKey" not in listed[0]
+    assert iam.get_access_key_last_used(AccessKeyId=second["AccessKeyId"])["AccessKeyLastUsed"]["ServiceName"] == "N/A"
+    sts = server.client(
+        "sts", aws_access_key_id=second["AccessKeyId"], aws_secret_access_key=second["SecretAccessKey"]
+    )
+    assert sts.get_caller_identity()["Arn"] == user.arn
+    last = iam.get_access_key_last_used(AccessKeyId=second["AccessKeyId"])
+    assert (last["UserName"], last["AccessKeyLastUsed"]["ServiceName"]) == (user.name, "sts")
+    iam.update_access_key(UserName=user.name, AccessKeyId=second["AccessKeyId"], Status="Inactive")
+    with refused("InvalidClientTokenId", 403):
+        sts.get_caller_identity()
+    iam.update_access_key(UserName=user.name, AccessKeyId=second["AccessKeyId"], Status="Active")
+    assert sts.get_caller_identity()["Arn"] == user.arn
+    with refused("DeleteConflict", 409, "Cannot delete entity, must delete access keys first."):
+        iam.delete_user(UserName=user.name)
+    iam.delete_access_key(UserName=user.name, AccessKeyId=second["AccessKeyId"])
+    with refused("InvalidClientTokenId", 403):
+        sts.get_caller_identity()
+    gone = server.client(
+        "s3", aws_access_key_id=second["AccessKeyId"], aws_secret_access_key=second["SecretAccessKey"]
+    )
+    with refused("InvalidAccessKeyId", 403):
+        gone.list_objects_v2(Bucket=bucket)
+
+
+def test_groups_give_their_members_what_they_have(iam, identities, user, bucket):
+    group = identities.group()
+    iam.attach_group_policy(GroupName=group, PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    s3 = identities.client("s3", user)
+    with refused("AccessDenied", 403):
+        s3.list_objects_v2(Bucket=bucket)
+    iam.add_user_to_group(GroupName=group, UserName=user.name)
+    s3.list_objects_v2(Bucket=bucket)
+    assert [member["UserName"] for member in iam.get_group(GroupName=group)["Users"]] == [user.name]
+    assert [of["GroupName"] for of in iam.list_groups_for_user(UserName=user.name)["Groups"]] == [group]
+    with refused("DeleteConflict", 409):
+        iam.delete_group(GroupName=group)
+    iam.update_group(GroupName=group, NewGroupName=group + "x")
+    s3.list_objects_v2(Bucket=bucket)
+    iam.update_group(GroupName=group + "x", NewGroupName=group)
+    iam.remove_user_from_group(GroupName=group, UserName=user.name)
+    with refused("AccessDenied", 403):
+        s3.list_objects_v2(Bucket=bucket)
+
+
+def test_managed_policies_and_their_versions(iam, identities, user, bucket):
+    reading = allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*")
+    writing = allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/*")
+    policy = identities.policy(document(reading))
+    iam.attach_user_policy(UserName=user.name, PolicyArn=policy)
+    s3 = identities.client("s3", user)
+    with refused("AccessDenied", 403):
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    version = iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(writing))["PolicyVersion"]
+    assert (version["VersionId"], version["IsDefaultVersion"]) == ("v2", False)
+    with refused("AccessDenied", 403):
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    iam.set_default_policy_version(PolicyArn=policy, VersionId="v2")
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    assert iam.get_policy_version(PolicyArn=policy, VersionId="v2")["PolicyVersion"]["Document"] == json.loads(
+        document(writing)
+    )
+    shown = iam.get_policy(PolicyArn=policy)["Policy"]
+    assert (shown["DefaultVersionId"], shown["AttachmentCount"]) == ("v2", 1)
+    assert [v["VersionId"] for v in iam.list_policy_versions(PolicyArn=policy)["Versions"]] == ["v2", "v1"]
+    with refused("DeleteConflict", 409, "Cannot delete the default version of a policy."):
+        iam.delete_policy_version(PolicyArn=policy, VersionId="v2")
+    with refused("DeleteConflict", 409, "Cannot delete a policy attached to entities."):
+        iam.delete_policy(PolicyArn=policy)
+    assert iam.list_entities_for_policy(PolicyArn=policy)["PolicyUsers"] == [{"UserName": user.name, "UserId": user.id}]
+    attached = iam.list_attached_user_policies(UserName=user.name)["AttachedPolicies"]
+    assert [entry["PolicyArn"] for entry in attached] == [policy]
+    for _ in range(3):
+        iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(reading))
+    with refused("LimitExceeded", 409):
+        iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(reading))
+    iam.detach_user_policy(UserName=user.name, PolicyArn=policy)
+    with refused("AccessDenied", 403):
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    with refused("NoSuchEntity", 404):
+        iam.detach_user_policy(UserName=user.name, PolicyArn=policy)
+
+
+def test_aws_manages_some(iam, user):
+    arn = "arn:aws:iam::aws:policy/AdministratorAccess"
+    shown = iam.get_policy(PolicyArn=arn)["Policy"]
+    assert shown["Description"] == "Provides full access to AWS services and resources."
+    statement = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]["Statement"][0]
+    assert statement == {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    assert arn in [policy["Arn"] for policy in iam.list_policies(Scope="AWS")["Policies"]]
+    assert arn not in [policy["Arn"] for policy in iam.list_policies(Scope="Local")["Policies"]]
+    with refused("AccessDenied", 403):
+        iam.delete_policy(PolicyArn=arn)
+    with refused("NoSuchEntity", 404):
+        iam.attach_user_policy(UserName=user.name, PolicyArn="arn:aws:iam::aws:policy/MadeUp")
+
+
+def test_a_boundary_bounds(iam, identities, user, bucket):
+    iam.attach_user_policy(UserName=user.name, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+    s3 = identities.client("s3", user)
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    iam.put_user_permissions_boundary(
+        UserName=user.name, PermissionsBoundary="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    )
+    with refused("AccessDenied", 403) as refusal:
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    assert refusal.message.endswith("because no permissions boundary allows the s3:PutObject action")
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA
+    shown = iam.get_user(UserName=user.name)["User"]["PermissionsBoundary"]
+    assert shown["PermissionsBoundaryArn"].endswith("AmazonS3ReadOnlyAccess")
+    iam.delete_user_permissions_boundary(UserName=user.name)
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+
+
+def test_tags_and_what_they_permit(iam, identities, user, bucket):
+    tagged = allow("s3:*", "*", Condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}})
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(tagged))
+    s3 = identities.client("s3", user)
+    with refused("AccessDenied", 403):
+        s3.list_objects_v2(Bucket=bucket)
+    iam.tag_user(UserName=user.name, Tags=[{"Key": "team", "Value": "blue"}])
+    s3.list_objects_v2(Bucket=bucket)
+    assert iam.list_user_tags(UserName=user.name)["Tags"] == [{"Key": "team", "Value": "blue"}]
+    iam.untag_user(UserName=user.name, TagKeys=["team"])
+    with refused("AccessDenied", 403):
+        s3.list_objects_v2(Bucket=bucket)
+    with refused("InvalidInput", 400):
+        iam.tag_user(UserName=user.name, Tags=[{"Key": "aws:x", "Value": "y"}])
+
+
+@pytest.mark.parametrize("text", ["{}", "x", '{"Statement": []}', document(allow("GetObject", "*")), document(allow("*", "*", Principal="*"))])
+def test_malformed_documents_are_refused(iam, user, text):
+    with refused("MalformedPolicyDocument", 400):
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=text)
+
+
+def test_long_documents_are_refused(iam, user):
+    long = document(allow("s3:GetObject", ["arn:aws:s3:::" + "b" * 60 + "/*"] * 40))
+    with refused("LimitExceeded", 409, f"Maximum policy size of 2048 bytes exceeded for user {user.name}"):
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=long)
+
+
+def test_pages(iam, identities):
+    names = sorted(identities.user(keys=False).name for _ in range(5))
+    pages = list(iam.get_paginator("list_users").paginate(PaginationConfig={"PageSize": 2}))
+    listed = [user["UserName"] for page in pages for user in page["Users"]]
+    assert all(len(page["Users"]) <= 2 for page in pages)
+    assert sorted(listed) == listed and set(names) <= set(listed)
+    with refused("ValidationError", 400):
+        iam.list_users(Marker="!")
+
+
+def test_users_of_iam_itself(iam, identities, user, account):
+    """A user administers as far as it is let: conditions on what it gives, and on whom."""
+    own = identities.client("iam", user)
+    with refused("AccessDenied", 403) as refusal:
+        own.get_user()
+    assert refusal.message == (
+        f"User: {user.arn} is not authorized to perform: iam:GetUser on resource: {user.arn} because no identity-based "
+        "policy allows the iam:GetUser action"
+    )
+    readonly = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    statements = [
+        allow(["iam:GetUser", "iam:*AccessKey*"], f"arn:aws:iam::{account}:user/${{aws:username}}"),
+        allow("iam:AttachUserPolicy", "*", Condition={"ArnEquals": {"iam:PolicyARN": readonly}}),
+        allow("iam:CreateUser", "*", Condition={"StringEquals": {"aws:RequestTag/team": "blue"}}),
+    ]
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
+    assert own.get_user()["User"]["UserName"] == user.name
+    assert own.list_access_keys()["AccessKeyMetadata"][0]["AccessKeyId"] == user.key
+    other = identities.user(keys=False)
+    with refused("AccessDenied", 403):
+        own.get_user(UserName=other.name)
+    own.attach_user_policy(UserName=other.name, PolicyArn=readonly)
+    with refused("AccessDenied", 403):
+        own.attach_user_policy(UserName=other.name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    with refused("AccessDenied", 403):
+        own.create_user(UserName=other.name + "x")
+    own.create_user(UserName=other.name + "x", Tags=[{"Key": "team", "Value": "blue"}])
+    iam.delete_user(UserName=other.name + "x")
+
+
+def test_users_and_keys(server, kms, identities, user, iam):
+    """The default key policy hands the decision to the account, and so to identity policies."""
+    key = kms.create_key()["KeyMetadata"]
+    own = identities.client("kms", user)
+    for call in (
+        lambda: own.encrypt(KeyId=key["KeyId"], Plaintext=b"x"),
+        lambda: own.describe_key(KeyId=key["KeyId"]),
+        own.create_key,
+        own.list_keys,
+    ):
+        with refused("AccessDeniedException", 400):
+            call()
+    with refused("AccessDeniedException", 400) as refusal:
+        own.encrypt(KeyId=key["KeyId"], Plaintext=b"x")
+    assert refusal.message.endswith("because no identity-based policy allows the kms:Encrypt action")
+    give = [allow(["kms:Encrypt", "kms:Decrypt"], key["Arn"])]
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*give))
+    blob = own.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    assert own.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    other = kms.create_key()["KeyMetadata"]
+    with refused("AccessDeniedException", 400):
+        own.encrypt(KeyId=other["KeyId"], Plaintext=b"x")
+
+
+def test_s3_asks_for_the_key_on_the_users_behalf(kms, s3, identities, user, iam, bucket):
+    key = kms.create_key()["KeyMetadata"]
+    objects = allow("s3:*", "*")
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(objects))
+    own = identities.client("s3", user)
+    options = {"Bucket": bucket, "Key": "k", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["Arn"]}
+    for bucket_key in (False, True):
+        with refused("AccessDenied", 403):
+            own.put_object(Body=DATA, BucketKeyEnabled=bucket_key, **options)
+    via = allow(["kms:GenerateDataKey", "kms:Decrypt"], key["Arn"], Condition={"StringLike": {"kms:ViaService": "s3.*"}})
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(objects, via))
+    for bucket_key in (False, True):
+        own.put_object(Body=DATA, BucketKeyEnabled=bucket_key, **options)
+        assert body_of(own.get_object(Bucket=bucket, Key="k")) == DATA
+    direct = identities.client("kms", user)
+    with refused("AccessDeniedException", 400):
+        direct.generate_data_key(KeyId=key["Arn"], KeySpec="AES_256")
+    # The bucket key at hand was another policy's.
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(objects))
+    with refused("AccessDenied", 403):
+        own.get_object(Bucket=bucket, Key="k")
+
+
+def test_a_bucket_policy_names_a_user(s3, identities, user, bucket):
+    own = identities.client("s3", user)
+    named = allow("s3:ListBucket", f"arn:aws:s3:::{bucket}", Principal={"AWS": user.arn})
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(named))
+    own.list_objects_v2(Bucket=bucket)
+    named["Effect"] = "Deny"
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(named))
+    with refused("AccessDenied", 403):
+        own.list_objects_v2(Bucket=bucket)
+
+
+def test_the_account(iam, identities, user):
+    summary = iam.get_account_summary()["SummaryMap"]
+    assert summary["Users"] >= 1 and summary["UsersQuota"] == 5000
+    details = iam.get_account_authorization_details(Filter=["User"])
+    assert user.name in [entry["UserName"] for entry in details["UserDetailList"]]
+    assert details["RoleDetailList"] == []
+    assert iam.list_account_aliases()["AccountAliases"] == []
+    iam.create_account_alias(AccountAlias="vault")
+    assert iam.list_account_aliases()["AccountAliases"] == ["vault"]
+    iam.delete_account_alias(AccountAlias="vault")
+
+
+def test_the_command_line(server, identities):
+    name = identities.name("cli")
+    made = server.aws("iam", "create-user", "--user-name", name).json["User"]
+    assert server.aws("iam", "get-user", "--user-name", name).json["User"]["UserId"] == made["UserId"]
+    refusal = server.aws("iam", "create-user", "--user-name", name, check=False)
+    assert refusal.returncode != 0 and "(EntityAlreadyExists)" in refusal.stderr
+    server.aws("iam", "delete-user", "--user-name", name)
+    assert server.aws("sts", "get-caller-identity").json["Arn"].endswith(":root")
+
+
+def test_unknown_and_unsigned_requests(server, iam):
+    done = server.curl("--data", "Action=MakeCoffee&Version=2010-05-08", server.url, service="iam")
+    assert "<Code>InvalidAction</Code>" in done.stdout
+    assert "Could not find operation MakeCoffee for version 2010-05-08" in done.stdout
+    done = server.curl("--data", "Action=ListUsers&Version=2010-05-08", server.url, sign=False)
+    assert "<Code>MissingAuthenticationToken</Code>" in done.stdout
+    with refused("InvalidAction", 400):
+        iam.create_virtual_mfa_device(VirtualMFADeviceName="x")
+    with refused("SignatureDoesNotMatch", 403):
+        server.client("iam", aws_secret_access_key="wrong").list_users()
+    with refused("InvalidClientTokenId", 403):
+        server.client("iam", aws_access_key_id="AKIAUNKNOWNUNKNOWN12").list_users()
+
+
+def test_identities_survive_a_kill(new_server):
+    server = new_server()
+    iam = server.client("iam")
+    iam.create_user(UserName="alice")
+    key = iam.create_access_key(UserName="alice")["AccessKey"]
+    iam.attach_user_policy(UserName="alice", PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+    server.kill()
+    secret = key["SecretAccessKey"].encode()
+    assert not any(secret in path.read_bytes() for path in server.files()), "secrets are sealed"
+    server.start()
+    s3 = server.client("s3", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+    assert status_of(s3.create_bucket(Bucket="of-alice")) == 200
+    assert key["SecretAccessKey"] not in server.log_text()
+
+
+def test_the_audit_names_the_user(server, iam, identities, user):
+    cloudtrail = server.client("cloudtrail")
+    own = identities.client("cloudtrail", user)
+    with refused("AccessDeniedException", 400):
+        own.lookup_events()
+    look = [{"AttributeKey": "AccessKeyId", "AttributeValue": user.key}]
+    event = json.loads(cloudtrail.lookup_events(LookupAttributes=look)["Events"][0]["CloudTrailEvent"])
+    identity = event["userIdentity"]
+    assert (identity["type"], identity["arn"], identity["userName"]) == ("IAMUser", user.arn, user.name)
+    assert identity["principalId"] == user.id and event["errorCode"] == "AccessDeniedException"
+    look = [{"AttributeKey": "EventName", "AttributeValue": "CreateAccessKey"}]
+    made = json.loads(cloudtrail.lookup_events(LookupAttributes=look)["Events"][0]["CloudTrailEvent"])
+    assert made["eventSource"] == "iam.amazonaws.com" and made["requestParameters"] == {"userName": user.name}
+    shown = made["responseElements"]["accessKey"]
+    assert shown["accessKeyId"] == user.key and "secretAccessKey" not in shown
+
+
+def test_who_guesses_is_slowed_down(new_server, tmp_path):
+    config = tmp_path / "strongroom.toml"
+    config.write_text("[limits]\nfailed_signatures = 5\n")
+    server = new_server(arguments=["--config", str(config)])
+    wrong = server.client("s3", aws_secret_access_key="wrong")
+    for _ in range(5):
+        with refused("SignatureDoesNotMatch", 403):
+            wrong.list_buckets()
+    with refused("SlowDown", 503):
+        wrong.list_buckets()
+    with refused("ThrottlingException", 400):
+        server.client("kms", aws_secret_access_key="wrong").list_keys()
+    with refused("Throttling", 400):
+        server.client("sts", aws_access_key_id="AKIAUNKNOWNUNKNOWN12").get_caller_identity()
+
+
+def test_the_servers_own_command(server, tmp_path, identities):
+    name, group, role = identities.name("own"), identities.name("own"), identities.name("own")
+    strongroom = server.strongroom
+    arn = strongroom("iam", "user", "create", name).stdout.strip()
+    assert arn.endswith(f":user/{name}") and name in strongroom("iam", "user", "list").stdout
+    strongroom("iam", "policy", "attach", "AmazonS3ReadOnlyAccess", "--user", name)
+    lines = dict(line.split(" = ") for line in strongroom("iam", "key", "create", name).stdout.splitlines())
+    key = lines["aws_access_key_id"]
+    s3 = server.client("s3", aws_access_key_id=key, aws_secret_access_key=lines["aws_secret_access_key"])
+    s3.list_buckets()
+    strongroom("iam", "key", "disable", name, key)
+    with refused("InvalidAccessKeyId", 403):
+        s3.list_buckets()
+    assert "Inactive" in strongroom("iam", "key", "list", name).stdout
+    strongroom("iam", "key", "delete", name, key)
+    strongroom("iam", "group", "create", group)
+    strongroom("iam", "group", "add", group, name)
+    assert name in strongroom("iam", "group", "show", group).stdout
+    strongroom("iam", "group", "remove", group, name)
+    strongroom("iam", "group", "delete", group)
+    file = tmp_path / "policy.json"
+    file.write_text(document(allow("s3:*", "*")))
+    strongroom("iam", "policy", "put", "--user", name, "inline", file)
+    policy = strongroom("iam", "policy", "create", identities.name("own"), file).stdout.strip()
+    assert json.loads(strongroom("iam", "policy", "show", policy).stdout) == json.loads(file.read_text())
+    strongroom("iam", "policy", "delete", policy)
+    trusted = tmp_path / "trust.json"
+    trusted.write_text(trust({"AWS": arn}))
+    assert strongroom("iam", "role", "create", role, "--trust", trusted).stdout.strip().endswith(f":role/{role}")
+    assert strongroom("iam", "role", "show", role, "--json").json["Role"]["RoleName"] == role
+    strongroom("iam", "role", "delete", role)
+    refusal = strongroom("iam", "user", "delete", name, check=False)
+    assert refusal.returncode == 1 and "DeleteConflict: Cannot delete entity, must detach all policies first." in refusal.stderr
+    strongroom("iam", "policy", "detach", "AmazonS3ReadOnlyAccess", "--user", name)
+    server.client("iam").delete_user_policy(UserName=name, PolicyName="inline")
+    strongroom("iam", "user", "delete", name)
+
+
+def test_what_policies_would_say(iam, identities, user, account):
+    listing = allow("s3:ListBucket", "arn:aws:s3:::vault", Condition={"StringLike": {"s3:prefix": "public/*"}})
+    never = {"Effect": "Deny", "Action": "s3:Delete*", "Resource": "*"}
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(listing, never))
+    iam.attach_user_policy(UserName=user.name, PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    names = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    results = iam.simulate_principal_policy(
+        PolicySourceArn=user.arn, ActionNames=names, ResourceArns=["arn:aws:s3:::vault/k"]
+    )["EvaluationResults"]
+    assert [result["EvalDecision"] for result in results] == ["allowed", "implicitDeny", "explicitDeny"]
+    assert [result["EvalActionName"] for result in results] == names
+    assert results[0]["MatchedStatements"][0]["SourcePolicyId"] == "AmazonS3ReadOnlyAccess"
+    assert results[2]["MatchedStatements"][0]["SourcePolicyId"] == f"user_{user.name}_p"
+    assert results[0]["MissingContextValues"] == ["s3:prefix"]
+    asked = {"PolicyInputList": [document(listing)], "ActionNames": ["s3:ListBucket"], "ResourceArns": ["arn:aws:s3:::vault"]}
+    entry = {"ContextKeyName": "s3:prefix", "ContextKeyType": "string"}
+    for prefix, decision in (("public/x", "allowed"), ("secret/x", "implicitDeny")):
+        entries = [entry | {"ContextKeyValues": [prefix]}]
+        result = iam.simulate_custom_policy(ContextEntries=entries, **asked)["EvaluationResults"][0]
+        assert result["EvalDecision"] == decision
+    bounded = iam.simulate_custom_policy(
+        PermissionsBoundaryPolicyInputList=[document(allow("kms:*", "*"))],
+        ContextEntries=[entry | {"ContextKeyValues": ["public/x"]}],
+        **asked,
+    )["EvaluationResults"][0]
+    assert bounded["EvalDecision"] == "implicitDeny"
+    assert bounded["PermissionsBoundaryDecisionDetail"] == {"AllowedByPermissionsBoundary": False}
+    keys = iam.get_context_keys_for_principal_policy(PolicySourceArn=user.arn)["ContextKeyNames"]
+    assert keys == ["s3:prefix"]
+    with refused("NoSuchEntity", 404):
+        iam.simulate_principal_policy(PolicySourceArn=f"arn:aws:iam::{account}:user/nobody", ActionNames=names)
+    with refused("InvalidInput", 400):
+        iam.simulate_custom_policy(PolicyInputList=["{}"], ActionNames=names)
+
+
+def test_a_decision_is_explained(server, s3, kms, iam, identities, user, bucket):
+    """`strongroom policy explain`: the user's, the bucket's and the key's policies together."""
+    iam.attach_user_policy(UserName=user.name, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+    method = "s3:x-amz-server-side-encryption"
+    deny = {"Sid": "encrypted", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject"}
+    deny |= {"Resource": f"arn:aws:s3:::{bucket}/*", "Condition": {"StringNotEquals": {method: "aws:kms"}}}
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(deny))
+
+    def explain(action, resource, *more, json=True):
+        arguments = ["--principal", user.arn, "--action", action, "--resource", resource, *more]
+        return server.strongroom("policy", "explain", *arguments, *(["--json"] if json else []), check=False)
+
+    put = ("s3:PutObject", f"arn:aws:s3:::{bucket}/k")
+    answer = explain(*put)
+    assert (answer.returncode, answer.json["decision"]) == (1, "explicitDeny")
+    assert answer.json["reason"] == "with an explicit deny in a resource-based policy"
+    decisive = [statement for statement in answer.json["statements"] if statement["decisive"]]
+    assert [(s["effect"], s["sid"]) for s in decisive] == [("Deny", "encrypted")]
+    answer = explain(*put, "--context", f"{method}=aws:kms")
+    assert (answer.returncode, answer.json["decision"]) == (0, "allowed")
+    assert answer.json["statements"][0]["policy"].endswith("AmazonS3FullAccess")
+    text = explain(*put, json=False).stdout
+    assert text.startswith("DENIED: with an explicit deny in a resource-based policy") and "(encrypted)" in text
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    assert explain("kms:Decrypt", key).json["reason"] == "because no identity-based policy allows the kms:Decrypt action"
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(allow("kms:Decrypt", key)))
+    assert explain("kms:Decrypt", key).json["decision"] == "allowed"
+    nobody = server.strongroom(
+        "policy", "explain", "--principal", user.arn + "x", "--action", "s3:GetObject", "--resource", "*", check=False
+    )
+    assert nobody.returncode == 1 and "NoSuchPrincipal" in nobody.stderr
