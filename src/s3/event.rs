@@ -51,10 +51,12 @@ const NAMES: &[(Operation, &str)] = &[
     (Operation::DeletePublicAccessBlock, "DeleteBucketPublicAccessBlock"),
     (Operation::GetBucketLifecycleConfiguration, "GetBucketLifecycle"),
     (Operation::GetBucketNotificationConfiguration, "GetBucketNotification"),
+    (Operation::GetObjectLockConfiguration, "GetBucketObjectLockConfiguration"),
     (Operation::GetPublicAccessBlock, "GetBucketPublicAccessBlock"),
     (Operation::ListObjectsV2, "ListObjects"),
     (Operation::PutBucketLifecycleConfiguration, "PutBucketLifecycle"),
     (Operation::PutBucketNotificationConfiguration, "PutBucketNotification"),
+    (Operation::PutObjectLockConfiguration, "PutBucketObjectLockConfiguration"),
     (Operation::PutPublicAccessBlock, "PutBucketPublicAccessBlock"),
 ];
 
