@@ -21,6 +21,8 @@ const LAYERS: &[&[&str]] = &[
 /// What only some modules may name: the name, and the paths (below `src/`) that may.
 const RESERVED: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto/"]),
+    ("aws_sdk_kms", &["kms/aws/"]),
+    ("aws_config", &["kms/aws/"]),
     ("rocksdb", &["store/rocks/", "store/rocks.rs"]),
     ("rcgen", &["cli/audit.rs", "cli/authority.rs", "http/tests.rs"]),
     ("rustls", &["http/", "cli/audit.rs", "cli/authority.rs"]),

@@ -155,7 +155,10 @@ impl Admin {
                     None => None,
                 };
                 iam::authorize(&Question::new(Some(&identity), "strongroom:GetKeyUsage", "*", None))?;
-                Ok((StatusCode::OK, json!({"usage": usage::report(&*self.store, &identity, key.as_ref()).await?})))
+                Ok((
+                    StatusCode::OK,
+                    json!({"usage": usage::report(&*self.store, &*self.kms, &identity, key.as_ref()).await?}),
+                ))
             }
             Operation::CreateJob => self.create_job(cx, &identity, &body).await,
             Operation::ExplainPolicy => Ok((StatusCode::OK, explain::explain(self, &identity, &body).await?)),

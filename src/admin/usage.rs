@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::iam::Identity;
-use crate::kms::KeyRef;
+use crate::kms::{KeyRef, Kms};
 use crate::store::schema::{Protection, SseKind};
 use crate::store::tally::read_tallies;
 use crate::store::{Store, StoreError, Tally, commit};
@@ -17,6 +17,7 @@ const PAGE: usize = 1000;
 /// that depend on its keys. With `only`, what depends on that key alone.
 pub(super) async fn report(
     store: &dyn Store,
+    kms: &dyn Kms,
     identity: &Identity,
     only: Option<&Protection>,
 ) -> Result<Vec<Value>, StoreError> {
@@ -36,7 +37,7 @@ pub(super) async fn report(
             }
         }
     }
-    Ok(entries.into_iter().map(|(protection, buckets)| entry(&protection, &buckets)).collect())
+    Ok(entries.into_iter().map(|(protection, buckets)| entry(kms, &protection, &buckets)).collect())
 }
 
 /// Whether what is under `protection` is lost with `key`.
@@ -52,11 +53,12 @@ fn is_key_of(protection: &Protection, account: &str) -> bool {
     matches!(key, Some(KeyRef::KeyArn { account: owner, .. }) if owner == account)
 }
 
-fn entry(protection: &Protection, buckets: &[(String, Tally)]) -> Value {
+fn entry(kms: &dyn Kms, protection: &Protection, buckets: &[(String, Tally)]) -> Value {
     let total = buckets.iter().fold(Tally::default(), |sum, (_, tally)| sum.plus(*tally));
     let mut entry = numbers(total);
     entry["encryption"] = json!(protection.kind.as_str());
     entry["key"] = json!(protection.key);
+    entry["service"] = json!(protection.key.as_deref().and_then(|key| kms.service_of(&KeyRef::parse(key))));
     let buckets = buckets.iter().map(|(bucket, tally)| {
         let mut row = numbers(*tally);
         row["bucket"] = json!(bucket);

@@ -11,7 +11,8 @@ use tracing::{error, info};
 use super::accounts;
 use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
-use super::metering::{MeteredKms, watch_audit, watch_cache, watch_sinks, watch_store};
+use super::key_services::{ServiceError, Surroundings};
+use super::metering::{watch_audit, watch_cache, watch_sinks, watch_store};
 use super::root_custody;
 use crate::admin::Admin;
 use crate::audit::api::CloudTrail;
@@ -31,6 +32,7 @@ use crate::kms::held::Limits;
 use crate::kms::local::{LocalKms, OpenError};
 use crate::kms::root::rotation::{Reseal, Rotation, RotationError};
 use crate::kms::root::{RootKey, RootKeyError};
+use crate::kms::services::EMBEDDED;
 use crate::kms::{KeyArn, SharedKms};
 use crate::s3::{S3, Settings};
 use crate::sigv4::SigningKeys;
@@ -83,6 +85,9 @@ pub(super) enum GraphError {
     /// The rotation of the root key, which was interrupted.
     #[error("the rotation of the root key cannot be taken up: {}", chain(.0))]
     Rotation(#[from] RotationError),
+    /// A key service across the network.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The key service.
     #[error("the key service cannot be opened: {}", chain(.0))]
     Kms(#[from] OpenError),
@@ -135,8 +140,12 @@ impl Graph {
         if let Some(report) = root_key.resume().await? {
             info!(root_key = %report.current, "took up the rotation of the root key; the old key is no longer needed");
         }
-        let metered: SharedKms = Arc::new(MeteredKms::new(Arc::clone(&kms) as SharedKms, Arc::clone(&metrics)));
+        let surroundings = Surroundings { config, metrics: &metrics, entropy: &entropy };
+        let metered = surroundings.metered(EMBEDDED, Arc::clone(&kms) as SharedKms);
+        // Of the embedded service alone: others shall see each use.
         let cache = unwrap_cache(config, &metered, &clock, &metrics);
+        let entrance = cache.clone().map_or(metered, |cache| cache as SharedKms);
+        let services = surroundings.join(&kms, entrance, surroundings.remote_services().await?)?;
         let key_upkeep = KeyUpkeep {
             audit: Arc::clone(&audit),
             cache: cache.clone(),
@@ -146,7 +155,7 @@ impl Graph {
         };
         let key_upkeep = tokio::spawn(key_upkeep.run(Arc::clone(&kms)));
         let metered: SharedKms = Arc::new(AuditedKms::new(
-            cache.map_or(metered, |cache| cache as SharedKms),
+            Arc::new(services),
             Arc::clone(&audit),
             region.clone(),
             Arc::clone(&clock),

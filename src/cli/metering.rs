@@ -2,6 +2,7 @@
 //! here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
@@ -9,13 +10,14 @@ use crate::audit::SharedAudit;
 use crate::audit::sink::SinkFigures;
 use crate::crypto::Secret;
 use crate::kms::cache::CachedKms;
+use crate::kms::guard::{Breaker, BreakerState, Call, Guard};
 use crate::kms::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
     WrappedKey,
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{KmsLabels, SinkLabel};
+use crate::telemetry::metrics::{KmsLabels, ServiceCallLabels, ServiceLabel, ServiceOperationLabels, SinkLabel};
 
 /// Has the store's figures read before each exposition.
 pub fn watch_store<S: Store + ?Sized>(metrics: &Metrics, store: Arc<S>) {
@@ -70,6 +72,49 @@ pub fn watch_sinks(metrics: &Metrics, sinks: Vec<Arc<SinkFigures>>) {
             metrics.sink_failing.get_or_create(&label).set(i64::from(sink.is_failing()));
         }
     });
+}
+
+/// Has a breaker's state read before each exposition.
+pub fn watch_breaker(metrics: &Metrics, service: String, breaker: Arc<Breaker>) {
+    let label = ServiceLabel { service };
+    metrics.refresh_with(move |metrics| {
+        let state = match breaker.state() {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        metrics.service_breaker.get_or_create(&label).set(state);
+        let opened = i64::try_from(breaker.opened()).unwrap_or(i64::MAX);
+        metrics.service_breaker_opened.get_or_create(&label).set(opened);
+    });
+}
+
+/// Counts and times the calls of one key service.
+pub struct ServiceMeter {
+    service: String,
+    metrics: Arc<Metrics>,
+}
+
+impl ServiceMeter {
+    /// For the service of this name.
+    pub fn new(service: String, metrics: Arc<Metrics>) -> Self {
+        Self { service, metrics }
+    }
+}
+
+#[async_trait]
+impl Guard for ServiceMeter {
+    async fn run<T: Send>(&self, operation: &'static str, call: Call<'_, T>) -> Result<T, KmsError> {
+        let began = Instant::now();
+        let result = call().await;
+        let service = || self.service.clone();
+        let labels = ServiceOperationLabels { service: service(), operation };
+        self.metrics.service_duration.get_or_create(&labels).observe(began.elapsed().as_secs_f64());
+        let outcome = result.as_ref().err().map_or("ok", |error| error.kind.code());
+        let labels = ServiceCallLabels { service: service(), operation, outcome };
+        self.metrics.service_calls.get_or_create(&labels).inc();
+        result
+    }
 }
 
 /// A key service whose calls are counted.
@@ -152,6 +197,14 @@ impl Kms for MeteredKms {
 
     fn generation(&self) -> Option<u64> {
         self.inner.generation()
+    }
+
+    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
+        self.inner.generation_of(key)
+    }
+
+    fn service_of(&self, key: &KeyRef) -> Option<&str> {
+        self.inner.service_of(key)
     }
 }
 

@@ -12,6 +12,7 @@ mod banner;
 mod credentials;
 mod data_dir;
 mod graph;
+mod key_services;
 mod operate;
 mod root_custody;
 mod serve;

@@ -16,17 +16,20 @@ use serde_json::{Value, json};
 
 use super::data_dir::{DataDir, DataDirError};
 use super::graph::{GraphError, load_root_key, open_keys, open_store};
+use super::key_services::Surroundings;
 use super::operate::show;
 use super::settings::{self, ServeArgs, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::crypto::{SharedEntropy, SystemEntropy};
 use crate::jobs::verify::{BucketFindings, Verification};
+use crate::kms::{KeyRef, SharedKms};
 use crate::sse::Sse;
 use crate::store::rocks::RocksStore;
 use crate::store::schema::{BucketRecord, SseKind};
 use crate::store::tally::read_tallies;
 use crate::store::{SharedStore, StoreError, commit};
+use crate::telemetry::Metrics;
 
 /// Something is damaged.
 const DAMAGED: u8 = 3;
@@ -94,6 +97,11 @@ async fn verify(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
         Err(error @ GraphError::Root(_)) => (None, Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
+    let services = sse.clone();
+    let service_of = |key: &Option<String>| {
+        let service = services.as_ref().zip(key.as_ref()).and_then(|(sse, key)| sse.service_of(&KeyRef::parse(key)));
+        service.map(str::to_owned)
+    };
     let verification = Verification { store: store as SharedStore, sse, region: config.region.to_string() };
     let buckets = choose(&verification.store, bucket).await?;
     let bar = progress(&verification.store, &buckets).await?;
@@ -107,9 +115,9 @@ async fn verify(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
         writeln!(io::stderr(), "Without the root key nothing can be opened: {reason}")?;
     }
     if json {
-        show::json(&document(&report))?;
+        show::json(&document(&report, &service_of))?;
     } else {
-        show::line(&text(&report))?;
+        show::line(&text(&report, &service_of))?;
     }
     Ok(judge(&report, structure_only))
 }
@@ -122,8 +130,11 @@ async fn open_sse(
 ) -> Result<Arc<Sse>, GraphError> {
     let clock: SharedClock = Arc::new(SystemClock);
     let root_key = load_root_key(config, directory.path(), false, entropy).await?;
+    let surroundings = Surroundings { config, metrics: &Arc::new(Metrics::default()), entropy };
     let (kms, server_key) = open_keys(config, root_key, store, &clock, entropy).await?;
-    Ok(Arc::new(Sse::new(kms, server_key, clock, Arc::clone(entropy))))
+    let remote = surroundings.remote_services().await?;
+    let services = surroundings.join(&kms, Arc::clone(&kms) as SharedKms, remote)?;
+    Ok(Arc::new(Sse::new(Arc::new(services), server_key, clock, Arc::clone(entropy))))
 }
 
 async fn choose(store: &SharedStore, only: Option<String>) -> Result<Vec<(String, BucketRecord)>, VerifyError> {
@@ -166,12 +177,16 @@ fn judge(report: &[(String, BucketFindings)], structure_only: bool) -> ExitCode 
     if unopened && !structure_only { ExitCode::from(NOT_OPENED) } else { ExitCode::SUCCESS }
 }
 
-fn document(report: &[(String, BucketFindings)]) -> Value {
+/// Tells the service of a key, where there are several.
+type ServiceOf<'r> = &'r dyn Fn(&Option<String>) -> Option<String>;
+
+fn document(report: &[(String, BucketFindings)], service_of: ServiceOf<'_>) -> Value {
     let buckets = report.iter().map(|(bucket, findings)| {
         let protections = findings.protections.iter().map(|(protection, found)| {
             json!({
                 "encryption": protection.kind.as_str(),
                 "key": protection.key,
+                "service": service_of(&protection.key),
                 "objects": found.objects,
                 "bytes": found.bytes,
                 "opened": found.opened,
@@ -190,7 +205,9 @@ fn document(report: &[(String, BucketFindings)]) -> Value {
     json!({"buckets": buckets.collect::<Value>()})
 }
 
-fn text(report: &[(String, BucketFindings)]) -> String {
+fn text(report: &[(String, BucketFindings)], service_of: ServiceOf<'_>) -> String {
+    let mut protections = report.iter().flat_map(|(_, findings)| findings.protections.keys());
+    let with_service = protections.any(|protection| service_of(&protection.key).is_some());
     let mut rows = Vec::new();
     let mut lines = Vec::new();
     let mut unavailable = BTreeMap::new();
@@ -198,6 +215,7 @@ fn text(report: &[(String, BucketFindings)]) -> String {
         for (protection, found) in &findings.protections {
             let mut row = vec![bucket.clone(), protection.kind.as_str().to_owned()];
             row.push(protection.key.clone().unwrap_or_else(|| "-".to_owned()));
+            row.extend(with_service.then(|| service_of(&protection.key).unwrap_or_else(|| "-".to_owned())));
             row.push(show::count(&json!(found.objects)));
             row.push(show::bytes(&json!(found.bytes)));
             row.extend([found.opened, found.checked, found.damaged].map(|count| show::count(&json!(count))));
@@ -206,8 +224,11 @@ fn text(report: &[(String, BucketFindings)]) -> String {
         unavailable.extend(findings.unavailable.clone());
         lines.extend(findings.damages.iter().map(|f| format!("damaged: {bucket}/{}: {}", f.what, f.problem)));
     }
-    let titles = ["BUCKET", "ENCRYPTION", "KEY", "OBJECTS", "BYTES", "OPENED", "CHECKED", "DAMAGED"];
-    let mut all = vec![show::table(&titles, 3, rows).to_string()];
+    let mut titles = vec!["BUCKET", "ENCRYPTION", "KEY"];
+    titles.extend(with_service.then_some("SERVICE"));
+    let texts = titles.len();
+    titles.extend(["OBJECTS", "BYTES", "OPENED", "CHECKED", "DAMAGED"]);
+    let mut all = vec![show::table(&titles, texts, rows).to_string()];
     all.extend(unavailable.iter().map(|(key, reason)| format!("not at hand: {key}: {reason}")));
     all.extend(lines);
     all.join("\n")

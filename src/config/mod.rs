@@ -15,7 +15,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use values::{
-    AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, SyslogAddress, WebhookUrl,
+    AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, ServiceAddress,
+    ServiceName, SyslogAddress, WebhookUrl,
 };
 
 /// Defines a section: each option with its documentation, type and default.
@@ -34,10 +35,14 @@ macro_rules! options {
 
         #[cfg(test)]
         impl $name {
-            const OPTIONS: &'static [&'static str] = &[$( stringify!($field) ),*];
+            pub(super) const OPTIONS: &'static [&'static str] = &[$( stringify!($field) ),*];
         }
     };
 }
+
+mod key_services;
+
+pub use key_services::{AwsService, RemoteCalls, TransitLogin, TransitService};
 
 options! {
     /// The whole configuration.
@@ -61,7 +66,7 @@ options! {
         accounts: Vec<Account> = Vec::new(),
         /// The certificate.
         tls: Tls = Tls::default(),
-        /// The embedded key service.
+        /// The key services.
         kms: Kms = Kms::default(),
         /// The object store.
         s3: S3 = S3::default(),
@@ -107,7 +112,7 @@ options! {
 }
 
 options! {
-    /// `[kms]`: the embedded key service.
+    /// `[kms]`: the embedded key service, and others.
     Kms {
         /// A file with the root key; by default one that the first start makes in the data directory.
         root_key_file: Option<PathBuf> = None,
@@ -121,6 +126,14 @@ options! {
         unwrap_cache_seconds: u32 = 300,
         /// How often one is used.
         unwrap_cache_uses: u32 = 10_000,
+        /// The service whose keys SSE-KMS uses where the name of a key does not say: `embedded`, or that of another one.
+        default_service: ServiceName = ServiceName::embedded(),
+        /// How services across the network are asked.
+        remote: RemoteCalls = RemoteCalls::default(),
+        /// Transit engines of OpenBao or Vault servers.
+        transit: Vec<TransitService> = Vec::new(),
+        /// AWS KMS, or what speaks its API.
+        aws: Vec<AwsService> = Vec::new(),
     }
 }
 
@@ -344,6 +357,7 @@ impl Config {
         if self.audit.syslog_facility > 23 {
             return contradiction("audit.syslog_facility must be at most 23");
         }
+        key_services::check(&self.kms)?;
         let mut ids = vec![&self.root.account_id];
         let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();
         for account in &self.accounts {

@@ -62,6 +62,36 @@ fn contradictions_are_refused() {
     assert!(parsed(account).consistent().is_ok());
 }
 
+#[test]
+fn key_services_go_together() {
+    let contradiction = |text: &str| parsed(text).consistent().unwrap_err().to_string();
+    let bao = "[[kms.transit]]\nname = \"bao\"\naddress = \"https://bao\"\n";
+    assert!(parsed(bao).consistent().is_ok());
+    assert!(parsed(&format!("[kms]\ndefault_service = \"bao\"\n{bao}")).consistent().is_ok());
+    assert!(contradiction("[kms]\ndefault_service = \"bao\"").contains("there is no key service 'bao'"));
+    assert!(contradiction(&bao.repeat(2)).contains("declared twice"));
+    assert!(contradiction(&bao.replace("\"bao\"", "\"embedded\"")).contains("embedded one's name"));
+    assert!(contradiction(&format!("{bao}create_default_key = true")).contains("needs default_key"));
+    assert!(contradiction(&format!("{bao}login = \"approle\"")).contains("needs role"));
+    assert!(contradiction(&format!("{bao}login = \"kubernetes\"")).contains("needs role"));
+    assert!(contradiction(&format!("{bao}role = \"r\"")).contains("another login"));
+    assert!(contradiction("[kms.remote]\nattempts = 0").contains("kms.remote.attempts"));
+    for address in ["http://bao", "bao", "ftp://bao", "http://localhost.example.com", "https://user@bao"] {
+        assert!(refused(&bao.replace("https://bao", address)).contains("address: expected"), "{address}");
+    }
+    assert!(parsed(&bao.replace("https://bao", "http://127.0.0.1:8200")).consistent().is_ok());
+    assert!(refused(&bao.replace("\"bao\"", "\"alias\"")).contains("name: expected"));
+    let aws = |name: &str, more: &str| format!("[[kms.aws]]\nname = \"{name}\"\n{more}\n");
+    assert!(parsed(&[bao, &aws("aws", "fips = true")].concat()).consistent().is_ok());
+    assert!(contradiction(&[aws("a", ""), aws("b", "")].concat()).contains("'a' and 'b' are of one region"));
+    let account = |digit: &str| format!("account_id = \"{}\"", digit.repeat(12));
+    assert!(parsed(&[aws("a", &account("1")), aws("b", &account("2"))].concat()).consistent().is_ok());
+    assert!(parsed(&[aws("a", ""), aws("b", "region = \"eu-west-1\"")].concat()).consistent().is_ok());
+    assert!(contradiction(&[aws("a", &account("1")), aws("b", "")].concat()).contains("of one region"));
+    assert!(contradiction(&aws("a", "create_default_key = true\ndefault_key = \"1234\"")).contains("an alias"));
+    assert_eq!(refused("[[kms.transit]]\nname = \"bao\""), "config/x.toml:1: missing key 'address'");
+}
+
 /// The example with every option taken out of its comment.
 fn uncommented() -> String {
     let option = |line: &str| {
@@ -92,6 +122,7 @@ fn the_example_shows_every_option_and_its_default() {
         ("root", Root::OPTIONS),
         ("tls", Tls::OPTIONS),
         ("kms", Kms::OPTIONS),
+        ("kms.remote", RemoteCalls::OPTIONS),
         ("s3", S3::OPTIONS),
         ("sts", Sts::OPTIONS),
         ("audit", Audit::OPTIONS),
@@ -99,14 +130,19 @@ fn the_example_shows_every_option_and_its_default() {
         ("log", Log::OPTIONS),
     ];
     for (section, options) in sections {
-        let shown = if section.is_empty() { &table } else { table[section].as_table().unwrap() };
+        let parts = section.split('.').filter(|part| !part.is_empty());
+        let shown = parts.fold(&table, |table, part| table[part].as_table().unwrap());
         for option in options {
             assert!(shown.contains_key(*option), "{section}.{option} is missing from the example");
         }
     }
     let account = table["accounts"].as_array().unwrap()[0].as_table().unwrap();
     assert!(Account::OPTIONS.iter().all(|option| account.contains_key(*option)));
+    let first = |services: &str| table["kms"][services].as_array().unwrap()[0].as_table().unwrap();
+    assert!(TransitService::OPTIONS.iter().all(|option| first("transit").contains_key(*option)));
+    assert!(AwsService::OPTIONS.iter().all(|option| first("aws").contains_key(*option)));
     let full = parsed(&uncommented());
+    assert_eq!(format!("{:?}", full.kms.remote), format!("{:?}", RemoteCalls::default()));
     assert_eq!(format!("{:?}", full.limits), format!("{:?}", Limits::default()));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", Log::default()));
     assert_eq!((full.listen, full.data_dir), (Config::default().listen, Config::default().data_dir));

@@ -170,6 +170,43 @@ impl fmt::Debug for Credential {
     }
 }
 
+text_value!(
+    /// The name of a key service: a part of its keys' names and ARNs.
+    ServiceName,
+    "a name of up to 32 lower-case letters, digits and dashes that begins with a letter",
+    |text| (1..=32).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && !matches!(text, "alias" | "key")
+);
+
+text_value!(
+    /// Where a service answers.
+    ServiceAddress,
+    "an address that begins with https:// (http:// is for this machine's own alone)",
+    |text| {
+        let host = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+        match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => host(rest),
+            (_, Some(rest)) => {
+                host(rest)
+                    && ["localhost", "127.0.0.1", "[::1]"]
+                        .iter()
+                        .filter_map(|own| rest.strip_prefix(own))
+                        .any(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+            }
+            _ => false,
+        }
+    }
+);
+
+impl ServiceName {
+    /// The name of the embedded key service.
+    pub fn embedded() -> Self {
+        Self("embedded".to_owned())
+    }
+}
+
 impl Default for AccountId {
     fn default() -> Self {
         Self("000000000000".to_owned())

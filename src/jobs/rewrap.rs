@@ -25,6 +25,10 @@ const AT_ONCE: usize = 128;
 /// How often an object that changes under the job is looked at again.
 const TRIES: usize = 16;
 
+/// How long it is waited before a key service that is away is asked again, and how often.
+const WAIT: Duration = Duration::from_secs(1);
+const WAITS: u32 = 120;
+
 /// Objects in the bucket, where all of them are concerned.
 pub(super) async fn total(store: &dyn Store, order: &Order) -> Result<Option<u64>, StoreError> {
     if !order.prefix.is_empty() {
@@ -234,7 +238,7 @@ impl Worker {
 
     /// Re-wraps the object, if it depends on the key: its bytes then.
     async fn rewrap(&self, key: &str, mut record: ObjectRecord) -> Result<Option<u64>, Trouble> {
-        let (Bench { store, sse, .. }, order) = (&self.bench, &*self.order);
+        let (Bench { store, .. }, order) = (&self.bench, &*self.order);
         let partition = Partition(order.bucket_id);
         for _ in 0..TRIES {
             if !self.is_concerned(&record) {
@@ -247,7 +251,7 @@ impl Worker {
             let bucket_key = envelope.kms().is_some_and(KmsProtection::uses_bucket_key);
             let to = Reprotection { key: KeyRef::parse(&order.to), bucket_key };
             let name = ObjectName { bucket: &order.bucket, key };
-            let envelope = sse.reprotect(&envelope, &self.caller, name, &to).await?;
+            let envelope = self.reprotect(&envelope, name, &to).await?;
             let (bytes, protection) = (envelope.to_bytes(), envelope.summary());
             match commit::replace_envelope::<Infallible>(&**store, partition, key, &record, bytes, protection).await {
                 Ok(true) => return Ok(Some(record.size)),
@@ -265,6 +269,23 @@ impl Worker {
             }
         }
         Err(Trouble::Restless)
+    }
+
+    /// Waits for a key service that is away: a migration is not given up because of an outage.
+    async fn reprotect(
+        &self,
+        envelope: &Envelope,
+        name: ObjectName<'_>,
+        to: &Reprotection,
+    ) -> Result<Envelope, SseError> {
+        let mut waits = WAITS;
+        loop {
+            match self.bench.sse.reprotect(envelope, &self.caller, name, to).await {
+                Err(SseError::Kms(error)) if error.kind.is_transient() && waits > 0 => waits -= 1,
+                done => return done,
+            }
+            tokio::time::sleep(WAIT).await;
+        }
     }
 
     fn is_concerned(&self, record: &ObjectRecord) -> bool {

@@ -3,19 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The full ARN of a key: `arn:aws:kms:REGION:ACCOUNT:key/ID`.
+/// The full ARN of a key: `arn:aws:kms:REGION:ACCOUNT:key/ID`. The id is a UUID; of a key of a further key service that has
+/// no ARNs of its own, `SERVICE/NAME`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyArn(String);
 
 impl KeyArn {
     /// The ARN of key `id` of `account` in `region`.
     pub fn new(region: &str, account: &str, id: &str) -> Self {
-        Self(format!("arn:aws:kms:{region}:{account}:key/{id}"))
+        Self(format!("arn:{}:kms:{region}:{account}:key/{id}", partition(region)))
     }
 
     /// The ARN's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The key's region.
+    pub fn region(&self) -> &str {
+        self.0.split(':').nth(3).unwrap_or_default()
     }
 
     /// The 12-digit id of the account that owns the key.
@@ -25,13 +31,22 @@ impl KeyArn {
 
     /// The key's id: what follows `key/`.
     pub fn id(&self) -> &str {
-        self.0.rsplit_once('/').map_or("", |(_, id)| id)
+        self.0.split_once(":key/").map_or("", |(_, id)| id)
     }
 }
 
 impl fmt::Display for KeyArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The partition that a region belongs to. (AWS: general reference, "Amazon Resource Names".)
+fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
     }
 }
 
@@ -85,7 +100,9 @@ impl KeyRef {
     /// Sorts `text` into its kind.
     pub fn parse(text: &str) -> Self {
         let fields: Vec<&str> = text.splitn(6, ':').collect();
-        if let ["arn", "aws", "kms", region, account, resource] = fields[..] {
+        if let ["arn", named, "kms", region, account, resource] = fields[..]
+            && named == partition(region)
+        {
             let (region, account) = (region.to_owned(), account.to_owned());
             if let Some(id) = resource.strip_prefix("key/") {
                 return Self::KeyArn { region, account, id: id.to_owned() };
@@ -107,8 +124,12 @@ impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(text) | Self::Alias(text) => f.write_str(text),
-            Self::KeyArn { region, account, id } => write!(f, "arn:aws:kms:{region}:{account}:key/{id}"),
-            Self::AliasArn { region, account, alias } => write!(f, "arn:aws:kms:{region}:{account}:{alias}"),
+            Self::KeyArn { region, account, id } => {
+                write!(f, "arn:{}:kms:{region}:{account}:key/{id}", partition(region))
+            }
+            Self::AliasArn { region, account, alias } => {
+                write!(f, "arn:{}:kms:{region}:{account}:{alias}", partition(region))
+            }
         }
     }
 }
@@ -133,5 +154,15 @@ mod tests {
         assert_eq!(KeyRef::parse("alias/aws/s3"), KeyRef::aws_s3());
         assert_eq!(KeyRef::parse("fake-key-id"), KeyRef::Id("fake-key-id".to_owned()));
         assert!("alias/x".parse::<KeyArn>().is_err());
+    }
+
+    #[test]
+    fn partitions_and_ids_of_further_services_are_kept() {
+        let gov = "arn:aws-us-gov:kms:us-gov-west-1:000000000000:key/1234";
+        assert_eq!(KeyRef::parse(gov).to_string(), gov);
+        assert_eq!(KeyArn::new("us-gov-west-1", "000000000000", "1234").as_str(), gov);
+        assert!("arn:aws-us-gov:kms:us-east-1:000000000000:key/1234".parse::<KeyArn>().is_err());
+        let named: KeyArn = "arn:aws:kms:us-east-1:000000000000:key/bao/payroll".parse().unwrap();
+        assert_eq!((named.id(), named.region(), named.account()), ("bao/payroll", "us-east-1", "000000000000"));
     }
 }

@@ -212,4 +212,12 @@ impl Kms for AuditedKms {
     fn generation(&self) -> Option<u64> {
         self.inner.generation()
     }
+
+    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
+        self.inner.generation_of(key)
+    }
+
+    fn service_of(&self, key: &KeyRef) -> Option<&str> {
+        self.inner.service_of(key)
+    }
 }

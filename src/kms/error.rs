@@ -134,3 +134,20 @@ impl KmsErrorKind {
         KmsError { kind: self, message: message.into(), source: Some(Box::new(source)) }
     }
 }
+
+/// Most bytes that Encrypt takes. (AWS: API reference, Encrypt.)
+pub const MAX_PLAINTEXT: usize = 4096;
+
+/// Whether Encrypt takes the plaintext.
+///
+/// # Errors
+/// `ValidationException`, in AWS's words.
+pub fn check_plaintext(plaintext: &[u8]) -> Result<(), KmsError> {
+    if plaintext.len() <= MAX_PLAINTEXT {
+        return Ok(());
+    }
+    Err(KmsErrorKind::Validation.with(format!(
+        "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than \
+         or equal to {MAX_PLAINTEXT}"
+    )))
+}

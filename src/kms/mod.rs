@@ -1,25 +1,41 @@
 //! The key management service: the trait that the rest of the server uses, and its backends.
 //!
 //! A backend keeps symmetric keys and wraps data keys under them, with the encryption context as associated data; the
-//! embedded one keeps keys of the other specs (`spec`) too. Every call carries its [`Caller`], so that key policies and the audit see what AWS's would. All backends pass
-//! one conformance suite (`conformance`).
+//! embedded one keeps keys of the other specs (`spec`) too. Every call carries its [`Caller`], so that key policies and the
+//! audit see what AWS's would. All backends pass one conformance suite (`conformance`).
+//!
+//! | module | is |
+//! |---|---|
+//! | [`local`] | the embedded key service |
+//! | [`aws`] | AWS KMS, or what speaks its API |
+//! | [`transit`] | the transit engine of an OpenBao or Vault server |
+//! | [`services`] | all of them as one [`Kms`]: which key belongs to which |
+//! | [`guard`] | what makes a remote one bearable: time limits, retries, a circuit breaker |
+//! | [`gate`] | who may use a remote one's keys |
 
 pub mod arn;
 pub mod audited;
+pub mod aws;
 pub mod cache;
 pub mod conditions;
 pub mod context;
 pub mod error;
+pub mod gate;
+pub mod guard;
 pub mod held;
 pub mod local;
 pub mod root;
+pub mod services;
 pub mod spec;
+pub mod transit;
 
 // The JSON protocol stands in a layer of its own, above `iam`.
 pub mod api;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod peers;
 
 use std::sync::Arc;
 
@@ -201,6 +217,18 @@ pub trait Kms: Send + Sync + 'static {
     /// A number that changes whenever a key's state, material, alias or policy does, so that caches of unwrapped keys can
     /// be dropped at once; `None` if the backend cannot tell.
     fn generation(&self) -> Option<u64> {
+        None
+    }
+
+    /// The same for what concerns `key`: of several backends, some can tell and others cannot.
+    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
+        let _ = key;
+        self.generation()
+    }
+
+    /// The name of the key service that `key` belongs to, where there may be several.
+    fn service_of(&self, key: &KeyRef) -> Option<&str> {
+        let _ = key;
         None
     }
 }

@@ -13,6 +13,7 @@ use super::service::{Bucket, Call, S3};
 use super::xml;
 use crate::iam::Permit;
 use crate::kms::KeyRef;
+use crate::kms::services::EMBEDDED;
 use crate::sse::{ObjectName, Reprotection, SseKind};
 use crate::store::commit;
 use crate::wire::{RequestBody, ResponseBody};
@@ -56,8 +57,9 @@ struct Kms {
     bucket_key: Option<String>,
 }
 
-/// The protection that a document asks for, by a key of the account `owner`.
-fn parse(document: &[u8], owner: &str) -> Result<Reprotection> {
+/// The protection that a document asks for, by a key of the account `owner`, or of a key service that `is_remote`: its keys
+/// are of accounts elsewhere, and its own policy says who may use them.
+fn parse(document: &[u8], owner: &str, is_remote: impl Fn(&KeyRef) -> bool) -> Result<Reprotection> {
     let invalid = |text: &'static str| S3Error::new(ErrorCode::InvalidRequest, text);
     let document: Document = xml::read(document, "ObjectEncryption")?;
     let Kms { key, bucket_key } = match document {
@@ -71,9 +73,12 @@ fn parse(document: &[u8], owner: &str) -> Result<Reprotection> {
         Some(_) => return Err(invalid(BAD_BUCKET_KEY)),
     };
     let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid(NO_KEY))?;
-    match KeyRef::parse(&key) {
-        KeyRef::KeyArn { account, .. } if account != owner => Err(S3Error::new(ErrorCode::AccessDenied, OTHER_ACCOUNT)),
-        key @ KeyRef::KeyArn { .. } => Ok(Reprotection { key, bucket_key }),
+    let key = KeyRef::parse(&key);
+    match &key {
+        KeyRef::KeyArn { account, .. } if account != owner && !is_remote(&key) => {
+            Err(S3Error::new(ErrorCode::AccessDenied, OTHER_ACCOUNT))
+        }
+        KeyRef::KeyArn { .. } => Ok(Reprotection { key, bucket_key }),
         _ => Err(invalid(BAD_KEY)),
     }
 }
@@ -91,7 +96,8 @@ impl S3 {
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let to = parse(&document, &bucket.record.account)?;
+        let is_remote = |key: &KeyRef| self.sse.service_of(key).is_some_and(|service| service != EMBEDDED);
+        let to = parse(&document, &bucket.record.account, is_remote)?;
         let (caller, name) = (self.kms_caller(call), ObjectName { bucket: &bucket.name, key: key.as_str() });
         loop {
             let object = self.object(call, bucket, key).await?;
@@ -124,7 +130,7 @@ mod tests {
     const ARN: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
     fn read(inner: &str) -> Result<Reprotection> {
-        parse(format!("<ObjectEncryption>{inner}</ObjectEncryption>").as_bytes(), "111122223333")
+        parse(format!("<ObjectEncryption>{inner}</ObjectEncryption>").as_bytes(), "111122223333", |_| false)
     }
 
     #[test]
@@ -152,6 +158,6 @@ mod tests {
         assert_eq!(text("<SSE-S3></SSE-S3>"), NO_TYPE);
         assert_eq!(text("<DSSE-KMS></DSSE-KMS>"), OTHER_TYPE);
         assert_eq!(text("<SSE-C></SSE-C>"), OTHER_TYPE);
-        assert_eq!(parse(b"<nonsense", "1").unwrap_err().code, ErrorCode::MalformedXml);
+        assert_eq!(parse(b"<nonsense", "1", |_| false).unwrap_err().code, ErrorCode::MalformedXml);
     }
 }

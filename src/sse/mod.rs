@@ -186,6 +186,11 @@ impl Sse {
         Ok(self.kms.describe(caller, key).await?.arn)
     }
 
+    /// The name of the key service that `key` belongs to, where there are several.
+    pub fn service_of(&self, key: &KeyRef) -> Option<&str> {
+        self.kms.service_of(key)
+    }
+
     /// The data key of `object`, from its stored envelope. SSE-KMS asks the KMS for it on behalf of `caller`
     /// (`kms:Decrypt`); SSE-C takes the `customer`'s key, and nothing else does.
     ///

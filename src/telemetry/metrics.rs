@@ -47,6 +47,33 @@ pub struct KmsLabels {
     pub outcome: &'static str,
 }
 
+/// Labels of a call of one key service.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ServiceCallLabels {
+    /// `embedded`, or the name that the configuration gives it.
+    pub service: String,
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+    /// `ok`, or the error's code.
+    pub outcome: &'static str,
+}
+
+/// Labels of what takes time in one key service.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ServiceOperationLabels {
+    /// `embedded`, or the name that the configuration gives it.
+    pub service: String,
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+}
+
+/// A key service.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ServiceLabel {
+    /// The name that the configuration gives it.
+    pub service: String,
+}
+
 /// A label with one of a few values.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct OutcomeLabel {
@@ -105,6 +132,7 @@ fn durations() -> Histogram {
 }
 
 type Durations = Family<OperationLabels, Histogram, fn() -> Histogram>;
+type ServiceDurations = Family<ServiceOperationLabels, Histogram, fn() -> Histogram>;
 
 families! {
     /// Requests answered.
@@ -135,6 +163,14 @@ families! {
     unwrap_evictions: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_evictions";
     /// Data keys in the unwrap cache.
     unwrap_held: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_entries";
+    /// Calls of each key service.
+    service_calls: Family<ServiceCallLabels, Counter> = Family::default(), None::<Unit>, "kms_service_calls";
+    /// How long a key service takes to answer, tries and pauses included.
+    service_duration: ServiceDurations = ServiceDurations::new_with_constructor(durations), Some(Unit::Seconds), "kms_service_duration";
+    /// The circuit breaker of a key service: 0 closed, 1 half-open, 2 open.
+    service_breaker: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker";
+    /// How often the circuit breaker of a key service has opened since the start.
+    service_breaker_opened: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker_openings";
     /// Events that the audit has written since the start.
     audit_written: Gauge = Gauge::default(), None::<Unit>, "audit_events_written";
     /// Events lost since the start, because the audit log could not be written.

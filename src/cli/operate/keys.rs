@@ -119,20 +119,27 @@ async fn delete(arguments: DeleteArgs) -> Outcome {
 }
 
 fn table(usage: &Value) -> String {
+    // Where there are several key services, it is said which one a key belongs to.
+    let with_service = usage.as_array().into_iter().flatten().any(|entry| entry["service"].is_string());
     let mut rows = Vec::new();
     for entry in usage.as_array().into_iter().flatten() {
         for bucket in entry["buckets"].as_array().into_iter().flatten() {
-            rows.push(vec![
-                show::text(&entry["encryption"]),
-                show::text(&entry["key"]),
+            let mut row = vec![show::text(&entry["encryption"]), show::text(&entry["key"])];
+            row.extend(with_service.then(|| show::text(&entry["service"])));
+            row.extend([
                 show::text(&bucket["bucket"]),
                 show::count(&bucket["objects"]),
                 show::bytes(&bucket["bytes"]),
                 show::count(&bucket["uploads"]),
             ]);
+            rows.push(row);
         }
     }
-    show::table(&["ENCRYPTION", "KEY", "BUCKET", "OBJECTS", "BYTES", "OPEN UPLOADS"], 3, rows).to_string()
+    let mut titles = vec!["ENCRYPTION", "KEY"];
+    titles.extend(with_service.then_some("SERVICE"));
+    let texts = titles.len() + 1;
+    titles.extend(["BUCKET", "OBJECTS", "BYTES", "OPEN UPLOADS"]);
+    show::table(&titles, texts, rows).to_string()
 }
 
 #[cfg(test)]
@@ -152,5 +159,15 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert_eq!(lines[2], ["SSE-KMS", "arn:k", "b", "1,234", "3.00", "KiB", "0"]);
         assert_eq!(lines[3][..3], ["SSE-S3", "-", "a"]);
+    }
+
+    #[test]
+    fn where_there_are_several_the_service_is_shown() {
+        let row = json!({"bucket": "a", "objects": 1, "bytes": 1, "uploads": 0, "partBytes": 0});
+        let usage = json!([{"encryption": "SSE-KMS", "key": "arn:k", "service": "bao", "buckets": [row]}]);
+        let table = table(&usage);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0][..4], ["ENCRYPTION", "KEY", "SERVICE", "BUCKET"]);
+        assert_eq!(lines[1][..4], ["SSE-KMS", "arn:k", "bao", "a"]);
     }
 }

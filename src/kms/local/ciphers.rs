@@ -20,8 +20,8 @@ use crate::kms::{
     Kms, WrappedKey,
 };
 
-/// Most bytes that Encrypt takes. (AWS: API reference, Encrypt.)
-pub const MAX_PLAINTEXT: usize = 4096;
+pub use crate::kms::error::MAX_PLAINTEXT;
+
 /// Most bytes of a ciphertext blob. (AWS: API reference, Decrypt.)
 const MAX_BLOB: usize = 6144;
 

@@ -49,7 +49,7 @@ pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
 pub use ciphers::{Cipher, MAX_PLAINTEXT};
 pub use grants::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee};
 pub use import::{Import, ImportParameters, Wrapping};
-pub use policy::{MAX_POLICY, default_policy};
+pub use policy::{MAX_POLICY, RemoteDeed, default_policy};
 pub use rotation::{DEFAULT_PERIOD, ImportEntry, MaterialEntry, MaterialState, RotationStatus};
 pub use state::{KeyState, Need};
 pub use upkeep::Tended;
@@ -151,6 +151,20 @@ impl LocalKms {
             makers,
             changing,
         })
+    }
+
+    /// Whether it has the key or alias of this full name, whatever its state.
+    pub fn holds(&self, name: &KeyRef) -> bool {
+        let ring = self.ring();
+        match name {
+            KeyRef::KeyArn { region, account, id } => {
+                *region == self.region && ring.keys.get(id).is_some_and(|key| key.record.account == *account)
+            }
+            KeyRef::AliasArn { region, account, alias } => {
+                *region == self.region && ring.by_alias(account, alias).is_some()
+            }
+            KeyRef::Id(_) | KeyRef::Alias(_) => false,
+        }
     }
 
     /// How often the keyring has changed, material that has expired since included.

@@ -141,11 +141,14 @@ pub(super) fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsErr
 }
 
 fn refused(caller: &Caller, key: &Key, action: &'static str, decision: Decision<'_>) -> KmsError {
+    refusal(caller, key.arn.as_str(), action, decision)
+}
+
+fn refusal(caller: &Caller, arn: &str, action: &'static str, decision: Decision<'_>) -> KmsError {
     let reason = decision.reason(action).unwrap_or_default();
-    KmsErrorKind::AccessDenied.with(format!(
-        "User: {} is not authorized to perform: {action} on resource: {} {reason}",
-        caller.principal, key.arn
-    ))
+    let principal = &caller.principal;
+    KmsErrorKind::AccessDenied
+        .with(format!("User: {principal} is not authorized to perform: {action} on resource: {arn} {reason}"))
 }
 
 fn judge<'p>(
@@ -158,4 +161,33 @@ fn judge<'p>(
 ) -> Decision<'p> {
     let ask = Ask { action, resource: arn, owner: account, policy: Some(policy), policy_must_allow: true, context };
     caller.subject.judge(&ask)
+}
+
+/// A use of a key that is not kept here.
+pub struct RemoteDeed<'r> {
+    /// Who asks.
+    pub caller: &'r Caller,
+    /// The account that the key belongs to.
+    pub account: &'r str,
+    /// The key's ARN.
+    pub arn: &'r str,
+    /// The IAM action.
+    pub action: &'static str,
+    /// The encryption context, of actions that have one.
+    pub context: Option<&'r EncryptionContext>,
+}
+
+impl LocalKms {
+    /// Whether `policy` lets it happen, judged as the policies of keys that are kept here.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`, in AWS's words.
+    pub fn judge_remote(&self, policy: &Policy, deed: &RemoteDeed<'_>) -> Result<(), KmsError> {
+        let RemoteDeed { caller, account, arn, action, context } = *deed;
+        let deed = Deed { action, context, same_key: None };
+        match judge(caller, account, arn, policy, action, &Circumstances { kms: self, caller, key: None, deed }) {
+            Decision::Allowed(_) => Ok(()),
+            decision => Err(refusal(caller, arn, action, decision)),
+        }
+    }
 }

@@ -25,7 +25,7 @@ const OTHER: &str = "444455556666";
 const DAY: i64 = 86_400;
 const DESCRIBE: &str = "kms:DescribeKey";
 
-conformance::suite!(Fixture::new());
+conformance::suite!(async { Some(Fixture::new().await) });
 
 /// A service and everything that outlives it.
 struct Fixture {
@@ -67,8 +67,9 @@ impl Subject for Fixture {
         self.key().await
     }
 
-    async fn set_alias(&self, alias: &str, key: &KeyArn) {
+    async fn set_alias(&self, alias: &str, key: &KeyArn) -> bool {
         self.kms.create_alias(&direct(OWNER), alias, &key.into()).await.unwrap();
+        true
     }
 
     async fn set_enabled(&self, key: &KeyArn, enabled: bool) {

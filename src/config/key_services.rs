@@ -1,0 +1,199 @@
+//! The options of key services across the network.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{AccountId, ConfigError, Kms, Region, ServiceAddress, ServiceName};
+
+options! {
+    /// `[kms.remote]`: how services across the network are asked.
+    RemoteCalls {
+        /// How long one try may take, in milliseconds.
+        attempt_ms: u32 = 2000,
+        /// Tries of one call, the first included.
+        attempts: u32 = 3,
+        /// Failed calls one behind the other after which a service is left alone.
+        breaker_failures: u32 = 5,
+        /// For how many seconds.
+        breaker_seconds: u32 = 5,
+    }
+}
+
+/// `[[kms.transit]]`: a transit engine. Its name, its address and, but for tokens, the role must be given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransitService {
+    /// Its name: its keys are `NAME/KEY`.
+    pub name: ServiceName,
+    /// The server's address.
+    pub address: ServiceAddress,
+    /// A PEM file with the authorities that are trusted; by default the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// Where the engine is mounted; by default `transit`.
+    pub mount: Option<String>,
+    /// How to log in.
+    #[serde(default)]
+    pub login: TransitLogin,
+    /// With `token`: a file with the token; by default `BAO_TOKEN` or `VAULT_TOKEN` of the environment.
+    pub token_file: Option<PathBuf>,
+    /// Where the login method is mounted below `auth/`; by default its own name.
+    pub login_mount: Option<String>,
+    /// With `approle`: the role's id; with `kubernetes`: the role.
+    pub role: Option<String>,
+    /// With `approle`: a file with the secret id.
+    pub secret_id_file: Option<PathBuf>,
+    /// With `kubernetes`: the file with the service account's token; by default where Kubernetes puts it.
+    pub jwt_file: Option<PathBuf>,
+    /// The key that is used where none is named.
+    pub default_key: Option<String>,
+    /// Whether that one is made if it is not there.
+    #[serde(default)]
+    pub create_default_key: bool,
+    /// A file with the key policy for all of its keys; by default the first account decides.
+    pub policy_file: Option<PathBuf>,
+}
+
+/// How Strongroom logs in at a transit engine's server.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum TransitLogin {
+    /// `token`.
+    #[default]
+    Token,
+    /// `approle`.
+    AppRole,
+    /// `kubernetes`.
+    Kubernetes,
+}
+
+/// `[[kms.aws]]`: AWS KMS, or what speaks its API. Its name must be given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsService {
+    /// Its name: its keys are `NAME/KEY`, besides their own ARNs.
+    pub name: ServiceName,
+    /// The region; by default the server's own.
+    pub region: Option<Region>,
+    /// The account whose keys these are; by default all that can be used from there.
+    pub account_id: Option<AccountId>,
+    /// Another address than AWS's own.
+    pub endpoint: Option<ServiceAddress>,
+    /// A PEM file with the authorities that are trusted; by default the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether to use the endpoints that are validated after FIPS 140.
+    #[serde(default)]
+    pub fips: bool,
+    /// The profile of AWS's configuration files that holds the credentials.
+    pub profile: Option<String>,
+    /// The key that is used where none is named.
+    pub default_key: Option<String>,
+    /// Whether that one, an alias, is made with a fresh key if it is not there.
+    #[serde(default)]
+    pub create_default_key: bool,
+    /// A file with the key policy for all of its keys; by default the first account decides.
+    pub policy_file: Option<PathBuf>,
+}
+
+/// Whether the services go together.
+pub(super) fn check(kms: &Kms) -> Result<(), ConfigError> {
+    let contradiction = |text: String| Err(ConfigError::Contradiction(text));
+    let remote = &kms.remote;
+    for (name, value) in [
+        ("attempt_ms", remote.attempt_ms),
+        ("attempts", remote.attempts),
+        ("breaker_failures", remote.breaker_failures),
+        ("breaker_seconds", remote.breaker_seconds),
+    ] {
+        if value == 0 {
+            return contradiction(format!("kms.remote.{name} must be at least 1"));
+        }
+    }
+    let mut names = HashSet::from([ServiceName::embedded().to_string()]);
+    let transit = kms.transit.iter().map(|service| (&service.name, &service.default_key, service.create_default_key));
+    let aws = kms.aws.iter().map(|service| (&service.name, &service.default_key, service.create_default_key));
+    for (name, default_key, create) in transit.chain(aws) {
+        if !names.insert(name.to_string()) {
+            return contradiction(format!(
+                "the key service '{name}' is declared twice, or bears the embedded one's name"
+            ));
+        }
+        if create && default_key.is_none() {
+            return contradiction(format!("the key service '{name}': create_default_key needs default_key"));
+        }
+    }
+    for (at, service) in kms.aws.iter().enumerate() {
+        let creates_other = service.create_default_key
+            && service
+                .default_key
+                .as_ref()
+                .is_none_or(|key| !key.starts_with("alias/") || key.starts_with("alias/aws/"));
+        if creates_other {
+            let text = "create_default_key needs an alias (not AWS's own) as default_key";
+            return contradiction(format!("kms.aws '{}': {text}", service.name));
+        }
+        // An ARN must tell whose it is.
+        let like = |other: &&AwsService| {
+            other.region == service.region
+                && (other.account_id.is_none()
+                    || service.account_id.is_none()
+                    || other.account_id == service.account_id)
+        };
+        if let Some(other) = kms.aws[..at].iter().find(like) {
+            let (one, other) = (&other.name, &service.name);
+            return contradiction(format!("kms.aws '{one}' and '{other}' are of one region: give each its account_id"));
+        }
+    }
+    if !names.contains(kms.default_service.as_str()) {
+        return contradiction(format!("kms.default_service: there is no key service '{}'", kms.default_service));
+    }
+    for service in &kms.transit {
+        let needs = |what| contradiction(format!("kms.transit '{}': {what}", service.name));
+        match service.login {
+            TransitLogin::Token if service.role.is_some() => return needs("role goes with another login than token"),
+            TransitLogin::AppRole if service.role.is_none() => return needs("login approle needs role, the role's id"),
+            TransitLogin::Kubernetes if service.role.is_none() => return needs("login kubernetes needs role"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+impl TransitService {
+    pub(super) const OPTIONS: &'static [&'static str] = &[
+        "name",
+        "address",
+        "ca_file",
+        "namespace",
+        "mount",
+        "login",
+        "token_file",
+        "login_mount",
+        "role",
+        "secret_id_file",
+        "jwt_file",
+        "default_key",
+        "create_default_key",
+        "policy_file",
+    ];
+}
+
+#[cfg(test)]
+impl AwsService {
+    pub(super) const OPTIONS: &'static [&'static str] = &[
+        "name",
+        "region",
+        "account_id",
+        "endpoint",
+        "ca_file",
+        "fips",
+        "profile",
+        "default_key",
+        "create_default_key",
+        "policy_file",
+    ];
+}

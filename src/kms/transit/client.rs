@@ -1,0 +1,343 @@
+//! The few requests that transit takes, over HTTP.
+//!
+//! Not through `vaultrs` (0.8): it carries `associated_data` where it is needed, but keeps tokens in settings that `Debug`
+//! shows and plaintexts in strings that nothing wipes, reads its address and token from the environment unasked, and knows
+//! nothing of OpenBao's soft deletion. Here, what is secret stands in memory that is wiped, as far as the HTTP library lets it.
+//!
+//! **The token's life.** It is obtained at the first call; renewed when half its time is over, by a task that ends with the
+//! client; and obtained anew when the server no longer takes it, once for each refused call.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Method};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::login::{Login, Step};
+use crate::crypto::SecretBytes;
+
+/// Longest answer that is read, in bytes. The longest that transit gives describes a key's hundreds of versions.
+const MAX_ANSWER: usize = 1 << 20;
+/// Until a connection must stand.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the token is due.
+const TEND: Duration = Duration::from_secs(5);
+/// Longest text of the server's that reaches the log, in characters.
+const MAX_TEXT: usize = 512;
+
+/// Where the server is, and how to log in there.
+#[derive(Debug)]
+pub struct Server {
+    /// `https://HOST:PORT`.
+    pub address: String,
+    /// OpenBao's or Vault Enterprise's namespace.
+    pub namespace: Option<String>,
+    /// A PEM file with the authorities that are trusted; by default the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How to log in.
+    pub login: Login,
+}
+
+/// A client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file with the authorities.
+    #[error("{path}: {source}")]
+    Authorities {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The settings make no client.
+    #[error("the HTTP client cannot be made: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// A call that was not answered as hoped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The server refused it.
+    #[error("{status}: {text}")]
+    Refused { status: u16, text: String },
+    /// The server refuses whoever we say we are.
+    #[error("the server does not accept Strongroom's login: {0}")]
+    NotAccepted(String),
+    /// There was no answer, or half of one.
+    #[error("{0}")]
+    Away(#[source] reqwest::Error),
+    /// What it answered makes no sense.
+    #[error("the server's answer is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// Speaks to one server.
+pub(super) struct Client {
+    http: reqwest::Client,
+    server: Server,
+    session: Mutex<Option<Session>>,
+}
+
+/// A token, and what is known of it.
+struct Session {
+    token: Arc<SecretBytes>,
+    /// When it is to be renewed.
+    due: Option<Instant>,
+    lease: Duration,
+    renewable: bool,
+    /// Whether the server has said that it takes it.
+    vouched: bool,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    auth: Granted,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    client_token: String,
+    #[serde(default)]
+    lease_duration: u64,
+    #[serde(default)]
+    renewable: bool,
+}
+
+#[derive(Deserialize)]
+struct LookUp {
+    data: LookedUp,
+}
+
+#[derive(Deserialize)]
+struct LookedUp {
+    #[serde(default)]
+    ttl: u64,
+    /// Root tokens do not say.
+    #[serde(default)]
+    renewable: bool,
+}
+
+impl Client {
+    pub fn new(mut server: Server) -> Result<Arc<Self>, ClientError> {
+        server.address.truncate(server.address.trim_end_matches('/').len());
+        let mut http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
+            // A standby may send us to its active node, once; never to where the token would travel in clear.
+            .redirect(Policy::custom(|attempt| {
+                let downgraded =
+                    attempt.previous().iter().any(|url| url.scheme() == "https") && attempt.url().scheme() != "https";
+                if attempt.previous().len() > 1 || downgraded { attempt.stop() } else { attempt.follow() }
+            }));
+        if let Some(path) = &server.ca_file {
+            let pem = std::fs::read(path).map_err(|source| ClientError::Authorities { path: path.clone(), source })?;
+            http = http.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
+        }
+        let client = Arc::new(Self { http: http.build()?, server, session: Mutex::new(None) });
+        tokio::spawn(tend(Arc::downgrade(&client)));
+        Ok(client)
+    }
+
+    /// Asks below `/v1/`: the answer, as JSON.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let body = body.map(wiped);
+        let (token, _) = self.token(None).await?;
+        let refused = match self.send(method.clone(), path, Some(&token), body.clone()).await {
+            Err(Failure::Refused { status: 403, text }) => text,
+            answer => return answer,
+        };
+        // Not permitted, or the token has ended.
+        let (token, vouched) = self.token(Some(&token)).await?;
+        match self.send(method, path, Some(&token), body).await {
+            Err(Failure::Refused { status: 403, .. }) if !vouched => Err(Failure::NotAccepted(refused)),
+            answer => answer,
+        }
+    }
+
+    #[cfg(test)]
+    pub fn address(&self) -> String {
+        self.server.address.clone()
+    }
+
+    /// The token, and whether the server has vouched for it; another one than `refused` if there is one.
+    async fn token(&self, refused: Option<&Arc<SecretBytes>>) -> Result<(Arc<SecretBytes>, bool), Failure> {
+        let mut session = self.session.lock().await;
+        match (&*session, refused) {
+            (Some(session), None) => return Ok((Arc::clone(&session.token), session.vouched)),
+            (Some(session), Some(refused)) if !Arc::ptr_eq(&session.token, refused) => {
+                return Ok((Arc::clone(&session.token), session.vouched));
+            }
+            _ => *session = None,
+        }
+        let fresh = self.log_in().await?;
+        let (token, vouched) = (Arc::clone(&fresh.token), fresh.vouched);
+        *session = Some(fresh);
+        Ok((token, vouched))
+    }
+
+    async fn log_in(&self) -> Result<Session, Failure> {
+        let unreadable = |error: std::io::Error| Failure::NotAccepted(error.to_string());
+        match self.server.login.begin().map_err(unreadable)? {
+            Step::Token(token) => {
+                let token = Arc::new(token);
+                match self.send(Method::GET, "auth/token/lookup-self", Some(&token), None).await {
+                    Ok(answer) => {
+                        let LookUp { data } = parse(&answer, "a token's properties")?;
+                        Ok(Session::new(token, data.ttl, data.renewable, true))
+                    }
+                    // A token may lack the default policy, which lets it look itself up.
+                    Err(Failure::Refused { status: 403, .. }) => Ok(Session::new(token, 0, false, false)),
+                    Err(failure) => Err(failure),
+                }
+            }
+            Step::Ask(request) => {
+                let answer = self.send(Method::POST, &request.path, None, Some(wiped(request.body))).await;
+                let answer = answer.map_err(|failure| match failure {
+                    Failure::Refused { status: 400..=499, text } => Failure::NotAccepted(text),
+                    failure => failure,
+                })?;
+                let Auth { auth } = parse(&answer, "a login's answer")?;
+                let token = Arc::new(SecretBytes::new(auth.client_token.into_bytes()));
+                Ok(Session::new(token, auth.lease_duration, auth.renewable, true))
+            }
+        }
+    }
+
+    /// Renews the token if it is due.
+    async fn renew(&self) {
+        let mut session = self.session.lock().await;
+        let Some(present) = session.as_mut().filter(|session| session.due.is_some_and(|due| due <= Instant::now()))
+        else {
+            return;
+        };
+        let renewed = if present.renewable {
+            let body = Some(Bytes::from_static(b"{}"));
+            self.send(Method::POST, "auth/token/renew-self", Some(&present.token), body).await
+        } else {
+            Err(Failure::Malformed("the token is not renewable"))
+        };
+        match renewed.and_then(|answer| parse::<Auth>(&answer, "a renewal's answer")) {
+            Ok(Auth { auth }) => {
+                let lease = Duration::from_secs(auth.lease_duration);
+                // Near its greatest age a token is renewed for less and less.
+                if lease * 2 < present.lease && self.server.login.renews_itself() {
+                    *session = None;
+                } else {
+                    present.due = (!lease.is_zero()).then(|| Instant::now() + lease / 2);
+                }
+            }
+            Err(Failure::Away(error)) => {
+                tracing::warn!(server = self.server.address, %error, "the token of a key service could not be renewed yet");
+            }
+            Err(failure) if self.server.login.renews_itself() => {
+                tracing::debug!(server = self.server.address, %failure, "logging in anew at a key service");
+                *session = None;
+            }
+            Err(failure) => {
+                tracing::warn!(server = self.server.address, %failure, "the token of a key service will end");
+                present.due = None;
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&Arc<SecretBytes>>,
+        body: Option<Bytes>,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let url = format!("{}/v1/{path}", self.server.address);
+        let mut request = self.http.request(method, url).header("X-Vault-Request", "true");
+        if let Some(namespace) = &self.server.namespace {
+            request = request.header("X-Vault-Namespace", namespace);
+        }
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_bytes(token.expose())
+                .map_err(|_| Failure::NotAccepted("the token is not one".to_owned()))?;
+            value.set_sensitive(true);
+            request = request.header("X-Vault-Token", value);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let mut response = request.send().await.map_err(away)?;
+        let mut answer = Zeroizing::new(Vec::with_capacity(8192));
+        while let Some(chunk) = response.chunk().await.map_err(away)? {
+            if answer.len() + chunk.len() > MAX_ANSWER {
+                return Err(Failure::Malformed("it is too long"));
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        if response.status().is_success() {
+            return Ok(answer);
+        }
+        let errors = serde_json::from_slice(&answer).map_or(Vec::new(), |Errors { errors }| errors);
+        let text = errors.join("; ").chars().take(MAX_TEXT).collect();
+        Err(Failure::Refused { status: response.status().as_u16(), text })
+    }
+}
+
+impl Session {
+    fn new(token: Arc<SecretBytes>, seconds: u64, renewable: bool, vouched: bool) -> Self {
+        let lease = Duration::from_secs(seconds);
+        let due = (!lease.is_zero()).then(|| Instant::now() + lease / 2);
+        Self { token, due, lease, renewable, vouched }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("address", &self.server.address).finish_non_exhaustive()
+    }
+}
+
+/// The document that an answer is.
+pub(super) fn parse<'a, T: Deserialize<'a>>(answer: &'a [u8], what: &'static str) -> Result<T, Failure> {
+    // What serde says of it may show parts of it.
+    serde_json::from_slice(answer).map_err(|_| Failure::Malformed(what))
+}
+
+/// Keeps the token alive for as long as its client lives.
+async fn tend(client: Weak<Client>) {
+    loop {
+        tokio::time::sleep(TEND).await;
+        let Some(client) = client.upgrade() else { return };
+        client.renew().await;
+    }
+}
+
+/// Bytes to send that are wiped when the last holder is done with them.
+fn wiped(bytes: Zeroizing<Vec<u8>>) -> Bytes {
+    struct Owner(Zeroizing<Vec<u8>>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Owner(bytes))
+}
+
+fn away(error: reqwest::Error) -> Failure {
+    // The address stands in the settings; it would only lengthen the log.
+    Failure::Away(error.without_url())
+}
