@@ -45,8 +45,9 @@ build: bootstrap
 
 test: test-rust test-clients
 
-test-rust: bootstrap
-	cargo test --locked --release
+# Key services are tested against real peers, which come with the Python environment.
+test-rust: bootstrap venv
+	STRONGROOM_TEST_PEERS="$(VENV)" cargo test --locked --release
 
 test-clients: build venv node
 	PATH="$(VENV)/bin:$$PATH" NODE_PATH="$(NODE)/node_modules" STRONGROOM_BINARY="$(STRONGROOM)" \

@@ -12,13 +12,53 @@ import uuid
 import pytest
 
 from support.calls import empty
+from support.peers import KeyServices
 from support.server import Endpoint, Server
 
 
+def pytest_generate_tests(metafunc):
+    """A test marked `key_services("transit", "aws")` runs on servers with each of these, beside the embedded one."""
+    if marker := metafunc.definition.get_closest_marker("key_services"):
+        metafunc.parametrize("key_service", ["embedded", *marker.args], indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def server():
+def key_services():
+    """Peers that keep keys, started when they are first needed."""
+    services = KeyServices()
+    yield services
+    services.stop()
+
+
+@pytest.fixture(scope="session")
+def key_service(request):
+    """The key service that SSE-KMS uses."""
+    return getattr(request, "param", "embedded")
+
+
+@pytest.fixture(scope="session")
+def shared_servers(key_services):
+    """Servers by their key service, started when they are first needed."""
+    servers = {}
+
+    def obtain(key_service):
+        if key_service not in servers:
+            servers[key_service] = key_services.server(key_service, http=True).start()
+        return servers[key_service]
+
+    yield obtain
+    for server in servers.values():
+        if server.process is not None:
+            assert server.stop() == 0, server.log_text()[-4000:]
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def server(request, key_service):
     """The server that most tests share, with a plain HTTP listener beside TLS."""
     if url := os.environ.get("STRONGROOM_TEST_ENDPOINT"):
+        if key_service != "embedded":
+            pytest.skip("the endpoint's key service is its own affair")
         endpoint = Endpoint(
             url,
             os.environ["AWS_ACCESS_KEY_ID"],
@@ -26,13 +66,8 @@ def server():
             os.environ.get("AWS_CA_BUNDLE"),
         )
         endpoint.http_url = url if not endpoint.tls else None
-        yield endpoint
-        return
-    server = Server(http=True).start()
-    yield server
-    if server.process is not None:
-        assert server.stop() == 0, server.log_text()[-4000:]
-    server.destroy()
+        return endpoint
+    return request.getfixturevalue("shared_servers")(key_service)
 
 
 @pytest.fixture
@@ -51,9 +86,14 @@ def new_server():
 
 
 @pytest.fixture
-def fresh_server(new_server):
+def fresh_server(request, key_service, new_server):
     """A server of the test's own, on an empty data directory."""
-    return new_server()
+    if key_service == "embedded":
+        yield new_server()
+        return
+    server = request.getfixturevalue("key_services").server(key_service).start()
+    yield server
+    server.destroy()
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +110,8 @@ def plain_s3(server):
 
 @pytest.fixture(scope="session")
 def kms(server):
-    return server.client("kms")
+    """Where the keys are made that the server's objects are under."""
+    return server.keys()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from support.calls import body_of, headers_of, in_parallel, refused
+from support.peers import every_key_service
 
 BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 DATA = b"under a bucket key"
@@ -30,10 +31,10 @@ def since(server, before):
 
 
 @pytest.fixture
-def own(new_server):
+def own(fresh_server):
     """A server of the test's own, so that the metrics are: its clients, a bucket and a key."""
-    server = new_server()
-    s3, kms = server.client("s3"), server.client("kms")
+    server = fresh_server
+    s3, kms = server.client("s3"), server.keys()
     s3.create_bucket(Bucket="own")
     return server, s3, kms, kms.create_key()["KeyMetadata"]
 
@@ -53,6 +54,7 @@ def test_a_thousand_writes_cost_a_handful_of_kms_calls(own):
     assert since(server, before) == {"GenerateDataKey": 10}
 
 
+@every_key_service
 def test_each_bucket_key_and_context_has_a_bucket_key_of_its_own(own):
     server, s3, kms, key = own
     s3.create_bucket(Bucket="other")
@@ -92,6 +94,7 @@ def test_an_alias_that_is_pointed_elsewhere_is_followed(own):
     assert s3.put_object(Bucket="own", Key="2", Body=DATA, **asked)["SSEKMSKeyId"] == another["Arn"]
 
 
+@every_key_service
 def test_bucket_keys_outlive_a_restart(own):
     server, s3, _, key = own
     s3.put_object(Bucket="own", Key="k", Body=DATA, **options(key))

@@ -6,6 +6,7 @@ import pytest
 
 from support.calls import body_of, headers_of, in_parallel, multipart, refused
 from support.data import checksum, content, md5
+from support.peers import every_key_service
 
 SSE = "x-amz-server-side-encryption"
 KEY_ID = f"{SSE}-aws-kms-key-id"
@@ -15,13 +16,13 @@ PARTS = [content(5 * 2**20, "one"), content(6 * 2**20, "two"), content(100, "thr
 
 
 @pytest.fixture
-def own(new_server):
+def own(fresh_server):
     """A server of the test's own, so that its metrics are."""
-    server = new_server()
+    server = fresh_server
     s3 = server.client("s3")
     s3.create_bucket(Bucket="from-here")
     s3.create_bucket(Bucket="to-there")
-    return server, s3, [server.client("kms").create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
+    return server, s3, [server.keys().create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
 
 
 def run_bytes(server):
@@ -40,6 +41,7 @@ def copy(s3, key="k", to="c", **options):
     return s3.copy_object(Bucket="to-there", Key=to, CopySource=f"from-here/{key}", **options)
 
 
+@every_key_service
 @pytest.mark.parametrize("data", [LARGE, SMALL], ids=["a run", "inline"])
 @pytest.mark.parametrize("source", ["SSE-S3", "SSE-KMS", "bucket key"])
 @pytest.mark.parametrize("target", ["SSE-S3", "SSE-KMS", "bucket key"])

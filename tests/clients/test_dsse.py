@@ -4,6 +4,7 @@ import pytest
 
 from support.calls import body_of, completed, headers_of, refused
 from support.data import base64_text, checksum, content, md5
+from support.peers import every_key_service
 from support.requests import signed
 
 SSE = "x-amz-server-side-encryption"
@@ -21,6 +22,7 @@ def options(key, **more):
     return {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": key["KeyId"]} | more
 
 
+@every_key_service
 def test_the_header_matrix(s3, bucket, shared_key):
     expected = {SSE: "aws:kms:dsse", KEY_ID: shared_key["Arn"]}
     context = base64_text(b'{"team":"red"}')
@@ -40,6 +42,7 @@ def test_the_header_matrix(s3, bucket, shared_key):
     assert s3.get_object(Bucket=bucket, Key="plain")["ETag"] == f'"{md5(DATA)}"'
 
 
+@every_key_service
 def test_a_multipart_upload(s3, bucket, shared_key):
     expected = {SSE: "aws:kms:dsse", KEY_ID: shared_key["Arn"]}
     created = s3.create_multipart_upload(Bucket=bucket, Key="m", **options(shared_key))

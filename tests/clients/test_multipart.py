@@ -4,6 +4,7 @@ import pytest
 
 from support.calls import body_of, completed, headers_of, keys_of, multipart, refused, status_of, upload_parts
 from support.data import CHECKSUMS, checksum, composite, content, md5, multipart_etag
+from support.peers import every_key_service
 from support.requests import signed
 
 MIN = 5 * 2**20
@@ -22,6 +23,7 @@ def upload(s3, bucket):
     return {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
 
 
+@every_key_service
 @pytest.mark.parametrize("sse", ["AES256", "aws:kms"])
 def test_life(s3, bucket, sse):
     created = s3.create_multipart_upload(
@@ -49,6 +51,7 @@ def test_life(s3, bucket, sse):
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
 
 
+@every_key_service
 @pytest.mark.parametrize("sse", ["AES256", "aws:kms"])
 def test_ranges_over_the_borders_of_parts(s3, bucket, sse):
     multipart(s3, bucket, "k", PARTS, ServerSideEncryption=sse)
@@ -246,6 +249,7 @@ def test_list_uploads(s3, bucket):
     assert [upload["Key"] for upload in after["Uploads"]] == ["c/1", "d"]
 
 
+@every_key_service
 @pytest.mark.parametrize("sse", ["AES256", "aws:kms"])
 def test_copying_parts(s3, bucket, sse):
     source = content(MIN + 50_000, "source")

@@ -8,6 +8,7 @@ import pytest
 
 from support.calls import body_of, headers_of, multipart
 from support.data import content
+from support.peers import every_key_service
 from support.requests import signed
 from support.server import two_accounts
 
@@ -20,7 +21,7 @@ class Own:
 
     def __init__(self, server):
         self.server = server
-        self.s3, self.kms = server.client("s3"), server.client("kms")
+        self.s3, self.kms = server.client("s3"), server.keys()
         self.s3.create_bucket(Bucket="box")
         self.old, self.new = (self.kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
 
@@ -57,6 +58,7 @@ def own(fresh_server):
     return Own(fresh_server)
 
 
+@every_key_service
 def test_a_bucket_is_put_under_another_key(own):
     for n in range(30):
         own.put(f"kms/{n}", own.old)
@@ -85,6 +87,7 @@ def test_a_bucket_is_put_under_another_key(own):
     assert headers_of(own.s3.head_object(Bucket="box", Key="bucket-key/1"))["x-amz-server-side-encryption-bucket-key-enabled"] == "true"
 
 
+@every_key_service
 def test_a_dry_run_counts_and_changes_nothing(own):
     for n in range(5):
         own.put(f"a/{n}", own.old)
@@ -157,6 +160,7 @@ def test_other_accounts_see_nothing(tmp_path, request):
     assert ask(server.other, "POST", "/_/v1/jobs", order)[0] == 403
 
 
+@every_key_service
 def test_a_job_survives_a_kill(own):
     for n in range(60):
         own.put(f"{n:02}", own.old, body=b"x")

@@ -9,6 +9,7 @@ import pytest
 
 from support.calls import body_of, completed, headers_of, keys_of, multipart, refused, status_of
 from support.data import base64_text, content, md5, multipart_etag
+from support.peers import every_key_service
 from support.requests import Signer, send, signed
 
 SSE = "x-amz-server-side-encryption"
@@ -62,6 +63,7 @@ def test_sse_s3(s3, bucket, put, options):
     assert encryption(end) == expected
 
 
+@every_key_service
 def test_sse_kms(s3, bucket, put, shared_key):
     expected = {SSE: "aws:kms", KEY_ID: shared_key["Arn"]}
     options = kms_options(shared_key["KeyId"])
@@ -95,6 +97,7 @@ def test_sse_kms(s3, bucket, put, shared_key):
         assert encryption(silent) == {}
 
 
+@every_key_service
 def test_the_context_is_echoed_where_aws_does(s3, bucket, put, shared_key):
     text = base64_text(b'{ "project":"blue",  "\\u00fc":"1" }')
     options = kms_options(shared_key["KeyId"], SSEKMSEncryptionContext=text)
@@ -118,6 +121,7 @@ def test_the_context_is_echoed_where_aws_does(s3, bucket, put, shared_key):
     assert body_of(s3.get_object(Bucket=bucket, Key="m")) == b"x"
 
 
+@pytest.mark.key_services("aws")
 @pytest.mark.parametrize("form", ["id", "arn", "alias", "alias arn"])
 def test_the_key_id_is_always_an_arn(s3, kms, bucket, put, shared_key, form):
     alias = f"alias/{bucket}"
@@ -161,6 +165,7 @@ def test_the_managed_key_is_made_on_first_use(fresh_server):
     assert body_of(s3.get_object(Bucket="second", Key="k")) == DATA
 
 
+@every_key_service
 def test_copy_ignores_how_the_source_is_encrypted(s3, bucket, put, shared_key):
     text = base64_text(b'{"a":"b"}')
     put(**kms_options(shared_key["KeyId"], SSEKMSEncryptionContext=text))
@@ -176,6 +181,7 @@ def test_copy_ignores_how_the_source_is_encrypted(s3, bucket, put, shared_key):
 # --- ETags -----------------------------------------------------------------------------------------------------------
 
 
+@every_key_service
 def test_etags_of_kms_objects_tell_nothing(s3, bucket, put):
     etags = {put(Key=f"k{n}", ServerSideEncryption="aws:kms")["ETag"] for n in range(4)}
     etags.add(put(Key="k0", ServerSideEncryption="aws:kms")["ETag"])
@@ -187,6 +193,7 @@ def test_etags_of_kms_objects_tell_nothing(s3, bucket, put):
     assert one.endswith('-1"')
 
 
+@every_key_service
 def test_content_md5_is_checked_all_the_same(s3, plain_s3, bucket):
     digest = base64_text(hashlib.md5(DATA).digest())
     kms = {"Bucket": bucket, "Key": "k", "ServerSideEncryption": "aws:kms", "ContentMD5": digest}
@@ -320,6 +327,7 @@ def test_a_bad_context_is_refused(s3, bucket, put, text):
     assert keys_of(s3, bucket) == []
 
 
+@every_key_service
 def test_a_context_may_name_the_object_and_no_other(s3, bucket, put):
     right = base64_text(json.dumps({"aws:s3:arn": f"arn:aws:s3:::{bucket}/k"}).encode())
     put(ServerSideEncryption="aws:kms", SSEKMSEncryptionContext=right)
@@ -395,6 +403,7 @@ def test_an_anonymous_reader_of_a_kms_object_learns_nothing(server, bucket, put)
     assert DATA[:64] not in answer.body
 
 
+@every_key_service
 def test_a_presigned_get_of_a_kms_object(server, bucket, put):
     put(ServerSideEncryption="aws:kms")
     target = Signer.of(server).presign("GET", f"/{bucket}/k")
@@ -407,6 +416,7 @@ def test_a_presigned_get_of_a_kms_object(server, bucket, put):
 # --- what the key service sees ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.key_services("aws")
 def test_an_upload_begun_under_a_key_ends_under_it(s3, kms, bucket, key):
     """The parts of an upload share its key; switching the alias in between changes nothing."""
     alias = f"alias/{bucket}"
@@ -423,6 +433,7 @@ def test_an_upload_begun_under_a_key_ends_under_it(s3, kms, bucket, key):
     kms.delete_alias(AliasName=alias)
 
 
+@every_key_service
 def test_a_large_object_read_slowly(s3, bucket, shared_key):
     data = content(20_000_000, "large")
     s3.put_object(Bucket=bucket, Key="large", Body=data, **kms_options(shared_key["KeyId"]))

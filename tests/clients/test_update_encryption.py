@@ -4,6 +4,7 @@ import pytest
 
 from support.calls import body_of, headers_of, multipart, refused, status_of
 from support.data import content
+from support.peers import every_key_service
 from support.requests import send, signed
 
 SSE = "x-amz-server-side-encryption"
@@ -40,6 +41,7 @@ def sources(shared_key):
     }
 
 
+@every_key_service
 @pytest.mark.parametrize("bucket_key", [False, True])
 @pytest.mark.parametrize("source", sources({"Arn": ""}))
 def test_nothing_but_the_key_changes(s3, bucket, update, shared_key, source, bucket_key):
@@ -55,6 +57,7 @@ def test_nothing_but_the_key_changes(s3, bucket, update, shared_key, source, buc
     assert body_of(s3.get_object(Bucket=bucket, Key="k", Range="bytes=65530-65545")) == DATA[65530:65546]
 
 
+@every_key_service
 @pytest.mark.parametrize("options", [{}, {"ServerSideEncryption": "aws:kms"}], ids=["SSE-S3", "SSE-KMS"])
 def test_an_object_made_of_parts(s3, bucket, update, shared_key, options):
     multipart(s3, bucket, "k", PARTS, **options)
@@ -119,6 +122,7 @@ def test_signature_version_4_is_required(server, s3, bucket):
         assert "require Amazon Web Services Signature Version 4" in answer.error["Message"]
 
 
+@every_key_service
 def test_updates_and_overwrites_at_once(s3, bucket, update, shared_key):
     """Whoever comes last, the object is whole and opens."""
     from support.calls import in_parallel

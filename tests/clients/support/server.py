@@ -71,6 +71,10 @@ class Endpoint:
     def host(self):
         return self.url.split("//")[1]
 
+    def keys(self):
+        """Where keys are made that objects can be under."""
+        return self.client("kms")
+
     def tls_context(self):
         return ssl.create_default_context(cafile=self.ca)
 
