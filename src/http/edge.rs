@@ -32,7 +32,7 @@ use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::telemetry::Metrics;
-use crate::wire::{Answered, Protocol, RequestBody, RequestContext, RequestId, ResponseBody, TlsInfo};
+use crate::wire::{Answered, AtEnd, Protocol, RequestBody, RequestContext, RequestId, ResponseBody, TlsInfo};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -112,7 +112,7 @@ impl Edge {
             tls: origin.tls,
             forwarded_over_tls: self.proxies.say_tls(origin.peer, request.headers()),
         };
-        let flow = Flow::default();
+        let flow = Flow::begin();
         let open = origin.activity.begin();
         let mut exchange = Exchange::begin(
             cx.clone(),
@@ -152,7 +152,9 @@ impl Edge {
             operation: "Unknown",
             ..Answered::default()
         });
-        exchange.answered(response.status(), answered, response.extensions_mut().remove::<Event>());
+        let (event, at_end) =
+            (response.extensions_mut().remove::<Event>(), response.extensions_mut().remove::<AtEnd>());
+        exchange.answered(response.status(), answered, event, at_end);
         Ok(response.map(|body| Outbound::new(body, exchange)))
     }
 

@@ -14,20 +14,40 @@ use crate::audit::{Event, SharedAudit};
 use crate::telemetry::Metrics;
 use crate::telemetry::log::redact_query;
 use crate::telemetry::metrics::Ended;
-use crate::wire::{Answered, RequestContext};
+use crate::wire::{Answered, AtEnd, Ending, RequestContext};
 
 /// Bytes of a request's body, counted where it is read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Flow(Arc<AtomicU64>);
+#[derive(Clone, Debug)]
+pub(super) struct Flow(Arc<Received>);
+
+#[derive(Debug)]
+struct Received {
+    bytes: AtomicU64,
+    began: Instant,
+    /// Microseconds from the beginning to the last bytes.
+    last: AtomicU64,
+}
 
 impl Flow {
+    /// The head was read just now.
+    pub(super) fn begin() -> Self {
+        Self(Arc::new(Received { bytes: AtomicU64::new(0), began: Instant::now(), last: AtomicU64::new(0) }))
+    }
+
     pub(super) fn received(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        let now = u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.last.store(now, Ordering::Relaxed);
     }
 
     /// The bytes that were read so far.
     pub(super) fn total(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the last of the request came.
+    fn since_last(&self) -> Duration {
+        self.0.began.elapsed().saturating_sub(Duration::from_micros(self.0.last.load(Ordering::Relaxed)))
     }
 }
 
@@ -45,6 +65,8 @@ pub(super) struct Exchange {
     status: Option<StatusCode>,
     answered: Answered,
     event: Option<Event>,
+    at_end: Option<AtEnd>,
+    turn_around: Duration,
     sent: u64,
     complete: bool,
     // Dropped in this order: the body's progress, then the request.
@@ -75,6 +97,8 @@ impl Exchange {
             status: None,
             answered: Answered { protocol: "unknown", operation: "Unknown", ..Answered::default() },
             event: None,
+            at_end: None,
+            turn_around: Duration::ZERO,
             sent: 0,
             complete: false,
             sending: None,
@@ -88,10 +112,18 @@ impl Exchange {
     }
 
     /// The response's head is decided.
-    pub(super) fn answered(&mut self, status: StatusCode, answered: Answered, event: Option<Event>) {
+    pub(super) fn answered(
+        &mut self,
+        status: StatusCode,
+        answered: Answered,
+        event: Option<Event>,
+        at_end: Option<AtEnd>,
+    ) {
         self.status = Some(status);
         self.answered = answered;
         self.event = event;
+        self.at_end = at_end;
+        self.turn_around = self.flow.since_last();
         self.sending = Some(self.open.sending());
     }
 
@@ -128,6 +160,9 @@ impl Drop for Exchange {
         if let Some(mut event) = self.event.take() {
             event.transferred(received, self.sent);
             self.audit.record(event);
+        }
+        if let Some(at_end) = self.at_end.take() {
+            at_end.act(&Ending { sent: self.sent, total: took, turn_around: self.turn_around });
         }
         let Answered { protocol, operation, access_key_id, error_code } = &self.answered;
         self.metrics.in_flight.dec();

@@ -16,6 +16,7 @@ pub mod session;
 pub mod throttle;
 
 mod store;
+mod service;
 
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use crate::policy::{Ask, Context, Decision, Policy, Subject};
 pub use circumstances::Circumstances;
 pub use directory::Directory;
 pub use store::OpenError;
+
+pub use service::authorize_service;
 
 /// An account: the owner of buckets and keys.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -58,6 +58,7 @@ impl Fixture {
             versioning: Versioning::Never,
             object_lock: None,
             tags: Vec::new(),
+            configured: None,
         };
         assert_eq!(commit::create_bucket(&*store, "b", &bucket).await.unwrap(), None);
         Self { store, sse, kms, from, to }

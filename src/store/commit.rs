@@ -54,8 +54,10 @@
 //!    next start makes it live, as its record says.*
 //! 2. if an object or any version is left, `L` goes back to live, and the bucket is not empty.
 //! 3. open uploads are aborted.
-//! 4. the name's record is removed. *Crash before: the bucket has neither objects nor uploads and takes no writes;
-//!    [`revive_bucket`] makes it live again. Crash after: it is gone; nothing is left in its partition but `L`.*
+//! 4. one commit removes the name's record and marks the partition as gone (`G`). *Crash before: the bucket has neither objects
+//!    nor uploads and takes no writes; [`revive_bucket`] makes it live again. Crash after: it is gone; [`empty_gone`] at start
+//!    does step 5.*
+//! 5. what is left in the partition is removed (its configurations, `L`), and then the mark.
 
 mod bucket;
 mod delete;
@@ -74,8 +76,8 @@ use super::tally::tally_key;
 use super::{Batch, MetaStore, Partition, RunId, SealedRun, StoreError, Tally};
 
 pub use bucket::{
-    BucketDeletion, configure_bucket, create_bucket, delete_bucket, read_bucket, read_buckets, revive_bucket,
-    update_bucket,
+    BucketDeletion, configure_bucket, create_bucket, delete_bucket, empty_gone, read_bucket, read_buckets,
+    revive_bucket, update_bucket,
 };
 pub use delete::{Deletion, delete_object, delete_version};
 pub use read::{After, Found, read_marker, read_object, read_objects, read_version, read_versions};
@@ -191,12 +193,15 @@ fn count_replacement(batch: Batch, old: Option<&ObjectRecord>, new: Option<&Obje
 }
 
 /// Expects the bucket to take writes, and to keep versions or not as the writer means it.
-fn live_batch(versioning: Versioning) -> Batch {
+pub(super) fn live_batch(versioning: Versioning) -> Batch {
     Batch::new().expect(live_key(), Some(Bytes::from_static(versioning.live_value())))
 }
 
 /// Whether the bucket keeps versions, as its writers must; `None` if it takes no writes.
-async fn read_versioning(store: &dyn MetaStore, bucket: Partition) -> Result<Option<Versioning>, StoreError> {
+pub(super) async fn read_versioning(
+    store: &dyn MetaStore,
+    bucket: Partition,
+) -> Result<Option<Versioning>, StoreError> {
     Ok(store.get(bucket, &live_key()).await?.as_deref().and_then(Versioning::of_live))
 }
 

@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod commit;
+pub mod configuration;
 pub mod memory;
 pub mod rocks;
 pub mod run;

@@ -189,6 +189,10 @@ families! {
     sink_behind: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_behind";
     /// 1 while events cannot be sent.
     sink_failing: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_failing";
+    /// Lines of server access logs delivered since the start.
+    access_log_delivered: Gauge = Gauge::default(), None::<Unit>, "access_log_lines_delivered";
+    /// Lines of server access logs lost since the start: not let in, not deliverable, or too many.
+    access_log_lost: Gauge = Gauge::default(), None::<Unit>, "access_log_lines_lost";
     /// Bytes of objects in segment files.
     store_runs: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_runs";
     /// Bytes that the data directory's file system still offers.

@@ -5,6 +5,8 @@ pub mod percent;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -91,6 +93,33 @@ pub struct Answered {
     pub access_key_id: Option<String>,
     /// The error's code, if one was answered.
     pub error_code: Option<&'static str>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ending {
+    /// Bytes of the response's body that were sent.
+    pub sent: u64,
+    /// From the request's head to the end of the response.
+    pub total: Duration,
+    /// From the last of the request to the head of the response.
+    pub turn_around: Duration,
+}
+
+/// What a protocol does when the response has been sent, or cannot be: a response extension. It must not block.
+#[derive(Clone)]
+pub struct AtEnd(Arc<dyn Fn(&Ending) + Send + Sync>);
+
+impl AtEnd {
+    /// `act`, at the end.
+    pub fn new(act: impl Fn(&Ending) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(act))
+    }
+
+    /// The end has come.
+    pub fn act(&self, ending: &Ending) {
+        (self.0)(ending);
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,13 @@ use std::convert::Infallible;
 use bytes::Bytes;
 
 use super::{WriteError, abort_upload, live_key, read_uploads};
-use crate::store::schema::{BucketRecord, DELETING, Record as _, Table, Versioning, key_of};
+use crate::store::schema::{BucketRecord, DELETING, GONE, Record as _, Table, Versioning, key_of};
 use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition, StoreError};
+
+/// The tables that a bucket without objects and uploads may have keys in.
+const LEFT_BEHIND: &[Table] = &[Table::Configuration, Table::Live];
+/// Keys that are removed at once.
+const PAGE: usize = 1000;
 
 /// Makes a bucket. `Ok(Some(existing))` if the name is taken.
 ///
@@ -180,14 +185,53 @@ pub async fn delete_bucket(
     let key = key_of(Table::Bucket, name.as_bytes());
     let present = store.get(Partition::GLOBAL, &key).await?;
     let unchanged = present.as_deref().map(BucketRecord::from_value).transpose()?.is_some_and(|now| now == *record);
-    let batch = Batch::new().expect(key.clone(), present.filter(|_| unchanged)).delete(key);
+    let batch = Batch::new().expect(key.clone(), present.filter(|_| unchanged)).delete(key).put(gone_key(bucket), GONE);
     if let Outcome::Conflict { .. } = store.commit(Partition::GLOBAL, batch).await? {
         // The bucket was configured meanwhile: it lives on.
         reopen(store, name, record).await?;
         return Ok(BucketDeletion::Busy);
     }
-    let _ = store.commit(bucket, Batch::new().delete(live_key())).await?;
+    empty_partition(store, bucket).await?;
     Ok(BucketDeletion::Deleted)
+}
+
+/// At start: empties the partitions of buckets whose deletion a crash cut off behind the removal of their names.
+///
+/// # Errors
+/// As [`MetaStore::commit`].
+pub async fn empty_gone(store: &dyn MetaStore) -> Result<(), StoreError> {
+    loop {
+        let marks = store.scan(Partition::GLOBAL, &KeyRange::prefix(&[Table::Gone as u8]), PAGE).await?;
+        if marks.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in marks {
+            let id = key.get(1..).and_then(|id| id.try_into().ok());
+            let id = id.ok_or_else(|| StoreError::Corrupt("the mark of a bucket that is gone".to_owned()))?;
+            empty_partition(store, Partition(id)).await?;
+        }
+    }
+}
+
+/// Removes what a bucket without objects and uploads may have left, then the mark that says so.
+async fn empty_partition(store: &dyn MetaStore, bucket: Partition) -> Result<(), StoreError> {
+    for table in LEFT_BEHIND {
+        loop {
+            let pairs = store.scan(bucket, &KeyRange::prefix(&[*table as u8]), PAGE).await?;
+            if pairs.is_empty() {
+                break;
+            }
+            let batch = pairs.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(key.to_vec()));
+            let _ = store.commit(bucket, batch).await?;
+        }
+    }
+    let _ = store.commit(Partition::GLOBAL, Batch::new().delete(gone_key(bucket))).await?;
+    Ok(())
+}
+
+/// Where it is marked that the bucket with this partition is gone.
+fn gone_key(bucket: Partition) -> Vec<u8> {
+    key_of(Table::Gone, &bucket.0)
 }
 
 async fn is_empty(store: &dyn MetaStore, bucket: Partition) -> Result<bool, StoreError> {

@@ -100,6 +100,7 @@ async fn bucket(store: &MemoryStore, versioning: Versioning) {
         versioning,
         object_lock: None,
         tags: Vec::new(),
+        configured: None,
     };
     assert_eq!(create_bucket(store, "b", &record).await.unwrap(), None);
 }

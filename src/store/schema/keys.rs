@@ -6,8 +6,12 @@
 pub enum Table {
     /// Bucket names, in the global partition.
     Bucket = b'B',
+    /// Configurations of the bucket, by kind and id.
+    Configuration = b'C',
     /// Small sealed runs, stored as values.
     Data = b'D',
+    /// Buckets that are gone and whose partitions are not empty yet, in the global partition.
+    Gone = b'G',
     /// Whether the bucket takes writes.
     Live = b'L',
     /// Jobs, in the global partition.
@@ -50,6 +54,11 @@ pub fn prefix_of(table: Table, prefix: &str) -> Vec<u8> {
 pub fn escape(table: Table, name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(name.len() + 3);
     key.push(table as u8);
+    escape_behind(key, name)
+}
+
+/// `key`, and behind it the escaped and terminated `name`.
+pub(super) fn escape_behind(mut key: Vec<u8>, name: &str) -> Vec<u8> {
     push_escaped(&mut key, name.as_bytes());
     key.extend_from_slice(&[0, 0]);
     key

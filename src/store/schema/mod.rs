@@ -3,9 +3,12 @@
 //! ```text
 //! partition            key                                             value
 //! GLOBAL               B name                                          BucketRecord
+//! GLOBAL               G bucket-id                                     "gone": its partition is being emptied
 //! GLOBAL               J job-id                                        jobs::JobRecord
 //! GLOBAL               S name                                          a record of the server's own (server key)
 //! <bucket id>          L                                               "live" | "live enabled" | "live suspended" | "deleting"
+//! <bucket id>          C kind(u8) [escaped-id 00 00]                   ConfigurationRecord
+//! <bucket id>          C 00 kind(u8)                                   Tally: how many of a kind that has ids
 //! <bucket id>          O escaped-key                                   ObjectRecord (the current version)
 //! <bucket id>          T escaped-key                                   MarkerRecord (the current version, where it is one)
 //! <bucket id>          V escaped-key !order(u64 BE)                    Version (a noncurrent one)
@@ -18,10 +21,12 @@
 //! The first byte of every key is its [`Table`]; the first byte of every record its format version, then CBOR with
 //! numbered fields, so that later versions add fields and older readers skip them. Nothing here knows the wire.
 
+mod configuration;
 mod keys;
 mod records;
 mod version;
 
+pub use configuration::{ConfigurationKind, ConfigurationKinds, ConfigurationRecord};
 pub use keys::{Table, escape, key_of, noncurrent_key, prefix_of, unescape};
 pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
@@ -37,3 +42,5 @@ pub use version::{
 pub const LIVE: &[u8] = b"live";
 /// The value while the bucket is being deleted.
 pub const DELETING: &[u8] = b"deleting";
+/// The value of a [`Table::Gone`] key.
+pub const GONE: &[u8] = b"gone";

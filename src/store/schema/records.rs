@@ -4,6 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::version::{ObjectLock, Retention, Versioning};
+use super::{ConfigurationKind, ConfigurationKinds};
 use crate::store::{Partition, RunId, StoreError};
 
 /// The version byte of every record written today.
@@ -76,6 +77,9 @@ pub struct BucketRecord {
     #[n(10)]
     #[cbor(skip_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
+    /// The kinds of configuration that the bucket may have: a kind that is not here, it has not. `None`: none ever.
+    #[n(16)]
+    pub configured: Option<ConfigurationKinds>,
 }
 
 /// Which public access is blocked.
@@ -147,6 +151,11 @@ impl BucketRecord {
     /// The partition that holds its objects.
     pub fn partition(&self) -> Partition {
         Partition(self.id)
+    }
+
+    /// Whether it may have a configuration of this kind. If not, nobody need look.
+    pub fn may_have(&self, kind: ConfigurationKind) -> bool {
+        self.configured.is_some_and(|kinds| kinds.contains(kind))
     }
 }
 
@@ -438,10 +447,20 @@ impl Record for PartRecord {
     const NAME: &'static str = "part record";
 }
 
+/// Holds a record's stored form to the golden file `name`: what is stored stays readable, and is written the same.
+#[cfg(test)]
+pub(super) fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
+    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema").join(name);
+    if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, record.to_value()).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap();
+    assert_eq!(&R::from_value(&golden).unwrap(), record, "{name} reads differently");
+    assert_eq!(record.to_value(), golden, "{name} is written differently");
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::super::version::{DefaultRetention, MarkerRecord, Period, RetentionMode, Version};
     use super::*;
 
@@ -484,17 +503,6 @@ mod tests {
         }
     }
 
-    /// Holds a record's stored form to the golden file `name`: what is stored stays readable, and is written the same.
-    fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema").join(name);
-        if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
-            std::fs::write(&path, record.to_value()).unwrap();
-        }
-        let golden = std::fs::read(&path).unwrap();
-        assert_eq!(&R::from_value(&golden).unwrap(), record, "{name} reads differently");
-        assert_eq!(record.to_value(), golden, "{name} is written differently");
-    }
-
     #[test]
     fn stored_forms_do_not_change() {
         let bucket = BucketRecord {
@@ -509,6 +517,7 @@ mod tests {
             versioning: Versioning::Never,
             object_lock: None,
             tags: Vec::new(),
+            configured: None,
         };
         hold("bucket.bin", &bucket);
         let encryption =
@@ -529,6 +538,8 @@ mod tests {
             ..bucket
         };
         hold("bucket-locked.bin", &locked);
+        let kinds = ConfigurationKinds::default().with(ConfigurationKind::Cors).with(ConfigurationKind::Inventory);
+        hold("bucket-configured.bin", &BucketRecord { configured: Some(kinds), ..configured });
         hold("object-run.bin", &object(Body::Run(run(false))));
         let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
         hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));

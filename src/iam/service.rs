@@ -1,0 +1,41 @@
+//! What AWS's own services may do: what a resource's policy lets them.
+
+use super::{Denied, Permit};
+use crate::policy::{Context, Policies, Policy, Principal, Request, decide};
+
+/// Whether `service`, such as `logging.s3.amazonaws.com`, may do `action` to `resource`, which belongs to the account `owner`,
+/// by the resource's own policy.
+///
+/// # Errors
+/// [`Denied`], if the policy denies it or does not allow it.
+pub fn authorize_service(
+    service: &str,
+    action: &'static str,
+    (resource, owner): (&str, &str),
+    policy: &Policy,
+    context: &dyn Context,
+) -> Result<Permit, Denied> {
+    let principal = Principal::Service(service);
+    let policies = Policies { resource: Some(policy), ..Policies::default() };
+    if decide(&policies, &Request { principal, action, resource, owner, context }).is_allowed() {
+        return Ok(Permit(()));
+    }
+    Err(Denied { principal: service.to_owned(), action, resource: resource.to_owned(), reason: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Kind;
+
+    #[test]
+    fn a_service_may_what_the_policy_says_of_it_alone() {
+        let text = r#"{"Statement": {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"},
+            "Action": "s3:PutObject", "Resource": "arn:aws:s3:::b/*"}}"#;
+        let policy = Policy::parse(text, Kind::Bucket("arn:aws:s3:::b")).unwrap();
+        let ask = |service, action| authorize_service(service, action, ("arn:aws:s3:::b/k", "1"), &policy, &());
+        assert!(ask("logging.s3.amazonaws.com", "s3:PutObject").is_ok());
+        assert!(ask("logging.s3.amazonaws.com", "s3:GetObject").is_err());
+        assert!(ask("ec2.amazonaws.com", "s3:PutObject").is_err());
+    }
+}
