@@ -104,6 +104,7 @@ pub(super) fn names(config: &Config) -> Vec<String> {
         names.push(format!("*.{domain}"));
         names.push(domain);
     }
+    names.extend(config.website_domains().iter().map(|domain| format!("*.{domain}")));
     for service in ["kms", "sts", "iam"] {
         names.push(format!("{service}.amazonaws.com"));
         names.push(format!("{service}.{region}.amazonaws.com"));

@@ -12,7 +12,7 @@ use super::accounts;
 use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
 use super::key_services::{ServiceError, Surroundings};
-use super::metering::{watch_audit, watch_cache, watch_sinks, watch_store};
+use super::metering::{watch_access_logs, watch_audit, watch_cache, watch_sinks, watch_store};
 use super::root_custody;
 use crate::admin::Admin;
 use crate::audit::api::CloudTrail;
@@ -40,6 +40,7 @@ use crate::sse::{ServerKey, Sse, SseError, StoredServerKeys};
 use crate::store::rocks::{Options, RocksStore};
 use crate::store::{MetaStore, SharedStore, StoreError};
 use crate::telemetry::Metrics;
+use crate::wire::Protocol;
 
 /// Objects whose sealed form has at most this many bytes are values in RocksDB (`benches/README.md` has the measurement).
 const INLINE_LIMIT: usize = 32 * 1024;
@@ -48,6 +49,8 @@ const KEY_UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How often it writes down when keys were last used, and zeroizes unwrapped keys that are not to be used any more.
 const USES_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the last access logs may take to be delivered.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last events may take to be printed and sent.
 const FOLLOWERS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -69,6 +72,8 @@ pub(super) struct Graph {
     keys: Arc<LocalKms>,
     directory: Arc<Directory>,
     key_upkeep: JoinHandle<()>,
+    s3: Arc<S3>,
+    access_logs: JoinHandle<()>,
     /// What prints events, and sends them elsewhere.
     followers: Vec<JoinHandle<()>>,
 }
@@ -201,6 +206,7 @@ impl Graph {
         };
         let settings = Settings {
             base_domains: config.virtual_host_domains(),
+            website_domains: config.website_domains(),
             region,
             inline_limit: INLINE_LIMIT,
             share_on_copy: config.s3.share_on_copy,
@@ -216,23 +222,32 @@ impl Graph {
             (Arc::clone(&clock), Arc::clone(&entropy)),
         );
         s3.recover().await?;
+        let s3 = Arc::new(s3);
+        watch_access_logs(&metrics, &s3);
+        let interval = Duration::from_secs(config.s3.access_log_seconds.into());
+        let access_logs = tokio::spawn(Arc::clone(&s3).deliver_access_logs(interval));
         jobs.resume().await?;
         let keys = Arc::clone(&kms);
         let kms_api =
             KmsApi::new(kms, Arc::clone(&directory), signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
         let protocols = Protocols {
-            s3: Arc::new(s3),
+            s3: Arc::clone(&s3) as Arc<dyn Protocol>,
             kms: Arc::new(kms_api),
             cloudtrail: Arc::new(cloudtrail),
             query: Arc::new(query),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, followers })
+        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, s3, access_logs, followers })
     }
 
     /// Closes what must be closed, when no request is open any more.
     pub(super) async fn close(self) {
         self.jobs.close().await;
+        self.s3.stop_access_logs();
+        if tokio::time::timeout(LOG_PATIENCE, self.access_logs).await.is_err() {
+            error!("access logs could not be delivered in time");
+        }
+        drop(self.s3);
         self.key_upkeep.abort();
         // Ends when the task has let go of the key service, so that the store closes with the last of its holders.
         drop(self.key_upkeep.await);

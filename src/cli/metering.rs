@@ -15,6 +15,7 @@ use crate::kms::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
     WrappedKey,
 };
+use crate::s3::S3;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{KmsLabels, ServiceCallLabels, ServiceLabel, ServiceOperationLabels, SinkLabel};
@@ -115,6 +116,17 @@ impl Guard for ServiceMeter {
         self.metrics.service_calls.get_or_create(&labels).inc();
         result
     }
+}
+
+/// Has the figures of access logs read before each exposition.
+pub fn watch_access_logs(metrics: &Metrics, s3: &Arc<S3>) {
+    let s3 = Arc::downgrade(s3);
+    metrics.refresh_with(move |metrics| {
+        let Some(s3) = s3.upgrade() else { return };
+        let figures = s3.access_log_figures();
+        metrics.access_log_delivered.set(i64::try_from(figures.delivered).unwrap_or(i64::MAX));
+        metrics.access_log_lost.set(i64::try_from(figures.lost).unwrap_or(i64::MAX));
+    });
 }
 
 /// A key service whose calls are counted.

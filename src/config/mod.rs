@@ -153,6 +153,8 @@ options! {
         /// Whether a copy may take over its source's sealed bytes, its data key being wrapped anew; if not, every copy is
         /// encrypted afresh.
         share_on_copy: bool = true,
+        /// Seconds that lines of server access logs gather before they are delivered.
+        access_log_seconds: u32 = 60,
     }
 }
 
@@ -351,6 +353,9 @@ impl Config {
         if self.audit.segment_mib == 0 || self.audit.digest_seconds == 0 {
             return contradiction("audit.segment_mib and audit.digest_seconds must be at least 1");
         }
+        if self.s3.access_log_seconds == 0 {
+            return contradiction("s3.access_log_seconds must be at least 1");
+        }
         if self.audit.required && !self.audit.enabled {
             return contradiction("audit.required needs audit.enabled");
         }
@@ -379,6 +384,20 @@ impl Config {
         let own = ["localhost".to_owned(), "s3.localhost".to_owned()];
         let amazon = ["s3.amazonaws.com".to_owned(), format!("s3.{region}.amazonaws.com")];
         own.into_iter().chain(amazon).chain(self.base_domains.iter().map(ToString::to_string)).collect()
+    }
+
+    /// The domains under which the first labels of the host are a bucket whose website is meant: `s3-website.DOMAIN`, and as
+    /// AWS has it with the region, beside each domain for buckets.
+    pub fn website_domains(&self) -> Vec<String> {
+        let region = &self.region;
+        let amazon = [format!("s3-website-{region}.amazonaws.com"), format!("s3-website.{region}.amazonaws.com")];
+        let bases =
+            ["localhost"].into_iter().map(str::to_owned).chain(self.base_domains.iter().map(ToString::to_string));
+        let beside = bases.flat_map(|base| {
+            let parent = base.strip_prefix("s3.").map(|parent| format!("s3-website.{parent}"));
+            [Some(format!("s3-website.{base}")), Some(format!("s3-website-{region}.{base}")), parent]
+        });
+        amazon.into_iter().chain(beside.flatten()).collect()
     }
 }
 

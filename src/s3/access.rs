@@ -103,7 +103,7 @@ impl S3 {
         let question = Question::new(call.identity.as_ref(), action, &resource, Some(&bucket.record.account));
         let policy = match &bucket.record.policy {
             Some(_) if OWN_AFFAIRS.contains(&action) && question.is_owners_root() => None,
-            Some(text) => Some(self.policies.obtain(bucket, text)?),
+            Some(_) => self.policy_of(bucket)?,
             None => None,
         };
         let policy = policy.as_deref();
@@ -155,6 +155,14 @@ impl S3 {
         };
         let question = Question::new(call.identity.as_ref(), call.row.action, resource, None);
         Ok(iam::authorize(&Question { context: &context, ..question })?)
+    }
+
+    /// The bucket's policy, compiled.
+    ///
+    /// # Errors
+    /// `InternalError` if it cannot be read.
+    pub(super) fn policy_of(&self, bucket: &Bucket) -> Result<Option<Arc<Policy>>> {
+        bucket.record.policy.as_ref().map(|text| self.policies.obtain(bucket, text)).transpose()
     }
 
     /// The encryption that a write asks for by its headers; of a part, its upload's. The bucket's default is none of it.

@@ -90,6 +90,7 @@ impl S3 {
             versioning: if locked { Versioning::Enabled } else { Versioning::Never },
             object_lock: locked.then(ObjectLock::default),
             tags,
+            configured: None,
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}

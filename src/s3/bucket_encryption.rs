@@ -226,6 +226,7 @@ mod tests {
             versioning: crate::store::schema::Versioning::Never,
             object_lock: None,
             tags: Vec::new(),
+            configured: None,
         };
         assert!(render_configuration(&record).contains(&rule(kms, blocked)));
         let fresh = BucketRecord { encryption: None, allows_customer_keys: false, ..record };

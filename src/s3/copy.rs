@@ -1,9 +1,10 @@
 //! CopyObject: the source's sealed bytes are shared where both ends allow it, else opened and sealed again under a data key
 //! of the copy's own.
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::access::About;
+use super::access_log::Aside;
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksums};
 use super::condition::{Mood, Preconditions};
@@ -12,6 +13,7 @@ use super::get::TRIES;
 use super::headers::{read_attributes, refuse_not_offered, text};
 use super::markings::Markings;
 use super::object::Object;
+use super::operation::Operation;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject, Stored, insert_id};
 use super::reader::ObjectReader;
@@ -241,12 +243,12 @@ impl S3 {
     /// Finds, permits and judges the source that `x-amz-copy-source` names.
     pub(super) async fn copy_source(&self, call: &Call<'_>) -> Result<Source> {
         let named = CopySource::parse(call.header("x-amz-copy-source").unwrap_or_default())?;
-        let record = crate::store::commit::read_bucket(&*self.store, &named.bucket).await?;
-        let record = record.ok_or_else(|| super::service::no_such_bucket(&named.bucket))?;
-        if text(&call.headers, "x-amz-source-expected-bucket-owner").is_some_and(|owner| owner != record.account) {
+        let bucket = self.find_bucket(&named.bucket).await?;
+        let bucket = bucket.ok_or_else(|| super::service::no_such_bucket(&named.bucket))?;
+        let expected = text(&call.headers, "x-amz-source-expected-bucket-owner");
+        if expected.is_some_and(|owner| owner != bucket.record.account) {
             return Err(ErrorCode::AccessDenied.into());
         }
-        let bucket = Bucket { name: named.bucket, record };
         self.judge_source_transport(call, &bucket, &named.key, named.version).await?;
         let action = if named.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let about = About { key: Some(&named.key), version: named.version, tags: None };
@@ -261,6 +263,18 @@ impl S3 {
         let object = self.open_record(&bucket, &named.key, record)?;
         Self::require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;
+        call.witness.see_aside(|| Aside {
+            operation: match call.row.operation {
+                Operation::UploadPartCopy => "REST.COPY.PART_GET",
+                _ => "REST.COPY.OBJECT_GET",
+            },
+            bucket: Some(bucket.clone()),
+            key: named.key.as_str().to_owned(),
+            version: named.version.map(|version| version.to_string()),
+            status: StatusCode::OK,
+            error: None,
+            size: Some(object.record.size),
+        });
         Ok(Source { bucket, key: named.key, object, is_version: named.version.is_some() })
     }
 }

@@ -2,13 +2,14 @@
 
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use http::{HeaderName, Response};
+use http::{HeaderName, Response, StatusCode};
 use serde::Deserialize;
 
 use super::access::About;
+use super::access_log::Aside;
 use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
-use super::headers::insert;
+use super::headers::{has_digest, insert};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
@@ -93,12 +94,8 @@ impl S3 {
         bucket: &Bucket,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let has_digest = call.headers.keys().any(|name| {
-            let name = name.as_str();
-            name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
-        });
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if !has_digest {
+        if !has_digest(&call.headers) {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,
                 "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
@@ -135,6 +132,21 @@ impl S3 {
     }
 
     async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<Deleted> {
+        let result = self.try_to_delete(call, bucket, entry).await;
+        let error = result.as_ref().err().map(|error| error.code);
+        call.witness.see_aside(|| Aside {
+            operation: "BATCH.DELETE.OBJECT",
+            bucket: None,
+            key: entry.key.clone(),
+            version: entry.version_id.clone(),
+            status: error.map_or(StatusCode::NO_CONTENT, ErrorCode::status),
+            error,
+            size: None,
+        });
+        result
+    }
+
+    async fn try_to_delete(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<Deleted> {
         let key = ObjectKey::parse(&entry.key)?;
         let action = if entry.version_id.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
         let named = entry.version_id.as_deref().map(str::parse::<VersionId>);

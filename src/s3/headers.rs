@@ -10,6 +10,10 @@ use crate::store::schema::Attributes;
 
 /// Most bytes of user metadata, names and values together. (AWS: "Working with object metadata".)
 const MAX_METADATA_BYTES: usize = 2048;
+/// Most bytes of a request's headers, names and values together. (AWS: "Error responses", RequestHeaderSectionTooLarge.)
+const MAX_HEADER_BYTES: usize = 8 * 1024;
+/// Longest redirect location, in bytes.
+const MAX_REDIRECT_BYTES: usize = 2048;
 /// What user metadata begins with.
 const METADATA_PREFIX: &str = "x-amz-meta-";
 /// The type of an object whose client named none.
@@ -50,6 +54,18 @@ const NOT_OFFERED: &[&str] = &[
     "x-amz-write-offset-bytes",
 ];
 
+/// Refuses a request whose headers are more than S3 takes.
+///
+/// # Errors
+/// `RequestHeaderSectionTooLarge`.
+pub fn check_size(headers: &HeaderMap) -> Result<()> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(ErrorCode::RequestHeaderSectionTooLarge.with("MaxSizeAllowed", MAX_HEADER_BYTES.to_string()))
+}
+
 /// A header's value, if it is there, is text, and is not empty.
 pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
@@ -70,6 +86,7 @@ pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
             attributes.headers.push((name.to_owned(), value));
         }
     }
+    check_redirect(headers)?;
     if !headers.contains_key("content-type") {
         attributes.headers.push(("content-type".to_owned(), DEFAULT_CONTENT_TYPE.to_owned()));
     }
@@ -90,6 +107,27 @@ pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
             .with("MaxSizeAllowed", MAX_METADATA_BYTES.to_string()));
     }
     Ok(attributes)
+}
+
+/// Judges where a website is to send visitors of the object. (S3 user guide, "Configuring a webpage redirect".)
+fn check_redirect(headers: &HeaderMap) -> Result<()> {
+    let Some(location) = text(headers, "x-amz-website-redirect-location") else { return Ok(()) };
+    if location.len() > MAX_REDIRECT_BYTES {
+        let message = "The length of website redirect location cannot exceed 2,048 characters.";
+        return Err(S3Error::new(ErrorCode::InvalidRedirectLocation, message));
+    }
+    if ["/", "http://", "https://"].iter().any(|prefix| location.starts_with(prefix)) {
+        return Ok(());
+    }
+    Err(ErrorCode::InvalidRedirectLocation.into())
+}
+
+/// Whether a request brings a digest of its body, in a header or behind the body.
+pub fn has_digest(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
+    })
 }
 
 /// Refuses headers whose meaning is not offered, on any operation that writes.

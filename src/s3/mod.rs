@@ -11,16 +11,22 @@
 //! | [`request`], [`headers`], [`condition`], [`xml`] | parsing into types |
 //! | [`payload`], [`checksum`] | bodies that prove their length and digests |
 //! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `list_versions`, `multipart`, `object_lock`, `parts`, `tagging`, `versioning` | the handlers |
+//! | `configuration` | the kinds of bucket configuration, by one table |
+//! | `access_log` | server access logs |
+//! | `cors`, `website` | cross-origin requests; buckets shown to browsers |
 //! | [`error`], [`render`] | the error type, and the only place that writes it |
 
 mod access;
+mod access_log;
 mod attributes;
 mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
 pub mod checksum;
 pub mod condition;
+mod configuration;
 mod copy;
+mod cors;
 mod delete;
 pub mod error;
 mod event;
@@ -49,6 +55,8 @@ mod update_encryption;
 mod upload;
 mod version;
 mod versioning;
+mod website;
 pub mod xml;
 
+pub use access_log::Figures as AccessLogFigures;
 pub use service::{S3, Settings};

@@ -112,7 +112,7 @@ pub fn is_bucket_name(name: &str) -> bool {
         && bytes.iter().all(|&b| allowed(b) || b == b'-' || b == b'.')
         && bytes.first().is_some_and(|&b| allowed(b))
         && bytes.last().is_some_and(|&b| allowed(b))
-        && !name.contains("..")
+        && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
         && name.parse::<std::net::Ipv4Addr>().is_err()
         && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|reserved| name.starts_with(reserved))
         && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|reserved| name.ends_with(reserved))
@@ -176,7 +176,7 @@ impl Query {
 
 /// The bucket that a virtual-host style `host` names. The longest base wins, so that `s3.amazonaws.com` is never taken
 /// for a bucket `s3` below `amazonaws.com`.
-fn virtual_bucket<'h>(host: &'h str, bases: &[String]) -> Option<&'h str> {
+pub(super) fn virtual_bucket<'h>(host: &'h str, bases: &[String]) -> Option<&'h str> {
     let host = if host.starts_with('[') { host } else { host.split_once(':').map_or(host, |(name, _)| name) };
     let strip = |base: &String| {
         let split = host.len().checked_sub(base.len())?;
@@ -231,9 +231,26 @@ mod tests {
         for good in ["abc", "a.b-c", "123", &"a".repeat(63)] {
             assert!(is_bucket_name(good), "{good}");
         }
-        for bad in
-            ["ab", "Abc", "a_b", "-ab", "ab-", "a..b", "192.168.5.4", "xn--abc", "abc--x-s3", "_", &"a".repeat(64)]
-        {
+        for bad in [
+            "ab",
+            "Abc",
+            "a_b",
+            "-ab",
+            "ab-",
+            "a..b",
+            "a.-b",
+            "a-.b",
+            "sthree-a",
+            "amzn-s3-demo-a",
+            "a-s3alias",
+            "a--ol-s3",
+            "a.mrap",
+            "192.168.5.4",
+            "xn--abc",
+            "abc--x-s3",
+            "_",
+            &"a".repeat(64),
+        ] {
             assert!(!is_bucket_name(bad), "{bad}");
         }
     }

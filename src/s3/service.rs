@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::access::CompiledPolicies;
+use super::access_log::{self, Access, AccessLogs, Aside, Logging};
+use super::configuration::Parsed;
+use super::cors::{Cors, CrossOrigin};
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::{Offer, Operation, Row};
 use super::request::{ObjectKey, Query, Target};
+use super::website::{Shown, Website};
 use super::{event, headers, render, version};
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
@@ -33,6 +37,10 @@ pub struct S3 {
     pub(super) entropy: SharedEntropy,
     pub(super) settings: Settings,
     pub(super) policies: CompiledPolicies,
+    pub(super) cors: Parsed<Cors>,
+    pub(super) websites: Parsed<Website>,
+    pub(super) loggings: Parsed<Logging>,
+    pub(super) access_logs: Arc<AccessLogs>,
     pub(super) audit: SharedAudit,
     keys: Arc<SigningKeys>,
 }
@@ -44,6 +52,8 @@ pub struct Settings {
     pub region: String,
     /// The domains below which a host name's first labels name a bucket.
     pub base_domains: Vec<String>,
+    /// The domains below which a host name's first labels name a bucket whose website is meant.
+    pub website_domains: Vec<String>,
     /// Runs of at most this many sealed bytes are stored as values beside their record.
     pub inline_limit: usize,
     /// Whether a copy may share the sealed bytes of its source.
@@ -70,13 +80,17 @@ pub(super) struct Witness(Mutex<Seen>);
 #[derive(Default)]
 struct Seen {
     event: Option<Event>,
-    /// The account that owns the request's bucket.
-    owner: Option<String>,
+    /// The name of the bucket that the request is about, which may not exist.
+    name: Option<String>,
+    /// The bucket, if it was looked for and exists.
+    bucket: Option<Bucket>,
+    asked: Option<access_log::Asked>,
+    asides: Vec<Aside>,
 }
 
 impl Witness {
-    fn note(&self, note: impl FnOnce(&mut Seen)) {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    fn note<T>(&self, note: impl FnOnce(&mut Seen) -> T) -> T {
+        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Who asks for what is known now, perhaps better than before.
@@ -84,25 +98,45 @@ impl Witness {
         self.note(|seen| seen.event = event);
     }
 
-    fn see_owner(&self, owner: &str) {
+    /// This is asked of `target`, by somebody.
+    pub fn see_request(&self, row: &'static Row, query: &Query, target: &Target) {
         self.note(|seen| {
-            seen.owner.get_or_insert_with(|| owner.to_owned());
+            seen.name = target.bucket().map(str::to_owned);
+            seen.asked = Some(access_log::Asked::new(row, query, target));
         });
     }
 
-    /// The event, with how the request was answered.
-    fn testify(self, result: Result<&HeaderMap, &S3Error>) -> Option<Event> {
-        let Seen { event, owner } = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut event = event?;
-        event::end(&mut event, owner.as_deref(), result);
-        Some(event)
+    /// It is `identity` who asks, and signed so.
+    pub fn see_caller(&self, identity: Option<&Identity>, signed: Option<&Signed>) {
+        self.note(|seen| {
+            if let Some(asked) = &mut seen.asked {
+                asked.by(identity, signed);
+            }
+        });
+    }
+
+    /// The request is about `bucket`, if it was about none before.
+    pub fn see_bucket(&self, bucket: &Bucket) {
+        self.note(|seen| {
+            seen.bucket.get_or_insert_with(|| bucket.clone());
+        });
+    }
+
+    /// Something that has a line of its own in access logs.
+    pub fn see_aside(&self, aside: impl FnOnce() -> Aside) {
+        self.note(|seen| seen.asides.push(aside()));
+    }
+
+    fn into_seen(self) -> Seen {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A bucket that exists.
+#[derive(Clone)]
 pub(super) struct Bucket {
     pub name: String,
-    pub record: BucketRecord,
+    pub record: Arc<BucketRecord>,
 }
 
 impl Bucket {
@@ -156,7 +190,21 @@ impl S3 {
         audit: SharedAudit,
         (clock, entropy): (SharedClock, SharedEntropy),
     ) -> Self {
-        Self { store, sse, directory, clock, entropy, settings, policies: CompiledPolicies::default(), audit, keys }
+        Self {
+            store,
+            sse,
+            directory,
+            clock,
+            entropy,
+            settings,
+            policies: CompiledPolicies::default(),
+            cors: Parsed::default(),
+            websites: Parsed::default(),
+            loggings: Parsed::default(),
+            access_logs: Arc::default(),
+            audit,
+            keys,
+        }
     }
 
     /// At start: takes up what a crash cut off.
@@ -164,6 +212,7 @@ impl S3 {
     /// # Errors
     /// [`StoreError`].
     pub async fn recover(&self) -> Result<(), StoreError> {
+        commit::empty_gone(&*self.store).await?;
         let mut after = String::new();
         loop {
             let page = commit::read_buckets(&*self.store, &after, 1000).await?;
@@ -186,6 +235,11 @@ impl S3 {
         let head = Head::of_parts(&parts);
         let host = head.host()?.map(String::from_utf8_lossy);
         let target = Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?;
+        headers::check_size(head.headers)?;
+        if head.method == Method::OPTIONS {
+            answered.operation = "Preflight";
+            return self.preflight(&target, head.headers, witness).await;
+        }
         let query = Query::parse(head.query)?;
         let row = Operation::route(head.method, target.kind(), &query, head.headers).ok_or_else(|| {
             ErrorCode::MethodNotAllowed
@@ -193,6 +247,7 @@ impl S3 {
                 .with("ResourceType", format!("{:?}", target.kind()).to_uppercase())
         })?;
         answered.operation = row.name;
+        witness.see_request(row, &query, &target);
         let signed = match self.authenticate(cx, &head) {
             Err(sigv4::Error::UnsupportedMechanism) => {
                 let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
@@ -203,6 +258,7 @@ impl S3 {
         };
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
+        witness.see_caller(identity.as_ref(), signed.as_ref());
         let call = Call { cx, row, query, headers: parts.headers, identity, signed, witness };
         witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
@@ -346,7 +402,7 @@ impl S3 {
             Operation::ListObjects => self.list_objects_v1(call, bucket, permit).await,
             Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
             Operation::PutBucketEncryption => self.put_bucket_encryption(call, bucket, permit, body).await,
-            _ => Err(ErrorCode::NotImplemented.into()),
+            _ => self.on_configuration(call, bucket, permit, body).await,
         }
     }
 
@@ -386,15 +442,18 @@ impl S3 {
     /// # Errors
     /// `NoSuchBucket`; `AccessDenied` if it is not the account's that the caller expects.
     pub(super) async fn bucket(&self, call: &Call<'_>, name: String) -> Result<Bucket> {
-        let record = commit::read_bucket(&*self.store, &name).await?;
-        let record = record.ok_or_else(|| no_such_bucket(&name))?;
+        let bucket = self.find_bucket(&name).await?.ok_or_else(|| no_such_bucket(&name))?;
+        call.witness.see_bucket(&bucket);
         match call.header("x-amz-expected-bucket-owner") {
-            Some(expected) if expected != record.account => Err(ErrorCode::AccessDenied.into()),
-            _ => {
-                call.witness.see_owner(&record.account);
-                Ok(Bucket { name, record })
-            }
+            Some(expected) if expected != bucket.record.account => Err(ErrorCode::AccessDenied.into()),
+            _ => Ok(bucket),
         }
+    }
+
+    /// The bucket called `name`, whoever asks, if it exists.
+    pub(super) async fn find_bucket(&self, name: &str) -> Result<Option<Bucket>> {
+        let record = commit::read_bucket(&*self.store, name).await?;
+        Ok(record.map(|record| Bucket { name: name.to_owned(), record: Arc::new(record) }))
     }
 
     /// The account that owns `bucket`, if it is still configured.
@@ -427,19 +486,45 @@ impl Protocol for S3 {
         let (parts, body) = request.into_parts();
         let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
         let witness = Witness::default();
-        let result = self.answer(cx, parts, body, &mut answered, &witness).await;
-        let event = witness.testify(result.as_ref().map(Response::headers));
-        let mut response = match result {
-            Ok(response) => response,
-            Err(error) => {
-                answered.error_code = Some(error.code.as_str());
-                if error.code.status().is_server_error() && error.code != ErrorCode::NotImplemented {
-                    let cause = error.source.as_deref().map(tracing::field::debug);
-                    tracing::error!(request_id = %cx.id, operation = answered.operation, code = error.code.as_str(), cause, "request failed");
-                }
-                render::error(&error, &cx.id)
+        let log_head = access_log::Head::of(&parts);
+        let cross_origin = CrossOrigin::of(&parts.method, &parts.headers).filter(|_| parts.method != Method::OPTIONS);
+        let site = self.site_of(&parts);
+        let website = site.is_some();
+        let Shown { mut response, failure } = match site {
+            Some(name) => {
+                answered.operation = "VisitWebsite";
+                self.visit(cx, name, parts, &witness).await
             }
+            None => match self.answer(cx, parts, body, &mut answered, &witness).await {
+                Ok(response) => response.into(),
+                Err(error) => Shown { response: render::error(&error, &cx.id), failure: Some(error) },
+            },
         };
+        if let Some(error) = &failure {
+            answered.error_code = Some(error.code.as_str());
+            if error.code.status().is_server_error() && error.code != ErrorCode::NotImplemented {
+                let cause = error.source.as_deref().map(tracing::field::debug);
+                tracing::error!(request_id = %cx.id, operation = answered.operation, code = error.code.as_str(), cause, "request failed");
+            }
+        }
+        let Seen { mut event, name, bucket, asked, asides } = witness.into_seen();
+        // A request that failed before its bucket was looked for is the bucket's affair all the same.
+        let bucket = match (bucket, name) {
+            (None, Some(name)) if failure.is_some() => self.find_bucket(&name).await.ok().flatten(),
+            (bucket, _) => bucket,
+        };
+        if let Some(event) = &mut event {
+            let owner = bucket.as_ref().map(|bucket| bucket.record.account.as_str());
+            event::end(event, owner, failure.as_ref().map_or_else(|| Ok(response.headers()), Err));
+        }
+        if let Some(bucket) = &bucket {
+            if let Some(asked) = &cross_origin {
+                self.allow_origin(asked, bucket, response.headers_mut()).await;
+            }
+            let access = Access { cx, head: &log_head, bucket, asked: asked.as_ref() };
+            self.log_access(access, website, failure.as_ref(), &mut response).await;
+            self.log_asides(access, asides).await;
+        }
         response.extensions_mut().insert(answered);
         if let Some(event) = event {
             response.extensions_mut().insert(event);

@@ -37,6 +37,23 @@ impl XmlWriter {
         Self::document(root, |xml| xml.escaped(text))
     }
 
+    /// A document whose root element holds `contents`, made by [`Self::fragment`].
+    pub fn document_around(root: &str, contents: &str) -> String {
+        Self::document(root, |xml| xml.0.push_str(contents))
+    }
+
+    /// Elements without a root.
+    pub fn fragment(write: impl FnOnce(&mut Self)) -> String {
+        let mut xml = Self(String::new());
+        write(&mut xml);
+        xml.0
+    }
+
+    /// An element that holds `contents`, made by [`Self::fragment`].
+    pub fn element_around(&mut self, name: &str, contents: &str) {
+        self.element(name, |xml| xml.0.push_str(contents));
+    }
+
     /// An element that `write` fills.
     pub fn element(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
         self.element_with(name, "", write);
@@ -78,7 +95,7 @@ impl XmlWriter {
                 // A bare CR would reach the client as LF; control characters are no XML 1.0 at all, and a client that
                 // may meet them asks for encoding-type=url. As AWS does, they are written as references.
                 '\r' => self.0.push_str("&#13;"),
-                control if control < ' ' && control != '\t' && control != '\n' => {
+                control if is_no_xml(control) => {
                     // Writing to a string cannot fail.
                     let _ = write!(self.0, "&#x{:x};", u32::from(control));
                 }
@@ -86,6 +103,11 @@ impl XmlWriter {
             }
         }
     }
+}
+
+/// Whether a character may stand in no XML 1.0 document. (XML 1.0, section 2.2.)
+fn is_no_xml(character: char) -> bool {
+    (character < ' ' && character != '\t' && character != '\n') || matches!(character, '\u{fffe}' | '\u{ffff}')
 }
 
 /// Reads a document whose root element is `root`. Unknown elements are ignored.
@@ -96,6 +118,14 @@ pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
     let text = std::str::from_utf8(document).map_err(|_| ErrorCode::MalformedXml)?;
     check_shape(text, root)?;
     quick_xml::de::from_str(text).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
+}
+
+/// Reads what [`XmlWriter::fragment`] wrote for the inside of `root`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_fragment<T: DeserializeOwned>(contents: &str, root: &str) -> Result<T> {
+    read(format!("<{root}>{contents}</{root}>").as_bytes(), root)
 }
 
 /// Refuses document types (entities), deep nesting and another root before anything is built of the document.

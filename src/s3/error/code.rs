@@ -35,6 +35,7 @@ macro_rules! error_codes {
 error_codes! {
     AccessControlListNotSupported "AccessControlListNotSupported" BAD_REQUEST "The bucket does not allow ACLs";
     AccessDenied "AccessDenied" FORBIDDEN "Access Denied";
+    AccessForbidden "AccessForbidden" FORBIDDEN "Access Forbidden";
     AuthorizationHeaderMalformed "AuthorizationHeaderMalformed" BAD_REQUEST "The authorization header you provided is invalid.";
     AuthorizationQueryParametersError "AuthorizationQueryParametersError" BAD_REQUEST "Query-string authentication parameters are not valid.";
     BadDigest "BadDigest" BAD_REQUEST "The Content-MD5 you specified did not match what we received.";
@@ -46,6 +47,7 @@ error_codes! {
     EntityTooLarge "EntityTooLarge" BAD_REQUEST "Your proposed upload exceeds the maximum allowed size";
     EntityTooSmall "EntityTooSmall" BAD_REQUEST "Your proposed upload is smaller than the minimum allowed size";
     ExpiredToken "ExpiredToken" BAD_REQUEST "The provided token has expired.";
+    IdMismatch "IdMismatch" BAD_REQUEST "Document ID does not match the specified configuration ID.";
     IllegalLocationConstraintException "IllegalLocationConstraintException" BAD_REQUEST "The specified location-constraint is not valid";
     IllegalVersioningConfiguration "IllegalVersioningConfigurationException" BAD_REQUEST "The versioning configuration specified in the request is invalid.";
     IncompleteBody "IncompleteBody" BAD_REQUEST "You did not provide the number of bytes specified by the Content-Length HTTP header";
@@ -55,6 +57,7 @@ error_codes! {
     InvalidArgument "InvalidArgument" BAD_REQUEST "Invalid Argument";
     InvalidBucketState "InvalidBucketState" CONFLICT "The request is not valid for the current state of the bucket.";
     InvalidBucketName "InvalidBucketName" BAD_REQUEST "The specified bucket is not valid.";
+    InvalidConfigurationId "InvalidConfigurationId" BAD_REQUEST "The specified configuration id is invalid.";
     InvalidDigest "InvalidDigest" BAD_REQUEST "The Content-MD5 you specified was invalid.";
     InvalidEncryptionAlgorithm "InvalidEncryptionAlgorithmError" BAD_REQUEST "The Encryption request you specified is not valid. Supported value: AES256.";
     InvalidLocationConstraint "InvalidLocationConstraint" BAD_REQUEST "The specified location-constraint is not valid";
@@ -63,10 +66,13 @@ error_codes! {
     InvalidPartOrder "InvalidPartOrder" BAD_REQUEST "The list of parts was not in ascending order. Parts must be ordered by part number.";
     InvalidPolicyDocument "InvalidPolicyDocument" BAD_REQUEST "The content of the form does not meet the conditions specified in the policy document.";
     InvalidRange "InvalidRange" RANGE_NOT_SATISFIABLE "The requested range is not satisfiable";
+    InvalidRedirectLocation "InvalidRedirectLocation" BAD_REQUEST "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
     InvalidRequest "InvalidRequest" BAD_REQUEST "Invalid Request";
     InvalidRetentionPeriod "InvalidRetentionPeriod" BAD_REQUEST "Default retention period must be a positive integer value.";
+    InvalidS3DestinationBucket "InvalidS3DestinationBucket" BAD_REQUEST "Invalid bucket ARN.";
     InvalidStorageClass "InvalidStorageClass" BAD_REQUEST "The storage class you specified is not valid";
     InvalidTag "InvalidTag" BAD_REQUEST "The tag provided was not a valid tag.";
+    InvalidTargetBucketForLogging "InvalidTargetBucketForLogging" BAD_REQUEST "The target bucket for logging does not exist";
     InvalidToken "InvalidToken" BAD_REQUEST "The provided token is malformed or otherwise invalid.";
     InvalidUri "InvalidURI" BAD_REQUEST "Couldn't parse the specified URI.";
     KeyTooLong "KeyTooLongError" BAD_REQUEST "Your key is too long";
@@ -87,22 +93,29 @@ error_codes! {
     MissingSecurityHeader "MissingSecurityHeader" BAD_REQUEST "Your request was missing a required header.";
     NoSuchBucket "NoSuchBucket" NOT_FOUND "The specified bucket does not exist";
     NoSuchBucketPolicy "NoSuchBucketPolicy" NOT_FOUND "The bucket policy does not exist";
+    NoSuchConfiguration "NoSuchConfiguration" NOT_FOUND "The specified configuration does not exist.";
+    NoSuchCorsConfiguration "NoSuchCORSConfiguration" NOT_FOUND "The CORS configuration does not exist";
     NoSuchKey "NoSuchKey" NOT_FOUND "The specified key does not exist.";
     NoSuchObjectLockConfiguration "NoSuchObjectLockConfiguration" NOT_FOUND "The specified object does not have a ObjectLock configuration";
+    NoSuchLifecycleConfiguration "NoSuchLifecycleConfiguration" NOT_FOUND "The lifecycle configuration does not exist";
     NoSuchPublicAccessBlockConfiguration "NoSuchPublicAccessBlockConfiguration" NOT_FOUND "The public access block configuration was not found";
     NoSuchTagSet "NoSuchTagSet" NOT_FOUND "The TagSet does not exist";
     NoSuchUpload "NoSuchUpload" NOT_FOUND "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion "NoSuchVersion" NOT_FOUND "The specified version does not exist.";
+    NoSuchWebsiteConfiguration "NoSuchWebsiteConfiguration" NOT_FOUND "The specified bucket does not have a website configuration";
     NotImplemented "NotImplemented" NOT_IMPLEMENTED "A header you provided implies functionality that is not implemented";
     NotModified "NotModified" NOT_MODIFIED "Not Modified";
     ObjectLockConfigurationNotFound "ObjectLockConfigurationNotFoundError" NOT_FOUND "Object Lock configuration does not exist for this bucket";
     OperationAborted "OperationAborted" CONFLICT "A conflicting conditional operation is currently in progress against this resource. Please try again.";
     PreconditionFailed "PreconditionFailed" PRECONDITION_FAILED "At least one of the pre-conditions you specified did not hold";
+    ReplicationConfigurationNotFound "ReplicationConfigurationNotFoundError" NOT_FOUND "The replication configuration was not found";
+    RequestHeaderSectionTooLarge "RequestHeaderSectionTooLarge" BAD_REQUEST "Your request header and query parameters used to make the request exceed the maximum allowed size";
     RequestTimeTooSkewed "RequestTimeTooSkewed" FORBIDDEN "The difference between the request time and the current time is too large.";
     RequestTimeout "RequestTimeout" BAD_REQUEST "Your socket connection to the server was not read from or written to within the timeout period.";
     ServiceUnavailable "ServiceUnavailable" SERVICE_UNAVAILABLE "Service is unable to handle request.";
     SignatureDoesNotMatch "SignatureDoesNotMatch" FORBIDDEN "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown "SlowDown" SERVICE_UNAVAILABLE "Please reduce your request rate.";
+    TooManyConfigurations "TooManyConfigurations" BAD_REQUEST "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     UnexpectedContent "UnexpectedContent" BAD_REQUEST "This request does not support content";
     ContentSha256Mismatch "XAmzContentSHA256Mismatch" BAD_REQUEST "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }

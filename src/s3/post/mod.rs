@@ -51,7 +51,10 @@ impl S3 {
             signed,
             witness: call.witness,
         };
-        call.witness.see(self.event_of(&posted, &Target::Object(bucket.name.clone(), key.clone())));
+        let target = Target::Object(bucket.name.clone(), key.clone());
+        call.witness.see_request(posted.row, &posted.query, &target);
+        call.witness.see_caller(posted.identity.as_ref(), posted.signed.as_ref());
+        call.witness.see(self.event_of(&posted, &target));
         self.judge_transport(&posted, bucket, Some(&key)).await?;
         self.authorize(&posted, posted.row.action, bucket, Some(&key)).await?;
         let length = match fields.value("policy") {
