@@ -25,6 +25,7 @@ use crate::http::Protocols;
 use crate::iam::api::{IssuerError, Issuers, QueryApi};
 use crate::iam::{self, Directory};
 use crate::jobs::Jobs;
+use crate::jobs::lifecycle::{Calendar, Lifecycle, Rates};
 use crate::kms::api::KmsApi;
 use crate::kms::audited::{AuditedKms, EVENT_SOURCE, key_resource};
 use crate::kms::cache::CachedKms;
@@ -34,7 +35,7 @@ use crate::kms::root::rotation::{Reseal, Rotation, RotationError};
 use crate::kms::root::{RootKey, RootKeyError};
 use crate::kms::services::EMBEDDED;
 use crate::kms::{KeyArn, SharedKms};
-use crate::s3::{S3, Settings};
+use crate::s3::{S3, Settings, kept_rules};
 use crate::sigv4::SigningKeys;
 use crate::sse::{ServerKey, Sse, SseError, StoredServerKeys};
 use crate::store::rocks::{Options, RocksStore};
@@ -72,6 +73,8 @@ pub(super) struct Graph {
     keys: Arc<LocalKms>,
     directory: Arc<Directory>,
     key_upkeep: JoinHandle<()>,
+    /// Life cycles and inventory reports: they may be broken off anywhere.
+    upkeep: Vec<JoinHandle<()>>,
     s3: Arc<S3>,
     access_logs: JoinHandle<()>,
     /// What prints events, and sends them elsewhere.
@@ -117,6 +120,7 @@ impl Graph {
         let signing_keys = Arc::new(SigningKeys::default());
         let body_timeout = Duration::from_secs(config.limits.stall_seconds.into());
         let region = config.region.to_string();
+        let calendar = Calendar::of_days(config.lifecycle.day_seconds);
 
         let store = open_store(&data_dir, &entropy)?;
         watch_store(&metrics, Arc::clone(&store));
@@ -211,7 +215,19 @@ impl Graph {
             inline_limit: INLINE_LIMIT,
             share_on_copy: config.s3.share_on_copy,
             body_timeout,
+            calendar,
         };
+        let lifecycle = Lifecycle::new(
+            Arc::clone(&shared),
+            (Arc::clone(&clock), Arc::clone(&entropy)),
+            Arc::clone(&metrics),
+            kept_rules,
+            calendar,
+            Rates {
+                examined_per_second: config.lifecycle.objects_per_second,
+                removed_per_second: config.lifecycle.deletions_per_second,
+            },
+        );
         let s3 = S3::new(
             settings,
             shared,
@@ -228,6 +244,16 @@ impl Graph {
         let access_logs = tokio::spawn(Arc::clone(&s3).deliver_access_logs(interval));
         jobs.resume().await?;
         let keys = Arc::clone(&kms);
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let upkeep = vec![
+            tokio::spawn(lifecycle.run(seconds(config.lifecycle.interval_seconds))),
+            tokio::spawn(report(
+                Arc::clone(&s3),
+                metrics,
+                seconds(config.inventory.interval_seconds),
+                config.inventory.objects_per_second,
+            )),
+        ];
         let kms_api =
             KmsApi::new(kms, Arc::clone(&directory), signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
         let protocols = Protocols {
@@ -237,12 +263,17 @@ impl Graph {
             query: Arc::new(query),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, s3, access_logs, followers })
+        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, upkeep, s3, access_logs, followers })
     }
 
     /// Closes what must be closed, when no request is open any more.
     pub(super) async fn close(self) {
         self.jobs.close().await;
+        for task in self.upkeep {
+            task.abort();
+            // Ends when the task has let go of what it works with, so that the store closes with the last of its holders.
+            drop(task.await);
+        }
         self.s3.stop_access_logs();
         if tokio::time::timeout(LOG_PATIENCE, self.access_logs).await.is_err() {
             error!("access logs could not be delivered in time");
@@ -319,6 +350,18 @@ fn unwrap_cache(config: &Config, kms: &SharedKms, clock: &SharedClock, metrics: 
     }
     watch_cache(metrics, &cache);
     Some(cache)
+}
+
+/// Makes the inventory reports that are due, every `interval`, for ever.
+async fn report(s3: Arc<S3>, metrics: Arc<Metrics>, interval: Duration, rate: u32) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = s3.make_reports(rate, &metrics).await {
+            error!(%error, "inventory reports could not be made");
+        }
+    }
 }
 
 /// Does what has become due, and has it told.

@@ -72,6 +72,10 @@ options! {
         s3: S3 = S3::default(),
         /// Temporary credentials.
         sts: Sts = Sts::default(),
+        /// Life cycles.
+        lifecycle: Lifecycle = Lifecycle::default(),
+        /// Inventory reports.
+        inventory: Inventory = Inventory::default(),
         /// The audit.
         audit: Audit = Audit::default(),
         /// What one client, or all of them, may use.
@@ -164,6 +168,30 @@ options! {
         /// A PEM file with the authorities that vouch for OpenID Connect issuers, from which `AssumeRoleWithWebIdentity` fetches
         /// keys; by default the system's own.
         issuer_authorities: Option<PathBuf> = None,
+    }
+}
+
+options! {
+    /// `[lifecycle]`: how the life cycles of buckets are carried out.
+    Lifecycle {
+        /// Seconds between two looks at which buckets are due.
+        interval_seconds: u32 = 60,
+        /// Seconds of a day: 86 400, unless a test cannot wait that long. Inventory reports go by it too.
+        day_seconds: u32 = 86_400,
+        /// Versions and uploads that are looked at each second, at most.
+        objects_per_second: u32 = 20_000,
+        /// Versions and uploads that are removed each second, at most.
+        deletions_per_second: u32 = 1_000,
+    }
+}
+
+options! {
+    /// `[inventory]`: how inventory reports are made.
+    Inventory {
+        /// Seconds between two looks at which reports are due.
+        interval_seconds: u32 = 60,
+        /// Versions that are read each second, at most.
+        objects_per_second: u32 = 20_000,
     }
 }
 
@@ -349,6 +377,11 @@ impl Config {
             if value < least {
                 return contradiction(&format!("limits.{name} must be at least {least}"));
             }
+        }
+        let Lifecycle { interval_seconds, day_seconds, objects_per_second, deletions_per_second } = self.lifecycle;
+        let rates = [interval_seconds, day_seconds, objects_per_second, deletions_per_second];
+        if rates.contains(&0) || self.inventory.interval_seconds == 0 || self.inventory.objects_per_second == 0 {
+            return contradiction("no option of lifecycle or inventory may be 0");
         }
         if self.audit.segment_mib == 0 || self.audit.digest_seconds == 0 {
             return contradiction("audit.segment_mib and audit.digest_seconds must be at least 1");

@@ -125,6 +125,8 @@ fn the_example_shows_every_option_and_its_default() {
         ("kms.remote", RemoteCalls::OPTIONS),
         ("s3", S3::OPTIONS),
         ("sts", Sts::OPTIONS),
+        ("lifecycle", Lifecycle::OPTIONS),
+        ("inventory", Inventory::OPTIONS),
         ("audit", Audit::OPTIONS),
         ("limits", Limits::OPTIONS),
         ("log", Log::OPTIONS),

@@ -15,8 +15,8 @@ pub mod managed;
 pub mod session;
 pub mod throttle;
 
-mod store;
 mod service;
+mod store;
 
 use std::sync::Arc;
 

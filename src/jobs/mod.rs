@@ -9,6 +9,7 @@
 //! between 2 and 3: the page is looked at again; what was re-wrapped already no longer depends on the old key and is passed
 //! over.* 4. the record gets its end and its report.
 
+pub mod lifecycle;
 mod record;
 mod rewrap;
 pub mod verify;

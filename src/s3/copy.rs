@@ -11,6 +11,7 @@ use super::condition::{Mood, Preconditions};
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::{read_attributes, refuse_not_offered, text};
+use super::lifecycle::insert_expiration;
 use super::markings::Markings;
 use super::object::Object;
 use super::operation::Operation;
@@ -196,6 +197,7 @@ impl S3 {
         let headers = response.headers_mut();
         headers.extend(sse::headers::echo(&envelope, true, copy.plan.customer_key())?);
         insert_id(headers, stored.version);
+        insert_expiration(headers, stored.expires.as_deref());
         copy.source.tell_version(headers);
         Ok(response)
     }

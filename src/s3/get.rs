@@ -7,6 +7,7 @@ use super::checksum::render::write_headers;
 use super::condition::{ByteRange, Mood, Preconditions};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, write_attributes};
+use super::lifecycle::insert_expiration;
 use super::object::{Object, part_count};
 use super::operation::Operation;
 use super::parts::MAX_PART_NUMBER;
@@ -97,6 +98,9 @@ impl S3 {
         insert_etag(headers, &object.etag);
         insert_modified(headers, object.record.modified);
         insert_version(headers, VERSION_ID, bucket, object.record.version_id());
+        if call.query.value("versionId").is_none() {
+            insert_expiration(headers, self.expires(bucket, key.as_str(), &object.record).await?.as_deref());
+        }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.extend(sse::headers::echo(&object.envelope, false, customer)?);
         self.tell_markings(call, bucket, key, &object.record, headers).await;

@@ -32,6 +32,8 @@ pub mod error;
 mod event;
 mod get;
 pub mod headers;
+mod inventory;
+mod lifecycle;
 mod list;
 mod list_versions;
 mod markings;
@@ -59,4 +61,5 @@ mod website;
 pub mod xml;
 
 pub use access_log::Figures as AccessLogFigures;
+pub use lifecycle::kept_rules;
 pub use service::{S3, Settings};

@@ -11,6 +11,7 @@ use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::{insert, text};
+use super::lifecycle::insert_expiration;
 use super::list::{Entry, Listing, Position, write_common_prefixes};
 use super::put::insert_id;
 use super::render;
@@ -111,6 +112,7 @@ impl S3 {
             xml.text("UploadId", encode_upload_id(id));
         }));
         let headers = response.headers_mut();
+        self.tell_abortion(bucket, key.as_str(), &record, headers).await?;
         headers.extend(sse::headers::echo(&envelope, true, plan.customer_key())?);
         if let Some((algorithm, kind)) = checksum {
             insert(headers, http::HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name());
@@ -204,7 +206,10 @@ impl S3 {
         };
         let at = (bucket.partition(), bucket.record.versioning);
         let version = commit::complete_upload(&*self.store, at, upload, &parts, chosen, &record, admit).await?;
-        completed(call, bucket, key, (&tag, version), &envelope, &assembled.checksums)
+        let mut response = completed(call, bucket, key, (&tag, version), &envelope, &assembled.checksums)?;
+        let expires = self.expires(bucket, key.as_str(), &record).await?;
+        insert_expiration(response.headers_mut(), expires.as_deref());
+        Ok(response)
     }
 
     /// A client that did not hear of its success asks again: it gets the same answer as long as the object is there.

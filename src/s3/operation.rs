@@ -106,11 +106,11 @@ operations! {
     ListBuckets                                     GET    Service Served  Empty  "s3:ListAllMyBuckets"                    [];
     DeleteBucketAnalyticsConfiguration              DELETE Bucket  Served  Empty  "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
     DeleteBucketIntelligentTieringConfiguration     DELETE Bucket  Served  Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
-    DeleteBucketInventoryConfiguration              DELETE Bucket  Refused Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
+    DeleteBucketInventoryConfiguration              DELETE Bucket  Served  Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
     DeleteBucketMetricsConfiguration                DELETE Bucket  Served  Empty  "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
     DeleteBucketCors                                DELETE Bucket  Served  Empty  "s3:PutBucketCORS"                       [query "cors"];
     DeleteBucketEncryption                          DELETE Bucket  Served  Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
-    DeleteBucketLifecycle                           DELETE Bucket  Refused Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
+    DeleteBucketLifecycle                           DELETE Bucket  Served  Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     DeleteBucketMetadataConfiguration               DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataConfiguration"   [query "metadataConfiguration"];
     DeleteBucketMetadataTableConfiguration          DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataTableConfiguration" [query "metadataTable"];
     DeleteBucketOwnershipControls                   DELETE Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
@@ -122,7 +122,7 @@ operations! {
     DeleteBucket                                    DELETE Bucket  Served  Empty  "s3:DeleteBucket"                        [];
     GetBucketAnalyticsConfiguration                 GET    Bucket  Served  Empty  "s3:GetAnalyticsConfiguration"           [query "analytics", query "id"];
     GetBucketIntelligentTieringConfiguration        GET    Bucket  Served  Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
-    GetBucketInventoryConfiguration                 GET    Bucket  Refused Empty  "s3:GetInventoryConfiguration"           [query "inventory", query "id"];
+    GetBucketInventoryConfiguration                 GET    Bucket  Served  Empty  "s3:GetInventoryConfiguration"           [query "inventory", query "id"];
     GetBucketMetricsConfiguration                   GET    Bucket  Served  Empty  "s3:GetMetricsConfiguration"             [query "metrics", query "id"];
     CreateSession                                   GET    Bucket  Refused Empty  "s3:CreateSession"                       [query "session"];
     GetBucketAbac                                   GET    Bucket  Served  Empty  "s3:GetBucketAbac"                       [query "abac"];
@@ -130,7 +130,7 @@ operations! {
     GetBucketAcl                                    GET    Bucket  Refused Empty  "s3:GetBucketAcl"                        [query "acl"];
     GetBucketCors                                   GET    Bucket  Served  Empty  "s3:GetBucketCORS"                       [query "cors"];
     GetBucketEncryption                             GET    Bucket  Served  Empty  "s3:GetEncryptionConfiguration"          [query "encryption"];
-    GetBucketLifecycleConfiguration                 GET    Bucket  Refused Empty  "s3:GetLifecycleConfiguration"           [query "lifecycle"];
+    GetBucketLifecycleConfiguration                 GET    Bucket  Served  Empty  "s3:GetLifecycleConfiguration"           [query "lifecycle"];
     GetBucketLocation                               GET    Bucket  Served  Empty  "s3:GetBucketLocation"                   [query "location"];
     GetBucketLogging                                GET    Bucket  Served  Empty  "s3:GetBucketLogging"                    [query "logging"];
     GetBucketMetadataConfiguration                  GET    Bucket  Refused Empty  "s3:GetBucketMetadataConfiguration"      [query "metadataConfiguration"];
@@ -148,7 +148,7 @@ operations! {
     GetPublicAccessBlock                            GET    Bucket  Served  Empty  "s3:GetBucketPublicAccessBlock"          [query "publicAccessBlock"];
     ListBucketAnalyticsConfigurations               GET    Bucket  Served  Empty  "s3:GetAnalyticsConfiguration"           [query "analytics"];
     ListBucketIntelligentTieringConfigurations      GET    Bucket  Served  Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering"];
-    ListBucketInventoryConfigurations               GET    Bucket  Refused Empty  "s3:GetInventoryConfiguration"           [query "inventory"];
+    ListBucketInventoryConfigurations               GET    Bucket  Served  Empty  "s3:GetInventoryConfiguration"           [query "inventory"];
     ListBucketMetricsConfigurations                 GET    Bucket  Served  Empty  "s3:GetMetricsConfiguration"             [query "metrics"];
     ListMultipartUploads                            GET    Bucket  Served  Empty  "s3:ListBucketMultipartUploads"          [query "uploads"];
     ListObjectVersions                              GET    Bucket  Served  Empty  "s3:ListBucketVersions"                  [query "versions"];
@@ -161,14 +161,14 @@ operations! {
     PostObject                                      POST   Bucket  Served  Stream "s3:PutObject"                           [];
     PutBucketAnalyticsConfiguration                 PUT    Bucket  Served  Xml    "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
     PutBucketIntelligentTieringConfiguration        PUT    Bucket  Served  Xml    "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
-    PutBucketInventoryConfiguration                 PUT    Bucket  Refused Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
+    PutBucketInventoryConfiguration                 PUT    Bucket  Served  Xml    "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
     PutBucketMetricsConfiguration                   PUT    Bucket  Served  Xml    "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
     PutBucketAbac                                   PUT    Bucket  Served  Xml    "s3:PutBucketAbac"                       [query "abac"];
     PutBucketAccelerateConfiguration                PUT    Bucket  Served  Xml    "s3:PutAccelerateConfiguration"          [query "accelerate"];
     PutBucketAcl                                    PUT    Bucket  Refused Empty  "s3:PutBucketAcl"                        [query "acl"];
     PutBucketCors                                   PUT    Bucket  Served  Xml    "s3:PutBucketCORS"                       [query "cors"];
     PutBucketEncryption                             PUT    Bucket  Served  Xml    "s3:PutEncryptionConfiguration"          [query "encryption"];
-    PutBucketLifecycleConfiguration                 PUT    Bucket  Refused Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
+    PutBucketLifecycleConfiguration                 PUT    Bucket  Served  Xml    "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     PutBucketLogging                                PUT    Bucket  Served  Xml    "s3:PutBucketLogging"                    [query "logging"];
     PutBucketNotificationConfiguration              PUT    Bucket  Refused Empty  "s3:PutBucketNotification"               [query "notification"];
     PutBucketOwnershipControls                      PUT    Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];

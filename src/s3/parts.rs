@@ -199,7 +199,7 @@ impl S3 {
             };
             shown.push((part, self.part_etag(bucket, &upload.id, part)?, checksums));
         }
-        Ok(render::document(XmlWriter::document("ListPartsResult", |xml| {
+        let mut response = render::document(XmlWriter::document("ListPartsResult", |xml| {
             xml.text("Bucket", &bucket.name);
             xml.text("Key", key);
             xml.text("UploadId", encode_upload_id(upload.id));
@@ -220,7 +220,9 @@ impl S3 {
             }
             xml.optional("ChecksumAlgorithm", upload.record.checksum_algorithm.as_deref());
             xml.optional("ChecksumType", upload.record.checksum_type.as_deref());
-        })))
+        }));
+        self.tell_abortion(bucket, key.as_str(), &upload.record, response.headers_mut()).await?;
+        Ok(response)
     }
 }
 

@@ -9,6 +9,7 @@ use super::checksum::render::write_headers;
 use super::condition::{Preconditions, Present};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, read_attributes};
+use super::lifecycle::insert_expiration;
 use super::markings::Markings;
 use super::payload::{PayloadPlan, Verified};
 use super::render;
@@ -44,6 +45,8 @@ pub(super) struct Stored {
     pub modified: i64,
     /// The id, if the bucket gives ids.
     pub version: Option<VersionId>,
+    /// When it is going to expire, if it is: the value of `x-amz-expiration`.
+    pub expires: Option<String>,
 }
 
 impl S3 {
@@ -75,6 +78,7 @@ impl S3 {
         let headers = response.headers_mut();
         insert_etag(headers, &stored.etag);
         insert_id(headers, stored.version);
+        insert_expiration(headers, stored.expires.as_deref());
         headers.extend(sse::headers::echo(envelope, true, plan.customer_key())?);
         write_headers(&verified.checksums, headers);
         Ok(response)
@@ -143,7 +147,8 @@ impl S3 {
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
         let version = commit::write_object(&*self.store, bucket.place(key), &record, sealed.run, admit).await?;
-        Ok(Stored { etag, modified, version })
+        let expires = self.expires(bucket, key.as_str(), &record).await?;
+        Ok(Stored { etag, modified, version, expires })
     }
 
     /// Judges a write's conditions against what is there.

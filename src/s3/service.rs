@@ -11,6 +11,7 @@ use super::access_log::{self, Access, AccessLogs, Aside, Logging};
 use super::configuration::Parsed;
 use super::cors::{Cors, CrossOrigin};
 use super::error::{ErrorCode, Result, S3Error};
+use super::lifecycle::ParsedRules;
 use super::operation::{Offer, Operation, Row};
 use super::request::{ObjectKey, Query, Target};
 use super::website::{Shown, Website};
@@ -19,6 +20,7 @@ use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::iam::{Account, Directory, Identity, Permit};
+use crate::jobs::lifecycle::Calendar;
 use crate::kms::Caller;
 use crate::policy::Subject;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
@@ -37,6 +39,7 @@ pub struct S3 {
     pub(super) entropy: SharedEntropy,
     pub(super) settings: Settings,
     pub(super) policies: CompiledPolicies,
+    pub(super) lifecycles: ParsedRules,
     pub(super) cors: Parsed<Cors>,
     pub(super) websites: Parsed<Website>,
     pub(super) loggings: Parsed<Logging>,
@@ -58,6 +61,8 @@ pub struct Settings {
     pub inline_limit: usize,
     /// Whether a copy may share the sealed bytes of its source.
     pub share_on_copy: bool,
+    /// The length of a day, as life cycles and inventory reports count.
+    pub calendar: Calendar,
     /// How long a request's body may stall.
     pub body_timeout: std::time::Duration,
 }
@@ -198,6 +203,7 @@ impl S3 {
             entropy,
             settings,
             policies: CompiledPolicies::default(),
+            lifecycles: ParsedRules::default(),
             cors: Parsed::default(),
             websites: Parsed::default(),
             loggings: Parsed::default(),
@@ -384,6 +390,9 @@ impl S3 {
             Operation::GetPublicAccessBlock => Self::public_access_block(bucket, permit),
             Operation::PutBucketPolicy => self.put_bucket_policy(call, bucket, permit, body).await,
             Operation::PutPublicAccessBlock => self.put_public_access_block(call, bucket, permit, body).await,
+            Operation::DeleteBucketLifecycle => self.delete_lifecycle(bucket, permit).await,
+            Operation::GetBucketLifecycleConfiguration => self.lifecycle(bucket, permit).await,
+            Operation::PutBucketLifecycleConfiguration => self.put_lifecycle(call, bucket, permit, body).await,
             Operation::DeleteBucketEncryption => self.delete_bucket_encryption(bucket, permit).await,
             Operation::GetBucketEncryption => Ok(Self::bucket_encryption(bucket, permit)),
             Operation::DeleteBucketTagging => self.delete_bucket_tagging(bucket, permit).await,

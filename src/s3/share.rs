@@ -88,7 +88,8 @@ impl S3 {
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &copy.conditions, present);
         let run = NewRun::Shared(shared);
         let version = commit::write_object(&*self.store, bucket.place(key), &record, run, admit).await?;
-        Ok(Some(Copied { envelope, stored: Stored { etag, modified, version }, checksums }))
+        let expires = self.expires(bucket, key.as_str(), &record).await?;
+        Ok(Some(Copied { envelope, stored: Stored { etag, modified, version, expires }, checksums }))
     }
 
     /// The source's parts, if it is made of parts.

@@ -16,6 +16,7 @@
 pub mod batch;
 pub mod commit;
 pub mod configuration;
+pub mod cursor;
 pub mod memory;
 pub mod rocks;
 pub mod run;

@@ -74,6 +74,15 @@ pub struct ServiceLabel {
     pub service: String,
 }
 
+/// Labels of what a life cycle does.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct LifecycleLabels {
+    /// `expire_current`, `expire_noncurrent`, `remove_marker`, `abort_upload`.
+    pub action: &'static str,
+    /// `done`, `changed` (it was replaced meanwhile), `locked`, `failed`.
+    pub outcome: &'static str,
+}
+
 /// A label with one of a few values.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct OutcomeLabel {
@@ -171,6 +180,12 @@ families! {
     service_breaker: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker";
     /// How often the circuit breaker of a key service has opened since the start.
     service_breaker_opened: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker_openings";
+    /// Versions and uploads that life cycles have looked at.
+    lifecycle_examined: Counter = Counter::default(), None::<Unit>, "lifecycle_examined";
+    /// What life cycles have done: expire_current, expire_noncurrent, remove_marker, abort_upload.
+    lifecycle_actions: Family<LifecycleLabels, Counter> = Family::default(), None::<Unit>, "lifecycle_actions";
+    /// Inventory reports that were made, or failed.
+    inventory_reports: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "inventory_reports";
     /// Events that the audit has written since the start.
     audit_written: Gauge = Gauge::default(), None::<Unit>, "audit_events_written";
     /// Events lost since the start, because the audit log could not be written.

@@ -8,6 +8,13 @@ from support.calls import body_of, empty, status_of
 from support.server import Endpoint
 
 SERVED = {
+    "PutBucketLifecycleConfiguration",
+    "PutBucketInventoryConfiguration",
+    "ListBucketInventoryConfigurations",
+    "GetBucketLifecycleConfiguration",
+    "GetBucketInventoryConfiguration",
+    "DeleteBucketLifecycle",
+    "DeleteBucketInventoryConfiguration",
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",

@@ -11,7 +11,7 @@ use super::records::KeyRecord;
 use super::{LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::{Caller, EncryptionContext, KeyRef};
-use crate::policy::{Ask, Context, Decision, Kind, MalformedPolicy, Policy};
+use crate::policy::{Ask, Context, Decision, Kind, MalformedPolicy, Policies, Policy, Principal, Request, decide};
 
 /// Longest policy, in bytes. (AWS: "Resource quotas", key policy document size.)
 pub const MAX_POLICY: usize = 32 * 1024;
@@ -159,6 +159,12 @@ fn judge<'p>(
     action: &'p str,
     context: &'p dyn Context,
 ) -> Decision<'p> {
+    if caller.principal.ends_with(".amazonaws.com") {
+        // A service of ours, which belongs to no account: the key's policy alone decides.
+        let principal = Principal::Service(&caller.principal);
+        let policies = Policies { resource: Some(policy), resource_must_allow: true, ..Policies::default() };
+        return decide(&policies, &Request { principal, action, resource: arn, owner: account, context });
+    }
     let ask = Ask { action, resource: arn, owner: account, policy: Some(policy), policy_must_allow: true, context };
     caller.subject.judge(&ask)
 }

@@ -210,12 +210,9 @@ impl S3 {
         let _permit = self.authorize_delivery(way, &bucket, &key)?;
         let plan = Plan::decide(SseRequest::Default { bucket_key: None }, bucket.default_encryption().as_ref());
         // Where the bucket's default asks a KMS for a key, it is asked in the name of the bucket's owner.
-        let caller = Caller {
-            account: bucket.record.account.clone(),
-            principal: format!("arn:aws:iam::{}:root", bucket.record.account),
-            via_service: Some(format!("s3.{}.amazonaws.com", self.settings.region)),
-            request_id: RequestId::draw(&*self.entropy).id,
-        };
+        let via_service = format!("s3.{}.amazonaws.com", self.settings.region);
+        let request_id = RequestId::draw(&*self.entropy).id;
+        let caller = Caller::root_of(&bucket.record.account, Some(via_service), request_id);
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &caller, name).await?;
         let required = self.data_requirements(envelope.shows_md5(), Algorithm::Crc64Nvme);

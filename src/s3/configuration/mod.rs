@@ -193,6 +193,14 @@ static ROWS: &[Row] = &[
     .deleted_by(Operation::DeleteBucketMetricsConfiguration)
     .listed_by(Operation::ListBucketMetricsConfigurations, "ListMetricsConfigurationsResult"),
     Row::new(
+        Kind::Inventory,
+        "InventoryConfiguration",
+        (Operation::PutBucketInventoryConfiguration, Operation::GetBucketInventoryConfiguration),
+        super::inventory::canonical,
+    )
+    .deleted_by(Operation::DeleteBucketInventoryConfiguration)
+    .listed_by(Operation::ListBucketInventoryConfigurations, "ListInventoryConfigurationsResult"),
+    Row::new(
         Kind::IntelligentTiering,
         "IntelligentTieringConfiguration",
         (Operation::PutBucketIntelligentTieringConfiguration, Operation::GetBucketIntelligentTieringConfiguration),

@@ -17,6 +17,7 @@ use super::checksum::render::write_headers;
 use super::condition::Preconditions;
 use super::error::Result;
 use super::headers::{insert, insert_etag, read_attributes};
+use super::lifecycle::insert_expiration;
 use super::multipart::location;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject, insert_id};
@@ -84,6 +85,7 @@ impl S3 {
         let headers = response.headers_mut();
         insert_etag(headers, &stored.etag);
         insert_id(headers, stored.version);
+        insert_expiration(headers, stored.expires.as_deref());
         headers.extend(sse::headers::echo(envelope, false, plan.customer_key())?);
         write_headers(&verified.checksums, headers);
         Ok(response)

@@ -9,7 +9,7 @@ use crate::store::schema::{BucketRecord, DELETING, GONE, Record as _, Table, Ver
 use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition, StoreError};
 
 /// The tables that a bucket without objects and uploads may have keys in.
-const LEFT_BEHIND: &[Table] = &[Table::Configuration, Table::Live];
+const LEFT_BEHIND: &[Table] = &[Table::Configuration, Table::Cursor, Table::Live];
 /// Keys that are removed at once.
 const PAGE: usize = 1000;
 

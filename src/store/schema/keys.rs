@@ -8,6 +8,8 @@ pub enum Table {
     Bucket = b'B',
     /// Configurations of the bucket, by kind and id.
     Configuration = b'C',
+    /// How far work on the bucket is, by kind and id.
+    Cursor = b'Y',
     /// Small sealed runs, stored as values.
     Data = b'D',
     /// Buckets that are gone and whose partitions are not empty yet, in the global partition.

@@ -12,6 +12,7 @@
 //! <bucket id>          O escaped-key                                   ObjectRecord (the current version)
 //! <bucket id>          T escaped-key                                   MarkerRecord (the current version, where it is one)
 //! <bucket id>          V escaped-key !order(u64 BE)                    Version (a noncurrent one)
+//! <bucket id>          Y kind(u8) id                                   how far work on the bucket is: a record of the work's own
 //! <bucket id>          D run-id                                        a small sealed run, inline
 //! <bucket id>          K kind(u8) key-arn                              Tally: what is kept under that key
 //! <bucket id>          N upload-id                                     Tally: an open upload's parts
@@ -22,11 +23,13 @@
 //! numbered fields, so that later versions add fields and older readers skip them. Nothing here knows the wire.
 
 mod configuration;
+mod cursor;
 mod keys;
 mod records;
 mod version;
 
 pub use configuration::{ConfigurationKind, ConfigurationKinds, ConfigurationRecord};
+pub use cursor::CursorKind;
 pub use keys::{Table, escape, key_of, noncurrent_key, prefix_of, unescape};
 pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,

@@ -1,0 +1,146 @@
+//! Life cycles: what a bucket's rules say is over goes, in the background.
+//!
+//! All that can become due becomes so at midnight, or by a configuration. So a **pass** over a bucket is begun when its last one
+//! was begun before the last midnight, or by another configuration:
+//! 1. its record is committed. *Crash: it is taken up again.*
+//! 2. versions are looked at, page by page in the order of their keys; what is due goes, each in one atomic commit that expects
+//!    what was judged: an object that is written meanwhile does not die for its predecessor, and what is locked stays.
+//! 3. after each page the record gets the last key that is done with. *Crash between 2 and 3: the page is looked at again;
+//!    what is gone is gone.*
+//! 4. open uploads, likewise.
+//! 5. the record says that the pass is done.
+//!
+//! Objects are looked at and removed at bounded rates ([`Rates`]).
+
+mod calendar;
+mod cursor;
+mod judge;
+mod rules;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use calendar::Calendar;
+pub use rules::{Due, Expiration, Filter, Form, Noncurrent, Rule, Rules, Subject};
+
+use cursor::{Pass, Stage};
+
+use crate::clock::SharedClock;
+use crate::crypto::SharedEntropy;
+use crate::store::configuration::read_configuration;
+use crate::store::cursor::{put_cursor, read_cursor};
+use crate::store::schema::{BucketRecord, ConfigurationKind, CursorKind};
+use crate::store::{SharedStore, StoreError, commit};
+use crate::telemetry::Metrics;
+
+/// Buckets read from the index at once.
+const BUCKETS: usize = 256;
+
+/// Reads the rules of a kept configuration; `None` if it is none.
+pub type ReadRules = fn(&str) -> Option<Rules>;
+
+/// How much may be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Versions and uploads looked at each second.
+    pub examined_per_second: u32,
+    /// Versions and uploads removed each second.
+    pub removed_per_second: u32,
+}
+
+/// The life cycles of all buckets.
+pub struct Lifecycle {
+    store: SharedStore,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    metrics: Arc<Metrics>,
+    read_rules: ReadRules,
+    calendar: Calendar,
+    rates: Rates,
+}
+
+impl Lifecycle {
+    /// The life cycles on `store`, by days of `calendar`.
+    pub fn new(
+        store: SharedStore,
+        (clock, entropy): (SharedClock, SharedEntropy),
+        metrics: Arc<Metrics>,
+        read_rules: ReadRules,
+        calendar: Calendar,
+        rates: Rates,
+    ) -> Self {
+        Self { store, clock, entropy, metrics, read_rules, calendar, rates }
+    }
+
+    /// Tends all buckets every `interval`, for ever. It may be dropped at any time.
+    pub async fn run(self, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.tend().await {
+                tracing::error!(%error, "life cycles could not be tended");
+            }
+        }
+    }
+
+    /// Makes, or goes on with, the pass of every bucket that needs one.
+    ///
+    /// # Errors
+    /// [`StoreError`], if the buckets cannot be read. What goes wrong in one of them is logged.
+    pub async fn tend(&self) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let page = commit::read_buckets(&*self.store, &after, BUCKETS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (name, bucket) in page {
+                if let Err(error) = self.tend_bucket(&name, &bucket).await {
+                    tracing::error!(bucket = name, %error, "a life cycle was interrupted");
+                }
+            }
+        }
+    }
+
+    async fn tend_bucket(&self, name: &str, bucket: &BucketRecord) -> Result<(), StoreError> {
+        let kept = read_configuration(&*self.store, bucket, ConfigurationKind::Lifecycle, None).await?;
+        let Some(kept) = kept else { return Ok(()) };
+        let now = self.clock.now().as_millisecond();
+        let begun: Option<Pass> = read_cursor(&*self.store, bucket, CursorKind::Lifecycle, "").await?;
+        let pass = match begun.filter(|pass| pass.configured == kept.modified) {
+            Some(pass) if pass.stage != Stage::Done => pass,
+            Some(pass) if pass.begun >= self.calendar.midnight_before(now) => return Ok(()),
+            _ => Pass::begin(now, kept.modified),
+        };
+        let Some(rules) = (self.read_rules)(&kept.document) else {
+            return Err(StoreError::Corrupt("life-cycle configuration".to_owned()));
+        };
+        let mut sweep = sweep::Sweep::new(self, bucket, &rules, pass);
+        if sweep.checkpoint().await?.is_err() {
+            return Ok(());
+        }
+        let done = sweep.work().await?;
+        let counts = sweep.counts();
+        if counts.removed > 0 || counts.failed > 0 || counts.locked > 0 {
+            tracing::info!(
+                bucket = name,
+                done,
+                examined = counts.examined,
+                removed = counts.removed,
+                locked = counts.locked,
+                failed = counts.failed,
+                "a life cycle was tended"
+            );
+        }
+        Ok(())
+    }
+
+    /// `Ok(false)` if the bucket is gone or going.
+    async fn keep(&self, bucket: &BucketRecord, pass: &Pass) -> Result<bool, StoreError> {
+        put_cursor(&*self.store, bucket, CursorKind::Lifecycle, "", pass).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! A pass over one bucket at work.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+
+use super::Lifecycle;
+use super::cursor::{Pass, Stage};
+use super::judge::{Deed, Judge};
+use super::rules::Rules;
+use crate::crypto::random;
+use crate::store::commit::{self, After, Deletion, Place, Upload, WriteError, read_upload_pair};
+use crate::store::schema::{BucketRecord, Claim, MarkerRecord, ObjectRecord, Table, escape, prefix_of};
+use crate::store::{KeyRange, StoreError, prefix_end};
+use crate::telemetry::metrics::LifecycleLabels;
+
+/// Versions, or uploads, between two checkpoints.
+const PAGE: usize = 1000;
+/// Deletions at once: their commits share a sync.
+const AT_ONCE: usize = 64;
+
+/// What a pass did since it was begun or taken up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub examined: u64,
+    pub removed: u64,
+    pub locked: u64,
+    pub failed: u64,
+}
+
+/// What became of one deed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Done,
+    /// What was judged is not there any more.
+    Changed,
+    Locked,
+    Failed,
+}
+
+impl Fate {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Changed => "changed",
+            Self::Locked => "locked",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+pub(super) struct Sweep<'l> {
+    life: &'l Lifecycle,
+    bucket: &'l BucketRecord,
+    rules: &'l Rules,
+    pass: Pass,
+    now: i64,
+    counts: Counts,
+}
+
+/// The bucket is gone or going: there is nothing left to do.
+pub(super) struct Gone;
+
+impl<'l> Sweep<'l> {
+    pub fn new(life: &'l Lifecycle, bucket: &'l BucketRecord, rules: &'l Rules, pass: Pass) -> Self {
+        Self { now: life.clock.now().as_millisecond(), life, bucket, rules, pass, counts: Counts::default() }
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Goes on to the end; `false` if the bucket has gone.
+    pub async fn work(&mut self) -> Result<bool, StoreError> {
+        while self.pass.stage != Stage::Done {
+            for prefix in self.rules.prefixes() {
+                let swept = match self.pass.stage {
+                    Stage::Versions if self.rules.expire_objects() => self.sweep_versions(prefix).await?,
+                    Stage::Uploads if self.rules.abort_uploads() => self.sweep_uploads(prefix).await?,
+                    _ => Ok(()),
+                };
+                if let Err(Gone) = swept {
+                    return Ok(false);
+                }
+            }
+            self.pass.advance();
+            if let Err(Gone) = self.checkpoint().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub async fn checkpoint(&self) -> Result<Result<(), Gone>, StoreError> {
+        let kept = self.life.keep(self.bucket, &self.pass).await?;
+        Ok(if kept { Ok(()) } else { Err(Gone) })
+    }
+
+    /// Where among the keys with `prefix` it goes on: `None` if it is behind all of them.
+    fn start<'p>(&'p self, prefix: &str) -> Option<&'p str> {
+        let after = self.pass.after.as_str();
+        if after.starts_with(prefix) {
+            return Some(after);
+        }
+        (after < prefix).then_some("")
+    }
+
+    async fn sweep_versions(&mut self, prefix: &str) -> Result<Result<(), Gone>, StoreError> {
+        let Some(start) = self.start(prefix) else { return Ok(Ok(())) };
+        let mut after = (!start.is_empty()).then(|| After::Key(start.to_owned()));
+        let mut judge = Judge::new(self.rules, self.life.calendar, self.now);
+        loop {
+            let store = &*self.life.store;
+            let page = commit::read_versions(store, self.bucket.partition(), prefix, after.as_ref(), PAGE).await?;
+            let (examined, is_last) = (page.len(), page.len() < PAGE);
+            if let Some(last) = page.last() {
+                after = Some(After::Version(last.key.clone(), last.version.order()));
+            }
+            let (mut deeds, mut done) = (Vec::new(), None);
+            for found in page {
+                judge.judge(found, &mut deeds, &mut done);
+            }
+            if is_last {
+                done = judge.end_of_key(&mut deeds).or(done);
+            }
+            self.carry_out(examined, deeds).await;
+            if let Some(done) = done {
+                self.pass.after = done;
+                if let Err(gone) = self.checkpoint().await? {
+                    return Ok(Err(gone));
+                }
+            }
+            if is_last {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    async fn sweep_uploads(&mut self, prefix: &str) -> Result<Result<(), Gone>, StoreError> {
+        let Some(start) = self.start(prefix) else { return Ok(Ok(())) };
+        let mut range = KeyRange::prefix(&prefix_of(Table::Upload, prefix));
+        if !start.is_empty() {
+            range.start = prefix_end(&escape(Table::Upload, start));
+        }
+        loop {
+            let pairs = self.life.store.scan(self.bucket.partition(), &range, PAGE).await?;
+            let is_last = pairs.len() < PAGE;
+            if let Some((last, _)) = pairs.last() {
+                range.start = last.to_vec();
+                range.start.push(0);
+            }
+            let mut uploads = pairs
+                .into_iter()
+                .map(|(key, value)| read_upload_pair(&key, value))
+                .collect::<Result<Vec<Upload>, StoreError>>()?;
+            let examined = uploads.len();
+            // The uploads of one key may go over the page's end: until its last one has come, it is not done with.
+            let last = uploads.last().map(|upload| upload.key.clone());
+            let done = uploads.iter().rev().map(|upload| &upload.key);
+            let done = done.clone().find(|key| is_last || Some(*key) != last.as_ref()).cloned();
+            uploads.retain(|upload| {
+                let due = self.rules.abortion(&upload.key, upload.record.initiated, self.life.calendar);
+                due.is_some_and(|due| due.at <= self.now)
+            });
+            self.abort(examined, uploads).await;
+            if let Some(done) = done {
+                self.pass.after = done;
+                if let Err(gone) = self.checkpoint().await? {
+                    return Ok(Err(gone));
+                }
+            }
+            if is_last {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, examined: usize, deeds: Vec<Deed>) {
+        let asked = deeds.len();
+        let fates: Vec<_> = {
+            let this = &*self;
+            let tasks: Vec<_> = deeds.into_iter().map(|deed| this.carry_out_one(deed).boxed()).collect();
+            stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await
+        };
+        self.count(examined, fates);
+        self.pace(examined, asked).await;
+    }
+
+    async fn abort(&mut self, examined: usize, uploads: Vec<Upload>) {
+        let asked = uploads.len();
+        let fates: Vec<_> = {
+            let this = &*self;
+            let tasks: Vec<_> = uploads.into_iter().map(|upload| this.abort_one(upload).boxed()).collect();
+            stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await
+        };
+        self.count(examined, fates);
+        self.pace(examined, asked).await;
+    }
+
+    async fn abort_one(&self, upload: Upload) -> (&'static str, Fate) {
+        let fate = match commit::abort_upload(&*self.life.store, self.bucket.partition(), &upload).await {
+            Ok(true) => Fate::Done,
+            Ok(false) => Fate::Changed,
+            Err(error) => failed(&upload.key, &error),
+        };
+        ("abort_upload", fate)
+    }
+
+    async fn carry_out_one(&self, deed: Deed) -> (&'static str, Fate) {
+        (deed.name(), self.try_one(deed).await)
+    }
+
+    async fn try_one(&self, deed: Deed) -> Fate {
+        let (store, bucket) = (&*self.life.store, self.bucket.partition());
+        let key = deed.key().to_owned();
+        let result: Result<bool, WriteError<Infallible>> = match deed {
+            Deed::Expire { judged, .. } => return self.expire(&key, &judged).await,
+            Deed::Remove { id, .. } | Deed::Forget { id, .. } => {
+                let claim = match commit::read_lock_time(store, self.now).await {
+                    Ok(now) => Claim { now, bypass: false },
+                    Err(error) => return failed(&key, &error),
+                };
+                commit::delete_version(store, bucket, &key, id, claim, |_| Ok(())).await.map(|gone| gone.is_some())
+            }
+        };
+        match result {
+            Ok(true) => Fate::Done,
+            Ok(false) => Fate::Changed,
+            Err(WriteError::Locked) => Fate::Locked,
+            Err(error) => failed(&key, &error),
+        }
+    }
+
+    /// The current version of `key` goes, if it still is `judged`.
+    async fn expire(&self, key: &str, judged: &ObjectRecord) -> Fate {
+        let place = Place { bucket: self.bucket.partition(), versioning: self.bucket.versioning, key };
+        let marker = MarkerRecord::new(self.now, random::bytes(&*self.life.entropy));
+        let admit = |present: Option<&ObjectRecord>| if present == Some(judged) { Ok(()) } else { Err(Fate::Changed) };
+        match commit::delete_object(&*self.life.store, place, &marker, admit).await {
+            Ok(Deletion::Nothing) => Fate::Changed,
+            Ok(Deletion::Removed | Deletion::Marked(_)) => Fate::Done,
+            Err(WriteError::Refused(fate)) => fate,
+            Err(WriteError::Locked) => Fate::Locked,
+            Err(error) => failed(key, &error),
+        }
+    }
+
+    /// Whether the current version of `key` went, as `judged`.
+    #[cfg(test)]
+    pub async fn expires(&self, key: &str, judged: &ObjectRecord) -> bool {
+        self.expire(key, judged).await == Fate::Done
+    }
+
+    fn count(&mut self, examined: usize, fates: Vec<(&'static str, Fate)>) {
+        let examined = u64::try_from(examined).unwrap_or(u64::MAX);
+        self.counts.examined += examined;
+        self.life.metrics.lifecycle_examined.inc_by(examined);
+        for (action, fate) in fates {
+            match fate {
+                Fate::Done => self.counts.removed += 1,
+                Fate::Locked => self.counts.locked += 1,
+                Fate::Failed => self.counts.failed += 1,
+                Fate::Changed => {}
+            }
+            self.life.metrics.lifecycle_actions.get_or_create(&LifecycleLabels { action, outcome: fate.name() }).inc();
+        }
+    }
+
+    /// Waits until as much again may be done.
+    async fn pace(&self, examined: usize, removed: usize) {
+        let seconds = |count: usize, rate: u32| {
+            Duration::from_secs(1).mul_f64(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / f64::from(rate.max(1)))
+        };
+        let rates = self.life.rates;
+        let wait = seconds(examined, rates.examined_per_second) + seconds(removed, rates.removed_per_second);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+fn failed(key: &str, error: &dyn std::error::Error) -> Fate {
+    tracing::warn!(key, %error, "what is over could not be removed");
+    Fate::Failed
+}

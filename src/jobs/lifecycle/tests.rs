@@ -1,0 +1,340 @@
+//! Life cycles against the in-memory store, by a clock that moves when told.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::clock::{Clock as _, ManualClock, Timestamp};
+use crate::crypto::random::SeededEntropy;
+use crate::store::commit::{
+    Deletion, Found, NewRun, Place, create_bucket, create_upload, delete_object, read_bucket, read_object,
+    read_uploads, read_versions, update_version, write_object,
+};
+use crate::store::configuration::put_configuration;
+use crate::store::memory::MemoryStore;
+use crate::store::schema::{
+    Body, ConfigurationRecord, MarkerRecord, ObjectRecord, Record, Retention, RetentionMode, RunRef, UploadRecord,
+    VersionId, Versioning,
+};
+
+const DAY: i64 = 86_400;
+/// Ten o'clock in the morning.
+const START: &str = "2026-11-25T10:00:00Z";
+
+struct Fixture {
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    life: Lifecycle,
+    written: AtomicUsize,
+}
+
+/// Rules by their names: the kept document of a test is the name of one.
+fn named_rules(name: &str) -> Option<Rules> {
+    let rule = Rule {
+        id: name.to_owned(),
+        enabled: true,
+        filter: Filter::default(),
+        expiration: None,
+        noncurrent: None,
+        abort_after: None,
+    };
+    let below = |prefix: &str| Filter { prefix: Some(prefix.to_owned()), ..Filter::default() };
+    let rule = match name {
+        "a day" => Rule { expiration: Some(Expiration::Days(1)), ..rule },
+        "a day below a/" => Rule { expiration: Some(Expiration::Days(1)), filter: below("a/"), ..rule },
+        "tagged" => Rule {
+            expiration: Some(Expiration::Days(1)),
+            filter: Filter { tags: vec![("go".to_owned(), "1".to_owned())], ..Filter::default() },
+            ..rule
+        },
+        "noncurrent" => Rule { noncurrent: Some(Noncurrent { days: 1, keep: Some(1) }), ..rule },
+        "markers" => Rule { expiration: Some(Expiration::LoneMarkers(true)), ..rule },
+        "uploads below a/" => Rule { abort_after: Some(1), filter: below("a/"), ..rule },
+        _ => return None,
+    };
+    Some(Rules { rules: vec![rule], varies_by_storage_class: false })
+}
+
+/// A record as it is stored: what it says beside what a test is about is all the same.
+fn golden<R: Record>(name: &str) -> R {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema").join(name);
+    R::from_value(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl Fixture {
+    async fn new(versioning: Versioning) -> Self {
+        let entropy: SharedEntropy = Arc::new(SeededEntropy::new(1));
+        let store = Arc::new(MemoryStore::new(Arc::clone(&entropy)));
+        let clock = Arc::new(ManualClock::new(START.parse::<Timestamp>().unwrap()));
+        let life = Lifecycle::new(
+            Arc::clone(&store) as SharedStore,
+            (Arc::clone(&clock) as SharedClock, entropy),
+            Arc::default(),
+            named_rules,
+            Calendar::default(),
+            Rates { examined_per_second: u32::MAX, removed_per_second: u32::MAX },
+        );
+        let bucket = BucketRecord { versioning, ..golden("bucket.bin") };
+        assert_eq!(create_bucket(&*store, "b", &bucket).await.unwrap(), None);
+        Self { store, clock, life, written: AtomicUsize::new(0) }
+    }
+
+    async fn bucket(&self) -> BucketRecord {
+        read_bucket(&*self.store, "b").await.unwrap().unwrap()
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().as_millisecond()
+    }
+
+    async fn configure(&self, name: &str) {
+        let record = ConfigurationRecord { document: name.to_owned(), modified: self.now() };
+        let bucket = self.bucket().await;
+        let kind = ConfigurationKind::Lifecycle;
+        put_configuration(&*self.store, ("b", &bucket), kind, None, 1, &record).await.unwrap();
+    }
+
+    fn unique(&self) -> [u8; 16] {
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&u64::try_from(number).unwrap().to_be_bytes());
+        id
+    }
+
+    async fn write(&self, key: &str) -> Option<VersionId> {
+        let id = self.unique();
+        let record = ObjectRecord {
+            modified: self.now(),
+            size: 5,
+            body: Body::Run(RunRef { id, header: vec![1].into(), inline: true }),
+            generation: id,
+            ..golden("object-run.bin")
+        };
+        let run = NewRun::Inline(id, Bytes::from_static(b"sealed"));
+        let place = self.place(key).await;
+        write_object(&*self.store, place, &record, run, |_| Ok::<_, Infallible>(())).await.unwrap()
+    }
+
+    async fn place<'k>(&self, key: &'k str) -> Place<'k> {
+        let bucket = self.bucket().await;
+        Place { bucket: bucket.partition(), versioning: bucket.versioning, key }
+    }
+
+    async fn delete(&self, key: &str) -> Deletion {
+        let marker = MarkerRecord::new(self.now(), self.unique());
+        let place = self.place(key).await;
+        delete_object(&*self.store, place, &marker, |_| Ok::<_, Infallible>(())).await.unwrap()
+    }
+
+    /// All versions, as `key` or, of delete markers, `-key`; the current ones with `*`.
+    async fn versions(&self) -> Vec<String> {
+        let found = read_versions(&*self.store, self.bucket().await.partition(), "", None, 10_000).await.unwrap();
+        let show = |found: &Found| {
+            let (marker, current) = (found.version.object().is_none(), found.is_current);
+            format!("{}{}{}", if marker { "-" } else { "" }, found.key, if current { "*" } else { "" })
+        };
+        found.iter().map(show).collect()
+    }
+
+    async fn pass_days(&self, days: i64) {
+        for _ in 0..days {
+            self.clock.advance(DAY);
+            self.life.tend().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn objects_expire_at_the_midnight_after_their_days() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("a/1").await;
+    fixture.write("b").await;
+    fixture.configure("a day below a/").await;
+    fixture.life.tend().await.unwrap();
+    // Written at ten, due at the midnight behind ten o'clock of the next day.
+    fixture.clock.advance(38 * 3600 - 1);
+    fixture.life.tend().await.unwrap();
+    assert_eq!(fixture.versions().await, ["a/1*", "b*"]);
+    fixture.clock.advance(1);
+    fixture.life.tend().await.unwrap();
+    assert_eq!(fixture.versions().await, ["b*"]);
+}
+
+#[tokio::test]
+async fn a_new_configuration_is_gone_by_at_once() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("a/1").await;
+    fixture.configure("uploads below a/").await;
+    fixture.pass_days(5).await;
+    assert_eq!(fixture.versions().await, ["a/1*"]);
+    fixture.clock.advance(1);
+    fixture.configure("a day").await;
+    fixture.life.tend().await.unwrap();
+    assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_pass_is_made_once_a_day() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.configure("a day").await;
+    fixture.pass_days(1).await;
+    let examined = || fixture.life.metrics.lifecycle_examined.get();
+    fixture.write("k").await;
+    fixture.life.tend().await.unwrap();
+    assert_eq!(examined(), 0, "it was done before");
+    fixture.pass_days(1).await;
+    assert_eq!(examined(), 1);
+}
+
+#[tokio::test]
+async fn tags_are_looked_at_when_the_object_goes() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("k").await;
+    fixture.configure("tagged").await;
+    fixture.pass_days(4).await;
+    assert_eq!(fixture.versions().await, ["k*"]);
+    let partition = fixture.bucket().await.partition();
+    let tag = |record: &mut ObjectRecord| {
+        record.tags = vec![("go".to_owned(), "1".to_owned())];
+        Ok::<_, Infallible>(())
+    };
+    update_version(&*fixture.store, partition, "k", None, tag).await.unwrap();
+    fixture.pass_days(1).await;
+    assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn in_a_bucket_with_versions_a_marker_comes_upon_the_current_one_once() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    fixture.write("k").await;
+    fixture.configure("a day").await;
+    fixture.pass_days(9).await;
+    assert_eq!(fixture.versions().await, ["-k*", "k"]);
+}
+
+#[tokio::test]
+async fn noncurrent_versions_go_a_day_after_they_became_so_but_the_newest() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    for _ in 0..4 {
+        fixture.write("k").await;
+    }
+    fixture.configure("noncurrent").await;
+    fixture.pass_days(1).await;
+    assert_eq!(fixture.versions().await.len(), 4);
+    fixture.pass_days(1).await;
+    assert_eq!(fixture.versions().await, ["k*", "k"]);
+    // Long after it was written, the current one becomes noncurrent: from then on its day counts.
+    fixture.pass_days(30).await;
+    fixture.write("k").await;
+    fixture.write("k").await;
+    fixture.pass_days(1).await;
+    assert_eq!(fixture.versions().await.len(), 3, "the oldest is gone, the other two stand for a day");
+    fixture.pass_days(1).await;
+    assert_eq!(fixture.versions().await, ["k*", "k"]);
+}
+
+#[tokio::test]
+async fn many_versions_of_one_key_are_counted_across_pages() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    for _ in 0..2_500 {
+        fixture.write("k").await;
+    }
+    fixture.configure("noncurrent").await;
+    fixture.pass_days(2).await;
+    assert_eq!(fixture.versions().await, ["k*", "k"]);
+}
+
+#[tokio::test]
+async fn lone_markers_go_and_others_stay() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    fixture.delete("lone").await;
+    fixture.write("covered").await;
+    fixture.delete("covered").await;
+    fixture.write("kept").await;
+    fixture.configure("markers").await;
+    fixture.life.tend().await.unwrap();
+    assert_eq!(fixture.versions().await, ["-covered*", "covered", "kept*"]);
+}
+
+#[tokio::test]
+async fn locked_versions_stay_until_their_lock_ends() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    let first = fixture.write("k").await;
+    fixture.write("k").await;
+    fixture.write("k").await;
+    let partition = fixture.bucket().await.partition();
+    let until = fixture.now() + 5 * DAY * 1000;
+    let lock = |record: &mut ObjectRecord| {
+        record.retention = Some(Retention { mode: RetentionMode::Governance, until });
+        Ok::<_, Infallible>(())
+    };
+    update_version(&*fixture.store, partition, "k", first, lock).await.unwrap();
+    fixture.configure("noncurrent").await;
+    fixture.pass_days(3).await;
+    assert_eq!(fixture.versions().await, ["k*", "k", "k"]);
+    let labels = crate::telemetry::metrics::LifecycleLabels { action: "expire_noncurrent", outcome: "locked" };
+    assert!(fixture.life.metrics.lifecycle_actions.get_or_create(&labels).get() >= 1);
+    fixture.pass_days(4).await;
+    assert_eq!(fixture.versions().await, ["k*", "k"]);
+}
+
+#[tokio::test]
+async fn old_uploads_are_aborted_below_their_prefix() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    let upload = UploadRecord { initiated: fixture.now(), ..golden("upload.bin") };
+    for key in ["a/1", "a/1", "a/2", "b"] {
+        let place = fixture.place(key).await;
+        create_upload::<Infallible>(&*fixture.store, place, fixture.unique(), &upload).await.unwrap();
+    }
+    fixture.configure("uploads below a/").await;
+    fixture.pass_days(1).await;
+    let open = async || {
+        let uploads = read_uploads(&*fixture.store, fixture.bucket().await.partition(), 9).await.unwrap();
+        uploads.into_iter().map(|upload| upload.key).collect::<Vec<_>>()
+    };
+    assert_eq!(open().await.len(), 4);
+    fixture.pass_days(1).await;
+    assert_eq!(open().await, ["b"]);
+}
+
+#[tokio::test]
+async fn an_interrupted_pass_goes_on_behind_its_cursor() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    for key in ["a", "b", "c"] {
+        fixture.write(key).await;
+    }
+    fixture.configure("a day").await;
+    fixture.clock.advance(3 * DAY);
+    let (now, bucket) = (fixture.now(), fixture.bucket().await);
+    let configured = now - 3 * DAY * 1000;
+    // As a crash left it, behind "b".
+    let cut = Pass { after: "b".to_owned(), ..Pass::begin(now, configured) };
+    put_cursor(&*fixture.store, &bucket, CursorKind::Lifecycle, "", &cut).await.unwrap();
+    fixture.life.tend().await.unwrap();
+    assert_eq!(fixture.versions().await, ["a*", "b*"]);
+    let pass: Pass = read_cursor(&*fixture.store, &bucket, CursorKind::Lifecycle, "").await.unwrap().unwrap();
+    assert_eq!(pass.stage, Stage::Done);
+    fixture.pass_days(1).await;
+    assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_written_meanwhile_does_not_die_for_its_predecessor() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("k").await;
+    fixture.configure("a day").await;
+    fixture.clock.advance(3 * DAY);
+    let bucket = fixture.bucket().await;
+    let judged = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
+    fixture.write("k").await;
+    let rules = named_rules("a day").unwrap();
+    let sweep = sweep::Sweep::new(&fixture.life, &bucket, &rules, Pass::begin(fixture.now(), 0));
+    assert!(!sweep.expires("k", &judged).await);
+    assert_eq!(fixture.versions().await, ["k*"]);
+    let present = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
+    assert!(sweep.expires("k", &present).await);
+    assert!(fixture.versions().await.is_empty());
+}

@@ -1,0 +1,101 @@
+//! What S3 itself writes into a bucket, as the service that its policies know it by.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+
+use super::document::{Destination, Encryption};
+use crate::clock::iso8601;
+use crate::iam::{self, Permit};
+use crate::kms::Caller;
+use crate::policy::{Context, Found, Subject};
+use crate::s3::checksum::Algorithm;
+use crate::s3::condition::Preconditions;
+use crate::s3::error::{ErrorCode, Result, S3Error};
+use crate::s3::markings::Markings;
+use crate::s3::payload::PayloadPlan;
+use crate::s3::put::NewObject;
+use crate::s3::request::ObjectKey;
+use crate::s3::service::{Bucket, S3, no_such_bucket};
+use crate::sse::{ObjectName, Plan, SseRequest};
+use crate::store::schema::Attributes;
+
+/// As which reports are delivered. (S3 user guide, "Creating a destination bucket policy".)
+const SERVICE: &str = "s3.amazonaws.com";
+
+/// A file on its way.
+pub(super) struct Delivery<'d> {
+    /// The bucket that it tells of.
+    pub source: &'d Bucket,
+    pub destination: &'d Destination,
+    pub key: &'d str,
+}
+
+/// The circumstances of a delivery, by condition key.
+struct Circumstances<'c>([(&'static str, &'c str); 7]);
+
+impl Context for Circumstances<'_> {
+    fn find(&self, key: &str) -> Found<'_> {
+        self.0.as_slice().find(key)
+    }
+}
+
+impl S3 {
+    /// Writes `bytes` as an object, if the destination bucket's policy lets the service.
+    pub(super) async fn deliver_as_service(&self, delivery: &Delivery<'_>, bytes: Vec<u8>) -> Result<()> {
+        let Delivery { source, destination, key } = *delivery;
+        let name = &destination.bucket;
+        let bucket = self.find_bucket(name).await?.ok_or_else(|| no_such_bucket(name))?;
+        if destination.account.as_ref().is_some_and(|expected| *expected != bucket.record.account) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        let key = ObjectKey::parse(key)?;
+        let _permit = self.permit_service(source, &bucket, &key)?;
+        let request = match &destination.encryption {
+            None => SseRequest::Default { bucket_key: None },
+            Some(Encryption::S3) => SseRequest::S3,
+            Some(Encryption::Kms(key)) => SseRequest::Kms { key: Some(key.clone()), context: None, bucket_key: None },
+        };
+        let plan = Plan::decide(request, bucket.default_encryption().as_ref());
+        let subject =
+            Subject { account: bucket.record.account.clone(), arn: SERVICE.to_owned(), ..Subject::anonymous() };
+        let via_service = format!("s3.{}.amazonaws.com", self.settings.region);
+        let caller = Caller::new(&Arc::new(subject), Some(via_service), "inventory");
+        let named = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        let (envelope, object_key) = self.sse.begin(&plan, &caller, named).await?;
+        let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
+        let length = u64::try_from(bytes.len()).map_err(S3Error::internal)?;
+        let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
+        let (sealed, verified) = self.receive(PayloadPlan::internal(length, &required), body, &object_key, 0).await?;
+        let attributes = Attributes { storage_class: "STANDARD".to_owned(), ..Attributes::default() };
+        let new = NewObject {
+            attributes,
+            markings: Markings { retention: self.retention_of_upload(&bucket, None).await?, ..Markings::default() },
+            envelope: &envelope,
+            object_key: &object_key,
+            sealed,
+            verified: &verified,
+        };
+        self.store_object(&bucket, &key, new, &Preconditions::default()).await?;
+        Ok(())
+    }
+
+    /// Judges the delivery by the destination bucket's policy alone: a service belongs to no account.
+    fn permit_service(&self, source: &Bucket, bucket: &Bucket, key: &ObjectKey) -> Result<Permit> {
+        let policy = self.policy_of(bucket)?.ok_or(ErrorCode::AccessDenied)?;
+        let (arn, resource, now) = (source.arn(), format!("{}/{key}", bucket.arn()), iso8601(self.clock.now()));
+        let circumstances = Circumstances([
+            ("aws:currenttime", now.as_str()),
+            ("aws:principalisawsservice", "true"),
+            ("aws:principalservicename", SERVICE),
+            ("aws:securetransport", "true"),
+            ("aws:sourceaccount", source.record.account.as_str()),
+            ("aws:sourcearn", arn.as_str()),
+            // What AWS writes reports with.
+            ("s3:x-amz-acl", "bucket-owner-full-control"),
+        ]);
+        let at = (resource.as_str(), bucket.record.account.as_str());
+        Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, &policy, &circumstances)?)
+    }
+}
