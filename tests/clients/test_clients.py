@@ -1,10 +1,23 @@
-"""Other clients that people have: s5cmd, rclone, s3cmd."""
+"""Other clients that people have: s5cmd, rclone, s3cmd, restic, minio-py, DuckDB, pyarrow."""
 
+import io
 import os
 import subprocess
 from pathlib import Path
 
+import certifi
+import duckdb
+import duckdb_extension_httpfs
+import pyarrow
+import pyarrow.dataset
+import pyarrow.fs
+import pyarrow.parquet
 import pytest
+import urllib3
+from minio import Minio
+from minio.commonconfig import ComposeSource, CopySource, Tags
+from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
 
 from support.calls import body_of, keys_of
 from support.data import content
@@ -133,3 +146,102 @@ def test_s3cmd(server, s3, bucket, tree, tmp_path):
     assert "Location" in run([*command, "info", f"s3://{bucket}"], environment)
     run([*command, "del", "--recursive", "--force", f"s3://{bucket}"], environment)
     assert keys_of(s3, bucket) == []
+
+
+@pytest.mark.slow
+def test_restic(server, bucket, tree, tmp_path):
+    """A backup, made, checked, thinned out and restored."""
+    restic = wanted("restic")
+    environment = server.environment() | {
+        "RESTIC_REPOSITORY": f"s3:{server.url}/{bucket}/backups",
+        "RESTIC_PASSWORD": "secret",
+        "RESTIC_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    if server.ca:
+        environment["RESTIC_CACERT"] = server.ca
+    run([restic, "init"], environment)
+    run([restic, "backup", tree], environment)
+    (tree / "small.txt").write_bytes(b"changed")
+    run([restic, "backup", tree], environment)
+    run([restic, "check", "--read-data"], environment)
+    run([restic, "forget", "--keep-last", "1", "--prune"], environment)
+    run([restic, "restore", "latest", "--target", tmp_path / "back"], environment)
+    assert files(tmp_path / "back" / str(tree).lstrip("/")) == files(tree)
+
+
+def minio_client(server):
+    http = urllib3.PoolManager(ca_certs=server.ca or certifi.where())
+    return Minio(
+        server.host,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        region=server.region,
+        secure=server.tls,
+        http_client=http,
+    )
+
+
+def test_minio_py(server, bucket_names):
+    client, bucket = minio_client(server), next(bucket_names)
+    client.make_bucket(bucket)
+    assert client.bucket_exists(bucket) and not client.bucket_exists(bucket + "-none")
+    data = content(11 << 20, "minio")
+    client.put_object(bucket, "a/small é", io.BytesIO(b"hello"), 5, metadata={"color": "red"})
+    client.put_object(bucket, "a/large", io.BytesIO(data), -1, part_size=5 << 20)
+    assert client.stat_object(bucket, "a/small é").metadata["x-amz-meta-color"] == "red"
+    assert client.get_object(bucket, "a/large").read() == data
+    assert client.get_object(bucket, "a/large", offset=7, length=9).read() == data[7:16]
+    listed = {found.object_name: found.size for found in client.list_objects(bucket, "a/", recursive=True)}
+    assert listed == {"a/small é": 5, "a/large": len(data)}
+    client.copy_object(bucket, "copy", CopySource(bucket, "a/large"))
+    client.compose_object(bucket, "both", [ComposeSource(bucket, "a/large"), ComposeSource(bucket, "a/small é")])
+    assert client.get_object(bucket, "both").read() == data + b"hello"
+    tags = Tags.new_object_tags()
+    tags["k"] = "v"
+    client.set_object_tags(bucket, "copy", tags)
+    assert client.get_object_tags(bucket, "copy") == {"k": "v"}
+    url = client.presigned_get_object(bucket, "a/small é")
+    assert urllib3.PoolManager(ca_certs=server.ca).request("GET", url).data == b"hello"
+    with pytest.raises(S3Error, match="NoSuchKey"):
+        client.get_object(bucket, "none")
+    names = [found.object_name for found in client.list_objects(bucket, recursive=True)]
+    assert list(client.remove_objects(bucket, [DeleteObject(name) for name in names])) == []
+    client.remove_bucket(bucket)
+
+
+def table(rows=100_000):
+    return pyarrow.table({"n": range(rows), "even": [n % 2 == 0 for n in range(rows)], "text": [f"row {n}" for n in range(rows)]})
+
+
+def test_pyarrow_writes_and_reads_a_dataset(server, s3, bucket):
+    filesystem = pyarrow.fs.S3FileSystem(
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        endpoint_override=server.host,
+        scheme="https" if server.tls else "http",
+        region=server.region,
+        tls_ca_file_path=server.ca or "",
+    )
+    pyarrow.parquet.write_to_dataset(table(), f"{bucket}/data", partition_cols=["even"], filesystem=filesystem)
+    assert {key.split("/")[1] for key in keys_of(s3, bucket) if not key.endswith("/")} == {"even=false", "even=true"}
+    dataset = pyarrow.dataset.dataset(f"{bucket}/data", filesystem=filesystem, partitioning="hive")
+    found = dataset.to_table(columns=["n"], filter=pyarrow.dataset.field("n") < 10)
+    assert sorted(found["n"].to_pylist()) == list(range(10))
+    assert dataset.count_rows() == 100_000
+
+
+def test_duckdb_writes_and_asks_parquet_where_it_lies(server, s3, bucket):
+    connection = duckdb.connect()
+    extension = Path(duckdb_extension_httpfs.__file__).parent.glob("extensions/*/httpfs.duckdb_extension")
+    connection.load_extension(str(next(extension)))
+    if server.ca:
+        connection.sql(f"set ca_cert_file = '{server.ca}'")
+    connection.sql(
+        f"""create secret (type s3, provider config, key_id '{server.access_key}', secret '{server.secret_key}',
+            region '{server.region}', endpoint '{server.host}', url_style 'path', use_ssl {str(server.tls).lower()})"""
+    )
+    connection.sql(f"copy (select range as n, 'row ' || range as t from range(200000)) to 's3://{bucket}/d/1.parquet'")
+    connection.sql(f"copy (select range as n, '' as t from range(200000, 200010)) to 's3://{bucket}/d/2.parquet'")
+    assert keys_of(s3, bucket) == ["d/1.parquet", "d/2.parquet"]
+    query = f"select count(*), sum(n)::bigint from 's3://{bucket}/d/*.parquet' where n >= 199990"
+    assert connection.sql(query).fetchall() == [(20, sum(range(199_990, 200_010)))]
