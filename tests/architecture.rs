@@ -24,7 +24,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("aws_sdk_kms", &["kms/aws/"]),
     ("aws_config", &["kms/aws/"]),
     ("rocksdb", &["store/rocks/", "store/rocks.rs"]),
-    ("rcgen", &["cli/audit.rs", "cli/authority.rs", "http/tests.rs"]),
+    ("rcgen", &["cli/audit.rs", "cli/authority.rs", "http/tests.rs", "http/tls/tests.rs"]),
     ("rustls", &["http/", "cli/audit.rs", "cli/authority.rs"]),
     ("axum", &["http/"]),
     ("hyper", &["http/"]),

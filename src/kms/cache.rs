@@ -45,7 +45,7 @@ impl CachedKms {
 
     /// Lets go, and zeroizes, what is not to be used any more; to be called every second or so.
     pub fn sweep(&self) {
-        self.held.sweep(self.now());
+        self.held.sweep(|scope| self.now(scope.key.as_ref()));
     }
 
     /// How often the KMS was not asked.
@@ -53,8 +53,11 @@ impl CachedKms {
         self.held.figures()
     }
 
-    fn now(&self) -> Now {
-        Now { millis: self.clock.now().as_millisecond(), generation: self.inner.generation() }
+    /// What decides of a ciphertext of `key`. Of several key services, some can tell of changes and others cannot; where no key
+    /// is named, it might be any of theirs.
+    fn now(&self, key: Option<&KeyRef>) -> Now {
+        let generation = key.and_then(|key| self.inner.generation_of(key));
+        Now { millis: self.clock.now().as_millisecond(), generation }
     }
 }
 
@@ -82,8 +85,9 @@ impl Kms for CachedKms {
         }
         let principal = Principal::of(caller);
         let scope = Scope { principal, key: key.cloned(), blob: blob.to_vec(), context: context.to_aad() };
+        let now = self.now(key);
         let ask = async || self.inner.decrypt(caller, blob, key, context).await;
-        let opened: Arc<Decrypted> = self.held.take(scope, self.now(), ask).await?;
+        let opened: Arc<Decrypted> = self.held.take(scope, now, ask).await?;
         Ok(Decrypted {
             plaintext: SecretBytes::new(opened.plaintext.expose().to_vec()),
             key_arn: opened.key_arn.clone(),
@@ -199,7 +203,10 @@ mod tests {
         /// Decrypts; whether the KMS was asked.
         async fn asks(&self, caller: &Caller, context: &EncryptionContext) -> Result<bool, KmsErrorKind> {
             let before = self.cached.figures().misses;
-            self.cached.decrypt(caller, &self.blob, None, context).await.map_err(|error| error.kind)?;
+            self.cached
+                .decrypt(caller, &self.blob, Some(&KeyRef::from(&self.arn)), context)
+                .await
+                .map_err(|error| error.kind)?;
             Ok(self.cached.figures().misses > before)
         }
     }
@@ -241,5 +248,21 @@ mod tests {
         fixture.cached.sweep();
         assert_eq!(fixture.cached.figures().held, 0, "zeroized without a request");
         assert_eq!(fixture.asks(&root, &context()).await, Ok(true));
+    }
+
+    /// Where nobody can tell whether a key has changed, it is asked for again within five seconds.
+    #[tokio::test]
+    async fn a_ciphertext_whose_key_is_not_known_is_not_held_for_long() {
+        let fixture = fixture().await;
+        let asks = async || {
+            let before = fixture.cached.figures().misses;
+            fixture.cached.decrypt(&caller("root"), &fixture.blob, None, &context()).await.unwrap();
+            fixture.cached.figures().misses > before
+        };
+        assert!(asks().await);
+        fixture.clock.advance(3);
+        assert!(!asks().await);
+        fixture.clock.advance(1);
+        assert!(asks().await);
     }
 }

@@ -108,10 +108,10 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
         key.cloned()
     }
 
-    /// Lets go of what is not to be used any more.
-    pub fn sweep(&self, now: Now) {
+    /// Lets go of what is not to be used any more; `now` says what decides of the keys of a scope.
+    pub fn sweep(&self, now: impl Fn(&S) -> Now) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        self.keep(&mut entries, |entry| entry.is_usable(now, self.limits));
+        self.keep(&mut entries, |scope, entry| entry.is_usable(now(scope), self.limits));
     }
 
     /// How often keys were at hand.
@@ -132,7 +132,7 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         if entries.len() >= self.limits.entries {
-            self.keep(&mut entries, |entry| entry.is_usable(now, self.limits));
+            self.keep(&mut entries, |_, entry| entry.is_usable(now, self.limits));
         }
         if entries.len() >= self.limits.entries {
             // All are in use: the oldest half makes room.
@@ -140,7 +140,7 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
             let middle = ages.len() / 2;
             let (_, median, _) = ages.select_nth_unstable(middle);
             let median = *median;
-            self.keep(&mut entries, |entry| entry.since.millis > median);
+            self.keep(&mut entries, |_, entry| entry.since.millis > median);
         }
         let entry = Arc::new(Entry { since: now, uses: AtomicU64::new(1), key: OnceCell::new() });
         if entries.insert(scope.clone(), Arc::clone(&entry)).is_some() {
@@ -149,9 +149,9 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
         entry
     }
 
-    fn keep(&self, entries: &mut HashMap<S, Arc<Entry<K>>>, wanted: impl Fn(&Entry<K>) -> bool) {
+    fn keep(&self, entries: &mut HashMap<S, Arc<Entry<K>>>, wanted: impl Fn(&S, &Entry<K>) -> bool) {
         let before = entries.len();
-        entries.retain(|_, entry| wanted(entry));
+        entries.retain(|scope, entry| wanted(scope, entry));
         self.evictions.fetch_add((before - entries.len()) as u64, Ordering::Relaxed);
     }
 
@@ -253,9 +253,9 @@ mod tests {
         let key = held.take(1, at(0, Some(1)), async || Ok::<_, ()>(vec![7])).await.unwrap();
         let watched = Arc::downgrade(&key);
         drop(key);
-        held.sweep(at(999, Some(1)));
+        held.sweep(|_| at(999, Some(1)));
         assert!(watched.upgrade().is_some());
-        held.sweep(at(0, Some(2)));
+        held.sweep(|_| at(0, Some(2)));
         assert!(watched.upgrade().is_none(), "a key changed");
         assert_eq!(held.figures().held, 0);
     }

@@ -11,7 +11,7 @@ import pytest
 
 from support.calls import body_of, in_parallel
 from support.data import content
-from support.server import two_accounts
+from support.server import Endpoint, two_accounts
 
 PASSPHRASE = {"STRONGROOM_ROOT_KEY_PASSPHRASE": "correct horse battery staple"}
 DATA = content(50_000, "root key")
@@ -43,9 +43,19 @@ def test_another_root_key_while_the_server_runs(new_server):
     before = root_file(server).read_text()
     shown = server.strongroom("root-key", "show", "--json").json
     assert (shown["protection"], shown["rotating"]) == ("file", False)
+    iam = server.client("iam")
+    iam.create_user(UserName="ann")
+    ann = iam.create_access_key(UserName="ann")["AccessKey"]
+
+    def is_ann():
+        theirs = Endpoint(server.url, ann["AccessKeyId"], ann["SecretAccessKey"], server.ca)
+        return theirs.client("sts").get_caller_identity()["Arn"].endswith(":user/ann")
+
     report = server.strongroom("root-key", "rotate", "--json").json
     counts = {entry["what"]: entry["count"] for entry in report["resealed"]}
+    assert counts.pop("access keys and the session token key") >= 1
     assert counts == {"KMS keys": 3, "server keys": 1, "audit signing keys": 1}
+    assert is_ann()
     assert report["id"] != shown["id"]
     after = root_file(server).read_text()
     assert len(before.split()) == len(after.split()) == 1 and before != after
@@ -57,7 +67,7 @@ def test_another_root_key_while_the_server_runs(new_server):
     # The new key is all that the server needs, and the old one is good for nothing any more.
     assert server.stop() == 0
     server.start()
-    assert is_readable(server)
+    assert is_readable(server) and is_ann()
     server.client("kms").encrypt(KeyId=new, Plaintext=b"x")
     assert server.strongroom("audit", "verify").returncode == 0
     assert server.stop() == 0
