@@ -39,6 +39,7 @@ use crate::iam::{self, Directory, Identity, Question};
 use crate::jobs::{JobId, Jobs, Order};
 use crate::kms::root::rotation::Rotation;
 use crate::kms::{Caller, KeyRef, SharedKms};
+use crate::policy::SubjectKind;
 use crate::sigv4::{Head, SigningKeys};
 use crate::store::schema::{Protection, SseKind};
 use crate::store::{SharedStore, commit};
@@ -201,6 +202,12 @@ impl Admin {
         let record = record.ok_or_else(|| not_found("NoSuchBucket", "The specified bucket does not exist"))?;
         let arn = format!("arn:aws:s3:::{bucket}");
         iam::authorize(&Question::new(Some(identity), "strongroom:CreateJob", &arn, Some(&record.account)))?;
+        // A job outlives the request, and goes on as its principal stands: what bounds or tags a session would be forgotten.
+        if identity.subject.session.is_some() && !matches!(identity.subject.kind, SubjectKind::Root | SubjectKind::User)
+        {
+            let message = "A session of a role cannot start a job, which outlives it: let a user do it.";
+            return Err(Failure::new(StatusCode::FORBIDDEN, "AccessDenied", message));
+        }
         let from = self.resolve(cx, identity, &from).await?;
         let to = self.kms.describe(&caller(cx, identity), &KeyRef::parse(&to)).await?;
         if !to.enabled {
