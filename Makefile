@@ -16,6 +16,7 @@ CACHE := $(HOME)/.cache/strongroom
 VENV ?= $(CACHE)/venv
 NODE ?= $(CACHE)/node
 BENCH_VENV ?= $(CACHE)/bench-venv
+BROKERS ?= $(CACHE)/brokers
 
 # In CI every run is a fresh clone: what was compiled stays outside.
 ifeq ($(CI),true)
@@ -33,7 +34,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients test-conformance bench bench-peers s3load lint bootstrap venv node
+.PHONY: run build test test-rust test-clients test-conformance bench bench-peers s3load lint bootstrap venv node brokers
 
 bootstrap:
 	@.ci/bootstrap
@@ -50,8 +51,9 @@ test: test-rust test-clients
 test-rust: bootstrap venv
 	STRONGROOM_TEST_PEERS="$(VENV)" cargo test --locked --release
 
-test-clients: build venv node
+test-clients: build venv node brokers
 	PATH="$(VENV)/bin:$$PATH" NODE_PATH="$(NODE)/node_modules" STRONGROOM_BINARY="$(STRONGROOM)" \
+		STRONGROOM_BROKERS="$(BROKERS)" \
 		"$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
 
 test-conformance: build venv
@@ -59,6 +61,9 @@ test-conformance: build venv
 
 venv: bootstrap
 	@.ci/venv "$(VENV)" tests/clients/requirements.txt
+
+brokers: bootstrap
+	@.ci/brokers "$(BROKERS)"
 
 node:
 	@.ci/bootstrap node

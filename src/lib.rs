@@ -9,6 +9,7 @@
 //! | front end | [`http`] |
 //! | protocols | [`s3`], [`kms::api`], [`audit::api`], [`iam::api`], [`admin`] |
 //! | work on whole buckets | [`jobs`] |
+//! | the outbox's carriers, event notifications | [`events`] |
 //! | envelope encryption | [`sse`] |
 //! | identities | [`iam`] |
 //! | keys | [`kms`] |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod events;
 pub mod http;
 pub mod iam;
 pub mod jobs;

@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["http"],
     &["s3", "kms::api", "audit::api", "iam::api", "admin"],
     &["jobs"],
+    &["events"],
     &["sse"],
     &["iam"],
     &["kms"],

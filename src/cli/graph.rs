@@ -2,7 +2,7 @@
 //! of them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
 use super::key_services::{ServiceError, Surroundings};
 use super::metering::{watch_access_logs, watch_audit, watch_cache, watch_sinks, watch_store};
+use super::outbox::{self, Outbox, OutboxError};
 use super::root_custody;
 use crate::admin::Admin;
 use crate::audit::api::CloudTrail;
@@ -21,6 +22,7 @@ use crate::audit::{Category, Deed, Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::crypto::SharedEntropy;
+use crate::events::Announce;
 use crate::http::Protocols;
 use crate::iam::api::{IssuerError, Issuers, QueryApi};
 use crate::iam::{self, Directory};
@@ -77,6 +79,7 @@ pub(super) struct Graph {
     upkeep: Vec<JoinHandle<()>>,
     s3: Arc<S3>,
     access_logs: JoinHandle<()>,
+    outbox: Outbox,
     /// What prints events, and sends them elsewhere.
     followers: Vec<JoinHandle<()>>,
 }
@@ -108,6 +111,9 @@ pub(super) enum GraphError {
     /// The audit.
     #[error(transparent)]
     Audit(#[from] AuditLogError),
+    /// Targets of events, destinations of replications.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// The server key.
     #[error("the server key cannot be opened: {}", chain(.0))]
     ServerKey(#[from] SseError),
@@ -216,6 +222,7 @@ impl Graph {
             share_on_copy: config.s3.share_on_copy,
             body_timeout,
             calendar,
+            remote_destinations: config.replication.destinations.iter().map(|remote| remote.bucket.clone()).collect(),
         };
         let lifecycle = Lifecycle::new(
             Arc::clone(&shared),
@@ -228,25 +235,35 @@ impl Graph {
                 removed_per_second: config.lifecycle.deletions_per_second,
             },
         );
+        let parts = outbox::Parts {
+            config,
+            store: Arc::clone(&shared),
+            sse: Arc::clone(&sse),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        };
+        let outboxes = outbox::open(&parts)?;
         let s3 = S3::new(
             settings,
             shared,
             sse,
             Arc::clone(&directory),
             Arc::clone(&signing_keys),
-            Arc::clone(&audit),
+            (Arc::clone(&audit), Arc::clone(&outboxes)),
             (Arc::clone(&clock), Arc::clone(&entropy)),
         );
         s3.recover().await?;
         let s3 = Arc::new(s3);
         watch_access_logs(&metrics, &s3);
+        let announcer: Weak<dyn Announce> = Arc::downgrade(&(Arc::clone(&s3) as Arc<dyn Announce>));
+        let outbox = Outbox::start(&parts, &outboxes, Arc::clone(&s3))?;
         let interval = Duration::from_secs(config.s3.access_log_seconds.into());
         let access_logs = tokio::spawn(Arc::clone(&s3).deliver_access_logs(interval));
         jobs.resume().await?;
         let keys = Arc::clone(&kms);
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let upkeep = vec![
-            tokio::spawn(lifecycle.run(seconds(config.lifecycle.interval_seconds))),
+            tokio::spawn(lifecycle.announced_by(announcer).run(seconds(config.lifecycle.interval_seconds))),
             tokio::spawn(report(
                 Arc::clone(&s3),
                 metrics,
@@ -263,7 +280,7 @@ impl Graph {
             query: Arc::new(query),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, upkeep, s3, access_logs, followers })
+        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, upkeep, s3, access_logs, outbox, followers })
     }
 
     /// Closes what must be closed, when no request is open any more.
@@ -274,6 +291,7 @@ impl Graph {
             // Ends when the task has let go of what it works with, so that the store closes with the last of its holders.
             drop(task.await);
         }
+        self.outbox.close().await;
         self.s3.stop_access_logs();
         if tokio::time::timeout(LOG_PATIENCE, self.access_logs).await.is_err() {
             error!("access logs could not be delivered in time");

@@ -14,6 +14,7 @@ mod data_dir;
 mod graph;
 mod key_services;
 mod operate;
+mod outbox;
 mod root_custody;
 mod serve;
 mod settings;

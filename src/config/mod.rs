@@ -5,6 +5,7 @@
 //! or a value of another type, is refused with its file and line. `config/strongroom.example.toml` shows every option; a
 //! test holds it to these tables.
 
+mod delivery;
 mod reader;
 mod values;
 
@@ -14,9 +15,10 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use delivery::{ArnPattern, NotificationTarget, ReplicationDestination};
 pub use values::{
-    AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, ServiceAddress,
-    ServiceName, SyslogAddress, WebhookUrl,
+    AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, SecretText,
+    ServiceAddress, ServiceName, SyslogAddress, WebhookUrl,
 };
 
 /// Defines a section: each option with its documentation, type and default.
@@ -76,6 +78,10 @@ options! {
         lifecycle: Lifecycle = Lifecycle::default(),
         /// Inventory reports.
         inventory: Inventory = Inventory::default(),
+        /// Event notifications.
+        notifications: Notifications = Notifications::default(),
+        /// Replication.
+        replication: Replication = Replication::default(),
         /// The audit.
         audit: Audit = Audit::default(),
         /// What one client, or all of them, may use.
@@ -186,12 +192,40 @@ options! {
 }
 
 options! {
+    /// `[notifications]`: where buckets' events go.
+    Notifications {
+        /// Hours that an event is tried to be delivered.
+        max_age_hours: u32 = 24,
+        /// Events of one bucket that may wait while their target fails; beyond, the oldest are given up.
+        max_waiting: u32 = 1_000_000,
+        /// The targets, by the ARNs that clients name.
+        targets: Vec<NotificationTarget> = Vec::new(),
+    }
+}
+
+options! {
     /// `[inventory]`: how inventory reports are made.
     Inventory {
         /// Seconds between two looks at which reports are due.
         interval_seconds: u32 = 60,
         /// Versions that are read each second, at most.
         objects_per_second: u32 = 20_000,
+    }
+}
+
+options! {
+    /// `[replication]`: how objects get to other buckets.
+    Replication {
+        /// Objects that are replicated at once.
+        at_once: u32 = 16,
+        /// MiB that are sent to other servers each second; 0: as many as go.
+        max_mib_per_second: u32 = 0,
+        /// MiB of the parts in which larger objects are sent to other servers.
+        part_mib: u32 = 64,
+        /// Hours that an object is tried to be replicated before its status is FAILED.
+        max_age_hours: u32 = 24,
+        /// How buckets of other servers are reached; all others are this server's own.
+        destinations: Vec<ReplicationDestination> = Vec::new(),
     }
 }
 
@@ -396,6 +430,15 @@ impl Config {
             return contradiction("audit.syslog_facility must be at most 23");
         }
         key_services::check(&self.kms)?;
+        let (notifications, replication) = (&self.notifications, &self.replication);
+        for (index, target) in notifications.targets.iter().enumerate() {
+            if notifications.targets[..index].iter().any(|other| other.arn == target.arn) {
+                return contradiction(&format!("the notification target {} is declared twice", target.arn));
+            }
+        }
+        if replication.at_once == 0 || !(5..=5 * 1024).contains(&replication.part_mib) {
+            return contradiction("replication.at_once must be at least 1 and replication.part_mib between 5 and 5120");
+        }
         let mut ids = vec![&self.root.account_id];
         let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();
         for account in &self.accounts {

@@ -60,6 +60,10 @@ fn contradictions_are_refused() {
                    secret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n";
     assert!(contradiction(&account.repeat(2)).contains("declared twice"));
     assert!(parsed(account).consistent().is_ok());
+    let target = "[[notifications.targets]]\narn = \"a\"\nurl = \"https://h\"\n";
+    assert!(contradiction(&target.repeat(2)).contains("declared twice"));
+    assert!(contradiction("[replication]\npart_mib = 4").contains("part_mib"));
+    assert!(contradiction("[replication]\nat_once = 0").contains("at_once"));
 }
 
 #[test]
@@ -127,6 +131,8 @@ fn the_example_shows_every_option_and_its_default() {
         ("sts", Sts::OPTIONS),
         ("lifecycle", Lifecycle::OPTIONS),
         ("inventory", Inventory::OPTIONS),
+        ("notifications", Notifications::OPTIONS),
+        ("replication", Replication::OPTIONS),
         ("audit", Audit::OPTIONS),
         ("limits", Limits::OPTIONS),
         ("log", Log::OPTIONS),
@@ -143,6 +149,13 @@ fn the_example_shows_every_option_and_its_default() {
     let first = |services: &str| table["kms"][services].as_array().unwrap()[0].as_table().unwrap();
     assert!(TransitService::OPTIONS.iter().all(|option| first("transit").contains_key(*option)));
     assert!(AwsService::OPTIONS.iter().all(|option| first("aws").contains_key(*option)));
+    for (section, items, options) in [
+        ("notifications", "targets", NotificationTarget::OPTIONS),
+        ("replication", "destinations", ReplicationDestination::OPTIONS),
+    ] {
+        let item = table[section][items].as_array().unwrap()[0].as_table().unwrap();
+        assert!(options.iter().all(|option| item.contains_key(*option)), "{section}.{items}");
+    }
     let full = parsed(&uncommented());
     assert_eq!(format!("{:?}", full.kms.remote), format!("{:?}", RemoteCalls::default()));
     assert_eq!(format!("{:?}", full.limits), format!("{:?}", Limits::default()));

@@ -260,6 +260,40 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// A password, a token, a signing key: any text.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub struct SecretText(SecretBytes);
+
+impl SecretText {
+    /// The text. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+impl TryFrom<String> for SecretText {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        let fits = !text.is_empty();
+        let secret = SecretBytes::new(text.into_bytes());
+        if fits { Ok(Self(secret)) } else { Err(InvalidValue("a secret that is not empty")) }
+    }
+}
+
+impl Clone for SecretText {
+    fn clone(&self) -> Self {
+        Self(SecretBytes::new(self.0.expose().to_vec()))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(redacted)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,11 +108,12 @@ impl Fixture {
             tags: Vec::new(),
             retention: None,
             legal_hold: None,
+            replication: None,
         };
         let run = commit::NewRun::Shared(commit::SharedRuns::default());
         let admit = |_: Option<&ObjectRecord>| Ok::<_, std::convert::Infallible>(());
         let versioning = self.bucket().await.versioning;
-        let place = commit::Place { bucket: Partition(BUCKET), versioning, key };
+        let place = commit::Place { bucket: Partition(BUCKET), versioning, key, tell: &commit::Silent };
         commit::write_object(&*self.store, place, &record, run, admit).await.unwrap();
     }
 

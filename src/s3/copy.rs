@@ -8,6 +8,7 @@ use super::access_log::Aside;
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksums};
 use super::condition::{Mood, Preconditions};
+use super::consequences::Consequences;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::{read_attributes, refuse_not_offered, text};
@@ -16,7 +17,7 @@ use super::markings::Markings;
 use super::object::Object;
 use super::operation::Operation;
 use super::payload::PayloadPlan;
-use super::put::{MAX_PUT, NewObject, Stored, insert_id};
+use super::put::{MAX_PUT, NewObject, Origin, Stored, insert_id};
 use super::reader::ObjectReader;
 use super::render;
 use super::request::ObjectKey;
@@ -58,6 +59,9 @@ pub(super) struct Copy {
     /// Of the checksum that the copy is to have: the one asked for, or the source's.
     pub algorithm: Option<Algorithm>,
     pub conditions: Preconditions,
+    pub consequences: Consequences,
+    /// Of a replica: what it is of.
+    pub origin: Option<Origin>,
 }
 
 /// What is told of a copy.
@@ -178,12 +182,14 @@ impl S3 {
             markings.tags = self.inherit_tags(call, bucket, key, &source).await?;
         }
         self.judge_write(bucket, key, &conditions).await?;
+        let consequences = self.consequences(call, bucket, key.as_str()).await?;
 
         let source_key = self.unlock_source(call, &source).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
         let algorithm = checksum::requested(&call.headers)?.or(copied);
-        let copy = Copy { source, source_key, plan, attributes, markings, algorithm, conditions };
+        let copy =
+            Copy { source, source_key, plan, attributes, markings, algorithm, conditions, consequences, origin: None };
         let Copied { envelope, stored, checksums } = match self.share(call, bucket, key, &copy).await? {
             Some(copied) => copied,
             None => self.encrypt_afresh(call, bucket, key, &copy).await?,
@@ -203,7 +209,13 @@ impl S3 {
     }
 
     /// Copies by opening the source's bytes and sealing them under a data key of the copy's own.
-    async fn encrypt_afresh(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, copy: &Copy) -> Result<Copied> {
+    pub(super) async fn encrypt_afresh(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        copy: &Copy,
+    ) -> Result<Copied> {
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&copy.plan, &self.kms_caller(call), name).await?;
         let required = self.data_requirements(envelope.shows_md5(), copy.algorithm.unwrap_or(Algorithm::Crc64Nvme));
@@ -220,6 +232,8 @@ impl S3 {
             object_key: &object_key,
             sealed,
             verified: &verified,
+            consequences: &copy.consequences,
+            origin: copy.origin.clone(),
         };
         let stored = self.store_object(bucket, key, new, &copy.conditions).await?;
         Ok(Copied { envelope, stored, checksums: verified.checksums })

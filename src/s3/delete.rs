@@ -76,7 +76,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let conditions = Preconditions::of_delete(&call.headers)?;
         let claim = self.claim(call, bucket, key).await?;
-        let deleted = self.delete(bucket, Order { key, version: call.version()?, conditions, claim }).await?;
+        let deleted = self.delete(call, bucket, Order { key, version: call.version()?, conditions, claim }).await?;
         let mut response = no_content();
         if let Some(id) = deleted.version {
             insert_version(response.headers_mut(), VERSION_ID, bucket, id);
@@ -156,21 +156,29 @@ impl S3 {
         let (etag, modified) = (entry.etag.as_deref(), entry.last_modified_time.as_deref());
         let conditions = Preconditions::of_deletion(etag, modified, entry.size.as_deref())?;
         let claim = self.claim(call, bucket, &key).await?;
-        self.delete(bucket, Order { key: &key, version, conditions, claim }).await
+        self.delete(call, bucket, Order { key: &key, version, conditions, claim }).await
     }
 
-    async fn delete(&self, bucket: &Bucket, order: Order<'_>) -> Result<Deleted> {
+    async fn delete(&self, call: &Call<'_>, bucket: &Bucket, order: Order<'_>) -> Result<Deleted> {
         let Order { key, version, conditions, claim } = order;
+        let consequences = self.consequences(call, bucket, key.as_str()).await?;
         let judge = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
         if let Some(id) = version {
             let (store, partition) = (&*self.store, bucket.partition());
             let admit = |version: &Version| judge(version.object());
-            let gone = commit::delete_version(store, partition, key.as_str(), id, claim, admit).await?;
+            let gone = commit::delete_version(store, partition, key.as_str(), id, claim, &consequences, admit).await?;
             let is_marker = matches!(gone, Some(Version::Marker(_)));
             return Ok(Deleted { version, is_marker });
         }
+        if let Some(origin) = self.origin(call, bucket, key, "s3:ReplicateDelete").await? {
+            let consequences = consequences.of_replica();
+            let marker = Version::Marker(origin.marker());
+            let place = bucket.place(key, &consequences);
+            commit::write_replica(&*self.store, place, marker, None).await.map_err(S3Error::from)?;
+            return Ok(Deleted { version: Some(origin.id), is_marker: true });
+        }
         let marker = MarkerRecord::new(self.clock.now().as_millisecond(), random::bytes(&*self.entropy));
-        Ok(match commit::delete_object(&*self.store, bucket.place(key), &marker, judge).await? {
+        Ok(match commit::delete_object(&*self.store, bucket.place(key, &consequences), &marker, judge).await? {
             Deletion::Nothing | Deletion::Removed => Deleted::default(),
             Deletion::Marked(id) => Deleted { version: Some(id), is_marker: true },
         })

@@ -1,7 +1,7 @@
 //! GetObject and HeadObject.
 
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LAST_MODIFIED};
-use http::{Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
 
 use super::checksum::render::write_headers;
 use super::condition::{ByteRange, Mood, Preconditions};
@@ -104,6 +104,9 @@ impl S3 {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.extend(sse::headers::echo(&object.envelope, false, customer)?);
         self.tell_markings(call, bucket, key, &object.record, headers).await;
+        if let Some(replication) = &object.record.replication {
+            insert(headers, HeaderName::from_static("x-amz-replication-status"), replication.as_str());
+        }
         if selection.partial {
             let last = selection.end.saturating_sub(1);
             insert(headers, CONTENT_RANGE, &format!("bytes {}-{last}/{}", selection.start, object.record.size));

@@ -13,6 +13,7 @@ use super::get::TRIES;
 use super::headers::{insert, text};
 use super::lifecycle::insert_expiration;
 use super::list::{Entry, Listing, Position, write_common_prefixes};
+use super::put::Origin;
 use super::put::insert_id;
 use super::render;
 use super::request::ObjectKey;
@@ -22,7 +23,7 @@ use crate::clock::{from_millis, iso8601};
 use crate::crypto::{digest, random};
 use crate::iam::{Account, Permit};
 use crate::sse::{self, Envelope, Scope};
-use crate::store::commit::{self, Part, Upload};
+use crate::store::commit::{self, Part, Silent, Upload};
 use crate::store::schema::{Body, ObjectRecord, PartSpan, Table, UploadRecord, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
@@ -90,6 +91,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let checksum = checksum::requested_of_upload(&call.headers)?;
         let markings = self.markings(call, bucket, key).await?;
+        let origin = self.origin(call, bucket, key, "s3:ReplicateObject").await?;
         let (plan, attributes, envelope, _) = self.begin(call, bucket, key).await?;
         let record = UploadRecord {
             initiated: self.clock.now().as_millisecond(),
@@ -102,9 +104,10 @@ impl S3 {
             tags: markings.tags,
             retention: markings.retention,
             legal_hold: markings.legal_hold,
+            replica_of: origin.map(|origin| (origin.id.to_string(), origin.modified)),
         };
         let id = random::bytes(&*self.entropy);
-        commit::create_upload(&*self.store, bucket.place(key), id, &record).await.map_err(S3Error::from)?;
+        commit::create_upload(&*self.store, bucket.place(key, &Silent), id, &record).await.map_err(S3Error::from)?;
 
         let mut response = render::document(XmlWriter::document("InitiateMultipartUploadResult", |xml| {
             xml.text("Bucket", &bucket.name);
@@ -172,10 +175,11 @@ impl S3 {
         assembled.check(&call.headers)?;
 
         let tag = format!("{}-{}", hex::encode(digest::md5(&assembled.tags)), named.len());
-        let generation = random::bytes(&*self.entropy);
+        let origin = upload.record.replica_of.as_ref().map(|(id, modified)| Origin::read(id, *modified)).transpose()?;
+        let generation = self.generation(origin.as_ref());
         let (etag, tag) = self.store_etag(&envelope, bucket.etag_of_object(key.as_str(), &generation), tag);
         let scope = Scope::Parts { size: assembled.size, spans: &assembled.spans };
-        let record = ObjectRecord {
+        let mut record = ObjectRecord {
             modified: self.clock.now().as_millisecond(),
             size: assembled.size,
             etag,
@@ -193,7 +197,13 @@ impl S3 {
             tags: upload.record.tags.clone(),
             retention: self.retention_of_upload(bucket, upload.record.retention).await?,
             legal_hold: upload.record.legal_hold,
+            replication: None,
         };
+        let consequences = self.consequences(call, bucket, key.as_str()).await?;
+        match &origin {
+            Some(origin) => origin.mark(&mut record),
+            None => record.replication = consequences.replication_state(&record.tags, record.protection.kind),
+        }
         let chosen = |number: u16| named.binary_search_by_key(&number, |part| part.part_number).is_ok();
         let admit = |present: Option<&ObjectRecord>| {
             self.judge_present(bucket, key, conditions, present)?;
@@ -204,8 +214,8 @@ impl S3 {
             }
             Ok(())
         };
-        let at = (bucket.partition(), bucket.record.versioning);
-        let version = commit::complete_upload(&*self.store, at, upload, &parts, chosen, &record, admit).await?;
+        let place = bucket.place(key, &consequences);
+        let version = commit::complete_upload(&*self.store, place, upload, &parts, chosen, &record, admit).await?;
         let mut response = completed(call, bucket, key, (&tag, version), &envelope, &assembled.checksums)?;
         let expires = self.expires(bucket, key.as_str(), &record).await?;
         insert_expiration(response.headers_mut(), expires.as_deref());

@@ -12,6 +12,7 @@ use crate::store::commit::{Part, WriteError};
 use crate::store::schema::{Body, ChecksumKind, ObjectRecord, PartSpan, RunRef, StoredEtag};
 
 /// An object as found: its record, and the envelope read out of it.
+#[derive(Clone)]
 pub(super) struct Object {
     pub record: ObjectRecord,
     pub envelope: Envelope,

@@ -115,7 +115,7 @@ operations! {
     DeleteBucketMetadataTableConfiguration          DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataTableConfiguration" [query "metadataTable"];
     DeleteBucketOwnershipControls                   DELETE Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
     DeleteBucketPolicy                              DELETE Bucket  Served  Empty  "s3:DeleteBucketPolicy"                  [query "policy"];
-    DeleteBucketReplication                         DELETE Bucket  Refused Empty  "s3:PutReplicationConfiguration"         [query "replication"];
+    DeleteBucketReplication                         DELETE Bucket  Served  Empty  "s3:PutReplicationConfiguration"         [query "replication"];
     DeleteBucketTagging                             DELETE Bucket  Served  Empty  "s3:PutBucketTagging"                    [query "tagging"];
     DeleteBucketWebsite                             DELETE Bucket  Served  Empty  "s3:DeleteBucketWebsite"                 [query "website"];
     DeletePublicAccessBlock                         DELETE Bucket  Served  Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
@@ -135,11 +135,11 @@ operations! {
     GetBucketLogging                                GET    Bucket  Served  Empty  "s3:GetBucketLogging"                    [query "logging"];
     GetBucketMetadataConfiguration                  GET    Bucket  Refused Empty  "s3:GetBucketMetadataConfiguration"      [query "metadataConfiguration"];
     GetBucketMetadataTableConfiguration             GET    Bucket  Refused Empty  "s3:GetBucketMetadataTableConfiguration" [query "metadataTable"];
-    GetBucketNotificationConfiguration              GET    Bucket  Refused Empty  "s3:GetBucketNotification"               [query "notification"];
+    GetBucketNotificationConfiguration              GET    Bucket  Served  Empty  "s3:GetBucketNotification"               [query "notification"];
     GetBucketOwnershipControls                      GET    Bucket  Refused Empty  "s3:GetBucketOwnershipControls"          [query "ownershipControls"];
     GetBucketPolicy                                 GET    Bucket  Served  Empty  "s3:GetBucketPolicy"                     [query "policy"];
     GetBucketPolicyStatus                           GET    Bucket  Served  Empty  "s3:GetBucketPolicyStatus"               [query "policyStatus"];
-    GetBucketReplication                            GET    Bucket  Refused Empty  "s3:GetReplicationConfiguration"         [query "replication"];
+    GetBucketReplication                            GET    Bucket  Served  Empty  "s3:GetReplicationConfiguration"         [query "replication"];
     GetBucketRequestPayment                         GET    Bucket  Served  Empty  "s3:GetBucketRequestPayment"             [query "requestPayment"];
     GetBucketTagging                                GET    Bucket  Served  Empty  "s3:GetBucketTagging"                    [query "tagging"];
     GetBucketVersioning                             GET    Bucket  Served  Empty  "s3:GetBucketVersioning"                 [query "versioning"];
@@ -170,10 +170,10 @@ operations! {
     PutBucketEncryption                             PUT    Bucket  Served  Xml    "s3:PutEncryptionConfiguration"          [query "encryption"];
     PutBucketLifecycleConfiguration                 PUT    Bucket  Served  Xml    "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     PutBucketLogging                                PUT    Bucket  Served  Xml    "s3:PutBucketLogging"                    [query "logging"];
-    PutBucketNotificationConfiguration              PUT    Bucket  Refused Empty  "s3:PutBucketNotification"               [query "notification"];
+    PutBucketNotificationConfiguration              PUT    Bucket  Served  Xml    "s3:PutBucketNotification"               [query "notification"];
     PutBucketOwnershipControls                      PUT    Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
     PutBucketPolicy                                 PUT    Bucket  Served  Xml    "s3:PutBucketPolicy"                     [query "policy"];
-    PutBucketReplication                            PUT    Bucket  Refused Empty  "s3:PutReplicationConfiguration"         [query "replication"];
+    PutBucketReplication                            PUT    Bucket  Served  Xml    "s3:PutReplicationConfiguration"         [query "replication"];
     PutBucketRequestPayment                         PUT    Bucket  Served  Xml    "s3:PutBucketRequestPayment"             [query "requestPayment"];
     PutBucketTagging                                PUT    Bucket  Served  Xml    "s3:PutBucketTagging"                    [query "tagging"];
     PutBucketVersioning                             PUT    Bucket  Served  Xml    "s3:PutBucketVersioning"                 [query "versioning"];

@@ -7,21 +7,25 @@ use minicbor::bytes::ByteVec;
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::{Preconditions, Present};
+use super::consequences::Consequences;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, read_attributes};
 use super::lifecycle::insert_expiration;
 use super::markings::Markings;
 use super::payload::{PayloadPlan, Verified};
 use super::render;
+use super::replication::ORIGIN;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::upload::Sealed;
-use super::version::VERSION_ID;
+use super::version::{self, VERSION_ID};
 use crate::crypto::random;
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, ObjectName, Plan, Scope, SseRequest};
 use crate::store::commit;
-use crate::store::schema::{Attributes, Body, ObjectRecord, VersionId};
+use crate::store::schema::{
+    Attributes, Body, MarkerRecord, ObjectRecord, ReplicationState, Version, VersionId, Versioning,
+};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Most bytes of one PUT: 5 GiB.
@@ -35,6 +39,60 @@ pub(super) struct NewObject<'n> {
     pub object_key: &'n sse::ObjectKey,
     pub sealed: Sealed,
     pub verified: &'n Verified,
+    pub consequences: &'n Consequences,
+    /// Of a replica: what it is of.
+    pub origin: Option<Origin>,
+}
+
+/// What a replica is of.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub id: VersionId,
+    /// Milliseconds since the Unix epoch.
+    pub modified: i64,
+    /// Its entity tag, if it is known: the replica has the same.
+    pub etag: Option<String>,
+}
+
+impl Origin {
+    fn generation(&self) -> Option<[u8; 16]> {
+        match self.id {
+            VersionId::Own { generation, .. } => Some(generation),
+            VersionId::Null => None,
+        }
+    }
+
+    /// As an upload's record keeps it.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn read(id: &str, modified: i64) -> Result<Self> {
+        let id = version::parse(ORIGIN, id)?;
+        if id == VersionId::Null {
+            return Err(S3Error::argument(ORIGIN, "null", "A replica is of a version with an id"));
+        }
+        Ok(Self { id, modified, etag: None })
+    }
+
+    /// The delete marker that it is.
+    pub fn marker(&self) -> MarkerRecord {
+        let (order, generation) = (self.order().unwrap_or(0), self.generation().unwrap_or_default());
+        MarkerRecord { modified: self.modified, generation, order, has_id: true, null_at: None }
+    }
+
+    /// Makes `record` a replica's.
+    pub fn mark(&self, record: &mut ObjectRecord) {
+        record.modified = self.modified;
+        (record.order, record.has_id) = (self.order(), true);
+        record.replication = Some(ReplicationState::REPLICA);
+    }
+
+    fn order(&self) -> Option<u64> {
+        match self.id {
+            VersionId::Own { order, .. } => Some(order),
+            VersionId::Null => None,
+        }
+    }
 }
 
 /// What a write came to.
@@ -65,13 +123,17 @@ impl S3 {
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
         self.judge_write(bucket, key, &conditions).await?;
+        let consequences = self.consequences(call, bucket, key.as_str()).await?;
+        let origin = self.origin(call, bucket, key, "s3:ReplicateObject").await?;
 
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call), name).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
 
         let (envelope, object_key) = (&envelope, &object_key);
-        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified: &verified };
+        let consequences = &consequences;
+        let verified = &verified;
+        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified, consequences, origin };
         let stored = self.store_object(bucket, key, new, &conditions).await?;
 
         let mut response = render::empty(StatusCode::OK);
@@ -120,13 +182,16 @@ impl S3 {
         new: NewObject<'_>,
         conditions: &Preconditions,
     ) -> Result<Stored> {
-        let NewObject { attributes, markings, envelope, object_key, sealed, verified } = new;
-        let generation = random::bytes(&*self.entropy);
+        let NewObject { attributes, markings, envelope, object_key, sealed, verified, consequences, origin } = new;
+        let generation = self.generation(origin.as_ref());
         let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
-        let (stored_etag, etag) = self.make_etag(envelope, etag_scope, verified.md5);
+        let (stored_etag, etag) = match origin.as_ref().and_then(|origin| origin.etag.clone()) {
+            Some(etag) => self.store_etag(envelope, etag_scope, etag),
+            None => self.make_etag(envelope, etag_scope, verified.md5),
+        };
         let modified = self.clock.now().as_millisecond();
         let scope = Scope::Run { part: 0, header: &sealed.header };
-        let record = ObjectRecord {
+        let mut record = ObjectRecord {
             modified,
             size: verified.length,
             etag: stored_etag,
@@ -144,11 +209,63 @@ impl S3 {
             tags: markings.tags,
             retention: markings.retention,
             legal_hold: markings.legal_hold,
+            replication: None,
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
-        let version = commit::write_object(&*self.store, bucket.place(key), &record, sealed.run, admit).await?;
+        let at = (bucket, key, consequences);
+        let (version, modified) = self.commit_object(at, &mut record, sealed.run, origin.as_ref(), admit).await?;
         let expires = self.expires(bucket, key.as_str(), &record).await?;
         Ok(Stored { etag, modified, version, expires })
+    }
+
+    /// What the request's object is a replica of, if another Strongroom says so and may.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `InvalidArgument`; `InvalidRequest` if the bucket gives no ids.
+    pub(super) async fn origin(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        action: &'static str,
+    ) -> Result<Option<Origin>> {
+        let Some(text) = call.header(ORIGIN) else { return Ok(None) };
+        if !call.signed.as_ref().is_some_and(|signed| signed.signs(ORIGIN)) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        self.authorize(call, action, bucket, Some(key)).await?;
+        if bucket.record.versioning != Versioning::Enabled {
+            return Err(S3Error::new(ErrorCode::InvalidRequest, "Destination bucket must have versioning enabled."));
+        }
+        let invalid = || S3Error::argument(ORIGIN, text, "Expected VERSION-ID;MILLISECONDS");
+        let (id, modified) = text.split_once(';').ok_or_else(invalid)?;
+        Origin::read(id, modified.parse().map_err(|_| invalid())?).map(Some)
+    }
+
+    /// What tells a version from all others: its own, or that of the version that it is a replica of.
+    pub(super) fn generation(&self, origin: Option<&Origin>) -> [u8; 16] {
+        origin.and_then(Origin::generation).unwrap_or_else(|| random::bytes(&*self.entropy))
+    }
+
+    /// Commits a record as the current version of its key, or as the replica that it is; its id and modification time.
+    pub(super) async fn commit_object(
+        &self,
+        (bucket, key, consequences): (&Bucket, &ObjectKey, &Consequences),
+        record: &mut ObjectRecord,
+        run: commit::NewRun,
+        origin: Option<&Origin>,
+        admit: impl Fn(Option<&ObjectRecord>) -> Result<()>,
+    ) -> Result<(Option<VersionId>, i64)> {
+        let place = bucket.place(key, consequences);
+        let Some(origin) = origin else {
+            record.replication = consequences.replication_state(&record.tags, record.protection.kind);
+            let version = commit::write_object(&*self.store, place, record, run, admit).await?;
+            return Ok((version, record.modified));
+        };
+        origin.mark(record);
+        let version = Version::Object(Box::new(record.clone()));
+        commit::write_replica(&*self.store, place, version, Some(run)).await.map_err(S3Error::from)?;
+        Ok((Some(origin.id), origin.modified))
     }
 
     /// Judges a write's conditions against what is there.

@@ -9,23 +9,27 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use super::access::CompiledPolicies;
 use super::access_log::{self, Access, AccessLogs, Aside, Logging};
 use super::configuration::Parsed;
+use super::consequences::SharedOutboxes;
 use super::cors::{Cors, CrossOrigin};
 use super::error::{ErrorCode, Result, S3Error};
 use super::lifecycle::ParsedRules;
 use super::operation::{Offer, Operation, Row};
+use super::replication::Replication;
 use super::request::{ObjectKey, Query, Target};
 use super::website::{Shown, Website};
 use super::{event, headers, render, version};
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
+use crate::config::ArnPattern;
 use crate::crypto::SharedEntropy;
+use crate::events::Subscriptions;
 use crate::iam::{Account, Directory, Identity, Permit};
 use crate::jobs::lifecycle::Calendar;
 use crate::kms::Caller;
 use crate::policy::Subject;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
-use crate::store::commit::Place;
+use crate::store::commit::{Place, Tell};
 use crate::store::schema::{BucketRecord, VersionId};
 use crate::store::{Partition, SharedStore, StoreError, commit};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -40,6 +44,9 @@ pub struct S3 {
     pub(super) settings: Settings,
     pub(super) policies: CompiledPolicies,
     pub(super) lifecycles: ParsedRules,
+    pub(super) subscriptions: Parsed<Subscriptions>,
+    pub(super) replications: Parsed<Replication>,
+    pub(super) outboxes: SharedOutboxes,
     pub(super) cors: Parsed<Cors>,
     pub(super) websites: Parsed<Website>,
     pub(super) loggings: Parsed<Logging>,
@@ -65,6 +72,8 @@ pub struct Settings {
     pub calendar: Calendar,
     /// How long a request's body may stall.
     pub body_timeout: std::time::Duration,
+    /// Buckets that are reached at other servers, by their ARNs.
+    pub remote_destinations: Vec<ArnPattern>,
 }
 
 /// A request that has passed authentication.
@@ -150,8 +159,8 @@ impl Bucket {
     }
 
     /// Where a write of `key` goes.
-    pub fn place<'k>(&self, key: &'k ObjectKey) -> Place<'k> {
-        Place { bucket: self.partition(), versioning: self.record.versioning, key: key.as_str() }
+    pub fn place<'k>(&self, key: &'k ObjectKey, tell: &'k dyn Tell) -> Place<'k> {
+        Place { bucket: self.partition(), versioning: self.record.versioning, key: key.as_str(), tell }
     }
 
     pub fn arn(&self) -> String {
@@ -192,7 +201,7 @@ impl S3 {
         sse: Arc<Sse>,
         directory: Arc<Directory>,
         keys: Arc<SigningKeys>,
-        audit: SharedAudit,
+        (audit, outboxes): (SharedAudit, SharedOutboxes),
         (clock, entropy): (SharedClock, SharedEntropy),
     ) -> Self {
         Self {
@@ -204,6 +213,9 @@ impl S3 {
             settings,
             policies: CompiledPolicies::default(),
             lifecycles: ParsedRules::default(),
+            subscriptions: Parsed::default(),
+            replications: Parsed::default(),
+            outboxes,
             cors: Parsed::default(),
             websites: Parsed::default(),
             loggings: Parsed::default(),
@@ -410,6 +422,8 @@ impl S3 {
             Operation::ListMultipartUploads => self.list_uploads(call, bucket, permit).await,
             Operation::ListObjects => self.list_objects_v1(call, bucket, permit).await,
             Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
+            Operation::PutBucketNotificationConfiguration => self.put_notification(call, bucket, permit, body).await,
+            Operation::PutBucketReplication => self.put_replication(call, bucket, permit, body).await,
             Operation::PutBucketEncryption => self.put_bucket_encryption(call, bucket, permit, body).await,
             _ => self.on_configuration(call, bucket, permit, body).await,
         }

@@ -42,23 +42,33 @@ impl S3 {
         let source = &copy.source.object;
         let one_run = matches!(source.record.body, Body::Run(_));
         let md5_at_hand = source.envelope.shows_md5() && one_run;
-        if !self.settings.share_on_copy || (copy.plan.shows_md5() && !md5_at_hand) {
+        let origin = copy.origin.as_ref();
+        let etag_at_hand = md5_at_hand || origin.is_some_and(|origin| origin.etag.is_some());
+        if !self.settings.share_on_copy || (copy.plan.shows_md5() && !etag_at_hand) {
             return Ok(None);
         }
         let parts = self.parts_of(&copy.source).await?;
-        let Some(checksums) = Self::full_checksums(copy, &parts)? else { return Ok(None) };
+        let checksums = match origin {
+            Some(_) => Some(Self::object_checksums(&copy.source_key, source)?),
+            None => Self::full_checksums(copy, &parts)?,
+        };
+        let Some(checksums) = checksums else { return Ok(None) };
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let wrapped = self.sse.rewrap(&copy.source_key, &copy.plan, &self.kms_caller(call), name).await?;
         let Some(envelope) = wrapped else { return Ok(None) };
 
         let (body, shared) = self.take_over(&copy.source, parts).await?;
-        let generation = random::bytes(&*self.entropy);
+        let generation = self.generation(origin);
         let md5 = if envelope.shows_md5() {
             hex::decode(&source.etag).ok().and_then(|md5| md5.try_into().ok())
         } else {
             None
         };
-        let (stored_etag, etag) = self.make_etag(&envelope, bucket.etag_of_object(key.as_str(), &generation), md5);
+        let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
+        let (stored_etag, etag) = match origin.and_then(|origin| origin.etag.clone()) {
+            Some(etag) => self.store_etag(&envelope, etag_scope, etag),
+            None => self.make_etag(&envelope, etag_scope, md5),
+        };
         let modified = self.clock.now().as_millisecond();
         let header = match &body {
             Body::Run(run) => Some(run_header(run)?),
@@ -66,7 +76,7 @@ impl S3 {
         };
         // Runs and spans are the source's, so what its checksums are sealed to is the copy's as well.
         let scope = source.scope(header.as_ref());
-        let record = ObjectRecord {
+        let mut record = ObjectRecord {
             modified,
             size: source.record.size,
             etag: stored_etag,
@@ -77,17 +87,19 @@ impl S3 {
             body,
             generation,
             checksum_kind: Self::checksum_kind(&checksums),
-            whole: !one_run,
+            whole: if origin.is_some() { source.record.whole } else { !one_run },
             order: None,
             has_id: false,
             null_at: None,
             tags: copy.markings.tags.clone(),
             retention: copy.markings.retention,
             legal_hold: copy.markings.legal_hold,
+            replication: None,
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &copy.conditions, present);
         let run = NewRun::Shared(shared);
-        let version = commit::write_object(&*self.store, bucket.place(key), &record, run, admit).await?;
+        let at = (bucket, key, &copy.consequences);
+        let (version, modified) = self.commit_object(at, &mut record, run, origin, admit).await?;
         let expires = self.expires(bucket, key.as_str(), &record).await?;
         Ok(Some(Copied { envelope, stored: Stored { etag, modified, version, expires }, checksums }))
     }

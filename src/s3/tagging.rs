@@ -80,7 +80,8 @@ impl S3 {
         change: impl Fn(&mut ObjectRecord) -> Result<()>,
     ) -> Result<VersionId> {
         let (store, partition, id) = (&*self.store, bucket.partition(), call.version()?);
-        match commit::update_version(store, partition, key.as_str(), id, change).await? {
+        let consequences = self.consequences(call, bucket, key.as_str()).await?;
+        match commit::update_version(store, partition, key.as_str(), id, &consequences, change).await? {
             Some(Version::Object(record)) => Ok(record.version_id()),
             Some(Version::Marker(marker)) => Err(Missing::Marker(marker).tell(call, key)),
             None => Err(id.map_or(Missing::Key, Missing::Version).tell(call, key)),

@@ -66,6 +66,13 @@ impl S3 {
             return Err(ErrorCode::MissingRequestBody.into());
         }
         let wanted = parse(&document)?;
+        if wanted != Versioning::Enabled && self.replication_of(bucket).await?.is_some() {
+            return Err(S3Error::new(
+                ErrorCode::InvalidBucketState,
+                "A replication configuration is present on this bucket, so you cannot change the versioning state. To change the \
+                 versioning state, first delete the replication configuration.",
+            ));
+        }
         self.configure_bucket(bucket, |record| {
             if record.object_lock.is_some() && wanted != Versioning::Enabled {
                 return Err(S3Error::new(

@@ -110,6 +110,11 @@ impl Signed {
         self.session_token.as_deref()
     }
 
+    /// Whether the header called `name`, in lower case, is among what was signed.
+    pub fn signs(&self, name: &str) -> bool {
+        self.signed_headers.split(';').any(|signed| signed == name)
+    }
+
     /// What the signature is good for.
     pub fn scope(&self) -> &Scope {
         &self.scope

@@ -26,6 +26,12 @@
 //! of them is gone, for then the source was replaced. *Crash before: the source alone has them. Crash after: both have them,
 //! and the runs live until both have let go.* Versions of one key share runs as any other objects do.
 //!
+//! **Replica** (of another bucket's version, under the id that it has there): as a write or a copy by sharing, save that it
+//! keeps its order; where a later version is current already, it comes among the noncurrent ones, at a key that the commit
+//! expects to be absent.
+//!
+//! **What is told** of a write, a deletion or a change ([`Tell`]) is part of its commit: see [`super::outbox`].
+//!
 //! **Deletion of a key**: in a bucket that never had versions, as a write, without 1 and without a new record. In any other,
 //! a write whose new record is a delete marker, also where there is nothing to delete.
 //!
@@ -63,6 +69,8 @@ mod bucket;
 mod delete;
 mod head;
 mod read;
+mod replica;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -81,6 +89,8 @@ pub use bucket::{
 };
 pub use delete::{Deletion, delete_object, delete_version};
 pub use read::{After, Found, read_marker, read_object, read_objects, read_version, read_versions};
+pub use replica::write_replica;
+pub use tell::{Deed, Silent, Tell};
 pub use time::read_lock_time;
 pub use upload::{
     Part, Upload, abort_upload, complete_upload, create_upload, part_key, read_part, read_parts, read_upload,
@@ -97,6 +107,8 @@ pub struct Place<'k> {
     pub versioning: Versioning,
     /// The object's key.
     pub key: &'k str,
+    /// What is to be told of the write.
+    pub tell: &'k dyn Tell,
 }
 
 /// The sealed bytes of a write, wherever they wait.

@@ -18,6 +18,7 @@ pub mod commit;
 pub mod configuration;
 pub mod cursor;
 pub mod memory;
+pub mod outbox;
 pub mod rocks;
 pub mod run;
 pub mod schema;

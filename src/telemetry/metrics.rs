@@ -18,6 +18,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Upper bounds of the duration histograms, in seconds.
 const DURATIONS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
+/// Upper bounds of the delay of replication, in seconds.
+const DELAYS: [f64; 10] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0];
+
 /// Labels of an answered request.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct RequestLabels {
@@ -81,6 +84,22 @@ pub struct LifecycleLabels {
     pub action: &'static str,
     /// `done`, `changed` (it was replaced meanwhile), `locked`, `failed`.
     pub outcome: &'static str,
+}
+
+/// Labels of an entry of the outbox that was carried.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct CarriedLabels {
+    /// `event` or `replication`.
+    pub kind: &'static str,
+    /// `ok`, `retried` or `failed`.
+    pub outcome: &'static str,
+}
+
+/// A kind of outbox entry.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct KindLabel {
+    /// `event` or `replication`.
+    pub kind: &'static str,
 }
 
 /// A label with one of a few values.
@@ -186,6 +205,16 @@ families! {
     lifecycle_actions: Family<LifecycleLabels, Counter> = Family::default(), None::<Unit>, "lifecycle_actions";
     /// Inventory reports that were made, or failed.
     inventory_reports: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "inventory_reports";
+    /// Tries to carry out what waits in the outbox.
+    carried: Family<CarriedLabels, Counter> = Family::default(), None::<Unit>, "outbox_carried";
+    /// What waits in the outbox, to be told or replicated.
+    waiting: Family<KindLabel, Gauge> = Family::default(), None::<Unit>, "outbox_waiting";
+    /// Bytes of the objects that wait in the outbox.
+    waiting_bytes: Family<KindLabel, Gauge> = Family::default(), Some(Unit::Bytes), "outbox_waiting";
+    /// Time from a write to the end of its replication.
+    replication_delay: Histogram = Histogram::new(DELAYS), Some(Unit::Seconds), "replication_delay";
+    /// Bytes of objects that were replicated.
+    replicated: Counter = Counter::default(), Some(Unit::Bytes), "replicated";
     /// Events that the audit has written since the start.
     audit_written: Gauge = Gauge::default(), None::<Unit>, "audit_events_written";
     /// Events lost since the start, because the audit log could not be written.
@@ -255,6 +284,12 @@ impl Metrics {
         self.duration.get_or_create(&labels).observe(took.as_secs_f64());
         self.received.get_or_create(&labels).inc_by(received);
         self.sent.get_or_create(&labels).inc_by(sent);
+    }
+
+    /// Shows how many entries of a kind wait in the outbox, and of how many bytes they are about.
+    pub fn show_waiting(&self, kind: &'static str, entries: i64, bytes: i64) {
+        self.waiting.get_or_create(&KindLabel { kind }).set(entries);
+        self.waiting_bytes.get_or_create(&KindLabel { kind }).set(bytes);
     }
 
     /// The exposition, as OpenMetrics text.

@@ -18,7 +18,7 @@ mod judge;
 mod rules;
 mod sweep;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use calendar::Calendar;
@@ -28,6 +28,7 @@ use cursor::{Pass, Stage};
 
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
+use crate::events::Announce;
 use crate::store::configuration::read_configuration;
 use crate::store::cursor::{put_cursor, read_cursor};
 use crate::store::schema::{BucketRecord, ConfigurationKind, CursorKind};
@@ -58,6 +59,8 @@ pub struct Lifecycle {
     read_rules: ReadRules,
     calendar: Calendar,
     rates: Rates,
+    /// Who says what is to be told of what goes; nobody, in tests.
+    announcer: Option<Weak<dyn Announce>>,
 }
 
 impl Lifecycle {
@@ -70,7 +73,13 @@ impl Lifecycle {
         calendar: Calendar,
         rates: Rates,
     ) -> Self {
-        Self { store, clock, entropy, metrics, read_rules, calendar, rates }
+        Self { store, clock, entropy, metrics, read_rules, calendar, rates, announcer: None }
+    }
+
+    /// With `announcer`, who says what is to be told of what goes.
+    #[must_use]
+    pub fn announced_by(self, announcer: Weak<dyn Announce>) -> Self {
+        Self { announcer: Some(announcer), ..self }
     }
 
     /// Tends all buckets every `interval`, for ever. It may be dropped at any time.

@@ -1,6 +1,7 @@
 //! A pass over one bucket at work.
 
 use std::convert::Infallible;
+use std::sync::Weak;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -10,10 +11,11 @@ use super::cursor::{Pass, Stage};
 use super::judge::{Deed, Judge};
 use super::rules::Rules;
 use crate::crypto::random;
-use crate::store::commit::{self, After, Deletion, Place, Upload, WriteError, read_upload_pair};
+use crate::store::commit::{self, After, Deletion, Place, Silent, Tell, Upload, WriteError, read_upload_pair};
 use crate::store::schema::{BucketRecord, Claim, MarkerRecord, ObjectRecord, Table, escape, prefix_of};
 use crate::store::{KeyRange, StoreError, prefix_end};
 use crate::telemetry::metrics::LifecycleLabels;
+use crate::wire::BoxError;
 
 /// Versions, or uploads, between two checkpoints.
 const PAGE: usize = 1000;
@@ -221,7 +223,13 @@ impl<'l> Sweep<'l> {
                     Ok(now) => Claim { now, bypass: false },
                     Err(error) => return failed(&key, &error),
                 };
-                commit::delete_version(store, bucket, &key, id, claim, |_| Ok(())).await.map(|gone| gone.is_some())
+                let tell = match self.announcement(&key).await {
+                    Ok(tell) => tell,
+                    Err(error) => return failed(&key, &*error),
+                };
+                commit::delete_version(store, bucket, &key, id, claim, &*tell, |_| Ok(()))
+                    .await
+                    .map(|gone| gone.is_some())
             }
         };
         match result {
@@ -234,7 +242,12 @@ impl<'l> Sweep<'l> {
 
     /// The current version of `key` goes, if it still is `judged`.
     async fn expire(&self, key: &str, judged: &ObjectRecord) -> Fate {
-        let place = Place { bucket: self.bucket.partition(), versioning: self.bucket.versioning, key };
+        let tell = match self.announcement(key).await {
+            Ok(tell) => tell,
+            Err(error) => return failed(key, &*error),
+        };
+        let (bucket, versioning) = (self.bucket.partition(), self.bucket.versioning);
+        let place = Place { bucket, versioning, key, tell: &*tell };
         let marker = MarkerRecord::new(self.now, random::bytes(&*self.life.entropy));
         let admit = |present: Option<&ObjectRecord>| if present == Some(judged) { Ok(()) } else { Err(Fate::Changed) };
         match commit::delete_object(&*self.life.store, place, &marker, admit).await {
@@ -243,6 +256,14 @@ impl<'l> Sweep<'l> {
             Err(WriteError::Refused(fate)) => fate,
             Err(WriteError::Locked) => Fate::Locked,
             Err(error) => failed(key, &error),
+        }
+    }
+
+    /// What is to be told of the end of `key`.
+    async fn announcement(&self, key: &str) -> Result<Box<dyn Tell>, BoxError> {
+        match self.life.announcer.as_ref().and_then(Weak::upgrade) {
+            Some(announcer) => announcer.announce(self.bucket, key).await,
+            None => Ok(Box::new(Silent)),
         }
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::crypto::random::SeededEntropy;
 use crate::store::commit::{
-    Deletion, Found, NewRun, Place, create_bucket, create_upload, delete_object, read_bucket, read_object,
+    Deletion, Found, NewRun, Place, Silent, create_bucket, create_upload, delete_object, read_bucket, read_object,
     read_uploads, read_versions, update_version, write_object,
 };
 use crate::store::configuration::put_configuration;
@@ -120,7 +120,7 @@ impl Fixture {
 
     async fn place<'k>(&self, key: &'k str) -> Place<'k> {
         let bucket = self.bucket().await;
-        Place { bucket: bucket.partition(), versioning: bucket.versioning, key }
+        Place { bucket: bucket.partition(), versioning: bucket.versioning, key, tell: &Silent }
     }
 
     async fn delete(&self, key: &str) -> Deletion {
@@ -201,7 +201,7 @@ async fn tags_are_looked_at_when_the_object_goes() {
         record.tags = vec![("go".to_owned(), "1".to_owned())];
         Ok::<_, Infallible>(())
     };
-    update_version(&*fixture.store, partition, "k", None, tag).await.unwrap();
+    update_version(&*fixture.store, partition, "k", None, &Silent, tag).await.unwrap();
     fixture.pass_days(1).await;
     assert!(fixture.versions().await.is_empty());
 }
@@ -271,7 +271,7 @@ async fn locked_versions_stay_until_their_lock_ends() {
         record.retention = Some(Retention { mode: RetentionMode::Governance, until });
         Ok::<_, Infallible>(())
     };
-    update_version(&*fixture.store, partition, "k", first, lock).await.unwrap();
+    update_version(&*fixture.store, partition, "k", first, &Silent, lock).await.unwrap();
     fixture.configure("noncurrent").await;
     fixture.pass_days(3).await;
     assert_eq!(fixture.versions().await, ["k*", "k", "k"]);

@@ -14,11 +14,13 @@ use tokio::sync::Notify;
 use super::rules::{Day, Layout, Logging};
 use crate::clock::Timestamp;
 use crate::crypto::random;
+use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
 use crate::policy::Context;
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
+use crate::s3::consequences::Cause;
 use crate::s3::error::{ErrorCode, Result};
 use crate::s3::headers::STANDARD_CLASS;
 use crate::s3::markings::Markings;
@@ -224,9 +226,19 @@ impl S3 {
             metadata: Vec::new(),
             storage_class: STANDARD_CLASS.to_owned(),
         };
-        let (envelope, object_key) = (&envelope, &object_key);
-        let new =
-            NewObject { attributes, markings: Markings::default(), envelope, object_key, sealed, verified: &verified };
+        let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
+        let cause = Cause::of_service("logging.s3.amazonaws.com", "PutObject", deleted);
+        let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
+        let new = NewObject {
+            attributes,
+            markings: Markings::default(),
+            envelope: &envelope,
+            object_key: &object_key,
+            sealed,
+            verified: &verified,
+            consequences: &consequences,
+            origin: None,
+        };
         self.store_object(&bucket, &key, new, &Preconditions::default()).await?;
         Ok(())
     }

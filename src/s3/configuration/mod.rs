@@ -138,6 +138,21 @@ impl Row {
 
 /// The kinds that are served.
 static ROWS: &[Row] = &[
+    // What is put of these two is judged against more than itself: see their own modules.
+    Row::new(
+        Kind::Notification,
+        super::notification::ROOT,
+        (Operation::PutBucketNotificationConfiguration, Operation::GetBucketNotificationConfiguration),
+        |_| Err(ErrorCode::NotImplemented.into()),
+    ),
+    Row::new(
+        Kind::Replication,
+        super::replication::ROOT,
+        (Operation::PutBucketReplication, Operation::GetBucketReplication),
+        |_| Err(ErrorCode::NotImplemented.into()),
+    )
+    .deleted_by(Operation::DeleteBucketReplication)
+    .or_refuse(ErrorCode::ReplicationConfigurationNotFound),
     Row::new(
         Kind::Logging,
         "BucketLoggingStatus",

@@ -7,11 +7,13 @@ use http_body_util::{BodyExt as _, Full};
 
 use super::document::{Destination, Encryption};
 use crate::clock::iso8601;
+use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
 use crate::policy::{Context, Found, Subject};
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
+use crate::s3::consequences::Cause;
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::markings::Markings;
 use crate::s3::payload::PayloadPlan;
@@ -69,6 +71,9 @@ impl S3 {
         let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
         let (sealed, verified) = self.receive(PayloadPlan::internal(length, &required), body, &object_key, 0).await?;
         let attributes = Attributes { storage_class: "STANDARD".to_owned(), ..Attributes::default() };
+        let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
+        let cause = Cause::of_service(SERVICE, "PutObject", deleted);
+        let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
         let new = NewObject {
             attributes,
             markings: Markings { retention: self.retention_of_upload(&bucket, None).await?, ..Markings::default() },
@@ -76,6 +81,8 @@ impl S3 {
             object_key: &object_key,
             sealed,
             verified: &verified,
+            consequences: &consequences,
+            origin: None,
         };
         self.store_object(&bucket, &key, new, &Preconditions::default()).await?;
         Ok(())

@@ -77,7 +77,9 @@ impl S3 {
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(&posted), name).await?;
         let (sealed, verified) = self.receive(payload, file, &object_key, 0).await?;
         let (envelope, object_key) = (&envelope, &object_key);
-        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified: &verified };
+        let consequences = &self.consequences(call, bucket, key.as_str()).await?;
+        let (verified, origin) = (&verified, None);
+        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified, consequences, origin };
         let conditions = Preconditions::of_write(&posted.headers)?;
         let stored = self.store_object(bucket, &key, new, &conditions).await?;
 

@@ -1,6 +1,7 @@
 //! Deletions: of a key, which may leave its versions, and of versions.
 
 use super::head::Head;
+use super::tell::{Deed, Tell};
 use super::{Place, WriteError, count_replacement, live_batch, read_versioning, release_body};
 use crate::store::schema::{
     Claim, MarkerRecord, ObjectRecord, Record as _, Table, Version, VersionId, Versioning, escape, noncurrent_key,
@@ -29,18 +30,19 @@ pub async fn delete_object<E>(
     marker: &MarkerRecord,
     admit: impl Fn(Option<&ObjectRecord>) -> Result<(), E>,
 ) -> Result<Deletion, WriteError<E>> {
-    let Place { bucket, mut versioning, key } = place;
+    let Place { bucket, mut versioning, key, tell } = place;
     loop {
         let head = Head::read(store, bucket, key, versioning).await?;
         admit(head.object()).map_err(WriteError::Refused)?;
         let batch = live_batch(versioning);
         let (batch, deletion) = if versioning.keeps_versions() {
             let (batch, id) = head.replace(store, versioning, Version::Marker(marker.clone()), batch).await?;
-            (batch, Deletion::Marked(id))
+            (tell.tell(batch, Deed::Marked(id)), Deletion::Marked(id))
         } else {
             let Some(old) = head.object() else { return Ok(Deletion::Nothing) };
             let batch = count_replacement(head.put(head.expected(batch), None), Some(old), None);
-            (release_body(store, bucket, old, batch).await?, Deletion::Removed)
+            let batch = release_body(store, bucket, old, batch).await?;
+            (tell.tell(batch, Deed::Removed(None)), Deletion::Removed)
         };
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(deletion),
@@ -63,6 +65,7 @@ pub async fn delete_version<E>(
     key: &str,
     id: VersionId,
     claim: Claim,
+    tell: &dyn Tell,
     admit: impl Fn(&Version) -> Result<(), E>,
 ) -> Result<Option<Version>, WriteError<E>> {
     let judge = |version: &Version| match version.object() {
@@ -116,6 +119,7 @@ pub async fn delete_version<E>(
             Some(object) => release_body(store, bucket, object, count_replacement(batch, Some(object), None)).await?,
             None => batch,
         };
+        let batch = tell.tell(batch, Deed::Removed(Some(id)));
         if let Outcome::Applied = store.commit(bucket, batch).await? {
             return Ok(Some(gone));
         }

@@ -80,6 +80,7 @@ fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
         tags: Vec::new(),
         retention: None,
         legal_hold: None,
+        replication: None,
     }
 }
 
@@ -129,18 +130,18 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
         Step::Write { key, size, under } => {
             let mut record = object(size.into(), protection(under), Body::Run(run_ref(id)));
             record.generation = id;
-            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key) };
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key), tell: &Silent };
             write_object(store, place, &record, inline, admit).await.unwrap();
         }
         Step::Delete { key } => {
-            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key) };
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key), tell: &Silent };
             delete_object(store, place, &MarkerRecord::new(0, id), admit).await.unwrap();
         }
         Step::DeleteVersion { key, nth: n } => {
             if let Some(version) = nth(store, &name(key), n).await {
                 let claim = Claim { now: 0, bypass: false };
                 let admit = |_: &Version| Ok::<_, Infallible>(());
-                delete_version(store, BUCKET, &name(key), version.id(), claim, admit).await.unwrap();
+                delete_version(store, BUCKET, &name(key), version.id(), claim, &Silent, admit).await.unwrap();
             }
         }
         Step::Copy { from, nth: n, key } => {
@@ -151,7 +152,7 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
             let shared = SharedRuns { runs: Vec::new(), values: vec![(data_key(id), value)] };
             let mut record = object(source.size, source.protection.clone(), Body::Run(run_ref(id)));
             record.generation = id;
-            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key) };
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key), tell: &Silent };
             write_object(store, place, &record, NewRun::Shared(shared), admit).await.unwrap();
         }
         Step::Keep { versions } => {
@@ -181,8 +182,9 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
                     tags: Vec::new(),
                     retention: None,
                     legal_hold: None,
+                    replica_of: None,
                 };
-                let place = Place { bucket: BUCKET, versioning: stale, key: &name(upload) };
+                let place = Place { bucket: BUCKET, versioning: stale, key: &name(upload), tell: &Silent };
                 create_upload::<Infallible>(store, place, id, &record).await.unwrap();
                 slots.lock().unwrap()[usize::from(upload)] = Some(id);
             }
@@ -209,7 +211,8 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
             let size = named.iter().map(|part| part.record.size).sum();
             let mut record = object(size, upload.record.protection.clone(), body);
             record.generation = id;
-            let _ = complete_upload(store, (BUCKET, stale), &upload, &parts, chosen, &record, admit).await;
+            let place = Place { bucket: BUCKET, versioning: stale, key: "", tell: &Silent };
+            let _ = complete_upload(store, place, &upload, &parts, chosen, &record, admit).await;
         }
         Step::Abort { upload } => {
             if let Some(upload) = open(upload).await {

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::head::Head;
+use super::tell::Deed;
 use super::{NewRun, Place, WriteError, inline_copy, live_batch, read_versioning, release_run, take_back};
 use crate::store::schema::{
-    self, ObjectRecord, PartRecord, Record as _, Table, UploadRecord, Version, VersionId, Versioning, escape, key_of,
+    self, ObjectRecord, PartRecord, Record as _, Table, UploadRecord, Version, VersionId, escape, key_of,
 };
 use crate::store::tally::tally_key;
 use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition, StoreError, Tally};
@@ -43,7 +44,7 @@ pub async fn create_upload<E>(
     id: [u8; 16],
     record: &UploadRecord,
 ) -> Result<(), WriteError<E>> {
-    let Place { bucket, mut versioning, key } = place;
+    let Place { bucket, mut versioning, key, .. } = place;
     loop {
         let batch = live_batch(versioning).put(upload_key(key, id), record.to_value());
         let batch = batch.count(tally_key(&record.protection), Tally::upload());
@@ -157,19 +158,21 @@ pub async fn read_part(
 /// [`WriteError`]; nothing is changed.
 pub async fn complete_upload<E>(
     store: &dyn MetaStore,
-    (bucket, mut versioning): (Partition, Versioning),
+    place: Place<'_>,
     upload: &Upload,
     parts: &[Part],
     chosen: impl Fn(u16) -> bool,
     record: &ObjectRecord,
     admit: impl Fn(Option<&ObjectRecord>) -> Result<(), E>,
 ) -> Result<Option<VersionId>, WriteError<E>> {
+    let Place { bucket, mut versioning, tell, .. } = place;
     loop {
         let head = Head::read(store, bucket, &upload.key, versioning).await?;
         admit(head.object()).map_err(WriteError::Refused)?;
         let new = Version::Object(Box::new(record.clone()));
         let batch = upload.expected(live_batch(versioning));
         let (batch, id) = head.replace(store, versioning, new, batch).await?;
+        let batch = tell.tell(batch, Deed::Written(record, id));
         let of_the_key = batch.expectations.len();
         let mut batch = upload.end(parts, batch).delete(upload_key(&upload.key, upload.id));
         for part in parts {

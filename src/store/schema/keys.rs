@@ -14,6 +14,8 @@ pub enum Table {
     Data = b'D',
     /// Buckets that are gone and whose partitions are not empty yet, in the global partition.
     Gone = b'G',
+    /// Events that wait to be told; in the global partition, the buckets that may have some.
+    Event = b'E',
     /// Whether the bucket takes writes.
     Live = b'L',
     /// Jobs, in the global partition.
@@ -26,6 +28,8 @@ pub enum Table {
     Object = b'O',
     /// Uploaded parts, of open and of completed uploads.
     Part = b'P',
+    /// Versions that wait to be replicated.
+    Replication = b'R',
     /// The server's own records, in the global partition.
     Server = b'S',
     /// The delete marker that is the current version of a key, if one is: then it has no [`Table::Object`].

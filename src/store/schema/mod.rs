@@ -3,6 +3,7 @@
 //! ```text
 //! partition            key                                             value
 //! GLOBAL               B name                                          BucketRecord
+//! GLOBAL               E bucket-id                                     outbox::WatchRecord
 //! GLOBAL               G bucket-id                                     "gone": its partition is being emptied
 //! GLOBAL               J job-id                                        jobs::JobRecord
 //! GLOBAL               S name                                          a record of the server's own (server key)
@@ -14,8 +15,12 @@
 //! <bucket id>          V escaped-key !order(u64 BE)                    Version (a noncurrent one)
 //! <bucket id>          Y kind(u8) id                                   how far work on the bucket is: a record of the work's own
 //! <bucket id>          D run-id                                        a small sealed run, inline
+//! <bucket id>          E                                               Tally: events that wait
+//! <bucket id>          E lane(8) sequence(u64 BE)                      outbox::EventRecord
 //! <bucket id>          K kind(u8) key-arn                              Tally: what is kept under that key
 //! <bucket id>          N upload-id                                     Tally: an open upload's parts
+//! <bucket id>          R                                               Tally: replications that wait
+//! <bucket id>          R lane(8) sequence(u64 BE)                      outbox::ReplicationRecord
 //! <bucket id>          U escaped-key 00 00 upload-id                   UploadRecord
 //! <bucket id>          P upload-id part-number(u16 BE)                 PartRecord
 //! ```
@@ -26,6 +31,7 @@ mod configuration;
 mod cursor;
 mod keys;
 mod records;
+mod replication;
 mod version;
 
 pub use configuration::{ConfigurationKind, ConfigurationKinds, ConfigurationRecord};
@@ -35,6 +41,7 @@ pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
     PartSpan, Protection, PublicAccessBlock, Record, RunRef, SseKind, StoredEtag, UploadRecord,
 };
+pub use replication::{DestinationState, ReplicationState, ReplicationStatus};
 pub use version::{
     Claim, DefaultRetention, MarkerRecord, NoVersionId, ObjectLock, Period, Retention, RetentionMode, Version,
     VersionId, Versioning,

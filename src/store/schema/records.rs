@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::replication::ReplicationState;
 use super::version::{ObjectLock, Retention, Versioning};
 use super::{ConfigurationKind, ConfigurationKinds};
 use crate::store::{Partition, RunId, StoreError};
@@ -357,6 +358,9 @@ pub struct ObjectRecord {
     /// Whether there is a legal hold on it; `None` if there never was.
     #[n(16)]
     pub legal_hold: Option<bool>,
+    /// Where it stands in replication, if it is concerned.
+    #[n(20)]
+    pub replication: Option<ReplicationState>,
 }
 
 /// What a listing shows of a checksum.
@@ -406,6 +410,9 @@ pub struct UploadRecord {
     /// Whether there is to be a legal hold on it.
     #[n(10)]
     pub legal_hold: Option<bool>,
+    /// Of a replica that another server sends: which version it is of, and of when, in milliseconds since the Unix epoch.
+    #[n(14)]
+    pub replica_of: Option<(String, i64)>,
 }
 
 /// An uploaded part.
@@ -461,6 +468,7 @@ pub(super) fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::replication::{DestinationState, ReplicationStatus};
     use super::super::version::{DefaultRetention, MarkerRecord, Period, RetentionMode, Version};
     use super::*;
 
@@ -500,6 +508,7 @@ mod tests {
             tags: Vec::new(),
             retention: None,
             legal_hold: None,
+            replication: None,
         }
     }
 
@@ -554,12 +563,15 @@ mod tests {
             tags: Vec::new(),
             retention: None,
             legal_hold: None,
+            replica_of: None,
         };
         hold("upload.bin", &upload);
         let retention = Some(Retention { mode: RetentionMode::Governance, until: 1_800_000_000_000 });
         let tags = vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())];
         let tagged = UploadRecord { tags: tags.clone(), retention, legal_hold: Some(true), ..upload };
         hold("upload-tagged.bin", &tagged);
+        let replica = UploadRecord { replica_of: Some(("an-id".to_owned(), 1_700_000_000_000)), ..tagged };
+        hold("upload-replica.bin", &replica);
         let current = ObjectRecord {
             order: Some(1_700_000_000_123_000),
             has_id: true,
@@ -570,6 +582,13 @@ mod tests {
             ..object(Body::Run(run(false)))
         };
         hold("object-version.bin", &current);
+        let destination = DestinationState {
+            bucket: "arn:aws:s3:::copies".to_owned(),
+            rule: "r".to_owned(),
+            status: ReplicationStatus::Pending,
+        };
+        let replication = ReplicationState { is_replica: false, destinations: vec![destination] };
+        hold("object-replication.bin", &ObjectRecord { replication: Some(replication), ..current.clone() });
         hold("version-object.bin", &Version::Object(Box::new(current)));
         let marker = MarkerRecord {
             modified: 1_700_000_000_124,

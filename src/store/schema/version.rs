@@ -204,9 +204,14 @@ impl Version {
         self
     }
 
-    /// Puts it behind all that its key had: `least` is the lowest order that it may have.
+    /// Puts it behind all that its key had: `least` is the lowest order that it may have. One that has an id already, a
+    /// replica, keeps its order where it can.
     pub(in crate::store) fn place(&mut self, least: u64, with_id: bool, null_at: Option<u64>) {
-        let place = micros(self.modified()).max(least);
+        let given = match self {
+            Self::Object(object) => object.order.filter(|_| object.has_id),
+            Self::Marker(marker) => marker.has_id.then_some(marker.order),
+        };
+        let place = given.unwrap_or_else(|| micros(self.modified())).max(least);
         match self {
             Self::Object(object) => {
                 (object.order, object.has_id, object.null_at) = (Some(place), with_id, null_at);

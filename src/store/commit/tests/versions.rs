@@ -41,14 +41,14 @@ async fn put(store: &MemoryStore, key: &str, versioning: Versioning, n: usize) -
     let id = unique(n);
     let mut record = object(1, protection(0), Body::Run(run_ref(id)));
     record.generation = id;
-    let place = Place { bucket: BUCKET, versioning, key };
+    let place = Place { bucket: BUCKET, versioning, key, tell: &Silent };
     let run = NewRun::Inline(id, Bytes::from_static(b"sealed"));
     write_object(store, place, &record, run, |_| Ok::<_, Infallible>(())).await.unwrap()
 }
 
 async fn delete_by_id(store: &MemoryStore, key: &str, id: VersionId) -> Option<Version> {
     let claim = Claim { now: 0, bypass: false };
-    delete_version(store, BUCKET, key, id, claim, |_| Ok::<_, Infallible>(())).await.unwrap()
+    delete_version(store, BUCKET, key, id, claim, &Silent, |_| Ok::<_, Infallible>(())).await.unwrap()
 }
 
 async fn keep(store: &MemoryStore, to: Versioning) {
@@ -83,7 +83,7 @@ async fn agree(acts: Vec<Act>) {
                 model_write(model.entry(key).or_default(), versioning, id.unwrap_or(VersionId::Null), false);
             }
             Act::Delete(key) => {
-                let place = Place { bucket: BUCKET, versioning, key: &name(key) };
+                let place = Place { bucket: BUCKET, versioning, key: &name(key), tell: &Silent };
                 let marker = MarkerRecord::new(0, unique(n));
                 let versions = model.entry(key).or_default();
                 let expected = versions.is_empty();
@@ -181,7 +181,7 @@ async fn no_version_is_lost_under_many_hands() {
                         deleted += 1;
                     }
                     1 => {
-                        let place = Place { bucket: BUCKET, versioning: known, key: "k" };
+                        let place = Place { bucket: BUCKET, versioning: known, key: "k", tell: &Silent };
                         let marker = MarkerRecord::new(0, unique(500_000 + lane * 1000 + n));
                         let marked = delete_object(&*store, place, &marker, |_| Ok::<_, Infallible>(())).await.unwrap();
                         let Deletion::Marked(marker) = marked else { panic!("{marked:?}") };
@@ -236,7 +236,7 @@ async fn one_of_many_first_writers_wins() {
             tokio::spawn(async move {
                 let id = unique(n);
                 let record = object(1, protection(0), Body::Run(run_ref(id)));
-                let place = Place { bucket: BUCKET, versioning, key: "k" };
+                let place = Place { bucket: BUCKET, versioning, key: "k", tell: &Silent };
                 let run = NewRun::Inline(id, Bytes::from_static(b"sealed"));
                 let absent = |present: Option<&ObjectRecord>| if present.is_some() { Err(()) } else { Ok(()) };
                 write_object(&*store, place, &record, run, absent).await.is_ok()
@@ -262,10 +262,10 @@ async fn locked_versions_stay() {
             (record.retention, record.legal_hold) = (retention, legal_hold);
             Ok::<_, Infallible>(())
         };
-        update_version(&store, BUCKET, "k", Some(id), change).await.unwrap().unwrap();
+        update_version(&store, BUCKET, "k", Some(id), &Silent, change).await.unwrap().unwrap();
     };
     let delete = async |now, bypass| {
-        delete_version(&store, BUCKET, "k", id, Claim { now, bypass }, |_| Ok::<_, Infallible>(())).await
+        delete_version(&store, BUCKET, "k", id, Claim { now, bypass }, &Silent, |_| Ok::<_, Infallible>(())).await
     };
     let until = |mode| Some(Retention { mode, until: 100 });
     mark(until(RetentionMode::Governance), None).await;
@@ -287,7 +287,7 @@ async fn a_bucket_with_versions_is_not_empty_and_its_state_survives_a_cut_off_de
     put(&store, "k", Versioning::Never, 1).await;
     keep(&store, Versioning::Enabled).await;
     assert_eq!(live().await, Versioning::Enabled.live_value());
-    let place = Place { bucket: BUCKET, versioning: Versioning::Never, key: "k" };
+    let place = Place { bucket: BUCKET, versioning: Versioning::Never, key: "k", tell: &Silent };
     let marker = MarkerRecord::new(0, [1; 16]);
     let deletion = delete_object(&store, place, &marker, |_| Ok::<_, Infallible>(())).await.unwrap();
     let Deletion::Marked(id) = deletion else { panic!("{deletion:?}") };

@@ -1,0 +1,110 @@
+//! What buckets have to tell: event notifications, from the outbox to their targets.
+//!
+//! ```text
+//! write ──s3──> EventRecord in the outbox, in the write's commit        store::outbox
+//!          └──> Carriers::call(bucket, lane)                            [carrier]
+//! lane ──page──> message (AWS's JSON) ──> target: webhook, NATS, MQTT, AMQP   [message], [target]
+//!   └──> removed from the outbox, or tried again later, or given up
+//! ```
+//! [`carrier`] is general: replication is carried out of its own table by the same carriers (`s3::replication`).
+//! (AWS: "Amazon S3 Event Notifications", user guide.)
+
+pub mod carrier;
+pub mod message;
+pub mod name;
+pub mod subscription;
+pub mod target;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use carrier::{Carried, Carrier, Carriers, Limits};
+pub use name::{EventName, EventPattern};
+pub use subscription::{Service, Subscription, Subscriptions};
+pub use target::{Target, TargetError};
+
+use crate::sse::{EtagOf, EtagScope, Sse};
+use crate::store::Partition;
+use crate::store::commit::Tell;
+use crate::store::outbox::{EventRecord, Waiting, WatchRecord};
+use crate::store::schema::{BucketRecord, StoredEtag};
+use crate::wire::BoxError;
+
+/// Says what is to be told of a key's life cycle: what `jobs` asks, which stands below the configurations.
+#[async_trait]
+pub trait Announce: Send + Sync {
+    /// What the commit that ends the life of `key` in `bucket` is to tell.
+    async fn announce(&self, bucket: &BucketRecord, key: &str) -> Result<Box<dyn Tell>, BoxError>;
+}
+
+/// The targets that the operator has configured, by ARN.
+#[derive(Default)]
+pub struct Targets(BTreeMap<String, Box<dyn Target>>);
+
+impl Targets {
+    /// Adds a target. `false` if the ARN has one already, which then stays.
+    pub fn add(&mut self, arn: &str, target: Box<dyn Target>) -> bool {
+        if self.0.contains_key(arn) {
+            return false;
+        }
+        self.0.insert(arn.to_owned(), target);
+        true
+    }
+
+    /// Whether there is one with this ARN.
+    pub fn has(&self, arn: &str) -> bool {
+        self.0.contains_key(arn)
+    }
+
+    /// Sends `message` about the object `key` to the target `arn`.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub async fn send(&self, arn: &str, key: &str, message: Vec<u8>) -> Result<(), TargetError> {
+        let target = self.0.get(arn).ok_or_else(|| TargetError::new("no such target is configured any more"))?;
+        target.send(key, message).await
+    }
+}
+
+/// Carries events to their targets.
+pub struct EventCarrier {
+    /// The targets.
+    pub targets: Arc<Targets>,
+    /// Opens sealed entity tags.
+    pub sse: Arc<Sse>,
+    /// The server's region.
+    pub region: String,
+}
+
+impl EventCarrier {
+    fn etag(&self, bucket: Partition, event: &EventRecord) -> Option<String> {
+        match event.etag.as_ref()? {
+            StoredEtag::Clear(etag) => Some(etag.clone()),
+            StoredEtag::Sealed(sealed) => {
+                let of = EtagOf::Object(&event.key);
+                let scope = EtagScope { bucket: &bucket.0, of, write: &event.generation };
+                self.sse.open_etag(scope, sealed).ok()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Carrier for EventCarrier {
+    type Entry = EventRecord;
+
+    const KIND: &'static str = "event";
+
+    async fn carry(&self, bucket: Partition, watch: &WatchRecord, waiting: &Waiting<EventRecord>) -> Carried {
+        let event = &waiting.entry;
+        let origin = message::Origin { region: &self.region, bucket: &watch.bucket, owner: &watch.account };
+        let etag = self.etag(bucket, event);
+        let message = message::compose(&origin, event, waiting.sequence, etag.as_deref());
+        match self.targets.send(&event.destination, &event.key, message).await {
+            Ok(()) => Carried::Done,
+            Err(error) => Carried::Later(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The notification configuration of a bucket: PutBucketNotificationConfiguration and what is read back of it.
+//! (S3 API reference, PutBucketNotificationConfiguration; user guide, "Configuring event notifications".)
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::error::{ErrorCode, Result, S3Error};
+use super::render;
+use super::service::{Bucket, Call, S3};
+use super::xml::{self, XmlWriter};
+use crate::crypto::random;
+use crate::events::message::{self, TEST_EVENT};
+use crate::events::{EventPattern, Service, Subscription, Subscriptions};
+use crate::iam::Permit;
+use crate::store::outbox::{self, EventRecord, WatchRecord};
+use crate::store::schema::ConfigurationKind;
+use crate::wire::{RequestBody, ResponseBody};
+
+/// The root element.
+pub(super) const ROOT: &str = "NotificationConfiguration";
+/// Longest document, in bytes.
+const MAX_DOCUMENT: usize = 256 * 1024;
+/// Longest value of a filter rule, in bytes.
+const MAX_FILTER: usize = 1024;
+/// Longest id. (API reference, `NotificationId`.)
+const MAX_ID: usize = 255;
+/// How long a target may take to answer the test event.
+const TEST_PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "TopicConfiguration", default)]
+    topics: Vec<Configuration>,
+    #[serde(rename = "QueueConfiguration", default)]
+    queues: Vec<Configuration>,
+    #[serde(rename = "CloudFunctionConfiguration", default)]
+    functions: Vec<Configuration>,
+    #[serde(rename = "EventBridgeConfiguration")]
+    event_bridge: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    #[serde(rename = "Id")]
+    id: Option<String>,
+    #[serde(rename = "Topic", alias = "Queue", alias = "CloudFunction")]
+    arn: String,
+    #[serde(rename = "Event", default)]
+    events: Vec<String>,
+    #[serde(rename = "Filter")]
+    filter: Option<Filter>,
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    #[serde(rename = "S3Key")]
+    key: Option<KeyFilter>,
+}
+
+#[derive(Deserialize)]
+struct KeyFilter {
+    #[serde(rename = "FilterRule", default)]
+    rules: Vec<FilterRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FilterRule {
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+/// The element that names a target of this kind.
+fn element(service: Service) -> &'static str {
+    match service {
+        Service::Topic => "Topic",
+        Service::Queue => "Queue",
+        Service::Function => "CloudFunction",
+    }
+}
+
+impl Configuration {
+    fn judge(self, service: Service, region: &str, fresh_id: impl FnOnce() -> String) -> Result<Subscription> {
+        let element = element(service);
+        if self.events.is_empty() {
+            return Err(ErrorCode::MalformedXml.into());
+        }
+        judge_arn(service, &self.arn, region)?;
+        let event = |text: &String| {
+            let pattern = EventPattern::parse(text);
+            pattern.ok_or_else(|| S3Error::argument("Event", text, "The event is not supported for notifications"))
+        };
+        let events = self.events.iter().map(event).collect::<Result<_>>()?;
+        let (mut prefix, mut suffix) = (None, None);
+        for FilterRule { name, value } in
+            self.filter.and_then(|filter| filter.key).into_iter().flat_map(|key| key.rules)
+        {
+            let (place, twice) = match name.to_ascii_lowercase().as_str() {
+                "prefix" => (&mut prefix, "Cannot specify more than one prefix rule in a filter."),
+                "suffix" => (&mut suffix, "Cannot specify more than one suffix rule in a filter."),
+                _ => {
+                    let message = "filter rule name must be either prefix or suffix";
+                    return Err(S3Error::argument("FilterRule.Name", name, message));
+                }
+            };
+            if value.len() > MAX_FILTER {
+                let message = "Size of filter rule value cannot exceed 1024 bytes in UTF-8 representation";
+                return Err(S3Error::argument("FilterRule.Value", value, message));
+            }
+            if place.is_some() {
+                return Err(S3Error::argument("FilterRule.Name", name, twice));
+            }
+            *place = Some(value);
+        }
+        let id = self.id.filter(|id| !id.is_empty()).unwrap_or_else(fresh_id);
+        if id.len() > MAX_ID {
+            return Err(S3Error::argument(element, id, format!("The ID must have at most {MAX_ID} characters")));
+        }
+        Ok(Subscription { id, service, arn: self.arn, events, prefix, suffix })
+    }
+}
+
+/// Holds an ARN to its form: `arn:aws:SERVICE:REGION:ACCOUNT:NAME`, in the bucket's region.
+fn judge_arn(service: Service, arn: &str, region: &str) -> Result<()> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [scheme, partition, named, of_region, account, name] = parts[..] else {
+        return Err(S3Error::argument(element(service), arn, "The ARN is not well formed"));
+    };
+    let well_formed = scheme == "arn"
+        && partition.starts_with("aws")
+        && named == service.as_str()
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && !name.is_empty();
+    if !well_formed {
+        return Err(S3Error::argument(element(service), arn, "The ARN is not well formed"));
+    }
+    if of_region != region {
+        let message = "The notification destination service region is not valid for the bucket location constraint";
+        return Err(S3Error::argument(element(service), arn, message));
+    }
+    Ok(())
+}
+
+/// Reads a document as AWS judges it. Configurations without an id get one of `fresh_id`.
+fn parse(document: &[u8], region: &str, mut fresh_id: impl FnMut() -> String) -> Result<Subscriptions> {
+    let Document { topics, queues, functions, event_bridge } = xml::read(document, ROOT)?;
+    let mut list: Vec<Subscription> = Vec::new();
+    for (service, configurations) in
+        [(Service::Topic, topics), (Service::Queue, queues), (Service::Function, functions)]
+    {
+        for configuration in configurations {
+            let subscription = configuration.judge(service, region, &mut fresh_id)?;
+            if list.iter().any(|other| other.id == subscription.id) {
+                let message = "Same ID used for multiple configurations. IDs must be unique";
+                return Err(S3Error::argument("Id", subscription.id, message));
+            }
+            if let Some(other) = list.iter().find(|other| other.overlaps(&subscription)) {
+                let filtered = [other, &subscription].iter().any(|s| s.prefix.is_some() || s.suffix.is_some());
+                return Err(S3Error::new(ErrorCode::InvalidArgument, if filtered { AMBIGUOUS } else { OVERLAPPING }));
+            }
+            list.push(subscription);
+        }
+    }
+    Ok(Subscriptions { list, event_bridge: event_bridge.is_some() })
+}
+
+const OVERLAPPING: &str = "Configurations overlap. Configurations on the same bucket cannot share a common event type.";
+const AMBIGUOUS: &str = "Configuration is ambiguously defined. Cannot have overlapping suffixes in two rules if the \
+    prefixes are overlapping for the same event type.";
+
+/// The canonical form, inside its root element; empty for a configuration that tells nobody anything.
+fn canonical(subscriptions: &Subscriptions) -> String {
+    XmlWriter::fragment(|xml| {
+        for subscription in &subscriptions.list {
+            let name = element(subscription.service);
+            xml.element(&format!("{name}Configuration"), |xml| {
+                xml.text("Id", &subscription.id);
+                xml.text(name, &subscription.arn);
+                for event in &subscription.events {
+                    xml.text("Event", event);
+                }
+                let rules = [("Prefix", &subscription.prefix), ("Suffix", &subscription.suffix)];
+                if rules.iter().all(|(_, value)| value.is_none()) {
+                    return;
+                }
+                xml.element("Filter", |xml| {
+                    xml.element("S3Key", |xml| {
+                        for (name, value) in rules {
+                            if let Some(value) = value {
+                                xml.element("FilterRule", |xml| {
+                                    xml.text("Name", name);
+                                    xml.text("Value", value);
+                                });
+                            }
+                        }
+                    });
+                });
+            });
+        }
+        if subscriptions.event_bridge {
+            xml.element("EventBridgeConfiguration", |_| {});
+        }
+    })
+}
+
+/// Reads what [`canonical`] wrote.
+pub(super) fn read(contents: &str) -> Result<Subscriptions> {
+    let Document { topics, queues, functions, event_bridge } = xml::read_fragment(contents, ROOT)?;
+    let kinds = [(Service::Topic, topics), (Service::Queue, queues), (Service::Function, functions)];
+    let mut list = Vec::new();
+    for (service, configurations) in kinds {
+        for configuration in configurations {
+            // The region was judged when it was put.
+            let region = configuration.arn.split(':').nth(3).unwrap_or_default().to_owned();
+            list.push(configuration.judge(service, &region, String::new)?);
+        }
+    }
+    Ok(Subscriptions { list, event_bridge: event_bridge.is_some() })
+}
+
+impl S3 {
+    /// Judges a configuration, has every new target prove that it takes messages, and keeps it.
+    pub(super) async fn put_notification(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        if document.is_empty() {
+            return Err(ErrorCode::MissingRequestBody.into());
+        }
+        let fresh_id = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
+        let subscriptions = parse(&document, &self.settings.region, fresh_id)?;
+        let skips = call.header("x-amz-skip-destination-validation").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        if !skips {
+            self.test_targets(call, bucket, &subscriptions).await?;
+        }
+        if !subscriptions.is_empty() {
+            let watch = WatchRecord { bucket: bucket.name.clone(), account: bucket.record.account.clone() };
+            outbox::watch(&*self.store, bucket.partition(), &watch).await?;
+        }
+        let contents = canonical(&subscriptions);
+        self.keep_configuration(bucket, ConfigurationKind::Notification, None, contents).await?;
+        Ok(render::empty(StatusCode::OK))
+    }
+
+    /// Sends the test event to every topic and queue, as AWS does; functions need only be there.
+    async fn test_targets(&self, call: &Call<'_>, bucket: &Bucket, subscriptions: &Subscriptions) -> Result<()> {
+        let targets = &self.outboxes.targets;
+        for subscription in &subscriptions.list {
+            let Subscription { service, arn, .. } = subscription;
+            let refuse = |why: String| {
+                S3Error::new(ErrorCode::InvalidArgument, "Unable to validate the following destination configurations")
+                    .with("ArgumentName1", arn)
+                    .with("ArgumentValue1", why)
+            };
+            if !targets.has(arn) {
+                let what = match service {
+                    Service::Topic => "topic",
+                    Service::Queue => "queue",
+                    Service::Function => "Lambda",
+                };
+                return Err(refuse(format!("The destination {what} does not exist")));
+            }
+            if *service == Service::Function {
+                continue;
+            }
+            let event = self.test_event(call, arn);
+            let origin =
+                message::Origin { region: &self.settings.region, bucket: &bucket.name, owner: &bucket.record.account };
+            let sending = targets.send(arn, "", message::compose(&origin, &event, 0, None));
+            match tokio::time::timeout(TEST_PATIENCE, sending).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(arn, %error, "a target did not take the test event");
+                    return Err(
+                        refuse("Not able to send the test message to the destination".to_owned()).because(error)
+                    );
+                }
+                Err(_) => {
+                    return Err(refuse("Not able to send the test message to the destination in time".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn test_event(&self, call: &Call<'_>, arn: &str) -> EventRecord {
+        EventRecord {
+            name: TEST_EVENT.to_owned(),
+            at: self.clock.now().as_millisecond(),
+            destination: arn.to_owned(),
+            configuration: String::new(),
+            principal: String::new(),
+            source: String::new(),
+            request_id: call.cx.id.id.clone(),
+            host_id: call.cx.id.extended.clone(),
+            key: String::new(),
+            version: None,
+            size: None,
+            etag: None,
+            generation: [0; 16],
+            reason: String::new(),
+            replication: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:q";
+
+    fn parsed(contents: &str) -> Result<Subscriptions> {
+        let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{ROOT}>");
+        parse(document.as_bytes(), "us-east-1", || "fresh".to_owned())
+    }
+
+    fn queue(id: &str, event: &str, filter: &str) -> String {
+        let id = if id.is_empty() { String::new() } else { format!("<Id>{id}</Id>") };
+        format!("<QueueConfiguration>{id}<Queue>{QUEUE}</Queue><Event>{event}</Event>{filter}</QueueConfiguration>")
+    }
+
+    fn filter(rules: &[(&str, &str)]) -> String {
+        let rule = |(name, value): &(&str, &str)| {
+            format!("<FilterRule><Name>{name}</Name><Value>{value}</Value></FilterRule>")
+        };
+        format!("<Filter><S3Key>{}</S3Key></Filter>", rules.iter().map(rule).collect::<String>())
+    }
+
+    #[test]
+    fn a_configuration_comes_back_as_it_went_in() {
+        let topic = "<TopicConfiguration><Id>t</Id><Topic>arn:aws:sns:us-east-1:000000000000:t</Topic>\
+                     <Event>s3:ObjectCreated:*</Event><Event>s3:ObjectRemoved:Delete</Event></TopicConfiguration>";
+        let filtered = queue("q", "s3:ObjectTagging:*", &filter(&[("Prefix", "a&amp;/"), ("Suffix", ".jpg")]));
+        let function = "<CloudFunctionConfiguration><Id>f</Id>\
+                        <CloudFunction>arn:aws:lambda:us-east-1:000000000000:function:f</CloudFunction>\
+                        <Event>s3:ObjectAcl:Put</Event></CloudFunctionConfiguration>";
+        let contents = format!("{topic}{filtered}{function}<EventBridgeConfiguration></EventBridgeConfiguration>");
+        let subscriptions = parsed(&contents).unwrap();
+        assert_eq!(canonical(&subscriptions), contents);
+        assert_eq!(read(&contents).unwrap(), subscriptions);
+        assert!(subscriptions.event_bridge && !subscriptions.is_empty());
+        let lower = queue("q", "s3:ObjectTagging:*", &filter(&[("prefix", "a&amp;/"), ("suffix", ".jpg")]));
+        assert_eq!(canonical(&parsed(&lower).unwrap()), filtered);
+    }
+
+    #[test]
+    fn ids_are_given_and_nothing_is_empty() {
+        assert_eq!(parsed(&queue("", "s3:ObjectAcl:Put", "")).unwrap().list[0].id, "fresh");
+        assert_eq!(canonical(&parsed("").unwrap()), "");
+        assert!(parsed("<EventBridgeConfiguration/>").unwrap().event_bridge);
+    }
+
+    #[test]
+    fn what_aws_refuses_is_refused() {
+        let refused = |contents: &str| {
+            let error = parsed(contents).unwrap_err();
+            (error.code, error.message.into_owned())
+        };
+        let put = "s3:ObjectCreated:Put";
+        let argument = |message: &str| (ErrorCode::InvalidArgument, message.to_owned());
+        assert_eq!(refused(&queue("q", "s3:Nothing", "")), argument("The event is not supported for notifications"));
+        assert_eq!(
+            refused(&queue("q", put, &filter(&[("middle", "x")]))),
+            argument("filter rule name must be either prefix or suffix")
+        );
+        assert_eq!(
+            refused(&queue("q", put, &filter(&[("prefix", "x"), ("Prefix", "y")]))),
+            argument("Cannot specify more than one prefix rule in a filter.")
+        );
+        assert_eq!(
+            refused(&queue("q", put, &filter(&[("suffix", &"x".repeat(1025))]))),
+            argument("Size of filter rule value cannot exceed 1024 bytes in UTF-8 representation")
+        );
+        let two =
+            |filter_a: &str, filter_b: &str| queue("a", put, filter_a) + &queue("b", "s3:ObjectCreated:*", filter_b);
+        assert_eq!(refused(&two("", "")), argument(OVERLAPPING));
+        assert_eq!(refused(&two(&filter(&[("prefix", "x")]), "")), argument(AMBIGUOUS));
+        assert!(parsed(&two(&filter(&[("prefix", "x")]), &filter(&[("prefix", "y")]))).is_ok());
+        let twice = queue("a", put, "") + &queue("a", "s3:ObjectRemoved:*", "");
+        assert_eq!(refused(&twice), argument("Same ID used for multiple configurations. IDs must be unique"));
+        for (arn, message) in [
+            ("nonsense", "The ARN is not well formed"),
+            ("arn:aws:sns:us-east-1:000000000000:t", "The ARN is not well formed"),
+            ("arn:aws:sqs:us-east-1:1:q", "The ARN is not well formed"),
+            (
+                "arn:aws:sqs:eu-west-1:000000000000:q",
+                "The notification destination service region is not valid for the bucket location constraint",
+            ),
+        ] {
+            assert_eq!(refused(&queue("q", put, "").replace(QUEUE, arn)), argument(message), "{arn}");
+        }
+        let no_event = format!("<QueueConfiguration><Queue>{QUEUE}</Queue></QueueConfiguration>");
+        assert_eq!(parsed(&no_event).unwrap_err().code, ErrorCode::MalformedXml);
+    }
+}

@@ -1,0 +1,723 @@
+//! The replication configuration of a bucket: how a document is judged, and what its rules ask for.
+//! (S3 API reference, PutBucketReplication; user guide, "Replication configuration file elements".)
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use super::super::error::{ErrorCode, Result, S3Error};
+use super::super::xml::{self, XmlWriter};
+use crate::sse::SseKind;
+
+/// The root element.
+pub(in crate::s3) const ROOT: &str = "ReplicationConfiguration";
+/// Most rules.
+const MAX_RULES: usize = 1000;
+/// Longest id of a rule.
+const MAX_ID: usize = 255;
+/// Longest prefix, in bytes.
+const MAX_PREFIX: usize = 1024;
+/// What ARNs of buckets begin with.
+pub(in crate::s3) const BUCKET_ARN: &str = "arn:aws:s3:::";
+/// The one threshold of Replication Time Control, in minutes.
+const THRESHOLD: u32 = 15;
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+struct Document {
+    #[serde(rename = "Role")]
+    role: String,
+    #[serde(rename = "Rule", default)]
+    rules: Vec<Rule>,
+}
+
+/// A bucket's replication configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::s3) struct Replication {
+    /// The ARN of the role on whose behalf it is done.
+    pub role: String,
+    /// The rules, in their order.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::s3) struct Rule {
+    #[serde(rename = "ID", default)]
+    pub id: String,
+    pub priority: Option<u32>,
+    prefix: Option<String>,
+    filter: Option<Filter>,
+    status: Switch,
+    source_selection_criteria: Option<Criteria>,
+    existing_object_replication: Option<Switched>,
+    pub destination: Destination,
+    delete_marker_replication: Option<MaybeSwitched>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+enum Switch {
+    Enabled,
+    Disabled,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Switched {
+    status: Switch,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct MaybeSwitched {
+    status: Option<Switch>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    prefix: Option<String>,
+    tag: Option<Tag>,
+    and: Option<And>,
+    not: Option<Not>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct And {
+    prefix: Option<String>,
+    #[serde(rename = "Tag", default)]
+    tags: Vec<Tag>,
+    not: Option<Not>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Not {
+    prefix: Option<String>,
+    tag: Option<Tag>,
+    or: Option<Or>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Or {
+    #[serde(rename = "Prefix", default)]
+    prefixes: Vec<String>,
+    #[serde(rename = "Tag", default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Criteria {
+    sse_kms_encrypted_objects: Option<Switched>,
+    replica_modifications: Option<Switched>,
+}
+
+/// Where replicas go, and how they are there.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::s3) struct Destination {
+    /// The bucket's ARN.
+    pub bucket: String,
+    /// The account that owns it.
+    pub account: Option<String>,
+    /// The replicas' storage class; by default the source's.
+    pub storage_class: Option<String>,
+    access_control_translation: Option<Translation>,
+    encryption_configuration: Option<Encryption>,
+    replication_time: Option<Time>,
+    metrics: Option<Metrics>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Translation {
+    owner: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+struct Encryption {
+    #[serde(rename = "ReplicaKmsKeyID")]
+    key: Option<String>,
+    #[serde(rename = "UseSourceMultiRegionKey")]
+    multi_region: Option<Switched>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Time {
+    status: Switch,
+    time: Minutes,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Metrics {
+    status: Switch,
+    event_threshold: Option<Minutes>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Minutes {
+    minutes: u32,
+}
+
+/// What rules look at of a version.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::s3) struct Candidate<'c> {
+    pub key: &'c str,
+    pub tags: &'c [(String, String)],
+    /// How it is encrypted; `None` for a delete marker.
+    pub encryption: Option<SseKind>,
+    /// Whether it is itself a replica.
+    pub is_replica: bool,
+}
+
+fn invalid(message: &'static str) -> S3Error {
+    S3Error::new(ErrorCode::InvalidRequest, message)
+}
+
+fn malformed() -> S3Error {
+    ErrorCode::MalformedXml.into()
+}
+
+impl Replication {
+    /// Reads a document as AWS judges it, save for what stands in the buckets. Rules without an id get one of `fresh_id`.
+    pub fn parse(document: &[u8], fresh_id: impl FnMut() -> String) -> Result<Self> {
+        Self::judge(xml::read(document, ROOT)?, fresh_id)
+    }
+
+    /// Reads what [`Self::canonical`] wrote.
+    pub fn read(contents: &str) -> Result<Self> {
+        let Document { role, rules } = xml::read_fragment(contents, ROOT)?;
+        Ok(Self { role, rules })
+    }
+
+    fn judge(Document { role, mut rules }: Document, mut fresh_id: impl FnMut() -> String) -> Result<Self> {
+        if rules.is_empty() {
+            return Err(malformed());
+        }
+        if rules.len() > MAX_RULES {
+            return Err(invalid("The number of replication rules must not exceed the allowed limit of 1000 rules."));
+        }
+        if !is_role(&role) {
+            return Err(S3Error::argument("Role", role, "Invalid Role specified in replication configuration"));
+        }
+        let (mut ids, mut priorities, mut prefixes) = (HashSet::new(), HashSet::new(), Vec::<String>::new());
+        let v2 = rules.iter().any(|rule| rule.filter.is_some());
+        for rule in &mut rules {
+            rule.judge(v2)?;
+            if rule.id.is_empty() {
+                rule.id = fresh_id();
+            }
+            if !ids.insert(rule.id.clone()) {
+                let message = "Rule Id must be unique. Found same Id for more than one rule";
+                return Err(S3Error::argument("ID", &rule.id, message));
+            }
+            if let Some(priority) = rule.priority.filter(|priority| !priorities.insert(*priority)) {
+                return Err(S3Error::new(ErrorCode::InvalidRequest, format!("Found duplicate priority {priority}")));
+            }
+            if !v2 && let Some(prefix) = &rule.prefix {
+                if let Some(other) =
+                    prefixes.iter().find(|o| o.starts_with(prefix.as_str()) || prefix.starts_with(o.as_str()))
+                {
+                    let message = format!("Found overlapping prefixes '{other}' and '{prefix}'");
+                    return Err(S3Error::new(ErrorCode::InvalidRequest, message));
+                }
+                prefixes.push(prefix.clone());
+            }
+        }
+        Ok(Self { role, rules })
+    }
+
+    /// The canonical form, inside its root element.
+    pub fn canonical(&self) -> String {
+        XmlWriter::fragment(|xml| {
+            xml.text("Role", &self.role);
+            self.rules.iter().for_each(|rule| rule.write(xml));
+        })
+    }
+
+    /// The rules by which a version is replicated: of each destination, the applicable one of the highest priority.
+    pub fn applicable<'a>(&'a self, candidate: &'a Candidate<'_>) -> Vec<&'a Rule> {
+        let mut chosen: Vec<&Rule> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.selects(candidate)) {
+            match chosen.iter_mut().find(|other| other.destination.bucket == rule.destination.bucket) {
+                Some(other) if rule.priority > other.priority => *other = rule,
+                Some(_) => {}
+                None => chosen.push(rule),
+            }
+        }
+        chosen.retain(|rule| rule.applies(candidate));
+        chosen
+    }
+
+    /// The rule with this id.
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.id == id)
+    }
+}
+
+/// `arn:aws:iam::ACCOUNT:role/NAME`
+fn is_role(text: &str) -> bool {
+    let account_and_role = text.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/"));
+    account_and_role.is_some_and(|(account, name)| {
+        account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty()
+    })
+}
+
+impl Rule {
+    fn judge(&self, v2: bool) -> Result<()> {
+        if self.id.len() > MAX_ID {
+            return Err(S3Error::argument("ID", &self.id, "The ID of a rule must have at most 255 characters"));
+        }
+        if self.filter.is_some() == self.prefix.is_some() || v2 != self.filter.is_some() {
+            return Err(malformed());
+        }
+        if let Some(filter) = &self.filter {
+            filter.judge()?;
+            if self.priority.is_none() {
+                return Err(invalid(
+                    "Priority must be specified for this version of Cross Region Replication configuration schema. Please \
+                     refer to S3 Developer Guide for more information.",
+                ));
+            }
+            let Some(markers) = &self.delete_marker_replication else {
+                return Err(invalid(
+                    "DeleteMarkerReplication must be specified for this version of Cross Region Replication configuration \
+                     schema. Please refer to S3 Developer Guide for more information.",
+                ));
+            };
+            if markers.status == Some(Switch::Enabled) && filter.has_tags() {
+                return Err(invalid(
+                    "Delete marker replication is not supported if any Tag filter is specified. Please refer to S3 \
+                     Developer Guide for more information.",
+                ));
+            }
+        } else if self.priority.is_some() || self.delete_marker_replication.is_some() {
+            return Err(malformed());
+        }
+        if self.prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
+            return Err(invalid("The maximum size of a prefix is 1024."));
+        }
+        let opted_in =
+            self.source_selection_criteria.as_ref().and_then(|criteria| criteria.sse_kms_encrypted_objects.as_ref());
+        let encryption = self.destination.encryption_configuration.as_ref();
+        match (opted_in, encryption) {
+            (Some(Switched { status: Switch::Enabled }), None) => {
+                return Err(invalid("ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present."));
+            }
+            (Some(Switched { status: Switch::Enabled }), Some(Encryption { key, multi_region })) => {
+                let follows = multi_region.as_ref().is_some_and(|switched| switched.status == Switch::Enabled);
+                if key.as_ref().is_none_or(String::is_empty) && !follows {
+                    return Err(invalid("ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present."));
+                }
+            }
+            (None, Some(_)) => {
+                return Err(invalid("SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present."));
+            }
+            _ => {}
+        }
+        self.destination.judge()
+    }
+
+    /// Whether its filter is for the version.
+    fn selects(&self, candidate: &Candidate<'_>) -> bool {
+        self.status == Switch::Enabled
+            && match (&self.filter, &self.prefix) {
+                (Some(filter), _) => filter.selects(candidate),
+                (None, prefix) => prefix.as_ref().is_none_or(|prefix| candidate.key.starts_with(prefix)),
+            }
+    }
+
+    /// Whether it replicates such a version that it selects.
+    fn applies(&self, candidate: &Candidate<'_>) -> bool {
+        let criteria = self.source_selection_criteria.as_ref();
+        let on = |switched: Option<&Switched>| switched.is_some_and(|switched| switched.status == Switch::Enabled);
+        if candidate.is_replica && !on(criteria.and_then(|criteria| criteria.replica_modifications.as_ref())) {
+            return false;
+        }
+        match candidate.encryption {
+            None => self.replicates_markers(),
+            // What a customer's key protects is tried, and fails: only its owner has the key.
+            Some(SseKind::S3 | SseKind::Customer) => true,
+            Some(SseKind::Kms | SseKind::Dsse) => {
+                on(criteria.and_then(|criteria| criteria.sse_kms_encrypted_objects.as_ref()))
+            }
+        }
+    }
+
+    /// V1 rules replicate delete markers, V2 rules where they say so.
+    fn replicates_markers(&self) -> bool {
+        match &self.delete_marker_replication {
+            Some(switched) => switched.status == Some(Switch::Enabled),
+            None => self.filter.is_none(),
+        }
+    }
+
+    /// Whether versions that were there before the rule are replicated too.
+    pub fn wants_existing(&self) -> bool {
+        self.existing_object_replication.as_ref().is_some_and(|switched| switched.status == Switch::Enabled)
+    }
+
+    fn write(&self, xml: &mut XmlWriter) {
+        let status = |xml: &mut XmlWriter, name: &str, switched: Option<&Switched>| {
+            if let Some(Switched { status }) = switched {
+                xml.element(name, |xml| xml.text("Status", status.as_str()));
+            }
+        };
+        xml.element("Rule", |xml| {
+            xml.text("ID", &self.id);
+            xml.optional("Priority", self.priority);
+            xml.optional("Prefix", self.prefix.as_deref());
+            if let Some(filter) = &self.filter {
+                xml.element("Filter", |xml| filter.write(xml));
+            }
+            xml.text("Status", self.status.as_str());
+            if let Some(criteria) = &self.source_selection_criteria {
+                xml.element("SourceSelectionCriteria", |xml| {
+                    status(xml, "SseKmsEncryptedObjects", criteria.sse_kms_encrypted_objects.as_ref());
+                    status(xml, "ReplicaModifications", criteria.replica_modifications.as_ref());
+                });
+            }
+            status(xml, "ExistingObjectReplication", self.existing_object_replication.as_ref());
+            self.destination.write(xml);
+            if let Some(MaybeSwitched { status }) = &self.delete_marker_replication {
+                xml.element("DeleteMarkerReplication", |xml| xml.optional("Status", status.map(Switch::as_str)));
+            }
+        });
+    }
+}
+
+impl Switch {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "Enabled",
+            Self::Disabled => "Disabled",
+        }
+    }
+}
+
+impl Filter {
+    fn judge(&self) -> Result<()> {
+        let given = [self.prefix.is_some(), self.tag.is_some(), self.and.is_some(), self.not.is_some()];
+        if given.into_iter().filter(|given| *given).count() > 1 {
+            return Err(malformed());
+        }
+        if let Some(And { prefix, tags, not }) = &self.and {
+            let twice = tags.iter().enumerate().any(|(at, tag)| tags[..at].iter().any(|other| other.key == tag.key));
+            if usize::from(prefix.is_some()) + tags.len() + usize::from(not.is_some()) < 2 || twice {
+                return Err(malformed());
+            }
+        }
+        let and = self.and.as_ref();
+        let prefix = self.prefix.as_ref().or(and.and_then(|and| and.prefix.as_ref()));
+        if prefix.is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
+            return Err(invalid("The maximum size of a prefix is 1024."));
+        }
+        for not in self.not.iter().chain(and.and_then(|and| and.not.as_ref())) {
+            let given = [not.prefix.is_some(), not.tag.is_some(), not.or.is_some()];
+            if given.into_iter().filter(|given| *given).count() != 1 {
+                return Err(malformed());
+            }
+        }
+        let tags = self.tag.iter().chain(and.iter().flat_map(|and| &and.tags));
+        if tags
+            .into_iter()
+            .any(|tag| tag.key.is_empty() || tag.key.chars().count() > 128 || tag.value.chars().count() > 256)
+        {
+            return Err(ErrorCode::InvalidTag.into());
+        }
+        Ok(())
+    }
+
+    fn has_tags(&self) -> bool {
+        let not = |not: &Not| not.tag.is_some() || not.or.as_ref().is_some_and(|or| !or.tags.is_empty());
+        self.tag.is_some()
+            || self.not.as_ref().is_some_and(not)
+            || self.and.as_ref().is_some_and(|and| !and.tags.is_empty() || and.not.as_ref().is_some_and(not))
+    }
+
+    fn selects(&self, candidate: &Candidate<'_>) -> bool {
+        let begins = |prefix: &String| candidate.key.starts_with(prefix);
+        let (and, not) = (self.and.as_ref(), self.not.as_ref());
+        self.prefix.as_ref().is_none_or(begins)
+            && self.tag.as_ref().is_none_or(|tag| tag.is_on(candidate))
+            && not.is_none_or(|not| !not.covers(candidate))
+            && and.is_none_or(|and| {
+                and.prefix.as_ref().is_none_or(begins)
+                    && and.tags.iter().all(|tag| tag.is_on(candidate))
+                    && and.not.as_ref().is_none_or(|not| !not.covers(candidate))
+            })
+    }
+
+    fn write(&self, xml: &mut XmlWriter) {
+        xml.optional("Prefix", self.prefix.as_deref());
+        self.tag.iter().for_each(|tag| tag.write(xml));
+        if let Some(and) = &self.and {
+            xml.element("And", |xml| {
+                xml.optional("Prefix", and.prefix.as_deref());
+                and.tags.iter().for_each(|tag| tag.write(xml));
+                and.not.iter().for_each(|not| not.write(xml));
+            });
+        }
+        self.not.iter().for_each(|not| not.write(xml));
+    }
+}
+
+impl Not {
+    fn covers(&self, candidate: &Candidate<'_>) -> bool {
+        let begins = |prefix: &String| candidate.key.starts_with(prefix);
+        self.prefix.as_ref().is_some_and(begins)
+            || self.tag.as_ref().is_some_and(|tag| tag.is_on(candidate))
+            || self
+                .or
+                .as_ref()
+                .is_some_and(|or| or.prefixes.iter().any(begins) || or.tags.iter().any(|tag| tag.is_on(candidate)))
+    }
+
+    fn write(&self, xml: &mut XmlWriter) {
+        xml.element("Not", |xml| {
+            xml.optional("Prefix", self.prefix.as_deref());
+            self.tag.iter().for_each(|tag| tag.write(xml));
+            if let Some(or) = &self.or {
+                xml.element("Or", |xml| {
+                    or.prefixes.iter().for_each(|prefix| xml.text("Prefix", prefix));
+                    or.tags.iter().for_each(|tag| tag.write(xml));
+                });
+            }
+        });
+    }
+}
+
+impl Tag {
+    fn is_on(&self, candidate: &Candidate<'_>) -> bool {
+        candidate.tags.iter().any(|(key, value)| *key == self.key && *value == self.value)
+    }
+
+    fn write(&self, xml: &mut XmlWriter) {
+        xml.element("Tag", |xml| {
+            xml.text("Key", &self.key);
+            xml.text("Value", &self.value);
+        });
+    }
+}
+
+impl Destination {
+    fn judge(&self) -> Result<()> {
+        if self.bucket.strip_prefix(BUCKET_ARN).is_none_or(|name| name.is_empty() || name.contains(['/', ':'])) {
+            return Err(S3Error::argument("Bucket", &self.bucket, "Invalid bucket ARN."));
+        }
+        if self
+            .account
+            .as_ref()
+            .is_some_and(|account| account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()))
+        {
+            return Err(S3Error::argument("Account", self.account.clone().unwrap_or_default(), "Invalid account ID."));
+        }
+        if let Some(Translation { owner }) = &self.access_control_translation {
+            if owner != "Destination" {
+                return Err(malformed());
+            }
+            if self.account.is_none() {
+                return Err(invalid("Account ID must be specified if AccessControlTranslation is present."));
+            }
+        }
+        if let Some(Time { status, time }) = &self.replication_time {
+            if time.minutes != THRESHOLD {
+                return Err(invalid("ReplicationTime must be 15 minutes."));
+            }
+            if *status == Switch::Enabled && self.metrics.as_ref().is_none_or(|m| m.status != Switch::Enabled) {
+                return Err(invalid(
+                    "Replication destination must contain both ReplicationTime and Metrics or neither.",
+                ));
+            }
+        }
+        if self.metrics.as_ref().and_then(|m| m.event_threshold.as_ref()).is_some_and(|m| m.minutes != THRESHOLD) {
+            return Err(invalid("EventThreshold must be 15 minutes."));
+        }
+        Ok(())
+    }
+
+    /// The name in the bucket's ARN.
+    pub fn bucket_name(&self) -> &str {
+        self.bucket.strip_prefix(BUCKET_ARN).unwrap_or_default()
+    }
+
+    /// The KMS key of replicas of SSE-KMS and DSSE-KMS objects.
+    pub fn replica_key(&self) -> Option<&str> {
+        self.encryption_configuration.as_ref()?.key.as_deref().filter(|key| !key.is_empty())
+    }
+
+    /// After how many minutes a replication is late, where that is to be told.
+    pub fn threshold(&self) -> Option<u32> {
+        let metrics = self.metrics.as_ref().filter(|metrics| metrics.status == Switch::Enabled)?;
+        metrics.event_threshold.as_ref().map(|threshold| threshold.minutes)
+    }
+
+    fn write(&self, xml: &mut XmlWriter) {
+        xml.element("Destination", |xml| {
+            xml.text("Bucket", &self.bucket);
+            xml.optional("Account", self.account.as_deref());
+            xml.optional("StorageClass", self.storage_class.as_deref());
+            if let Some(Translation { owner }) = &self.access_control_translation {
+                xml.element("AccessControlTranslation", |xml| xml.text("Owner", owner));
+            }
+            if let Some(Encryption { key, multi_region }) = &self.encryption_configuration {
+                xml.element("EncryptionConfiguration", |xml| {
+                    xml.optional("ReplicaKmsKeyID", key.as_deref());
+                    if let Some(Switched { status }) = multi_region {
+                        xml.element("UseSourceMultiRegionKey", |xml| xml.text("Status", status.as_str()));
+                    }
+                });
+            }
+            if let Some(Time { status, time }) = &self.replication_time {
+                xml.element("ReplicationTime", |xml| {
+                    xml.text("Status", status.as_str());
+                    xml.element("Time", |xml| xml.text("Minutes", time.minutes));
+                });
+            }
+            if let Some(Metrics { status, event_threshold }) = &self.metrics {
+                xml.element("Metrics", |xml| {
+                    xml.text("Status", status.as_str());
+                    if let Some(threshold) = event_threshold {
+                        xml.element("EventThreshold", |xml| xml.text("Minutes", threshold.minutes));
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLE: &str = "<Role>arn:aws:iam::000000000000:role/replicate</Role>";
+    const TO: &str = "<Destination><Bucket>arn:aws:s3:::d</Bucket></Destination>";
+
+    fn parse(contents: &str) -> Result<Replication> {
+        let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{ROOT}>");
+        let mut ids = 0;
+        Replication::parse(document.as_bytes(), || {
+            ids += 1;
+            format!("fresh-{ids}")
+        })
+    }
+
+    fn rule(id: &str, priority: u32, filter: &str, rest: &str) -> String {
+        format!(
+            "<Rule><ID>{id}</ID><Priority>{priority}</Priority><Filter>{filter}</Filter><Status>Enabled</Status>{rest}\
+             <DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication></Rule>"
+        )
+    }
+
+    fn candidate<'c>(key: &'c str, tags: &'c [(String, String)]) -> Candidate<'c> {
+        Candidate { key, tags, encryption: Some(SseKind::S3), is_replica: false }
+    }
+
+    #[test]
+    fn a_configuration_comes_back_as_it_went_in() {
+        let everything = format!(
+            "{ROLE}<Rule><ID>a</ID><Priority>1</Priority><Filter><And><Prefix>p</Prefix><Tag><Key>k</Key><Value>v</Value>\
+             </Tag><Not><Or><Prefix>px</Prefix><Prefix>py</Prefix></Or></Not></And></Filter><Status>Enabled</Status>\
+             <SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
+             <ReplicaModifications><Status>Disabled</Status></ReplicaModifications></SourceSelectionCriteria>\
+             <ExistingObjectReplication><Status>Enabled</Status></ExistingObjectReplication>\
+             <Destination><Bucket>arn:aws:s3:::d</Bucket><Account>111122223333</Account>\
+             <StorageClass>STANDARD_IA</StorageClass><AccessControlTranslation><Owner>Destination</Owner>\
+             </AccessControlTranslation><EncryptionConfiguration><ReplicaKmsKeyID>alias/r</ReplicaKmsKeyID>\
+             </EncryptionConfiguration><ReplicationTime><Status>Enabled</Status><Time><Minutes>15</Minutes></Time>\
+             </ReplicationTime><Metrics><Status>Enabled</Status><EventThreshold><Minutes>15</Minutes></EventThreshold>\
+             </Metrics></Destination><DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication></Rule>"
+        );
+        let replication = parse(&everything).unwrap();
+        assert_eq!(replication.canonical(), everything);
+        assert_eq!(Replication::read(&everything).unwrap(), replication);
+        let destination = &replication.rules[0].destination;
+        assert_eq!((destination.bucket_name(), destination.replica_key()), ("d", Some("alias/r")));
+        assert_eq!(destination.threshold(), Some(15));
+        assert!(replication.rules[0].wants_existing());
+        let v1 = format!("{ROLE}<Rule><ID>a</ID><Prefix></Prefix><Status>Disabled</Status>{TO}</Rule>");
+        assert_eq!(parse(&v1).unwrap().canonical(), v1);
+    }
+
+    #[test]
+    fn rules_choose_by_filter_priority_and_encryption() {
+        let kms = "<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
+                   </SourceSelectionCriteria><Destination><Bucket>arn:aws:s3:::d</Bucket><EncryptionConfiguration>\
+                   <ReplicaKmsKeyID>k</ReplicaKmsKeyID></EncryptionConfiguration></Destination>";
+        let rules = rule("all", 1, "", TO)
+            + &rule("kms", 2, "<Prefix>sealed/</Prefix>", kms)
+            + &rule("tag", 3, "<Tag><Key>k</Key><Value>v</Value></Tag>", &TO.replace(":d<", ":e<"))
+            + &rule("not", 4, "<Not><Prefix>sealed/</Prefix></Not>", &TO.replace(":d<", ":f<"));
+        let replication = parse(&format!("{ROLE}{rules}")).unwrap();
+        let ids = |candidate: Candidate<'_>| -> Vec<String> {
+            replication.applicable(&candidate).iter().map(|rule| rule.id.clone()).collect()
+        };
+        let tags = [("k".to_owned(), "v".to_owned())];
+        assert_eq!(ids(candidate("a", &[])), ["all", "not"]);
+        assert_eq!(ids(candidate("sealed/a", &[])), ["kms"]);
+        assert_eq!(ids(candidate("a", &tags)), ["all", "tag", "not"]);
+        let sealed = |key| Candidate { encryption: Some(SseKind::Kms), ..candidate(key, &[]) };
+        assert_eq!(ids(sealed("sealed/a")), ["kms"], "only where the rule opts in");
+        assert!(ids(sealed("a")).is_empty());
+        assert!(ids(Candidate { is_replica: true, ..candidate("a", &[]) }).is_empty());
+        assert!(ids(Candidate { encryption: None, ..candidate("a", &[]) }).is_empty(), "no delete markers");
+        let v1 = parse(&format!("{ROLE}<Rule><Prefix>a</Prefix><Status>Enabled</Status>{TO}</Rule>")).unwrap();
+        assert_eq!(v1.applicable(&Candidate { encryption: None, ..candidate("ab", &[]) })[0].id, "fresh-1");
+        assert!(v1.applicable(&candidate("b", &[])).is_empty());
+    }
+
+    #[test]
+    fn what_aws_refuses_is_refused() {
+        let code = |contents: &str| parse(contents).unwrap_err().code;
+        let message = |contents: &str| parse(contents).unwrap_err().message.into_owned();
+        assert_eq!(code(ROLE), ErrorCode::MalformedXml);
+        let good = rule("a", 1, "", TO);
+        assert_eq!(code(&good), ErrorCode::MalformedXml, "without a role");
+        assert_eq!(code(&format!("<Role>x</Role>{good}")), ErrorCode::InvalidArgument);
+        let no_priority = good.replace("<Priority>1</Priority>", "");
+        assert!(message(&format!("{ROLE}{no_priority}")).starts_with("Priority must be specified"));
+        let no_markers =
+            good.replace("<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>", "");
+        assert!(message(&format!("{ROLE}{no_markers}")).starts_with("DeleteMarkerReplication must be specified"));
+        let duplicate = rule("b", 1, "", TO);
+        assert_eq!(message(&format!("{ROLE}{good}{duplicate}")), "Found duplicate priority 1");
+        assert!(message(&format!("{ROLE}{good}{}", rule("a", 2, "", TO))).starts_with("Rule Id must be unique"));
+        let tagged = rule("t", 1, "<Tag><Key>k</Key><Value>v</Value></Tag>", TO).replace("Disabled", "Enabled");
+        assert!(message(&format!("{ROLE}{tagged}")).starts_with("Delete marker replication is not supported"));
+        let kms = "<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
+                   </SourceSelectionCriteria>";
+        assert_eq!(
+            message(&format!("{ROLE}{}", rule("a", 1, "", &format!("{kms}{TO}")))),
+            "ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present."
+        );
+        let key = "<Destination><Bucket>arn:aws:s3:::d</Bucket><EncryptionConfiguration><ReplicaKmsKeyID>k\
+                   </ReplicaKmsKeyID></EncryptionConfiguration></Destination>";
+        assert_eq!(
+            message(&format!("{ROLE}{}", rule("a", 1, "", key))),
+            "SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present."
+        );
+        for bad in ["d", "arn:aws:s3:::", "arn:aws:s3:::d/k"] {
+            let rule = rule("a", 1, "", &TO.replace("arn:aws:s3:::d", bad));
+            assert_eq!(code(&format!("{ROLE}{rule}")), ErrorCode::InvalidArgument, "{bad}");
+        }
+        let v1 = |prefix: &str| format!("<Rule><Prefix>{prefix}</Prefix><Status>Enabled</Status>{TO}</Rule>");
+        assert!(message(&format!("{ROLE}{}{}", v1("a"), v1("ab"))).starts_with("Found overlapping prefixes"));
+        assert_eq!(code(&format!("{ROLE}{}{good}", v1("a"))), ErrorCode::MalformedXml, "V1 beside V2");
+        let filter = "<Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>";
+        assert_eq!(code(&format!("{ROLE}{}", rule("a", 1, filter, TO))), ErrorCode::MalformedXml);
+    }
+}

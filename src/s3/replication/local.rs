@@ -1,0 +1,110 @@
+//! Replication to a bucket of this server: a copy that has its source's version id, time and, where it can, entity tag and
+//! sealed bytes.
+
+use super::super::condition::Preconditions;
+use super::super::copy::{Copy, Source};
+use super::super::error::{ErrorCode, Result, S3Error};
+use super::super::markings::Markings;
+use super::super::operation::Operation;
+use super::super::put::Origin;
+use super::super::request::{ObjectKey, Query};
+use super::super::service::{Bucket, Call, S3, Witness, no_such_bucket};
+use super::super::{checksum::Algorithm, object::Object};
+use super::{Errand, Rule};
+use crate::sse::{Plan, SseKind, SseRequest};
+use crate::store::commit;
+use crate::store::schema::{MarkerRecord, Version, Versioning};
+
+impl S3 {
+    /// Writes a replica of a version to the bucket that the rule names, unless it is there.
+    pub(super) async fn replicate_locally(&self, errand: &Errand<'_>) -> Result<()> {
+        let Errand { bucket, key, id, object, rule } = *errand;
+        let cx = self.own_request();
+        let witness = Witness::default();
+        let call = self.call_of_owner(&cx, bucket, Operation::PutObject, Query::parse("")?, &witness)?;
+        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateObject").await?;
+        let present = commit::read_version(&*self.store, target.partition(), key.as_str(), Some(id)).await?;
+        if present.is_some() {
+            return Ok(());
+        }
+        let record = &object.record;
+        let plan = Plan::decide(replica_encryption(object, rule)?, target.default_encryption().as_ref());
+        let mut attributes = record.attributes.clone();
+        if let Some(class) = &rule.destination.storage_class {
+            attributes.storage_class.clone_from(class);
+        }
+        let markings =
+            Markings { tags: record.tags.clone(), retention: record.retention, legal_hold: record.legal_hold };
+        let algorithm = record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
+        let source_key = self.unlock(&call, &bucket.name, key, &object.envelope, None).await?;
+        let consequences = self.consequences(&call, &target, key.as_str()).await?;
+        let origin = Origin { id, modified: record.modified, etag: Some(object.etag.clone()) };
+        let copy = Copy {
+            source: Source { bucket: bucket.clone(), key: key.clone(), object: object.clone(), is_version: true },
+            source_key,
+            plan,
+            attributes,
+            markings,
+            algorithm,
+            conditions: Preconditions::default(),
+            consequences,
+            origin: Some(origin),
+        };
+        if self.share(&call, &target, key, &copy).await?.is_none() {
+            self.encrypt_afresh(&call, &target, key, &copy).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the delete marker that the source has.
+    pub(super) async fn mark_locally(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        marker: MarkerRecord,
+        rule: &Rule,
+    ) -> Result<()> {
+        let cx = self.own_request();
+        let witness = Witness::default();
+        let call = self.call_of_owner(&cx, bucket, Operation::DeleteObject, Query::parse("")?, &witness)?;
+        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateDelete").await?;
+        let consequences = self.consequences(&call, &target, key.as_str()).await?.of_replica();
+        let place = target.place(key, &consequences);
+        commit::write_replica(&*self.store, place, Version::Marker(marker), None).await.map_err(S3Error::from)?;
+        Ok(())
+    }
+
+    /// The bucket that the rule names, if the caller may write replicas to it.
+    async fn replica_bucket(
+        &self,
+        call: &Call<'_>,
+        rule: &Rule,
+        key: &ObjectKey,
+        action: &'static str,
+    ) -> Result<Bucket> {
+        let name = rule.destination.bucket_name();
+        let target = self.find_bucket(name).await?.ok_or_else(|| no_such_bucket(name))?;
+        if rule.destination.account.as_ref().is_some_and(|account| *account != target.record.account) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        if target.record.versioning != Versioning::Enabled {
+            return Err(S3Error::new(ErrorCode::InvalidRequest, "Destination bucket must have versioning enabled."));
+        }
+        self.authorize(call, action, &target, Some(key)).await?;
+        Ok(target)
+    }
+}
+
+/// How a replica is to be encrypted. (S3 user guide, "Replicating encrypted objects".)
+fn replica_encryption(object: &Object, rule: &Rule) -> Result<SseRequest> {
+    let key = || rule.destination.replica_key().map(str::to_owned);
+    Ok(match object.envelope.kind() {
+        SseKind::S3 => SseRequest::S3,
+        SseKind::Kms => SseRequest::Kms { key: key(), context: None, bucket_key: None },
+        SseKind::Dsse => SseRequest::Dsse { key: key(), context: None },
+        SseKind::Customer => {
+            let message = "An object under a customer-provided key cannot be replicated: only its owner has the key.";
+            return Err(S3Error::new(ErrorCode::InvalidRequest, message));
+        }
+    })
+}

@@ -1,0 +1,464 @@
+//! Replication to buckets of other servers, over S3's own API: PutObject, or for large objects a multipart upload of which each
+//! part is tried by itself.
+//!
+//! What only AWS's inside can do, this cannot: the replica has a version id of its own there. To a Strongroom it tells the
+//! source's id and time in a header ([`ORIGIN`]), which is believed of callers that may `s3:ReplicateObject`; other servers pass
+//! over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use reqwest::{Body, Certificate, Client, redirect};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+use super::super::checksum::Kind;
+use super::super::error::S3Error;
+use super::super::reader::ObjectReader;
+use super::super::service::S3;
+use super::super::xml::{self, XmlWriter};
+use super::{Errand, Ledger};
+use crate::clock::SharedClock;
+use crate::config::{ArnPattern, ReplicationDestination, SecretKey};
+use crate::sigv4::{Service, Signer, UNSIGNED_PAYLOAD};
+use crate::sse::{self, SseKind};
+use crate::store::StoreError;
+use crate::store::outbox::ReplicationProgress;
+use crate::store::schema::VersionId;
+use crate::wire::BoxError;
+use crate::wire::percent::percent_encode;
+
+/// The header in which one Strongroom tells another which version a replica is of, and of when:
+/// `VERSION-ID;MILLISECONDS`.
+pub(in crate::s3) const ORIGIN: &str = "x-strongroom-replica-of";
+/// How long a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer, or the next of its bytes, may take.
+const READ_PATIENCE: Duration = Duration::from_secs(120);
+/// How often a part is tried before the whole attempt has failed.
+const PART_TRIES: usize = 3;
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 256 * 1024;
+/// Most parts of an upload. (AWS: "Amazon S3 multipart upload limits".)
+const MAX_PARTS: u64 = 10_000;
+
+/// Another server, and the buckets that are reached there.
+pub struct Remote {
+    buckets: ArnPattern,
+    endpoint: String,
+    region: String,
+    access_key_id: String,
+    secret: SecretKey,
+    client: Client,
+    /// Bytes of a part.
+    part: u64,
+    pace: Arc<Pace>,
+}
+
+/// Why a destination cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[error("replication.destinations: {bucket}: {problem}")]
+pub struct Unusable {
+    bucket: String,
+    problem: String,
+}
+
+/// Why another server did not take what it was sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RemoteError {
+    #[error("the destination could not be reached: {0}")]
+    Unreachable(String),
+    #[error("the destination answered {status} {code}")]
+    Refused { status: StatusCode, code: String },
+    #[error("a key with '.' or '..' between slashes cannot be sent to another server")]
+    Unsendable,
+    #[error(transparent)]
+    Source(#[from] S3Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RemoteError {
+    /// Whether it will be the same another time.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Store(_) => false,
+            Self::Unsendable => true,
+            Self::Source(error) => !error.is_vanished() && !error.code.status().is_server_error(),
+            Self::Refused { status, code } => {
+                let passing =
+                    ["RequestTimeout", "SlowDown", "RequestTimeTooSkewed", "NoSuchUpload", "OperationAborted"];
+                status.is_client_error()
+                    && *status != StatusCode::TOO_MANY_REQUESTS
+                    && !passing.contains(&code.as_str())
+            }
+        }
+    }
+
+    fn is(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted)
+    }
+}
+
+/// Holds all that is sent to other servers together to a rate.
+pub struct Pace {
+    bytes_per_second: u64,
+    /// When the next byte may go.
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    /// At most so many MiB each second; 0: as many as go.
+    pub fn new(mib_per_second: u32) -> Self {
+        Self { bytes_per_second: u64::from(mib_per_second) << 20, next: Mutex::new(Instant::now()) }
+    }
+
+    async fn take(&self, bytes: usize) {
+        if self.bytes_per_second == 0 {
+            return;
+        }
+        let slot = {
+            let mut next = self.next.lock().await;
+            let slot = (*next).max(Instant::now());
+            let nanoseconds = (bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second;
+            *next = slot + Duration::from_nanos(nanoseconds);
+            slot
+        };
+        sleep_until(slot).await;
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Initiated {
+    upload_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorDocument {
+    code: String,
+}
+
+impl Remote {
+    /// As `options` say; larger objects go in parts of `part_mib` MiB.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn new(options: &ReplicationDestination, part_mib: u32, pace: Arc<Pace>) -> Result<Self, Unusable> {
+        let unusable = |problem: String| Unusable { bucket: options.bucket.to_string(), problem };
+        let mut client = Client::builder()
+            .connect_timeout(CONNECT_PATIENCE)
+            .read_timeout(READ_PATIENCE)
+            .redirect(redirect::Policy::none());
+        if let Some(path) = &options.ca {
+            let failed = |error: &dyn std::fmt::Display| unusable(format!("{}: {error}", path.display()));
+            let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?;
+            client = client.tls_certs_only(certificates);
+        }
+        let endpoint = options.endpoint.trim_end_matches('/').to_owned();
+        if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
+            return Err(unusable("the endpoint must begin with https:// or http://".to_owned()));
+        }
+        Ok(Self {
+            buckets: options.bucket.clone(),
+            endpoint,
+            region: options.region.to_string(),
+            access_key_id: options.access_key_id.to_string(),
+            secret: options.secret_access_key.clone(),
+            client: client.build().map_err(|error| unusable(error.to_string()))?,
+            part: u64::from(part_mib) << 20,
+            pace,
+        })
+    }
+
+    /// Whether the bucket with this ARN is reached there.
+    pub fn serves(&self, bucket_arn: &str) -> bool {
+        self.buckets.matches(bucket_arn)
+    }
+
+    /// Sends an object; `ledger` keeps how far its upload is.
+    pub(super) async fn put(
+        &self,
+        s3: &S3,
+        errand: &Errand<'_>,
+        source_key: sse::ObjectKey,
+        ledger: &Ledger<'_>,
+    ) -> Result<(), RemoteError> {
+        let path = path_of(errand.rule.destination.bucket_name(), errand.key.as_str());
+        let path = path.ok_or(RemoteError::Unsendable)?;
+        let target = Target { remote: self, clock: &s3.clock, path };
+        let record = &errand.object.record;
+        let headers = headers_of(errand);
+        if record.size <= self.part {
+            let mut headers = headers;
+            // What arrives is held against what was once written here.
+            let checksums = S3::object_checksums(&source_key, errand.object)?;
+            if checksums.kind() == Kind::FullObject {
+                headers.extend(checksums.values().map(|(algorithm, value)| (algorithm.header().to_owned(), value)));
+            }
+            let body = self.body(s3, errand, &source_key, 0..record.size).await?;
+            target.send(Method::PUT, "", &headers, body, record.size).await?;
+            return Ok(());
+        }
+        let progress = ledger.progress();
+        let fresh = progress.is_none();
+        match target.upload(s3, errand, &source_key, &headers, progress, ledger).await {
+            // The upload that an earlier attempt had begun is gone: a new one is.
+            Err(error) if error.is("NoSuchUpload") && !fresh => {
+                target.upload(s3, errand, &source_key, &headers, None, ledger).await
+            }
+            other => other,
+        }
+    }
+
+    /// Sets a delete marker.
+    pub(super) async fn delete(
+        &self,
+        (bucket, key): (&str, &str),
+        (id, modified): (VersionId, i64),
+        clock: &SharedClock,
+    ) -> Result<(), RemoteError> {
+        let path = path_of(bucket, key).ok_or(RemoteError::Unsendable)?;
+        let target = Target { remote: self, clock, path };
+        let headers = [(ORIGIN.to_owned(), format!("{id};{modified}"))];
+        target.send(Method::DELETE, "", &headers, Body::default(), 0).await.map(drop)
+    }
+
+    /// Some of the object's bytes, in clear, at the pace.
+    async fn body(
+        &self,
+        s3: &S3,
+        errand: &Errand<'_>,
+        source_key: &sse::ObjectKey,
+        range: std::ops::Range<u64>,
+    ) -> Result<Body, RemoteError> {
+        let record = &errand.object.record;
+        let reader =
+            ObjectReader::open(s3, errand.bucket.partition(), &record.body, source_key.duplicate(), range).await?;
+        let chunks = stream::try_unfold((reader, Arc::clone(&self.pace)), |(mut reader, pace)| async move {
+            let Some(chunk): Option<Bytes> = reader.next().await.map_err(BoxError::from)? else { return Ok(None) };
+            pace.take(chunk.len()).await;
+            Ok::<_, BoxError>(Some((chunk, (reader, pace))))
+        });
+        Ok(Body::wrap_stream(chunks))
+    }
+}
+
+/// `/bucket/key`, encoded; `None` if URLs cannot have it.
+fn path_of(bucket: &str, key: &str) -> Option<String> {
+    let sendable = key.split('/').all(|segment| segment != "." && segment != "..");
+    sendable.then(|| format!("/{bucket}/{}", percent_encode(key)))
+}
+
+/// What is said of the object beside its bytes.
+fn headers_of(errand: &Errand<'_>) -> Vec<(String, String)> {
+    let Errand { object, rule, id, .. } = errand;
+    let record = &object.record;
+    let mut headers = record.attributes.headers.clone();
+    let metadata = record.attributes.metadata.iter();
+    headers.extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())));
+    let class = rule.destination.storage_class.as_ref().unwrap_or(&record.attributes.storage_class);
+    headers.push(("x-amz-storage-class".to_owned(), class.clone()));
+    if !record.tags.is_empty() {
+        let tags: Vec<String> =
+            record.tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+        headers.push(("x-amz-tagging".to_owned(), tags.join("&")));
+    }
+    let method = match object.envelope.kind() {
+        SseKind::Kms => Some("aws:kms"),
+        SseKind::Dsse => Some("aws:kms:dsse"),
+        SseKind::S3 | SseKind::Customer => None,
+    };
+    if let Some(method) = method {
+        headers.push(("x-amz-server-side-encryption".to_owned(), method.to_owned()));
+        if let Some(key) = rule.destination.replica_key() {
+            headers.push(("x-amz-server-side-encryption-aws-kms-key-id".to_owned(), key.to_owned()));
+        }
+    }
+    headers.push((ORIGIN.to_owned(), format!("{id};{}", record.modified)));
+    headers
+}
+
+/// Encodes all but unreserved characters.
+fn encode(text: &str) -> String {
+    percent_encode(text).replace('/', "%2F")
+}
+
+/// One object at another server.
+struct Target<'t> {
+    remote: &'t Remote,
+    clock: &'t SharedClock,
+    path: String,
+}
+
+/// What another server answered.
+struct Answer {
+    etag: Option<String>,
+    body: Bytes,
+}
+
+impl Target<'_> {
+    async fn upload(
+        &self,
+        s3: &S3,
+        errand: &Errand<'_>,
+        source_key: &sse::ObjectKey,
+        headers: &[(String, String)],
+        progress: Option<ReplicationProgress>,
+        ledger: &Ledger<'_>,
+    ) -> Result<(), RemoteError> {
+        let size = errand.object.record.size;
+        let part = self.remote.part.max(size.div_ceil(MAX_PARTS));
+        let mut progress = if let Some(progress) = progress {
+            progress
+        } else {
+            let answer = self.send(Method::POST, "uploads=", headers, Body::default(), 0).await?;
+            let Initiated { upload_id } = xml::read(&answer.body, "InitiateMultipartUploadResult")?;
+            let progress = ReplicationProgress { upload: upload_id, parts: Vec::new() };
+            ledger.keep(progress.clone()).await?;
+            progress
+        };
+        let upload = encode(&progress.upload);
+        for number in progress.parts.len() as u64..size.div_ceil(part) {
+            let range = number * part..size.min((number + 1) * part);
+            let length = range.end - range.start;
+            let query = format!("partNumber={}&uploadId={upload}", number + 1);
+            let mut tries = 1;
+            let etag = loop {
+                let body = self.remote.body(s3, errand, source_key, range.clone()).await?;
+                match self.send(Method::PUT, &query, &[], body, length).await {
+                    Ok(answer) => break answer.etag.unwrap_or_default(),
+                    Err(error) if error.is_lasting() || error.is("NoSuchUpload") || tries >= PART_TRIES => {
+                        return Err(error);
+                    }
+                    Err(_) => tries += 1,
+                }
+            };
+            progress.parts.push(etag);
+            ledger.keep(progress.clone()).await?;
+        }
+        let document = XmlWriter::document("CompleteMultipartUpload", |xml| {
+            for (index, etag) in progress.parts.iter().enumerate() {
+                xml.element("Part", |xml| {
+                    xml.text("PartNumber", index + 1);
+                    xml.text("ETag", etag);
+                });
+            }
+        });
+        let length = document.len() as u64;
+        let answer = self.send(Method::POST, &format!("uploadId={upload}"), &[], Body::from(document), length).await?;
+        // S3 may find out that it cannot only after it has begun to answer 200.
+        match xml::read::<ErrorDocument>(&answer.body, "Error") {
+            Ok(ErrorDocument { code }) => Err(RemoteError::Refused { status: StatusCode::INTERNAL_SERVER_ERROR, code }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends a signed request, and reads its answer.
+    async fn send(
+        &self,
+        method: Method,
+        query: &str,
+        headers: &[(String, String)],
+        body: Body,
+        length: u64,
+    ) -> Result<Answer, RemoteError> {
+        let remote = self.remote;
+        let separator = if query.is_empty() { "" } else { "?" };
+        let uri = format!("{}{}{separator}{query}", remote.endpoint, self.path);
+        let unreachable = |error: &dyn std::fmt::Display| RemoteError::Unreachable(error.to_string());
+        let mut request = Request::builder().method(method).uri(uri).body(body).map_err(|error| unreachable(&error))?;
+        for (name, value) in headers {
+            let (name, value) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+        let signer = Signer {
+            access_key_id: &remote.access_key_id,
+            secret: remote.secret.expose(),
+            session_token: None,
+            region: &remote.region,
+            service: Service::S3,
+        };
+        signer.sign(&mut request, UNSIGNED_PAYLOAD, self.clock.now()).map_err(|error| unreachable(&error))?;
+        let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
+        let response =
+            remote.client.execute(request).await.map_err(|error| unreachable(&describe(&error.without_url())))?;
+        let status = response.status();
+        let etag = response.headers().get(http::header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let body = read_answer(response).await?;
+        if status.is_success() {
+            return Ok(Answer { etag, body });
+        }
+        let code = xml::read::<ErrorDocument>(&body, "Error").map_or_else(|_| String::new(), |document| document.code);
+        Err(RemoteError::Refused { status, code })
+    }
+}
+
+async fn read_answer(mut response: reqwest::Response) -> Result<Bytes, RemoteError> {
+    let mut body = bytes::BytesMut::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| RemoteError::Unreachable(describe(&error.without_url())))?
+    {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(RemoteError::Unreachable("its answer is too long".to_owned()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// An error with what lies beneath it.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_urls_cannot_have_are_not_sent() {
+        assert_eq!(path_of("b", "a b/ü?").as_deref(), Some("/b/a%20b/%C3%BC%3F"));
+        assert_eq!(path_of("b", "a//b").as_deref(), Some("/b/a//b"));
+        for key in ["../x", "a/./b", ".", "a/.."] {
+            assert_eq!(path_of("b", key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let refused = |status, code: &str| RemoteError::Refused { status, code: code.to_owned() };
+        assert!(refused(StatusCode::FORBIDDEN, "AccessDenied").is_lasting());
+        assert!(refused(StatusCode::NOT_FOUND, "NoSuchBucket").is_lasting());
+        assert!(!refused(StatusCode::NOT_FOUND, "NoSuchUpload").is_lasting());
+        assert!(!refused(StatusCode::SERVICE_UNAVAILABLE, "SlowDown").is_lasting());
+        assert!(!refused(StatusCode::TOO_MANY_REQUESTS, "").is_lasting());
+        assert!(!RemoteError::Unreachable(String::new()).is_lasting());
+    }
+
+    #[tokio::test]
+    async fn the_pace_is_kept() {
+        let begun = Instant::now();
+        let pace = Pace::new(10);
+        for _ in 0..4 {
+            pace.take(1 << 20).await;
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
+        Pace::new(0).take(usize::MAX).await;
+    }
+}

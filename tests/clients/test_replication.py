@@ -1,0 +1,435 @@
+"""Replication: between buckets of one server, and to another server over TLS, with SSE-KMS on both ends."""
+
+import json
+import time
+
+import pytest
+
+from support.calls import body_of, headers_of, multipart, refused
+from support.data import content
+from support.receiver import Receiver
+from support.server import Server, two_accounts
+
+ACCOUNT = "000000000000"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/replicate"
+STATUS = "x-amz-replication-status"
+
+
+def rule(destination, *, id="r", priority=1, prefix="", markers=False, kms=None, opt_in=None, **more):
+    """A V2 rule. `kms` is the replicas' key; with it the rule opts in, unless `opt_in` says otherwise."""
+    to = {"Bucket": f"arn:aws:s3:::{destination}"} | more.pop("to", {})
+    made = {
+        "ID": id,
+        "Priority": priority,
+        "Filter": {"Prefix": prefix},
+        "Status": "Enabled",
+        "DeleteMarkerReplication": {"Status": "Enabled" if markers else "Disabled"},
+    }
+    if kms:
+        to["EncryptionConfiguration"] = {"ReplicaKmsKeyID": kms}
+    if kms or opt_in is not None:
+        status = "Enabled" if (opt_in is None or opt_in) else "Disabled"
+        made["SourceSelectionCriteria"] = {"SseKmsEncryptedObjects": {"Status": status}}
+    return made | {"Destination": to} | more
+
+
+def make(client, name, status="Enabled"):
+    client.create_bucket(Bucket=name)
+    if status:
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": status})
+    return name
+
+
+def replicate(client, bucket, *rules):
+    client.put_bucket_replication(Bucket=bucket, ReplicationConfiguration={"Role": ROLE, "Rules": list(rules)})
+
+
+def settle(client, bucket, key, version=None, wait=40, wanted=("COMPLETED", "FAILED")):
+    """Waits until the object's replication has ended; its status."""
+    named = {"VersionId": version} if version else {}
+    deadline = time.monotonic() + wait
+    while True:
+        status = headers_of(client.head_object(Bucket=bucket, Key=key, **named)).get(STATUS)
+        if status in wanted:
+            return status
+        assert time.monotonic() < deadline, f"{bucket}/{key} is {status}"
+        time.sleep(0.05)
+
+
+class Pair:
+    def __init__(self, server, number):
+        self.s3, self.kms = server.client("s3"), server.client("kms")
+        self.source, self.copy = make(self.s3, f"source-{number}"), make(self.s3, f"copy-{number}")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    server = Server().start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def pair(here):
+    here.pairs = getattr(here, "pairs", 0) + 1
+    return Pair(here, here.pairs)
+
+
+def test_a_configuration_comes_back_and_is_judged(pair):
+    s3 = pair.s3
+    with refused("ReplicationConfigurationNotFoundError", 404):
+        s3.get_bucket_replication(Bucket=pair.source)
+    key = pair.kms.create_key()["KeyMetadata"]["Arn"]
+    tagged = rule(pair.copy, id="b", priority=2)
+    tagged["Filter"] = {"And": {"Prefix": "p", "Tags": [{"Key": "k", "Value": "v"}]}}
+    timed = {"Status": "Enabled", "Time": {"Minutes": 15}}
+    metered = {"Status": "Enabled", "EventThreshold": {"Minutes": 15}}
+    rules = [rule(pair.copy, kms=key, to={"ReplicationTime": timed, "Metrics": metered}), tagged]
+    replicate(s3, pair.source, *rules)
+    kept = s3.get_bucket_replication(Bucket=pair.source)["ReplicationConfiguration"]
+    assert (kept["Role"], kept["Rules"]) == (ROLE, rules)
+    s3.delete_bucket_replication(Bucket=pair.source)
+    s3.delete_bucket_replication(Bucket=pair.source)
+    with refused("ReplicationConfigurationNotFoundError", 404):
+        s3.get_bucket_replication(Bucket=pair.source)
+
+
+def test_what_aws_refuses_is_refused(pair):
+    s3 = pair.s3
+
+    def refuse(code, message, *rules, bucket=pair.source):
+        with refused(code, 400) as refusal:
+            replicate(s3, bucket, *rules)
+        assert refusal.message.startswith(message), refusal.response
+
+    plain = make(s3, f"{pair.source}-plain", status=None)
+    refuse(
+        "InvalidRequest",
+        "Versioning must be 'Enabled' on the bucket to apply a replication configuration",
+        rule(pair.copy),
+        bucket=plain,
+    )
+    refuse("InvalidRequest", "Destination bucket must have versioning enabled.", rule(plain))
+    refuse("InvalidRequest", "Destination bucket must exist.", rule("no-such-bucket-anywhere"))
+    refuse("InvalidRequest", "Found duplicate priority 1", rule(pair.copy), rule(pair.copy, id="s"))
+    refuse("InvalidRequest", "ReplicaKmsKeyID must be specified", rule(pair.copy, opt_in=True))
+    refuse("InvalidArgument", "Invalid bucket ARN", rule("a/b"))
+    no_priority = rule(pair.copy)
+    del no_priority["Priority"]
+    refuse("InvalidRequest", "Priority must be specified", no_priority)
+    tagged = rule(pair.copy, markers=True)
+    tagged["Filter"] = {"Tag": {"Key": "k", "Value": "v"}}
+    refuse("InvalidRequest", "Delete marker replication is not supported if any Tag filter", tagged)
+    replicate(s3, pair.source, rule(pair.copy))
+    with refused("InvalidBucketState", 409):
+        s3.put_bucket_versioning(Bucket=pair.source, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_a_version_is_copied_with_all_that_it_is(pair):
+    s3 = pair.s3
+    replicate(s3, pair.source, rule(pair.copy, prefix="in/"))
+    put = s3.put_object(
+        Bucket=pair.source,
+        Key="in/ü",
+        Body=b"hello",
+        ContentType="text/x",
+        Metadata={"colour": "blue"},
+        Tagging="a=1&b=2",
+    )
+    assert settle(s3, pair.source, "in/ü") == "COMPLETED"
+    source = s3.head_object(Bucket=pair.source, Key="in/ü", ChecksumMode="ENABLED")
+    replica = s3.get_object(Bucket=pair.copy, Key="in/ü", ChecksumMode="ENABLED")
+    assert body_of(replica) == b"hello" and headers_of(replica)[STATUS] == "REPLICA"
+    for name in ("VersionId", "ETag", "ContentType", "Metadata", "LastModified", "ChecksumCRC32"):
+        assert replica[name] == source[name], name
+    assert replica["VersionId"] == put["VersionId"]
+    tags = s3.get_object_tagging(Bucket=pair.copy, Key="in/ü")["TagSet"]
+    assert tags == [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]
+    s3.put_object(Bucket=pair.source, Key="out", Body=b"x")
+    assert STATUS not in headers_of(s3.head_object(Bucket=pair.source, Key="out"))
+    with refused("404"):
+        s3.head_object(Bucket=pair.copy, Key="out")
+
+
+def test_large_objects_and_every_way_of_writing(pair):
+    s3 = pair.s3
+    replicate(s3, pair.source, rule(pair.copy))
+    parts = [content(5 << 20, "one"), content(300_000, "two")]
+    multipart(s3, pair.source, "parts", parts)
+    s3.put_object(Bucket=pair.source, Key="big", Body=content(9 << 20, "big"))
+    s3.copy_object(Bucket=pair.source, Key="copied", CopySource={"Bucket": pair.source, "Key": "big"})
+    for key, body in [("parts", b"".join(parts)), ("big", content(9 << 20, "big")), ("copied", content(9 << 20, "big"))]:
+        assert settle(s3, pair.source, key) == "COMPLETED"
+        source, replica = (s3.get_object(Bucket=bucket, Key=key) for bucket in (pair.source, pair.copy))
+        assert body_of(replica) == body == body_of(source), key
+        assert replica["ETag"] == source["ETag"] and replica["VersionId"] == source["VersionId"], key
+
+
+def test_delete_markers_go_where_the_rule_says_and_versions_never(pair):
+    s3 = pair.s3
+    replicate(s3, pair.source, rule(pair.copy, markers=True, prefix="m/"), rule(pair.copy, id="n", priority=2, prefix="n/"))
+    versions = {key: s3.put_object(Bucket=pair.source, Key=key, Body=b"1")["VersionId"] for key in ("m/k", "n/k", "m/v")}
+    for key in versions:
+        assert settle(s3, pair.source, key) == "COMPLETED"
+    marker = s3.delete_object(Bucket=pair.source, Key="m/k")["VersionId"]
+    s3.delete_object(Bucket=pair.source, Key="n/k")
+    s3.delete_object(Bucket=pair.source, Key="m/v", VersionId=versions["m/v"])
+    deadline = time.monotonic() + 20
+    while True:
+        listed = s3.list_object_versions(Bucket=pair.copy)
+        if markers := listed.get("DeleteMarkers"):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [(m["Key"], m["VersionId"], m["IsLatest"]) for m in markers] == [("m/k", marker, True)]
+    assert {(v["Key"], v["VersionId"]) for v in listed["Versions"]} == set(versions.items())
+
+
+def test_kms_objects_are_replicated_only_where_the_rule_opts_in_and_under_its_key(pair):
+    s3, kms = pair.s3, pair.kms
+    own, theirs = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    replicate(
+        s3,
+        pair.source,
+        rule(pair.copy, prefix="in/", kms=theirs),
+        rule(pair.copy, id="not", priority=2, prefix="out/"),
+    )
+    for key, kind in [("in/kms", "aws:kms"), ("in/dsse", "aws:kms:dsse"), ("out/kms", "aws:kms")]:
+        s3.put_object(Bucket=pair.source, Key=key, Body=b"sealed", ServerSideEncryption=kind, SSEKMSKeyId=own)
+    s3.put_object(Bucket=pair.source, Key="in/plain", Body=b"sealed")
+    for key, kind in [("in/kms", "aws:kms"), ("in/dsse", "aws:kms:dsse")]:
+        assert settle(s3, pair.source, key) == "COMPLETED"
+        replica = s3.get_object(Bucket=pair.copy, Key=key)
+        assert body_of(replica) == b"sealed"
+        assert (replica["ServerSideEncryption"], replica["SSEKMSKeyId"]) == (kind, theirs)
+    assert settle(s3, pair.source, "in/plain") == "COMPLETED"
+    assert s3.head_object(Bucket=pair.copy, Key="in/plain")["ServerSideEncryption"] == "AES256"
+    assert STATUS not in headers_of(s3.head_object(Bucket=pair.source, Key="out/kms"))
+    with refused("404"):
+        s3.head_object(Bucket=pair.copy, Key="out/kms")
+    # The replica depends on its own key alone.
+    kms.disable_key(KeyId=own)
+    assert body_of(s3.get_object(Bucket=pair.copy, Key="in/kms")) == b"sealed"
+    kms.enable_key(KeyId=own)
+    kms.disable_key(KeyId=theirs)
+    s3.put_object(Bucket=pair.source, Key="in/late", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=own)
+    assert settle(s3, pair.source, "in/late") == "FAILED"
+    with refused("404"):
+        s3.head_object(Bucket=pair.copy, Key="in/late")
+
+
+def test_replicas_go_no_further_and_two_buckets_may_replicate_each_other(pair):
+    s3 = pair.s3
+    replicate(s3, pair.source, rule(pair.copy, markers=True))
+    replicate(s3, pair.copy, rule(pair.source, markers=True))
+    there = s3.put_object(Bucket=pair.source, Key="a", Body=b"a")["VersionId"]
+    back = s3.put_object(Bucket=pair.copy, Key="b", Body=b"b")["VersionId"]
+    assert settle(s3, pair.source, "a") == settle(s3, pair.copy, "b") == "COMPLETED"
+    s3.delete_object(Bucket=pair.source, Key="a")
+    time.sleep(1)
+    for bucket in (pair.source, pair.copy):
+        listed = s3.list_object_versions(Bucket=bucket)
+        assert {(v["Key"], v["VersionId"]) for v in listed["Versions"]} == {("a", there), ("b", back)}
+        assert len(listed["DeleteMarkers"]) == 1
+
+
+def test_versions_that_were_there_before_the_rule_are_replicated_where_it_says_so(pair):
+    s3, bucket = pair.s3, make(pair.s3, f"{pair.source}-old", status=None)
+    s3.put_object(Bucket=bucket, Key="null", Body=b"before versions")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    ids = [s3.put_object(Bucket=bucket, Key="in/k", Body=body)["VersionId"] for body in (b"1", b"2")]
+    s3.put_object(Bucket=bucket, Key="out", Body=b"x")
+    key = pair.kms.create_key()["KeyMetadata"]["KeyId"]
+    existing = {"ExistingObjectReplication": {"Status": "Enabled"}}
+    replicate(s3, bucket, rule(pair.copy, prefix="in/", **existing), rule(pair.copy, id="n", priority=2, prefix="null", **existing))
+    for id in ids:
+        assert settle(s3, bucket, "in/k", id, wanted=("COMPLETED",)) == "COMPLETED"
+        replica = s3.get_object(Bucket=pair.copy, Key="in/k", VersionId=id)
+        assert headers_of(replica)[STATUS] == "REPLICA"
+    assert body_of(s3.get_object(Bucket=pair.copy, Key="in/k")) == b"2", "in their order"
+    assert settle(s3, bucket, "null", wanted=("COMPLETED",)) == "COMPLETED"
+    assert body_of(s3.get_object(Bucket=pair.copy, Key="null")) == b"before versions"
+    with refused("404"):
+        s3.head_object(Bucket=pair.copy, Key="out")
+    # What failed is tried again when the rule is put again.
+    replicate(s3, bucket, rule(pair.copy, prefix="kms/", kms=key, **existing))
+    pair.kms.disable_key(KeyId=key)
+    s3.put_object(Bucket=bucket, Key="kms/k", Body=b"sealed", ServerSideEncryption="aws:kms")
+    assert settle(s3, bucket, "kms/k") == "FAILED"
+    pair.kms.enable_key(KeyId=key)
+    replicate(s3, bucket, rule(pair.copy, prefix="kms/", kms=key, **existing))
+    assert settle(s3, bucket, "kms/k", wanted=("COMPLETED",)) == "COMPLETED"
+
+
+def test_another_account_must_permit_replicas(tmp_path):
+    server = two_accounts(tmp_path)
+    try:
+        s3, other = server.client("s3"), server.other.client("s3")
+        make(s3, "mine"), make(other, "theirs")
+        replicate(s3, "mine", rule("theirs"))
+        s3.put_object(Bucket="mine", Key="refused", Body=b"x")
+        assert settle(s3, "mine", "refused") == "FAILED"
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+            "Action": ["s3:ReplicateObject", "s3:ReplicateDelete"],
+            "Resource": "arn:aws:s3:::theirs/*",
+        }
+        other.put_bucket_policy(Bucket="theirs", Policy=json.dumps({"Statement": [statement]}))
+        s3.put_object(Bucket="mine", Key="taken", Body=b"x")
+        assert settle(s3, "mine", "taken") == "COMPLETED"
+        assert body_of(other.get_object(Bucket="theirs", Key="taken")) == b"x"
+    finally:
+        server.destroy()
+
+
+class TwoServers:
+    """A server and the one that it replicates to."""
+
+    def __init__(self, directory, more=""):
+        for name in ("here", "there"):
+            (directory / name).mkdir()
+        self.there = Server(directory / "there").start()
+        self.receiver = Receiver(directory)
+        self.topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:failures"
+        self.config = directory / "strongroom.toml"
+        # The other server gets a new port at each start.
+        self.more = more
+        self.here = Server(directory / "here", arguments=["--config", str(self.config)])
+        self.point()
+        self.here.start()
+        self.connect()
+        self.far.create_bucket(Bucket="offsite")
+        self.far.put_bucket_versioning(Bucket="offsite", VersioningConfiguration={"Status": "Enabled"})
+        make(self.near, "box")
+
+    def point(self):
+        self.config.write_text(
+            f"[replication]\npart_mib = 5\n{self.more}\n[[replication.destinations]]\n"
+            f'bucket = "arn:aws:s3:::off*"\nendpoint = "{self.there.url}"\nca = "{self.there.ca}"\n'
+            f'access_key_id = "{self.there.access_key}"\nsecret_access_key = "{self.there.secret_key}"\n'
+            f'[[notifications.targets]]\narn = "{self.topic}"\nurl = "{self.receiver.url}"\nca = "{self.receiver.pem}"\n'
+        )
+
+    def connect(self):
+        self.near, self.far = self.here.client("s3"), self.there.client("s3")
+
+    def destroy(self):
+        self.here.destroy()
+        self.there.destroy()
+        self.receiver.close()
+
+
+@pytest.fixture
+def servers(tmp_path):
+    servers = TwoServers(tmp_path)
+    yield servers
+    servers.destroy()
+
+
+def test_another_server_gets_objects_under_its_own_kms_key(servers):
+    near, far = servers.near, servers.far
+    own = servers.here.client("kms").create_key()["KeyMetadata"]["Arn"]
+    theirs = servers.there.client("kms").create_key()["KeyMetadata"]["Arn"]
+    replicate(near, "box", rule("offsite", kms=theirs, markers=True))
+    small = {"Metadata": {"colour": "blue"}, "ContentType": "text/x", "Tagging": "a=1%202"}
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": own}
+    large = content(12 << 20, "large")
+    puts = {
+        "small ü/+": near.put_object(Bucket="box", Key="small ü/+", Body=b"hello", **small, **sealed),
+        "large": near.put_object(Bucket="box", Key="large", Body=large, **sealed),
+        "plain": near.put_object(Bucket="box", Key="plain", Body=b"plain"),
+    }
+    bodies = {"small ü/+": b"hello", "large": large, "plain": b"plain"}
+    for key, put in puts.items():
+        assert settle(near, "box", key) == "COMPLETED"
+        replica = far.get_object(Bucket="offsite", Key=key)
+        assert body_of(replica) == bodies[key] and headers_of(replica)[STATUS] == "REPLICA"
+        assert replica["VersionId"] == put["VersionId"]
+        if key != "plain":
+            assert (replica["ServerSideEncryption"], replica["SSEKMSKeyId"]) == ("aws:kms", theirs)
+    replica = far.head_object(Bucket="offsite", Key="small ü/+")
+    assert replica["Metadata"] == {"colour": "blue"} and replica["ContentType"] == "text/x"
+    assert far.get_object_tagging(Bucket="offsite", Key="small ü/+")["TagSet"] == [{"Key": "a", "Value": "1 2"}]
+    near.delete_object(Bucket="box", Key="plain")
+    deadline = time.monotonic() + 20
+    while "DeleteMarkers" not in far.list_object_versions(Bucket="offsite"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_replication_goes_on_after_a_kill_and_while_the_other_server_is_down(tmp_path):
+    servers = TwoServers(tmp_path, "max_mib_per_second = 10")
+    try:
+        near = servers.near
+        replicate(near, "box", rule("offsite"))
+        large = content(40 << 20, "large")
+        near.put_object(Bucket="box", Key="large", Body=large)
+        uploads = lambda: servers.far.list_multipart_uploads(Bucket="offsite").get("Uploads", [])
+        deadline = time.monotonic() + 30
+        while not (begun := uploads()) or not servers.far.list_parts(
+            Bucket="offsite", Key="large", UploadId=begun[0]["UploadId"]
+        ).get("Parts"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        servers.here.kill()
+        servers.there.kill()
+        servers.there.start()
+        servers.point()
+        servers.here.start()
+        servers.connect()
+        near = servers.near
+        assert settle(near, "box", "large", wait=90) == "COMPLETED"
+        assert body_of(servers.far.get_object(Bucket="offsite", Key="large")) == large
+        assert uploads() == [], "the upload was gone on with, and no other begun"
+        servers.there.kill()
+        near.put_object(Bucket="box", Key="late", Body=b"late")
+        time.sleep(1)
+        assert headers_of(near.head_object(Bucket="box", Key="late"))[STATUS] == "PENDING"
+        servers.here.stop()
+        servers.there.start()
+        servers.point()
+        servers.here.start()
+        servers.connect()
+        assert settle(servers.near, "box", "late", wait=60) == "COMPLETED"
+        metrics = servers.here.get("/_/metrics").read().decode()
+        assert 'strongroom_outbox_carried_total{kind="replication",outcome="ok"} 1' in metrics
+    finally:
+        servers.destroy()
+
+
+def test_a_failure_is_told_of(servers):
+    near = servers.near
+    events = ["s3:Replication:*"]
+    topics = [{"Id": "f", "TopicArn": servers.topic, "Events": events}]
+    near.put_bucket_notification_configuration(Bucket="box", NotificationConfiguration={"TopicConfigurations": topics})
+    assert servers.receiver.message()["Event"] == "s3:TestEvent"
+    replicate(near, "box", rule("off-limits"))
+    put = near.put_object(Bucket="box", Key="k", Body=b"x")
+    assert settle(near, "box", "k") == "FAILED"
+    record = servers.receiver.record()
+    assert (record["eventVersion"], record["eventName"]) == ("2.2", "Replication:OperationFailedReplication")
+    assert record["s3"]["object"]["versionId"] == put["VersionId"]
+    facts = record["replicationEventData"]
+    assert (facts["replicationRuleId"], facts["destinationBucket"]) == ("r", "arn:aws:s3:::off-limits")
+    assert facts["s3Operation"] == "OBJECT_PUT" and "NoSuchBucket" in facts["failureReason"]
+
+
+def test_customer_keys_cannot_be_replicated(pair):
+    s3 = pair.s3
+    rules = {
+        "Rules": [
+            {
+                "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+                "BlockedEncryptionTypes": {"EncryptionType": ["NONE"]},
+            }
+        ]
+    }
+    s3.put_bucket_encryption(Bucket=pair.source, ServerSideEncryptionConfiguration=rules)
+    replicate(s3, pair.source, rule(pair.copy))
+    customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    s3.put_object(Bucket=pair.source, Key="k", Body=b"x", **customer)
+    deadline = time.monotonic() + 20
+    while headers_of(s3.head_object(Bucket=pair.source, Key="k", **customer))[STATUS] != "FAILED":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
