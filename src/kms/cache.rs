@@ -129,6 +129,10 @@ impl Kms for CachedKms {
         self.inner.describe(caller, key).await
     }
 
+    fn policy_of(&self, arn: &super::KeyArn) -> Option<String> {
+        self.inner.policy_of(arn)
+    }
+
     fn generation(&self) -> Option<u64> {
         self.inner.generation()
     }
@@ -177,7 +181,8 @@ mod tests {
     fn caller(principal: &str) -> Caller {
         let account = "111122223333".to_owned();
         let via_service = Some("s3.us-east-1.amazonaws.com".to_owned());
-        Caller { principal: format!("arn:aws:iam::{account}:{principal}"), account, via_service, ..Caller::default() }
+        let root = Caller::root_of(&account, via_service, "");
+        Caller { principal: format!("arn:aws:iam::{account}:{principal}"), ..root }
     }
 
     fn context() -> EncryptionContext {
@@ -220,7 +225,7 @@ mod tests {
         assert_eq!(fixture.asks(&root, &EncryptionContext::new()).await, Err(KmsErrorKind::InvalidCiphertext));
         let direct = Caller { via_service: None, ..caller("root") };
         assert_eq!(fixture.asks(&direct, &context()).await, Ok(true), "not through the service");
-        let stranger = Caller { account: "444455556666".to_owned(), ..caller("root") };
+        let stranger = Caller::root_of("444455556666", direct.via_service.clone(), "");
         assert_eq!(fixture.asks(&stranger, &context()).await, Err(KmsErrorKind::AccessDenied));
         assert_eq!(fixture.asks(&root, &context()).await, Ok(false));
         assert_eq!(fixture.asks(&root, &context()).await, Ok(true), "three uses");

@@ -173,6 +173,11 @@ impl Kms for KeyServices {
         service.kms.describe(caller, within.as_ref().unwrap_or(key)).await
     }
 
+    fn policy_of(&self, arn: &super::KeyArn) -> Option<String> {
+        let (service, _) = self.route(&KeyRef::from(arn)).ok()?;
+        service.kms.policy_of(arn)
+    }
+
     fn generation(&self) -> Option<u64> {
         self.embedded.kms.generation()
     }

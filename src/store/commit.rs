@@ -1,7 +1,7 @@
 //! The write protocols of the S3 index: each is one atomic commit, prepared by reads that the commit then expects.
 //!
 //! What a commit adds and removes, it counts in the same step ([`super::tally`]): no crash leaves a tally wrong. A key's
-//! versions are where [`head`] says; the *head* is the current one.
+//! versions are where `head` says; the *head* is the current one.
 //!
 //! **Write** (PUT, COPY, and a part):
 //! 1. the bytes are sealed into a run, or kept in memory if they are few. *Crash: the run was never adopted; the sweep

@@ -158,7 +158,7 @@ def test_an_engine_that_stops_and_starts_again(filled):
     filled.bao.unseal()
     assert filled.recovers()
     assert filled.metric("kms_service_breaker", service="bao") == 0
-    assert filled.metric("kms_service_calls_total", service="bao", operation="Decrypt", outcome="ok") >= 2
+    assert filled.metric("kms_service_calls_total", service="bao", operation="Decrypt", outcome="ok") >= 1
     assert filled.metric("kms_service_calls_total", service="bao", operation="Decrypt", outcome="KeyUnavailableException")
     assert filled.metric("kms_service_duration_seconds_count", service="bao", operation="Decrypt") >= 2
 
@@ -218,6 +218,8 @@ def test_the_service_account_of_a_pod(bao, serve, tmp_path, request):
         f"{account}/namespace": "default",
         f"{account}/service-account.name": "strongroom",
         f"{account}/service-account.uid": "u1",
+        "iat": int(time.time()) - 60,
+        "nbf": int(time.time()) - 60,
         "exp": int(time.time()) + 3600,
     }
     parts = (json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims))

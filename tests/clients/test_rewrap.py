@@ -74,7 +74,7 @@ def test_a_bucket_is_put_under_another_key(own):
     assert (report["state"], report["rewrapped"], report["failed"]) == ("completed", 63, 0)
     assert (report["examined"], report["total"]) == (65, 65)
     # Nothing needs the old key any more, and nothing else has changed.
-    own.kms.disable_key(KeyId=own.old)
+    own.kms.disable_key(KeyId=own.old.split(":key/")[1])
     for key, size in (("kms/7", DATA), ("bucket-key/7", DATA), ("dsse", DATA), ("context", DATA)):
         assert body_of(own.s3.get_object(Bucket="box", Key=key)) == size
         assert own.key_of(key) == own.new
@@ -101,7 +101,7 @@ def test_a_dry_run_counts_and_changes_nothing(own):
 
 def test_what_cannot_be_re_wrapped_is_told_by_the_exit_code(own):
     own.put("k", own.old)
-    own.kms.disable_key(KeyId=own.old)
+    own.kms.disable_key(KeyId=own.old.split(":key/")[1])
     done = own.rewrap(check=False)
     assert done.returncode == 3, done.stderr
     assert "failed      1" in done.stdout and "    k: " in done.stdout and "is disabled" in done.stdout

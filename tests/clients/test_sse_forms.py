@@ -128,13 +128,20 @@ BAD_CONTEXT = (
 
 
 @pytest.mark.parametrize(
-    "pairs", [{"a": ""}, {"": "a"}, {"a": "x" * 7000}], ids=["an empty value", "an empty name", "too long"]
+    "pairs", [{"a": ""}, {"": "a"}], ids=["an empty value", "an empty name"]
 )
 def test_contexts_that_kms_would_not_take(s3, bucket, shared_key, pairs):
     text = base64_text(json.dumps(pairs).encode())
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": shared_key["Arn"], "SSEKMSEncryptionContext": text}
     with refused("InvalidArgument", 400, BAD_CONTEXT):
         s3.put_object(Bucket=bucket, Key="k", Body=DATA, **options)
+
+
+def test_a_context_is_as_long_as_headers_may_be(s3, bucket, shared_key):
+    options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": shared_key["Arn"]}
+    text = base64_text(json.dumps({"a": "x" * 7000}).encode())
+    with refused("RequestHeaderSectionTooLarge", 400):
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA, SSEKMSEncryptionContext=text, **options)
 
 
 def test_a_context_of_many_pairs_in_any_script(s3, bucket, shared_key):

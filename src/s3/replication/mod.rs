@@ -1,8 +1,8 @@
 //! Replication: what is written to a bucket is written to others too.
 //!
-//! A write enters what is to be replicated into the outbox, in its own commit ([`super::consequences`]); a carrier takes it
-//! from there ([`Replicator`]). Destinations are buckets of this server ([`local`]), or of others that the operator has
-//! configured ([`remote`]).
+//! A write enters what is to be replicated into the outbox, in its own commit (`super::consequences`); a carrier takes it
+//! from there ([`Replicator`]). Destinations are buckets of this server (`local`), or of others that the operator has
+//! configured (`remote`).
 //!
 //! **Protocol** of one version and one destination:
 //! 1. the write's commit marks the version PENDING and enters it. *Crash: it is taken up at the next start.*
