@@ -111,6 +111,10 @@ impl<G: Guard> Kms for Guarded<G> {
         self.guard.run("DescribeKey", &|| self.inner.describe(caller, key)).await
     }
 
+    fn policy_of(&self, arn: &crate::kms::KeyArn) -> Option<String> {
+        self.inner.policy_of(arn)
+    }
+
     fn generation(&self) -> Option<u64> {
         self.inner.generation()
     }
