@@ -32,6 +32,10 @@ use crate::store::schema::{Attributes, VersionId};
 use crate::wire::ResponseBody;
 use crate::wire::percent::percent_decode;
 
+/// How often a copy tries to share its source's bytes. Sharing holds on to them in the copy's own commit only, so that of a
+/// source under constant overwriting it can miss every version; its bytes are pinned and sealed again after that.
+const SHARING_TRIES: usize = 4;
+
 /// What `x-amz-copy-source` names.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct CopySource {
@@ -128,13 +132,13 @@ impl S3 {
         permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         // A source that is replaced between its record and its bytes is read anew, as by GET.
-        for _ in 1..TRIES {
-            match self.try_copy(call, bucket, key, &permit).await {
+        for attempt in 1..TRIES {
+            match self.try_copy(call, bucket, key, attempt <= SHARING_TRIES, &permit).await {
                 Err(error) if error.is_vanished() => {}
                 answer => return answer,
             }
         }
-        self.try_copy(call, bucket, key, &permit).await
+        self.try_copy(call, bucket, key, false, &permit).await
     }
 
     async fn try_copy(
@@ -142,6 +146,7 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
+        may_share: bool,
         _permit: &Permit,
     ) -> Result<Response<ResponseBody>> {
         refuse_not_offered(&call.headers)?;
@@ -190,7 +195,8 @@ impl S3 {
         let algorithm = checksum::requested(&call.headers)?.or(copied);
         let copy =
             Copy { source, source_key, plan, attributes, markings, algorithm, conditions, consequences, origin: None };
-        let Copied { envelope, stored, checksums } = match self.share(call, bucket, key, &copy).await? {
+        let shared = if may_share { self.share(call, bucket, key, &copy).await? } else { None };
+        let Copied { envelope, stored, checksums } = match shared {
             Some(copied) => copied,
             None => self.encrypt_afresh(call, bucket, key, &copy).await?,
         };
@@ -216,13 +222,15 @@ impl S3 {
         key: &ObjectKey,
         copy: &Copy,
     ) -> Result<Copied> {
-        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&copy.plan, &self.kms_caller(call), name).await?;
-        let required = self.data_requirements(envelope.shows_md5(), copy.algorithm.unwrap_or(Algorithm::Crc64Nvme));
+        // First of all, as it pins what is to be read.
         let Source { bucket: from, object, .. } = &copy.source;
         let whole = 0..object.record.size;
         let source_key = copy.source_key.duplicate();
         let reader = ObjectReader::open(self, from.partition(), &object.record.body, source_key, whole).await?;
+
+        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
+        let (envelope, object_key) = self.sse.begin(&copy.plan, &self.kms_caller(call), name).await?;
+        let required = self.data_requirements(envelope.shows_md5(), copy.algorithm.unwrap_or(Algorithm::Crc64Nvme));
         let payload = PayloadPlan::internal(object.record.size, &required);
         let (sealed, verified) = self.receive(payload, reader.into_payload(), &object_key, 0).await?;
         let new = NewObject {
