@@ -200,17 +200,24 @@ impl<'l> Sweep<'l> {
         self.pace(examined, asked).await;
     }
 
-    async fn abort_one(&self, upload: Upload) -> (&'static str, Fate) {
+    async fn abort_one(&self, upload: Upload) -> Fate {
         let fate = match commit::abort_upload(&*self.life.store, self.bucket.partition(), &upload).await {
             Ok(true) => Fate::Done,
             Ok(false) => Fate::Changed,
             Err(error) => failed(&upload.key, &error),
         };
-        ("abort_upload", fate)
+        self.note("abort_upload", fate)
     }
 
-    async fn carry_out_one(&self, deed: Deed) -> (&'static str, Fate) {
-        (deed.name(), self.try_one(deed).await)
+    async fn carry_out_one(&self, deed: Deed) -> Fate {
+        let action = deed.name();
+        self.note(action, self.try_one(deed).await)
+    }
+
+    /// Counts a deed in the metrics, as soon as it is done: who no longer finds the object finds it counted.
+    fn note(&self, action: &'static str, fate: Fate) -> Fate {
+        self.life.metrics.lifecycle_actions.get_or_create(&LifecycleLabels { action, outcome: fate.name() }).inc();
+        fate
     }
 
     async fn try_one(&self, deed: Deed) -> Fate {
@@ -273,18 +280,17 @@ impl<'l> Sweep<'l> {
         self.expire(key, judged).await == Fate::Done
     }
 
-    fn count(&mut self, examined: usize, fates: Vec<(&'static str, Fate)>) {
+    fn count(&mut self, examined: usize, fates: Vec<Fate>) {
         let examined = u64::try_from(examined).unwrap_or(u64::MAX);
         self.counts.examined += examined;
         self.life.metrics.lifecycle_examined.inc_by(examined);
-        for (action, fate) in fates {
+        for fate in fates {
             match fate {
                 Fate::Done => self.counts.removed += 1,
                 Fate::Locked => self.counts.locked += 1,
                 Fate::Failed => self.counts.failed += 1,
                 Fate::Changed => {}
             }
-            self.life.metrics.lifecycle_actions.get_or_create(&LifecycleLabels { action, outcome: fate.name() }).inc();
         }
     }
 
