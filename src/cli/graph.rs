@@ -220,6 +220,7 @@ impl Graph {
             region,
             inline_limit: INLINE_LIMIT,
             share_on_copy: config.s3.share_on_copy,
+            explain_denials: config.s3.explain_denials,
             body_timeout,
             calendar,
             remote_destinations: config.replication.destinations.iter().map(|remote| remote.bucket.clone()).collect(),

@@ -87,6 +87,16 @@ impl Directory {
         self.accounts.get(id)
     }
 
+    /// The account with this canonical id.
+    pub fn account_by_canonical_id(&self, id: &str) -> Option<&Arc<Account>> {
+        self.accounts.values().find(|account| account.canonical_id == id)
+    }
+
+    /// The account whose root has this address.
+    pub fn account_by_email(&self, email: &str) -> Option<&Arc<Account>> {
+        self.accounts.values().find(|account| !email.is_empty() && account.email.eq_ignore_ascii_case(email))
+    }
+
     /// The account that an access key belongs to, whosever it is.
     pub fn account_of_key(&self, id: &str) -> Option<&Arc<Account>> {
         if let Some(root) = self.roots.get(id) {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::audit::UserIdentity;
 use crate::crypto::SecretBytes;
 use crate::kms::audited::user_identity;
-use crate::policy::{Ask, Context, Decision, Policy, Subject};
+use crate::policy::{Ask, Context, Decision, Grant, Grounds, Policy, Subject};
 
 pub use circumstances::Circumstances;
 pub use directory::Directory;
@@ -87,19 +87,54 @@ impl Identity {
 
 /// Proof that a request was authorised. Handlers ask for one; only this module makes it.
 #[derive(Debug)]
-pub struct Permit(());
+pub struct Permit(Option<Explanation>);
+
+impl Permit {
+    /// What it rests on, where a policy decided.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.0.as_ref()
+    }
+}
+
+/// What decided, for the audit and, where that is wanted, for the caller.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Explanation {
+    /// The IAM action that was judged.
+    pub action: &'static str,
+    /// `Allow`, `Deny` (a statement denies it) or `ImplicitDeny` (nothing allows it).
+    pub decision: &'static str,
+    /// The kind of policy that decided, or whose allowance is missing: `resource-based policy`; beside AWS's four kinds
+    /// `access control list` and `ownership`.
+    pub source: &'static str,
+    /// The statement's `Sid`, or `statement 2` if it has none; `None` where no statement decided.
+    pub statement: Option<Arc<str>>,
+}
+
+impl Explanation {
+    fn of(decision: Decision<'_>, action: &'static str) -> Self {
+        let (verdict, source) = match decision {
+            Decision::Allowed(Grounds::Statement(source, _)) => ("Allow", source.as_str()),
+            Decision::Allowed(Grounds::AccessControlList) => ("Allow", "access control list"),
+            Decision::Allowed(Grounds::Ownership) => ("Allow", "ownership"),
+            Decision::Denied(source, _) => ("Deny", source.as_str()),
+            Decision::NotAllowed(source) => ("ImplicitDeny", source.as_str()),
+        };
+        let statement = decision.statement().map(|statement| Arc::clone(&statement.label));
+        Self { action, decision: verdict, source, statement }
+    }
+}
 
 impl Permit {
     /// For operations on a KMS key: the key service judges each use itself, by the key's policy, its grants and the policies
     /// of the principal that the call carries.
     pub fn left_to_the_key_service() -> Self {
-        Self(())
+        Self(None)
     }
 
     /// For what AWS lets everybody do who can sign (`sts:GetCallerIdentity`), or whose own document decides (a role's trust
     /// policy).
     pub(in crate::iam) fn of_anybody() -> Self {
-        Self(())
+        Self(None)
     }
 }
 
@@ -116,6 +151,10 @@ pub struct Question<'q> {
     pub owner: Option<&'q str>,
     /// The resource's own policy.
     pub policy: Option<&'q Policy>,
+    /// Whether that policy is another's than the owner's: it can deny then, and not allow.
+    pub policy_only_denies: bool,
+    /// What the resource's access control list gives to the caller.
+    pub acl: Grant,
     /// The request's circumstances, for the policies' conditions.
     pub context: &'q dyn Context,
 }
@@ -132,7 +171,8 @@ impl<'q> Question<'q> {
             Some(identity) => &*identity.subject,
             None => &(),
         };
-        Self { identity, action, resource, owner, policy: None, context }
+        let (policy, policy_only_denies, acl) = (None, false, Grant::None);
+        Self { identity, action, resource, owner, policy, policy_only_denies, acl, context }
     }
 
     /// Whether the root of the owner's account asks.
@@ -154,6 +194,8 @@ pub struct Denied {
     pub resource: String,
     /// Why, as AWS ends its sentence; told to callers of the owner's account alone.
     pub reason: Option<String>,
+    /// What decided.
+    pub explanation: Box<Explanation>,
 }
 
 impl Denied {
@@ -169,28 +211,30 @@ impl Denied {
 /// # Errors
 /// [`Denied`], if a policy denies it or nothing allows it.
 pub fn authorize(question: &Question<'_>) -> Result<Permit, Denied> {
-    decide(question, |subject, ask| {
-        let decision = subject.judge(ask);
-        if decision.is_allowed() { Ok(()) } else { Err(decision.reason(ask.action)) }
+    put(question, |subject, owner, decision| {
+        let explanation = Explanation::of(decision, question.action);
+        if decision.is_allowed() {
+            return Ok(Permit(Some(explanation)));
+        }
+        let is_of_owner = question.identity.is_some() && subject.account == owner;
+        Err(Denied {
+            principal: subject.arn.clone(),
+            action: question.action,
+            resource: question.resource.to_owned(),
+            reason: decision.reason(question.action).filter(|_| is_of_owner),
+            explanation: Box::new(explanation),
+        })
     })
 }
 
 /// What `explain` makes of the decision on `question`.
 pub fn explain<T>(question: &Question<'_>, explain: impl FnOnce(&Subject, Decision<'_>) -> T) -> T {
-    let mut explain = Some(explain);
-    let mut told = None;
-    let _ = decide(question, |subject, ask| {
-        told = explain.take().map(|explain| explain(subject, subject.judge(ask)));
-        Ok(())
-    });
-    told.expect("a decision was made")
+    put(question, |subject, _, decision| explain(subject, decision))
 }
 
-fn decide(
-    question: &Question<'_>,
-    judge: impl FnOnce(&Subject, &Ask<'_>) -> Result<(), Option<String>>,
-) -> Result<Permit, Denied> {
-    let Question { identity, action, resource, owner, policy, context } = *question;
+/// What `tell` makes of the decision on `question`, about what belongs to an owner.
+fn put<T>(question: &Question<'_>, tell: impl FnOnce(&Subject, &str, Decision<'_>) -> T) -> T {
+    let Question { identity, action, resource, owner, policy, policy_only_denies, acl, context } = *question;
     let nobody;
     let subject = if let Some(identity) = identity {
         &*identity.subject
@@ -200,12 +244,7 @@ fn decide(
     };
     let owner = owner.unwrap_or(&subject.account);
     let ask = Ask { action, resource, owner, policy, policy_must_allow: false, context };
-    judge(subject, &ask).map(|()| Permit(())).map_err(|reason| Denied {
-        principal: subject.arn.clone(),
-        action,
-        resource: resource.to_owned(),
-        reason: reason.filter(|_| identity.is_some() && subject.account == owner),
-    })
+    tell(subject, owner, subject.judge_beside(&ask, acl, policy_only_denies))
 }
 
 #[cfg(test)]
@@ -247,8 +286,12 @@ mod tests {
         let policy = Policy::parse(text, Kind::Bucket("arn:aws:s3:::b")).unwrap();
         let by_policy = |who| authorize(&Question { policy: Some(&policy), ..question(who) });
         assert!(by_policy(Some(other)).is_ok());
-        let reason = by_policy(Some(owner)).unwrap_err().reason.unwrap();
-        assert_eq!(reason, "with an explicit deny in a resource-based policy");
+        let denied = by_policy(Some(owner)).unwrap_err();
+        assert_eq!(denied.reason.unwrap(), "with an explicit deny in a resource-based policy");
+        assert_eq!(denied.explanation.statement.as_deref(), Some("statement 2"));
+        assert_eq!((denied.explanation.decision, denied.explanation.source), ("Deny", "resource-based policy"));
+        assert_eq!(by_policy(Some(other)).unwrap().explanation().unwrap().statement.as_deref(), Some("statement 1"));
+        assert_eq!(ask(Some(owner)).unwrap().explanation().unwrap().source, "ownership");
         assert_eq!(by_policy(None).unwrap_err().reason, None, "strangers are not told why");
         assert_eq!(owner.arn, "arn:aws:iam::111111111111:root");
     }

@@ -1,6 +1,6 @@
 //! What AWS's own services may do: what a resource's policy lets them.
 
-use super::{Denied, Permit};
+use super::{Denied, Explanation, Permit};
 use crate::policy::{Context, Policies, Policy, Principal, Request, decide};
 
 /// Whether `service`, such as `logging.s3.amazonaws.com`, may do `action` to `resource`, which belongs to the account `owner`,
@@ -17,10 +17,13 @@ pub fn authorize_service(
 ) -> Result<Permit, Denied> {
     let principal = Principal::Service(service);
     let policies = Policies { resource: Some(policy), ..Policies::default() };
-    if decide(&policies, &Request { principal, action, resource, owner, context }).is_allowed() {
-        return Ok(Permit(()));
+    let decision = decide(&policies, &Request { principal, action, resource, owner, context });
+    let explanation = Explanation::of(decision, action);
+    if decision.is_allowed() {
+        return Ok(Permit(Some(explanation)));
     }
-    Err(Denied { principal: service.to_owned(), action, resource: resource.to_owned(), reason: None })
+    let (principal, resource, explanation) = (service.to_owned(), resource.to_owned(), Box::new(explanation));
+    Err(Denied { principal, action, resource, reason: None, explanation })
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ impl Fixture {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            ownership: None,
+            acl: None,
         };
         assert_eq!(commit::create_bucket(&*store, "b", &bucket).await.unwrap(), None);
         Self { store, sse, kms, from, to }
@@ -109,6 +111,8 @@ impl Fixture {
             retention: None,
             legal_hold: None,
             replication: None,
+            owner: None,
+            acl: None,
         };
         let run = commit::NewRun::Shared(commit::SharedRuns::default());
         let admit = |_: Option<&ObjectRecord>| Ok::<_, std::convert::Infallible>(());

@@ -94,7 +94,11 @@ impl Condition {
 
     /// Whether it holds.
     pub fn holds(&self, context: &dyn Context) -> bool {
-        let found = context.find(&self.key);
+        let found = match context.find(&self.key) {
+            // A key whose set of values is empty counts as absent.
+            Found::Many(values) if values.is_empty() => Found::None,
+            found => found,
+        };
         if let Test::Null(absent) = self.test {
             return matches!(found, Found::None) == absent;
         }
@@ -118,18 +122,29 @@ impl Condition {
 
     /// Whether it lets only fixed values pass: what S3 asks of a policy that is not public.
     pub(super) fn fixes_values(&self) -> bool {
-        if self.negated || self.if_exists || self.quantifier == Quantifier::All {
-            return false;
-        }
-        match &self.test {
-            Test::Text(patterns) | Test::Arn(patterns) => patterns.iter().all(|pattern| pattern.literal().is_some()),
-            // RFC1918 and the like are fixed; S3 takes ranges wider than a /8 (IPv4) or /32 (IPv6) for public.
-            Test::Address(networks) => networks.iter().all(|network| match network {
-                IpNet::V4(network) => network.prefix_len() >= 8,
-                IpNet::V6(network) => network.prefix_len() >= 32,
-            }),
-            _ => false,
-        }
+        self.demands()
+            && match &self.test {
+                Test::Text(patterns) | Test::Arn(patterns) => {
+                    patterns.iter().all(|pattern| pattern.literal().is_some())
+                }
+                // RFC1918 and the like are fixed; S3 takes ranges wider than a /8 (IPv4) or /32 (IPv6) for public.
+                Test::Address(networks) => networks.iter().all(|network| match network {
+                    IpNet::V4(network) => network.prefix_len() >= 8,
+                    IpNet::V6(network) => network.prefix_len() >= 32,
+                }),
+                _ => false,
+            }
+    }
+
+    /// Whether it lets only ARNs of fixed accounts pass.
+    pub(super) fn fixes_accounts(&self) -> bool {
+        let (Test::Text(patterns) | Test::Arn(patterns)) = &self.test else { return false };
+        self.demands() && patterns.iter().all(Pattern::fixes_account)
+    }
+
+    /// Whether it fails where its key is absent, and lets no other values pass than those it names.
+    fn demands(&self) -> bool {
+        !self.negated && !self.if_exists && self.quantifier != Quantifier::All
     }
 }
 
@@ -139,7 +154,7 @@ impl Test {
             Self::Text(patterns) => patterns.iter().any(|pattern| pattern.matches(value, context)),
             Self::Arn(patterns) => patterns.iter().any(|pattern| pattern.matches_arn(value, context)),
             Self::Number(order, numbers) => {
-                value.parse::<f64>().is_ok_and(|value| numbers.iter().any(|number| order.holds(&value, number)))
+                number(value).is_some_and(|value| numbers.iter().any(|number| order.holds(&value, number)))
             }
             Self::Date(order, dates) => {
                 date(value).is_some_and(|value| dates.iter().any(|date| order.holds(&value, date)))
@@ -177,7 +192,7 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         let syntax = Syntax { wildcards: true, variables, fold: false };
         Test::Arn(values.iter().map(|value| Pattern::new(value, syntax)).collect())
     };
-    let number = |order| Ok(Test::Number(order, all(values, |value| value.parse().ok())?));
+    let numbers = |order| Ok(Test::Number(order, all(values, number)?));
     let dates = |order| Ok(Test::Date(order, all(values, date)?));
     let address = || all(values, network).map(Test::Address);
     Ok(match name {
@@ -189,12 +204,12 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         "StringNotLike" => (text(true, false), true),
         "ArnEquals" | "ArnLike" => (arn(), false),
         "ArnNotEquals" | "ArnNotLike" => (arn(), true),
-        "NumericEquals" => (number(Order::Equal)?, false),
-        "NumericNotEquals" => (number(Order::Equal)?, true),
-        "NumericLessThan" => (number(Order::Less)?, false),
-        "NumericLessThanEquals" => (number(Order::LessEqual)?, false),
-        "NumericGreaterThan" => (number(Order::Greater)?, false),
-        "NumericGreaterThanEquals" => (number(Order::GreaterEqual)?, false),
+        "NumericEquals" => (numbers(Order::Equal)?, false),
+        "NumericNotEquals" => (numbers(Order::Equal)?, true),
+        "NumericLessThan" => (numbers(Order::Less)?, false),
+        "NumericLessThanEquals" => (numbers(Order::LessEqual)?, false),
+        "NumericGreaterThan" => (numbers(Order::Greater)?, false),
+        "NumericGreaterThanEquals" => (numbers(Order::GreaterEqual)?, false),
         "DateEquals" => (dates(Order::Equal)?, false),
         "DateNotEquals" => (dates(Order::Equal)?, true),
         "DateLessThan" => (dates(Order::Less)?, false),
@@ -225,15 +240,26 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// An integer or a decimal number.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// A network, or an address that is one by itself.
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-/// ISO 8601 (a date alone is its midnight, UTC), or seconds since the epoch.
+/// A date as W3C's profile of ISO 8601 has it: a month, a day, a time to the minute, the second or parts of one, in UTC or with
+/// an offset; or seconds since the epoch. What a date leaves out is its beginning.
 fn date(text: &str) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).ok();
     }
-    text.parse().ok().or_else(|| format!("{text}T00:00:00Z").parse().ok())
+    let whole = match text.len() {
+        7 => Cow::Owned(format!("{text}-01T00:00:00Z")),
+        10 => Cow::Owned(format!("{text}T00:00:00Z")),
+        _ => Cow::Borrowed(text),
+    };
+    whole.parse().ok()
 }

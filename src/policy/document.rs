@@ -1,11 +1,13 @@
 //! Documents: JSON text to a compiled policy, refused as AWS refuses it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::actions;
 use super::condition::{Condition, Malformed};
 use super::pattern::{Pattern, Syntax};
 use super::principal::{self, Principals};
+use super::{actions, json};
 
 /// What a document is attached to, and so which rules it is under.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Policy {
 pub struct Statement {
     /// Its name, if it has one.
     pub sid: Option<String>,
+    /// What explanations call it: its name, or `statement 2`, counted from 1.
+    pub label: Arc<str>,
     pub(super) allows: bool,
     pub(super) principals: Principals,
     pub(super) actions: Listed,
@@ -51,6 +55,82 @@ pub(super) struct Listed {
 #[error("{0}")]
 pub struct MalformedPolicy(pub String);
 
+/// What is wrong with a document.
+enum Fault {
+    /// It is no JSON object, or says one thing twice.
+    NotJson,
+    /// An element is of another type than it must be.
+    Syntax,
+    UnknownField(String),
+    MissingField(&'static str),
+    Version,
+    NoStatement,
+    Effect(String),
+    /// Two elements that exclude each other.
+    Both(&'static str, &'static str),
+    Principal,
+    /// What this kind of document must not have.
+    Prohibited(&'static str),
+    Action,
+    Resource(String),
+    /// No action of a statement can apply to any of its resources.
+    Mismatch,
+    ConditionType(String),
+    ConditionValue(String, String),
+    Sid,
+    SidTwice,
+}
+
+type Result<T, E = Fault> = std::result::Result<T, E>;
+
+impl Fault {
+    /// AWS's text: S3's for bucket policies, IAM's for what identities have, KMS's where it differs from S3's.
+    fn text(self, kind: Kind<'_>) -> String {
+        let of_iam = matches!(kind, Kind::Identity | Kind::Trust);
+        match self {
+            Self::NotJson | Self::Syntax | Self::UnknownField(_) | Self::Version | Self::NoStatement if of_iam => {
+                "Syntax errors in policy.".to_owned()
+            }
+            Self::MissingField("Statement") | Self::Effect(_) if of_iam => "Syntax errors in policy.".to_owned(),
+            Self::MissingField("Action") if of_iam => "Policy statement must contain actions.".to_owned(),
+            Self::MissingField("Resource") if of_iam => "Policy statement must contain resources.".to_owned(),
+            Self::MissingField(field) if of_iam => format!("Missing required field {field} cannot be empty!"),
+            Self::Action if kind == Kind::Identity => {
+                "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.".to_owned()
+            }
+            Self::Action if kind == Kind::Trust => {
+                "AssumeRole policy may only specify STS AssumeRole actions.".to_owned()
+            }
+            Self::Principal if kind == Kind::Key => {
+                "Policy contains a statement with one or more invalid principals.".to_owned()
+            }
+            Self::Prohibited("Principal") => "Policy document should not specify a principal.".to_owned(),
+            Self::Resource(resource) if kind == Kind::Identity => {
+                format!("Resource {resource} must be in ARN format or \"*\".")
+            }
+            Self::NotJson => "Policies must be valid JSON and the first byte must be '{'".to_owned(),
+            Self::Syntax => "Invalid policy syntax.".to_owned(),
+            Self::UnknownField(field) => format!("Unknown field {field}"),
+            Self::MissingField(field) => format!("Missing required field {field}"),
+            Self::Version => "The policy must contain a valid version string".to_owned(),
+            Self::NoStatement => "Could not parse the policy: Statement is empty!".to_owned(),
+            Self::Effect(effect) => format!("Invalid effect: {effect}"),
+            Self::Both(one, other) => format!("Policy cannot contain both {one} and {other}"),
+            Self::Principal => "Invalid principal in policy".to_owned(),
+            Self::Prohibited(field) => format!("Has prohibited field {field}"),
+            Self::Action => "Policy has invalid action".to_owned(),
+            Self::Resource(_) => "Policy has invalid resource".to_owned(),
+            Self::Mismatch => "Action does not apply to any resource(s) in statement".to_owned(),
+            Self::ConditionType(operator) => format!("Invalid Condition type : {operator}"),
+            Self::ConditionValue(operator, key) => format!("Invalid value for condition {operator} on {key}"),
+            Self::Sid => "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular \
+                          expression [0-9A-Za-z]*"
+                .to_owned(),
+            Self::SidTwice => "Statement IDs (SID) in a single policy must be unique.".to_owned(),
+        }
+    }
+}
+
 /// Elements of a document.
 const ELEMENTS: &[&str] = &["Version", "Id", "Statement"];
 /// Elements of a statement.
@@ -63,28 +143,35 @@ impl Policy {
     /// # Errors
     /// [`MalformedPolicy`].
     pub fn parse(text: &str, kind: Kind<'_>) -> Result<Self, MalformedPolicy> {
-        const NO_JSON: &str = "Policies must be valid JSON and the first byte must be '{'";
+        Self::read(text, kind).map_err(|fault| MalformedPolicy(fault.text(kind)))
+    }
+
+    fn read(text: &str, kind: Kind<'_>) -> Result<Self> {
         if !text.starts_with('{') {
-            return Err(malformed(NO_JSON));
+            return Err(Fault::NotJson);
         }
-        let document: Value = serde_json::from_str(text).map_err(|_| malformed(NO_JSON))?;
-        let document = document.as_object().ok_or_else(|| malformed(NO_JSON))?;
+        let document = json::read(text).ok_or(Fault::NotJson)?;
+        let document = document.as_object().ok_or(Fault::NotJson)?;
         only(document, ELEMENTS)?;
         let variables = match document.get("Version").map(Value::as_str) {
             None | Some(Some("2008-10-17")) => false,
             Some(Some("2012-10-17")) => true,
-            Some(_) => return Err(malformed("The policy must contain a valid version string")),
+            Some(_) => return Err(Fault::Version),
         };
         if document.get("Id").is_some_and(|id| !id.is_string()) {
-            return Err(malformed("Invalid policy syntax."));
+            return Err(Fault::Syntax);
         }
-        let statements = document.get("Statement").ok_or_else(|| malformed("Missing required field Statement"))?;
+        let statements = document.get("Statement").ok_or(Fault::MissingField("Statement"))?;
         let statements = statements.as_array().map_or(std::slice::from_ref(statements), Vec::as_slice);
         if statements.is_empty() {
-            return Err(malformed("Could not parse the policy: Statement is empty!"));
+            return Err(Fault::NoStatement);
         }
-        let statements = statements.iter().map(|statement| Statement::read(statement, kind, variables));
-        Ok(Self { statements: statements.collect::<Result<_, _>>()? })
+        let read = |(index, statement)| Statement::read(index + 1, statement, kind, variables);
+        let statements = statements.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
+        if matches!(kind, Kind::Identity | Kind::Trust) {
+            check_sids(&statements)?;
+        }
+        Ok(Self { statements })
     }
 
     /// Its statements, in order.
@@ -101,23 +188,39 @@ impl Policy {
     pub fn asks_for_some(&self, wanted: impl Fn(&str) -> bool) -> bool {
         self.statements.iter().flat_map(|statement| &statement.conditions).any(|condition| wanted(condition.key()))
     }
+
+    /// Puts accounts in the place of the canonical ids that the policy names as principals.
+    ///
+    /// # Errors
+    /// [`MalformedPolicy`], if one of them is no account's; it stands for nobody then.
+    pub fn resolve(&mut self, account: impl Fn(&str) -> Option<String>) -> Result<(), MalformedPolicy> {
+        let unknown = self.statements.iter_mut().filter_map(|statement| statement.principals.resolve(&account).err());
+        match unknown.count() {
+            0 => Ok(()),
+            _ => Err(MalformedPolicy(Fault::Principal.text(Kind::Bucket("")))),
+        }
+    }
 }
 
 impl Statement {
-    fn read(statement: &Value, kind: Kind<'_>, variables: bool) -> Result<Self, MalformedPolicy> {
-        let statement = statement.as_object().ok_or_else(|| malformed("Invalid policy syntax."))?;
+    fn read(number: usize, statement: &Value, kind: Kind<'_>, variables: bool) -> Result<Self> {
+        let statement = statement.as_object().ok_or(Fault::Syntax)?;
         only(statement, STATEMENT_ELEMENTS)?;
         let allows = match statement.get("Effect").map(Value::as_str) {
             Some(Some("Allow")) => true,
             Some(Some("Deny")) => false,
-            Some(Some(effect)) => return Err(malformed(format!("Invalid effect: {effect}"))),
-            Some(None) => return Err(malformed("Invalid policy syntax.")),
-            None => return Err(malformed("Missing required field Effect")),
+            Some(Some(effect)) => return Err(Fault::Effect(effect.to_owned())),
+            Some(None) => return Err(Fault::Syntax),
+            None => return Err(Fault::MissingField("Effect")),
         };
         let sid = match statement.get("Sid") {
             None => None,
             Some(Value::String(sid)) => Some(sid.clone()),
-            Some(_) => return Err(malformed("Invalid policy syntax.")),
+            Some(_) => return Err(Fault::Syntax),
+        };
+        let label = match &sid {
+            Some(sid) if !sid.is_empty() => Arc::from(sid.as_str()),
+            _ => Arc::from(format!("statement {number}")),
         };
         let principals = principals(statement, kind)?;
         let actions = actions_of(statement, kind, variables)?;
@@ -125,29 +228,44 @@ impl Statement {
         if let (Kind::Bucket(bucket), Some(resources)) = (kind, &resources) {
             check_actions_against_resources(bucket, &actions, resources)?;
         }
-        Ok(Self { sid, allows, principals, actions, resources, conditions: conditions(statement, variables)? })
+        let conditions = conditions(statement, variables)?;
+        Ok(Self { sid, label, allows, principals, actions, resources, conditions })
     }
 }
 
-fn principals(statement: &Map<String, Value>, kind: Kind<'_>) -> Result<Principals, MalformedPolicy> {
-    let read = |value| principal::read(value).ok_or_else(|| malformed("Invalid principal in policy"));
+/// What identities have names its statements by letters and digits, and each differently.
+fn check_sids(statements: &[Statement]) -> Result<()> {
+    let mut seen = Vec::new();
+    for sid in statements.iter().filter_map(|statement| statement.sid.as_deref()).filter(|sid| !sid.is_empty()) {
+        if !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(Fault::Sid);
+        }
+        if seen.contains(&sid) {
+            return Err(Fault::SidTwice);
+        }
+        seen.push(sid);
+    }
+    Ok(())
+}
+
+fn principals(statement: &Map<String, Value>, kind: Kind<'_>) -> Result<Principals> {
+    let read = |value| principal::read(value).ok_or(Fault::Principal);
     let found = match (statement.get("Principal"), statement.get("NotPrincipal")) {
-        (Some(_), Some(_)) => return Err(malformed("Policy cannot contain both Principal and NotPrincipal")),
+        (Some(_), Some(_)) => return Err(Fault::Both("Principal", "NotPrincipal")),
         (Some(value), None) => Principals::These(read(value)?),
         (None, Some(value)) => Principals::AllBut(read(value)?),
         (None, None) => Principals::Unsaid,
     };
     match (kind, &found) {
         (Kind::Identity, Principals::Unsaid) => Ok(found),
-        (Kind::Identity, _) => Err(malformed("Policy document should not specify a principal.")),
-        (_, Principals::Unsaid) => Err(malformed("Missing required field Principal")),
+        (Kind::Identity, _) => Err(Fault::Prohibited("Principal")),
+        (_, Principals::Unsaid) => Err(Fault::MissingField("Principal")),
         _ => Ok(found),
     }
 }
 
-fn actions_of(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -> Result<Listed, MalformedPolicy> {
-    let (negated, values) =
-        either(statement, "Action", "NotAction")?.ok_or_else(|| malformed("Missing required field Action"))?;
+fn actions_of(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -> Result<Listed> {
+    let (negated, values) = either(statement, "Action", "NotAction")?.ok_or(Fault::MissingField("Action"))?;
     let service = match kind {
         Kind::Bucket(_) => Some("s3:"),
         Kind::Key => Some("kms:"),
@@ -159,44 +277,38 @@ fn actions_of(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -
             .is_none_or(|service| action.get(..service.len()).is_some_and(|head| head.eq_ignore_ascii_case(service)));
         let known = !matches!(kind, Kind::Bucket(_)) || actions::is_s3(action);
         if action != "*" && !(of_service && known && action.contains(':')) {
-            return Err(malformed("Policy has invalid action"));
+            return Err(Fault::Action);
         }
     }
     let syntax = Syntax { wildcards: true, variables, fold: true };
     Ok(Listed { negated, patterns: values.iter().map(|action| Pattern::new(action, syntax)).collect() })
 }
 
-fn resources(
-    statement: &Map<String, Value>,
-    kind: Kind<'_>,
-    variables: bool,
-) -> Result<Option<Listed>, MalformedPolicy> {
+fn resources(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -> Result<Option<Listed>> {
     let found = either(statement, "Resource", "NotResource")?;
     let Some((negated, values)) = found else {
-        return match kind {
-            Kind::Trust => Ok(None),
-            _ => Err(malformed("Missing required field Resource")),
-        };
+        return if kind == Kind::Trust { Ok(None) } else { Err(Fault::MissingField("Resource")) };
     };
     if kind == Kind::Trust {
-        return Err(malformed("Has prohibited field Resource"));
+        return Err(Fault::Prohibited(if negated { "NotResource" } else { "Resource" }));
     }
     let syntax = Syntax { wildcards: true, variables, fold: false };
     let patterns: Vec<Pattern> = values.iter().map(|resource| Pattern::new(resource, syntax)).collect();
-    if let Kind::Bucket(bucket) = kind {
-        let object_prefix = format!("{bucket}/");
-        let own = |(value, pattern): (&String, &Pattern)| {
-            value == bucket || value == &format!("{bucket}*") || pattern.stays_within(&object_prefix)
-        };
-        if !values.iter().zip(&patterns).all(own) {
-            return Err(malformed("Policy has invalid resource"));
+    let own = |value: &String, pattern: &Pattern| match kind {
+        Kind::Bucket(bucket) => {
+            value == bucket || value == &format!("{bucket}*") || pattern.stays_within(&format!("{bucket}/"))
         }
+        Kind::Identity => value == "*" || value.starts_with("arn:"),
+        Kind::Key | Kind::Trust => true,
+    };
+    if let Some((value, _)) = values.iter().zip(&patterns).find(|(value, pattern)| !own(value, pattern)) {
+        return Err(Fault::Resource(value.clone()));
     }
     Ok(Some(Listed { negated, patterns }))
 }
 
 /// S3 refuses statements no action of which can ever apply to any of its resources.
-fn check_actions_against_resources(bucket: &str, actions: &Listed, resources: &Listed) -> Result<(), MalformedPolicy> {
+fn check_actions_against_resources(bucket: &str, actions: &Listed, resources: &Listed) -> Result<()> {
     if actions.negated || resources.negated {
         return Ok(());
     }
@@ -210,25 +322,20 @@ fn check_actions_against_resources(bucket: &str, actions: &Listed, resources: &L
         (has_bucket && actions::ON_BUCKETS.iter().any(|action| pattern.matches(action, &())))
             || (has_objects && actions::ON_OBJECTS.iter().any(|action| pattern.matches(action, &())))
     };
-    if actions.patterns.iter().all(applies) {
-        Ok(())
-    } else {
-        Err(malformed("Action does not apply to any resource(s) in statement"))
-    }
+    if actions.patterns.iter().all(applies) { Ok(()) } else { Err(Fault::Mismatch) }
 }
 
-fn conditions(statement: &Map<String, Value>, variables: bool) -> Result<Vec<Condition>, MalformedPolicy> {
+fn conditions(statement: &Map<String, Value>, variables: bool) -> Result<Vec<Condition>> {
     let Some(block) = statement.get("Condition") else { return Ok(Vec::new()) };
-    let block = block.as_object().ok_or_else(|| malformed("Invalid policy syntax."))?;
+    let block = block.as_object().ok_or(Fault::Syntax)?;
     let mut conditions = Vec::new();
     for (operator, keys) in block {
-        let keys = keys.as_object().ok_or_else(|| malformed("Invalid policy syntax."))?;
-        for (key, values) in keys {
-            let values = strings(values).ok_or_else(|| malformed("Invalid policy syntax."))?;
+        for (key, values) in keys.as_object().ok_or(Fault::Syntax)? {
+            let values = strings(values).ok_or(Fault::Syntax)?;
             let condition = Condition::new(operator, key, &values, variables);
             conditions.push(condition.map_err(|error| match error {
-                Malformed::Operator => malformed(format!("Invalid Condition type : {operator}")),
-                Malformed::Value => malformed(format!("Invalid value for condition {operator} on {key}")),
+                Malformed::Operator => Fault::ConditionType(operator.clone()),
+                Malformed::Value => Fault::ConditionValue(operator.clone(), key.clone()),
             })?);
         }
     }
@@ -238,17 +345,16 @@ fn conditions(statement: &Map<String, Value>, variables: bool) -> Result<Vec<Con
 /// The values of one of two elements that exclude each other; whether it was the negated one.
 fn either(
     statement: &Map<String, Value>,
-    name: &str,
-    negated: &str,
-) -> Result<Option<(bool, Vec<String>)>, MalformedPolicy> {
+    name: &'static str,
+    negated: &'static str,
+) -> Result<Option<(bool, Vec<String>)>> {
     let (is_negated, value) = match (statement.get(name), statement.get(negated)) {
-        (Some(_), Some(_)) => return Err(malformed(format!("Policy cannot contain both {name} and {negated}"))),
+        (Some(_), Some(_)) => return Err(Fault::Both(name, negated)),
         (Some(value), None) => (false, value),
         (None, Some(value)) => (true, value),
         (None, None) => return Ok(None),
     };
-    let values =
-        strings(value).filter(|values| !values.is_empty()).ok_or_else(|| malformed("Invalid policy syntax."))?;
+    let values = strings(value).filter(|values| !values.is_empty()).ok_or(Fault::Syntax)?;
     Ok(Some((is_negated, values)))
 }
 
@@ -264,13 +370,9 @@ fn strings(value: &Value) -> Option<Vec<String>> {
     values.iter().map(text).collect()
 }
 
-fn only(object: &Map<String, Value>, known: &[&str]) -> Result<(), MalformedPolicy> {
+fn only(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
     match object.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(unknown) => Err(malformed(format!("Unknown field {unknown}"))),
+        Some(unknown) => Err(Fault::UnknownField(unknown.clone())),
         None => Ok(()),
     }
-}
-
-fn malformed(text: impl Into<String>) -> MalformedPolicy {
-    MalformedPolicy(text.into())
 }

@@ -1,8 +1,13 @@
 //! The decision. (IAM user guide, "Policy evaluation logic".)
 //!
-//! An explicit deny in any policy wins. Then, within one account, either the resource's policy or the identity's must
-//! allow; across accounts, both. A boundary and a session's policies bound what identity policies give, and nothing that
-//! the resource's policy gives to the principal by its own name.
+//! 1. An explicit denial in any policy wins.
+//! 2. Within one account, either the resource's policy or the identity's must allow; across accounts, both.
+//! 3. A permissions boundary and a session's policies bound what identity policies give, and what the resource's policy gives
+//!    to everybody or to a role; not what it gives to a user or a session by its own name.
+//! 4. A resource's policy that names an account hands the decision to that account: its root may, and of its users those
+//!    whom an identity policy lets.
+//!
+//! An access control list gives as a policy would; it denies nothing.
 
 use super::document::{Listed, Policy, Statement};
 use super::principal::Match;
@@ -13,6 +18,11 @@ use super::request::{Principal, Request};
 pub struct Policies<'s, 'p> {
     /// The resource's own.
     pub resource: Option<&'p Policy>,
+    /// Whether the resource's policy is somebody else's than the resource's owner, as a bucket's is over an object of another
+    /// account: what it allows does not count then, what it denies does.
+    pub resource_only_denies: bool,
+    /// What the resource's access control list gives to the principal.
+    pub acl: Grant,
     /// Whether nothing is allowed that the resource's own policy does not allow, as for KMS keys.
     pub resource_must_allow: bool,
     /// Those attached to the identity and its groups.
@@ -21,6 +31,18 @@ pub struct Policies<'s, 'p> {
     pub boundary: Option<&'p Policy>,
     /// The session's.
     pub session: Option<&'s [&'p Policy]>,
+}
+
+/// What an access control list gives to a principal.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Grant {
+    /// Nothing.
+    #[default]
+    None,
+    /// The permission, to its account: whom of its users, the account decides.
+    Account,
+    /// The permission, to it as to everybody.
+    Everybody,
 }
 
 /// Which policies decided.
@@ -48,11 +70,22 @@ impl Source {
     }
 }
 
+/// What an allowance rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Grounds<'p> {
+    /// A statement.
+    Statement(Source, &'p Statement),
+    /// The resource's access control list.
+    AccessControlList,
+    /// The owner account's root asks.
+    Ownership,
+}
+
 /// What was decided, and by what.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decision<'p> {
-    /// Allowed: by a statement, or because the principal is the owner account's root.
-    Allowed(Option<&'p Statement>),
+    /// Allowed.
+    Allowed(Grounds<'p>),
     /// Denied by a statement.
     Denied(Source, &'p Statement),
     /// Allowed by nothing: what is missing.
@@ -68,9 +101,18 @@ impl<'p> Decision<'p> {
     /// The statement that decided, if one did.
     pub fn statement(self) -> Option<&'p Statement> {
         match self {
-            Self::Allowed(statement) => statement,
-            Self::Denied(_, statement) => Some(statement),
-            Self::NotAllowed(_) => None,
+            Self::Allowed(Grounds::Statement(_, statement)) | Self::Denied(_, statement) => Some(statement),
+            Self::Allowed(_) | Self::NotAllowed(_) => None,
+        }
+    }
+
+    /// Whose policies decided; of what nothing allows, whose allowance is missing.
+    pub fn source(self) -> Option<Source> {
+        match self {
+            Self::Allowed(Grounds::Statement(source, _)) | Self::Denied(source, _) | Self::NotAllowed(source) => {
+                Some(source)
+            }
+            Self::Allowed(_) => None,
         }
     }
 
@@ -89,64 +131,74 @@ impl<'p> Decision<'p> {
 
 /// Judges `request` by `policies`.
 pub fn decide<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Decision<'p> {
-    let all = [
-        (Source::Resource, policies.resource.as_slice()),
-        (Source::Identity, &[]),
-        (Source::Boundary, policies.boundary.as_slice()),
-    ];
-    for (source, list) in all {
-        if let Some(statement) = list.iter().find_map(|policy| find(policy, false, request)) {
-            return Decision::Denied(source, statement.0);
-        }
+    if let Some((source, statement)) = denial(policies, request) {
+        return Decision::Denied(source, statement);
     }
-    for (source, list) in [(Source::Identity, Some(policies.identity)), (Source::Session, policies.session)] {
-        let denied = list.unwrap_or_default().iter().find_map(|policy| find(policy, false, request));
-        if let Some((statement, _)) = denied {
-            return Decision::Denied(source, statement);
-        }
-    }
-
-    let by_resource = policies.resource.and_then(|policy| best_allow(policy, request));
+    let given = by_resource(policies, request);
     let same_account = request.principal.account() == Some(request.owner);
-    if let (true, Some((statement, Match::Direct))) =
-        (same_account || request.principal.account().is_none(), by_resource)
-    {
-        return Decision::Allowed(Some(statement));
-    }
-    match request.principal {
+    match (request.principal, given) {
         // Nobody has policies of their own to need: the resource's decides.
-        Principal::Anonymous | Principal::Service(_) | Principal::Federated(_) => by_resource
-            .map_or(Decision::NotAllowed(Source::Resource), |(statement, _)| Decision::Allowed(Some(statement))),
-        // An account's root needs no policy of its own account's.
-        Principal::Root { .. } => match by_resource {
-            Some((statement, _)) => Decision::Allowed(Some(statement)),
-            None if same_account && !policies.resource_must_allow => Decision::Allowed(None),
-            None => Decision::NotAllowed(Source::Resource),
-        },
-        Principal::User { .. } | Principal::Session { .. } => {
-            decide_identity(policies, request, by_resource, same_account)
+        (
+            Principal::Anonymous | Principal::Service(_) | Principal::Federated(_) | Principal::Root { .. },
+            Some((grounds, _)),
+        ) => Decision::Allowed(grounds),
+        (Principal::Root { .. }, None) if same_account && !policies.resource_must_allow => {
+            Decision::Allowed(Grounds::Ownership)
         }
+        (Principal::User { .. } | Principal::Session { .. }, Some((grounds, Match::Direct))) if same_account => {
+            Decision::Allowed(grounds)
+        }
+        (Principal::User { .. } | Principal::Session { .. }, given) => {
+            decide_identity(policies, request, given, same_account)
+        }
+        _ => Decision::NotAllowed(Source::Resource),
     }
 }
 
+/// The first statement that denies.
+fn denial<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option<(Source, &'p Statement)> {
+    let lists = [
+        (Source::Resource, policies.resource.as_slice()),
+        (Source::Boundary, policies.boundary.as_slice()),
+        (Source::Identity, policies.identity),
+        (Source::Session, policies.session.unwrap_or_default()),
+    ];
+    lists.into_iter().find_map(|(source, list)| {
+        let statement = list.iter().find_map(|policy| find(policy, false, request))?;
+        Some((source, statement))
+    })
+}
+
+/// What the resource itself gives: by its policy or its access control list, whichever gives more.
+fn by_resource<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option<(Grounds<'p>, Match)> {
+    let policy = policies.resource.filter(|_| !policies.resource_only_denies);
+    let by_policy = policy.and_then(|policy| best_allow(policy, request));
+    let by_policy = by_policy.map(|(statement, found)| (Grounds::Statement(Source::Resource, statement), found));
+    let by_acl = match policies.acl {
+        Grant::None => None,
+        Grant::Account => Some((Grounds::AccessControlList, Match::Account)),
+        Grant::Everybody => Some((Grounds::AccessControlList, Match::World)),
+    };
+    match (by_policy, by_acl) {
+        (Some(policy), Some(acl)) => Some(if acl.1 > policy.1 { acl } else { policy }),
+        (policy, acl) => policy.or(acl),
+    }
+}
+
+/// Judges a user or a session whom the resource does not let in by name.
 fn decide_identity<'p>(
     policies: &Policies<'_, 'p>,
     request: &Request<'_>,
-    by_resource: Option<(&'p Statement, Match)>,
+    given: Option<(Grounds<'p>, Match)>,
     same_account: bool,
 ) -> Decision<'p> {
-    if by_resource.is_none() && (policies.resource_must_allow || !same_account) {
+    if given.is_none() && (policies.resource_must_allow || !same_account) {
         return Decision::NotAllowed(Source::Resource);
     }
     let by_identity = policies.identity.iter().find_map(|policy| find(policy, true, request));
-    let allowed = match (by_identity, by_resource) {
-        (Some((statement, _)), _) => statement,
-        // In one account the resource's policy is enough, unless it only hands the decision to the account, as a key's does.
-        (None, Some((statement, found)))
-            if same_account && (found >= Match::World || !policies.resource_must_allow) =>
-        {
-            statement
-        }
+    let grounds = match (by_identity, given) {
+        (Some(statement), _) => Grounds::Statement(Source::Identity, statement),
+        (None, Some((grounds, found))) if same_account && found >= Match::World => grounds,
         _ => return Decision::NotAllowed(Source::Identity),
     };
     if policies.boundary.is_some_and(|boundary| find(boundary, true, request).is_none()) {
@@ -155,7 +207,7 @@ fn decide_identity<'p>(
     if policies.session.is_some_and(|session| !session.iter().any(|policy| find(policy, true, request).is_some())) {
         return Decision::NotAllowed(Source::Session);
     }
-    Decision::Allowed(Some(allowed))
+    Decision::Allowed(grounds)
 }
 
 /// The allowing statement that names the principal most directly.
@@ -172,9 +224,9 @@ fn best_allow<'p>(policy: &'p Policy, request: &Request<'_>) -> Option<(&'p Stat
 }
 
 /// The first statement of `policy` with this effect that applies.
-fn find<'p>(policy: &'p Policy, allows: bool, request: &Request<'_>) -> Option<(&'p Statement, Match)> {
-    let of_effect = policy.statements().iter().filter(|statement| statement.allows == allows);
-    of_effect.map(|statement| (statement, statement.applies(request))).find(|(_, found)| *found != Match::None)
+fn find<'p>(policy: &'p Policy, allows: bool, request: &Request<'_>) -> Option<&'p Statement> {
+    let mut of_effect = policy.statements().iter().filter(|statement| statement.allows == allows);
+    of_effect.find(|statement| statement.applies(request) != Match::None)
 }
 
 impl Statement {
@@ -204,38 +256,6 @@ impl Statement {
             return Match::None;
         }
         found
-    }
-
-    /// Whether it opens the resource to the world: it allows everybody, and no condition fixes who that is.
-    /// (S3 user guide, "The meaning of 'public'".)
-    fn is_public(&self) -> bool {
-        const FIXING: &[&str] = &[
-            "aws:principalarn",
-            "aws:principalaccount",
-            "aws:principalorgid",
-            "aws:principalorgpaths",
-            "aws:sourcearn",
-            "aws:sourceaccount",
-            "aws:sourceorgid",
-            "aws:sourceip",
-            "aws:sourcevpc",
-            "aws:sourcevpce",
-            "aws:sourceowner",
-            "aws:userid",
-            "s3:dataaccesspointaccount",
-            "s3:dataaccesspointarn",
-            "s3:x-amz-server-side-encryption-aws-kms-key-id",
-        ];
-        let is_fixed =
-            self.conditions.iter().any(|condition| FIXING.contains(&condition.key()) && condition.fixes_values());
-        self.allows && self.principals.is_everybody() && !is_fixed
-    }
-}
-
-impl Policy {
-    /// Whether the policy is public.
-    pub fn is_public(&self) -> bool {
-        self.statements().iter().any(Statement::is_public)
     }
 }
 

@@ -25,8 +25,10 @@ pub mod actions;
 mod condition;
 mod document;
 mod evaluate;
+mod json;
 mod pattern;
 mod principal;
+mod public;
 mod request;
 mod subject;
 
@@ -34,6 +36,6 @@ mod subject;
 mod tests;
 
 pub use document::{Kind, MalformedPolicy, Policy, Statement};
-pub use evaluate::{Decision, Policies, Source, decide};
+pub use evaluate::{Decision, Grant, Grounds, Policies, Source, decide};
 pub use request::{Context, Found, Principal, Request};
 pub use subject::{Ask, Attached, Concerned, Session, Subject, SubjectKind};

@@ -112,6 +112,17 @@ impl Pattern {
         symbols.iter().map(|symbol| if let Symbol::Char(char) = symbol { Some(*char) } else { None }).collect()
     }
 
+    /// Whether every ARN that it matches is of the one account it names.
+    pub(super) fn fixes_account(&self) -> bool {
+        let [Piece::Symbols(symbols)] = self.pieces.as_slice() else { return false };
+        // A star before the account could stand for colons, and so shift it.
+        let mut fields = symbols.splitn(6, |symbol| *symbol == Symbol::Char(':'));
+        let is_digit = |symbol: &Symbol| matches!(symbol, Symbol::Char(digit) if digit.is_ascii_digit());
+        let before_is_literal = fields.by_ref().take(4).all(|field| !field.contains(&Symbol::Many));
+        let account = fields.next();
+        before_is_literal && account.is_some_and(|account| account.len() == 12 && account.iter().all(is_digit))
+    }
+
     /// Whether some text beginning with `prefix` may match, and none other. For judging documents, not requests.
     pub fn stays_within(&self, prefix: &str) -> bool {
         let [Piece::Symbols(symbols), ..] = self.pieces.as_slice() else { return false };

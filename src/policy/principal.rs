@@ -40,7 +40,7 @@ pub(super) enum Match {
     None,
     /// As one of its account: whom of them, the account decides.
     Account,
-    /// As everybody.
+    /// As everybody: boundary and session policies bound what that gives.
     World,
     /// As a session of its role: boundary and session policies bound what that gives.
     Role,
@@ -59,6 +59,21 @@ impl Principals {
                 if named { Match::None } else { Match::World }
             }
         }
+    }
+
+    /// Puts accounts in the place of canonical ids; an error if one of them is no account's.
+    pub(super) fn resolve(&mut self, account: impl Fn(&str) -> Option<String>) -> Result<(), ()> {
+        let (Self::These(named) | Self::AllBut(named)) = self else { return Ok(()) };
+        let mut resolved = Ok(());
+        for named in named {
+            if let Named::CanonicalUser(id) = named {
+                match account(id) {
+                    Some(id) => *named = Named::Account(id),
+                    None => resolved = Err(()),
+                }
+            }
+        }
+        resolved
     }
 
     /// Whether it names anybody but fixed principals.
@@ -82,12 +97,13 @@ impl Named {
                 _ => of_account(principal.account() == Some(id)),
             },
             Self::Arn(arn) => match principal {
+                Principal::Session { arn: session, .. } if session == arn => Match::Direct,
                 Principal::Session { role, .. } if role == arn => Match::Role,
                 _ => direct(principal.arn() == arn),
             },
             Self::Service(name) => direct(matches!(principal, Principal::Service(service) if service == name)),
             Self::Federated(provider) => direct(matches!(principal, Principal::Federated(arn) if arn == provider)),
-            // No principal that signs requests here.
+            // A canonical id stands for its account once that is known: `Policy::resolve`.
             Self::CanonicalUser(_) => Match::None,
         }
     }
@@ -101,11 +117,12 @@ impl Named {
             return Some(Self::Account(text.to_owned()));
         }
         let fields: Vec<&str> = text.splitn(6, ':').collect();
-        let ["arn", "aws", "iam" | "sts", "", account, name] = fields[..] else { return None };
+        let ["arn", "aws", service @ ("iam" | "sts"), "", account, name] = fields[..] else { return None };
         if !is_account(account) || name.is_empty() || name.contains('*') {
             return None;
         }
-        Some(if name == "root" { Self::Account(account.to_owned()) } else { Self::Arn(text.to_owned()) })
+        let is_root = service == "iam" && name == "root";
+        Some(if is_root { Self::Account(account.to_owned()) } else { Self::Arn(text.to_owned()) })
     }
 }
 

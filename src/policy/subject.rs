@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::condition::Condition;
 use super::document::{Policy, Statement};
-use super::evaluate::{Decision, Policies, Source, decide};
+use super::evaluate::{Decision, Grant, Policies, Source, decide};
 use super::request::{Context, Found, Principal, Request};
 use crate::clock::{Timestamp, iso8601};
 
@@ -161,6 +161,12 @@ impl Subject {
 
     /// Whether it may do what `ask` says: the one place where identity, boundary, session and resource policies meet.
     pub fn judge<'p>(&'p self, ask: &Ask<'p>) -> Decision<'p> {
+        self.judge_beside(ask, Grant::None, false)
+    }
+
+    /// The same, where an access control list gives something beside, and the resource's policy may be another's than its
+    /// owner's: [`Policies::resource_only_denies`].
+    pub fn judge_beside<'p>(&'p self, ask: &Ask<'p>, acl: Grant, policy_only_denies: bool) -> Decision<'p> {
         fn all(attached: &[Attached]) -> Vec<&Policy> {
             attached.iter().map(|attached| &*attached.policy).collect()
         }
@@ -168,6 +174,8 @@ impl Subject {
         let session = self.session.as_ref().and_then(|session| session.policies.as_deref()).map(all);
         let policies = Policies {
             resource: ask.policy,
+            resource_only_denies: policy_only_denies,
+            acl,
             resource_must_allow: ask.policy_must_allow,
             identity: &identity,
             boundary: self.boundary.as_ref().map(|boundary| &*boundary.policy),

@@ -1,26 +1,30 @@
-//! Authorisation: the bucket's policy and public-access settings, asked about one request.
+//! Authorisation: the bucket's policy and public-access settings, and whose its objects are, asked about one request.
 //!
 //! What a policy may ask of a request's circumstances is in [`Circumstances`]: the global keys, and S3's own.
 //! (Service authorization reference, "Condition keys for Amazon S3".)
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{REFERER, USER_AGENT};
 
+use super::acl::ANONYMOUS;
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
+use super::standing::Standing;
 use super::tags::{self, Tags};
 use crate::clock::{Timestamp, iso8601};
 use crate::iam::{self, Permit, Question};
 use crate::kms::KeyRef;
-use crate::policy::{Context, Found, Kind, Policy};
+use crate::policy::{Context, Found, Grant, Kind, MalformedPolicy, Policy};
 use crate::sigv4;
 use crate::sse::{self, Envelope, SseKind};
-use crate::store::schema::VersionId;
+use crate::store::configuration::read_configuration;
+use crate::store::schema::{ConfigurationKind, VersionId};
 
 /// The policies of buckets, compiled; each as long as the bucket has it.
 #[derive(Default)]
@@ -39,6 +43,11 @@ const METHOD: &str = "s3:x-amz-server-side-encryption";
 /// The values of the tags that the request gives, and that the object has.
 const REQUEST_TAG: &str = "s3:requestobjecttag/";
 const EXISTING_TAG: &str = "s3:existingobjecttag/";
+const REQUEST_PAYER: &str = "x-amz-request-payer";
+/// The header that says that the requester pays.
+pub(super) const REQUEST_CHARGED: &str = "x-amz-request-charged";
+/// What a configuration of request payment says where requesters pay.
+const REQUESTER_PAYS: &str = "<Payer>Requester</Payer>";
 /// The bucket owner's root may always mend the policy. (S3 user guide, "Bucket policies".)
 const OWN_AFFAIRS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 
@@ -54,12 +63,12 @@ pub(super) struct About<'r> {
 }
 
 impl CompiledPolicies {
-    fn obtain(&self, bucket: &Bucket, text: &str) -> Result<Arc<Policy>> {
+    fn obtain(&self, bucket: &Bucket, text: &str, compile: impl FnOnce(&str) -> Result<Policy>) -> Result<Arc<Policy>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(compiled) = kept.get(&bucket.record.id).filter(|compiled| compiled.text == text) {
             return Ok(Arc::clone(&compiled.policy));
         }
-        let policy = Arc::new(Policy::parse(text, Kind::Bucket(&bucket.arn())).map_err(S3Error::internal)?);
+        let policy = Arc::new(compile(text)?);
         if kept.len() >= KEPT {
             kept.clear();
         }
@@ -95,12 +104,97 @@ impl S3 {
         bucket: &Bucket,
         about: About<'_>,
     ) -> Result<Permit> {
+        let standing =
+            if bucket.has_acls() { self.standing(call, action, bucket, about).await? } else { Standing::PLAIN };
+        self.judge(call, action, bucket, about, standing).await
+    }
+
+    /// Refuses whoever does not say that they pay for their request, where that is for requesters to do; whether they do pay.
+    /// (S3 user guide, "Using Requester Pays general purpose buckets for storage transfers and usage".)
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) async fn judge_payment(&self, call: &Call<'_>, bucket: &Bucket) -> Result<bool> {
+        let kind = ConfigurationKind::RequestPayment;
+        let is_owners = call.identity.as_ref().is_some_and(|caller| caller.account.id == bucket.record.account);
+        if is_owners || !bucket.record.may_have(kind) {
+            return Ok(false);
+        }
+        let configured = read_configuration(&*self.store, &bucket.record, kind, None).await?;
+        if !configured.is_some_and(|record| record.document.contains(REQUESTER_PAYS)) {
+            return Ok(false);
+        }
+        let asked = call.header(REQUEST_PAYER).or(call.query.value(REQUEST_PAYER));
+        match &call.identity {
+            Some(_) if asked == Some("requester") => Ok(true),
+            _ => Err(ErrorCode::AccessDenied.into()),
+        }
+    }
+
+    /// Whether the caller may give a list to the object that it is about to write, and that will belong to `owner`.
+    ///
+    /// # Errors
+    /// As [`Self::authorize`].
+    pub(super) async fn authorize_acl_of_new(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        owner: &str,
+    ) -> Result<Permit> {
+        let foreign = Some(owner).filter(|owner| *owner != bucket.record.account);
+        let acl = if foreign == Some(ANONYMOUS) { Grant::Everybody } else { Grant::None };
+        let standing = Standing { owner: foreign.map(str::to_owned), acl };
+        let about = About { key: Some(key), version: None, tags: None };
+        self.judge(call, "s3:PutObjectAcl", bucket, about, standing).await
+    }
+
+    /// Asks `question`, and tells the audit what decided.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) fn ask(&self, call: &Call<'_>, question: &Question<'_>) -> Result<Permit> {
+        match iam::authorize(question) {
+            Ok(permit) => {
+                permit.explanation().into_iter().for_each(|explanation| call.witness.see_decision(explanation));
+                Ok(permit)
+            }
+            Err(mut denied) => {
+                call.witness.see_decision(&denied.explanation);
+                if let (true, Some(reason), Some(statement)) =
+                    (self.settings.explain_denials, &mut denied.reason, &denied.explanation.statement)
+                {
+                    // Writing to a string cannot fail.
+                    let _ = write!(reason, " (statement: {statement})");
+                }
+                Err(denied.into())
+            }
+        }
+    }
+
+    /// Judges the caller by the bucket's policy, and by `standing`.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) async fn judge(
+        &self,
+        call: &Call<'_>,
+        action: &'static str,
+        bucket: &Bucket,
+        about: About<'_>,
+        standing: Standing,
+    ) -> Result<Permit> {
         let About { key, version, tags } = about;
         let resource = match key {
             Some(key) => format!("{}/{key}", bucket.arn()),
             None => bucket.arn(),
         };
-        let question = Question::new(call.identity.as_ref(), action, &resource, Some(&bucket.record.account));
+        let owner = standing.owner.as_deref().unwrap_or(&bucket.record.account);
+        let question = Question {
+            policy_only_denies: standing.owner.is_some(),
+            acl: standing.acl,
+            ..Question::new(call.identity.as_ref(), action, &resource, Some(owner))
+        };
         let policy = match &bucket.record.policy {
             Some(_) if OWN_AFFAIRS.contains(&action) && question.is_owners_root() => None,
             Some(_) => self.policy_of(bucket)?,
@@ -133,28 +227,63 @@ impl S3 {
             Some(key) if asked => self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default(),
             _ => Vec::new(),
         };
-        let now = self.clock.now();
-        let bucket = Some(bucket);
-        let context = Circumstances { s3: self, call, bucket, encryption, now, request_tags, existing_tags };
-        Ok(iam::authorize(&Question { policy, context: &context, ..question })?)
+        let of_bucket = Circumstances::new(self, call, Some(bucket));
+        let context = Circumstances { encryption, request_tags, existing_tags, ..of_bucket };
+        self.ask(call, &Question { policy, context: &context, ..question })
     }
 
-    /// Whether the caller may do what is no bucket's affair yet: list buckets, or make the one with this ARN.
+    /// Whether the caller may create a bucket; `action` is that, or what its request asks for beside it.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) fn authorize_creation(
+        &self,
+        call: &Call<'_>,
+        action: &'static str,
+        name: &str,
+        location: Option<&str>,
+    ) -> Result<Permit> {
+        let resource = format!("arn:aws:s3:::{name}");
+        let context = Circumstances { location, ..Circumstances::new(self, call, None) };
+        self.ask(
+            call,
+            &Question { context: &context, ..Question::new(call.identity.as_ref(), action, &resource, None) },
+        )
+    }
+
+    /// Whether the caller may do what is no bucket's affair yet, such as to list buckets.
     ///
     /// # Errors
     /// `AccessDenied`.
     pub(super) fn authorize_in_account(&self, call: &Call<'_>, resource: &str) -> Result<Permit> {
-        let context = Circumstances {
-            s3: self,
-            call,
-            bucket: None,
-            encryption: AskedEncryption::default(),
-            now: self.clock.now(),
-            request_tags: Vec::new(),
-            existing_tags: Vec::new(),
-        };
+        let context = Circumstances::new(self, call, None);
         let question = Question::new(call.identity.as_ref(), call.row.action, resource, None);
-        Ok(iam::authorize(&Question { context: &context, ..question })?)
+        self.ask(call, &Question { context: &context, ..question })
+    }
+
+    /// A bucket's policy, with the accounts that it names by canonical id.
+    fn compiled(&self, bucket: &Bucket, text: &str) -> Result<Arc<Policy>> {
+        self.policies.obtain(bucket, text, |text| {
+            let mut policy = Policy::parse(text, Kind::Bucket(&bucket.arn())).map_err(S3Error::internal)?;
+            // Whose account is gone is nobody.
+            let _ = policy.resolve(|id| self.account_of(id));
+            Ok(policy)
+        })
+    }
+
+    /// Reads a policy that the bucket with this ARN is to have.
+    ///
+    /// # Errors
+    /// [`MalformedPolicy`].
+    pub(super) fn read_policy(&self, bucket: &str, text: &str) -> Result<Policy, MalformedPolicy> {
+        let mut policy = Policy::parse(text, Kind::Bucket(bucket))?;
+        policy.resolve(|id| self.account_of(id))?;
+        Ok(policy)
+    }
+
+    /// The id of the account with this canonical id.
+    fn account_of(&self, canonical_id: &str) -> Option<String> {
+        self.directory.account_by_canonical_id(canonical_id).map(|account| account.id.clone())
     }
 
     /// The bucket's policy, compiled.
@@ -162,7 +291,7 @@ impl S3 {
     /// # Errors
     /// `InternalError` if it cannot be read.
     pub(super) fn policy_of(&self, bucket: &Bucket) -> Result<Option<Arc<Policy>>> {
-        bucket.record.policy.as_ref().map(|text| self.policies.obtain(bucket, text)).transpose()
+        bucket.record.policy.as_ref().map(|text| self.compiled(bucket, text)).transpose()
     }
 
     /// The encryption that a write asks for by its headers; of a part, its upload's. The bucket's default is none of it.
@@ -209,7 +338,10 @@ struct AskedEncryption {
 struct Circumstances<'r> {
     s3: &'r S3,
     call: &'r Call<'r>,
+    /// `None`: it is about to be made.
     bucket: Option<&'r Bucket>,
+    /// Where a bucket is to be made.
+    location: Option<&'r str>,
     encryption: AskedEncryption,
     now: Timestamp,
     /// What the request gives.
@@ -218,7 +350,25 @@ struct Circumstances<'r> {
     existing_tags: Tags,
 }
 
-impl Circumstances<'_> {
+impl<'r> Circumstances<'r> {
+    fn new(s3: &'r S3, call: &'r Call<'r>, bucket: Option<&'r Bucket>) -> Self {
+        let encryption = AskedEncryption::default();
+        let (request_tags, existing_tags) = (Tags::new(), Tags::new());
+        Self { s3, call, bucket, location: None, encryption, now: s3.clock.now(), request_tags, existing_tags }
+    }
+
+    /// Whether the request itself makes an object, which an upload's beginning and its parts do not.
+    fn creates_object(&self) -> Option<&'static str> {
+        match self.call.row.operation {
+            Operation::PutObject
+            | Operation::PostObject
+            | Operation::CopyObject
+            | Operation::CompleteMultipartUpload => Some("true"),
+            Operation::CreateMultipartUpload | Operation::UploadPart | Operation::UploadPartCopy => Some("false"),
+            _ => None,
+        }
+    }
+
     fn of_principal(&self, key: &str) -> Found<'_> {
         match (&self.call.identity, key) {
             (Some(identity), key) => identity.subject.find(key),
@@ -266,6 +416,7 @@ impl Context for Circumstances<'_> {
             "aws:currenttime" => Found::of(Some(iso8601(self.now))),
             "aws:epochtime" => Found::of(Some(self.now.as_second().to_string())),
             "aws:requestedregion" => Found::of(Some(self.s3.settings.region.as_str())),
+            "aws:viaawsservice" => Found::of(Some("false")),
             "aws:resourceaccount" | "s3:resourceaccount" => {
                 Found::of(self.bucket.map(|bucket| bucket.record.account.as_str()))
             }
@@ -276,11 +427,15 @@ impl Context for Circumstances<'_> {
                 Found::of(call.query.value(key.trim_start_matches("s3:")).map(Cow::Borrowed))
             }
             "s3:versionid" => Found::of(call.query.value("versionId")),
+            "s3:locationconstraint" => Found::of(self.location),
+            "s3:objectcreationoperation" => Found::of(self.creates_object()),
             "s3:object-lock-remaining-retention-days" => Found::of(self.remaining_days().map(|days| days.to_string())),
             "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
                 Found::of(call.headers.get(format!("x-amz-{}", &key[3..])).and_then(|value| value.to_str().ok()))
             }
-            "s3:x-amz-acl"
+            "s3:if-match"
+            | "s3:if-none-match"
+            | "s3:x-amz-acl"
             | "s3:x-amz-content-sha256"
             | "s3:x-amz-copy-source"
             | "s3:x-amz-grant-full-control"
@@ -289,6 +444,7 @@ impl Context for Circumstances<'_> {
             | "s3:x-amz-grant-write"
             | "s3:x-amz-grant-write-acp"
             | "s3:x-amz-metadata-directive"
+            | "s3:x-amz-object-ownership"
             | "s3:x-amz-server-side-encryption-customer-algorithm"
             | "s3:x-amz-storage-class"
             | "s3:x-amz-website-redirect-location" => header(key.trim_start_matches("s3:")),

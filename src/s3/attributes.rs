@@ -51,6 +51,7 @@ impl S3 {
         }
         let wants = |name: &str| asked.contains(&name);
         let object = self.object(call, bucket, key).await?;
+        self.authorize_record(call, call.action(), bucket, key, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();

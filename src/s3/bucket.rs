@@ -51,8 +51,29 @@ impl S3 {
         &self,
         call: &Call<'_>,
         name: &str,
-        _permit: Permit,
         body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        // Nobody's body is asked for; the caller's may have to say where, for its policies to judge.
+        if call.identity.is_none() {
+            self.authorize_creation(call, call.row.action, name, None)?;
+        }
+        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
+        let configuration = if document.is_empty() {
+            Ok(CreateBucketConfiguration::default())
+        } else {
+            xml::read(&document, "CreateBucketConfiguration")
+        };
+        let location = configuration.as_ref().ok().and_then(|asked| asked.location_constraint.as_deref());
+        let permit = self.authorize_creation(call, call.row.action, name, location)?;
+        self.make_bucket(call, name, permit, configuration?).await
+    }
+
+    async fn make_bucket(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        _permit: Permit,
+        configuration: CreateBucketConfiguration,
     ) -> Result<Response<ResponseBody>> {
         if !is_bucket_name(name) {
             return Err(ErrorCode::InvalidBucketName.with("BucketName", name));
@@ -60,15 +81,7 @@ impl S3 {
         refuse_not_offered(&call.headers)?;
         let locked =
             call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        if call.header("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
-            return Err(ErrorCode::NotImplemented.with("Header", "x-amz-object-ownership"));
-        }
-        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
-        let configuration = if document.is_empty() {
-            CreateBucketConfiguration::default()
-        } else {
-            xml::read(&document, "CreateBucketConfiguration")?
-        };
+        let (ownership, acl) = self.access_of_new_bucket(call, name)?;
         if configuration.location.is_some() || configuration.bucket.is_some() {
             return Err(S3Error::new(
                 ErrorCode::NotImplemented,
@@ -91,6 +104,8 @@ impl S3 {
             object_lock: locked.then(ObjectLock::default),
             tags,
             configured: None,
+            ownership: Some(ownership),
+            acl,
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}

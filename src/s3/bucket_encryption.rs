@@ -227,6 +227,8 @@ mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            ownership: None,
+            acl: None,
         };
         assert!(render_configuration(&record).contains(&rule(kms, blocked)));
         let fresh = BucketRecord { encryption: None, allows_customer_keys: false, ..record };

@@ -54,7 +54,7 @@ impl S3 {
         let malformed = |text: String| S3Error::new(ErrorCode::MalformedPolicy, text);
         let text = String::from_utf8(document.to_vec())
             .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'".to_owned()))?;
-        let policy = Policy::parse(&text, Kind::Bucket(&bucket.arn())).map_err(|error| malformed(error.0))?;
+        let policy = self.read_policy(&bucket.arn(), &text).map_err(|error| malformed(error.0))?;
         if bucket.public_access().block_public_policy && policy.is_public() {
             let message = format!(
                 "User: {} is not authorized to perform: s3:PutBucketPolicy on resource: \"{}\" because public policies \

@@ -5,13 +5,14 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::access::About;
 use super::access_log::Aside;
+use super::acl::ObjectAccess;
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksums};
 use super::condition::{Mood, Preconditions};
 use super::consequences::Consequences;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
-use super::headers::{read_attributes, refuse_not_offered, text};
+use super::headers::{read_attributes, refuse_not_offered};
 use super::lifecycle::insert_expiration;
 use super::markings::Markings;
 use super::object::Object;
@@ -21,7 +22,7 @@ use super::put::{MAX_PUT, NewObject, Origin, Stored, insert_id};
 use super::reader::ObjectReader;
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::{Bucket, Call, S3, check_expected_owner};
 use super::tags::Tags;
 use super::version::{self, Missing, insert_version};
 use super::xml::XmlWriter;
@@ -60,6 +61,7 @@ pub(super) struct Copy {
     pub plan: Plan,
     pub attributes: Attributes,
     pub markings: Markings,
+    pub access: ObjectAccess,
     /// Of the checksum that the copy is to have: the one asked for, or the source's.
     pub algorithm: Option<Algorithm>,
     pub conditions: Preconditions,
@@ -186,6 +188,7 @@ impl S3 {
         if tagging == Directive::Copy {
             markings.tags = self.inherit_tags(call, bucket, key, &source).await?;
         }
+        let access = self.access_of_new(call, bucket, key).await?;
         self.judge_write(bucket, key, &conditions).await?;
         let consequences = self.consequences(call, bucket, key.as_str()).await?;
 
@@ -193,8 +196,19 @@ impl S3 {
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
         let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
         let algorithm = checksum::requested(&call.headers)?.or(copied);
-        let copy =
-            Copy { source, source_key, plan, attributes, markings, algorithm, conditions, consequences, origin: None };
+        let origin = None;
+        let copy = Copy {
+            source,
+            source_key,
+            plan,
+            attributes,
+            markings,
+            access,
+            algorithm,
+            conditions,
+            consequences,
+            origin,
+        };
         let shared = if may_share { self.share(call, bucket, key, &copy).await? } else { None };
         let Copied { envelope, stored, checksums } = match shared {
             Some(copied) => copied,
@@ -236,6 +250,7 @@ impl S3 {
         let new = NewObject {
             attributes: copy.attributes.clone(),
             markings: copy.markings.clone(),
+            access: copy.access.clone(),
             envelope: &envelope,
             object_key: &object_key,
             sealed,
@@ -269,10 +284,8 @@ impl S3 {
         let named = CopySource::parse(call.header("x-amz-copy-source").unwrap_or_default())?;
         let bucket = self.find_bucket(&named.bucket).await?;
         let bucket = bucket.ok_or_else(|| super::service::no_such_bucket(&named.bucket))?;
-        let expected = text(&call.headers, "x-amz-source-expected-bucket-owner");
-        if expected.is_some_and(|owner| owner != bucket.record.account) {
-            return Err(ErrorCode::AccessDenied.into());
-        }
+        check_expected_owner(call, "x-amz-source-expected-bucket-owner", &bucket.record.account)?;
+        self.judge_payment(call, &bucket).await?;
         self.judge_source_transport(call, &bucket, &named.key, named.version).await?;
         let action = if named.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let about = About { key: Some(&named.key), version: named.version, tags: None };
@@ -284,6 +297,7 @@ impl S3 {
             ),
             other => other.tell(call, &named.key),
         })?;
+        self.authorize_record(call, action, &bucket, &named.key, &record).await?;
         let object = self.open_record(&bucket, &named.key, record)?;
         Self::require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;

@@ -3,7 +3,7 @@
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, Method};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::error::S3Error;
 use super::headers::text;
@@ -11,7 +11,7 @@ use super::operation::{Operation, Row};
 use super::request::Target;
 use super::service::{Call, S3};
 use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
-use crate::iam::Identity;
+use crate::iam::{Explanation, Identity};
 use crate::sigv4::Kind;
 
 /// The service that events about buckets and objects come from.
@@ -149,8 +149,20 @@ fn parameters(call: &Call<'_>) -> Map<String, Value> {
     parameters
 }
 
-/// Adds how the request was answered, by a bucket of `owner`.
-pub(super) fn end(event: &mut Event, owner: Option<&str>, result: Result<&HeaderMap, &S3Error>) {
+/// Adds how the request was answered, by a bucket of `owner`, and what decided on it.
+pub(super) fn end(
+    event: &mut Event,
+    owner: Option<&str>,
+    decision: Option<&Explanation>,
+    result: Result<&HeaderMap, &S3Error>,
+) {
+    if let Some(Explanation { action, decision, source, statement }) = decision {
+        let mut judged = json!({"action": action, "decision": decision, "policyType": source});
+        if let Some(statement) = statement {
+            judged["statement"] = Value::from(&**statement);
+        }
+        event.add("authorization", judged);
+    }
     if let Some(owner) = owner {
         owner.clone_into(&mut event.recipient_account_id);
         for resource in event.resources.iter_mut().filter(|resource| resource.kind == "AWS::S3::Bucket") {

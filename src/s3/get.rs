@@ -67,6 +67,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let head_only = call.row.operation == Operation::HeadObject;
         let object = self.object(call, bucket, key).await?;
+        self.authorize_record(call, call.action(), bucket, key, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
         let judged = Preconditions::of_request(&call.headers).judge(&object.etag, object.record.modified, Mood::Read);
         match judged {

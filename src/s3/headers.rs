@@ -45,14 +45,7 @@ const STORAGE_CLASSES: &[&str] = &[
 ];
 
 /// Request headers whose meaning is not offered yet. Ignoring one would promise what is not kept, so they answer 501.
-const NOT_OFFERED: &[&str] = &[
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
-    "x-amz-write-offset-bytes",
-];
+const NOT_OFFERED: &[&str] = &["x-amz-write-offset-bytes"];
 
 /// Refuses a request whose headers are more than S3 takes.
 ///
@@ -74,8 +67,7 @@ pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 /// Reads what a write says about its object.
 ///
 /// # Errors
-/// `MetadataTooLarge`, `InvalidStorageClass`; `NotImplemented` for headers that would promise what is not offered;
-/// `AccessControlListNotSupported`'s cases as `InvalidArgument`.
+/// `MetadataTooLarge`, `InvalidStorageClass`; `NotImplemented` for headers that would promise what is not offered.
 pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
     refuse_not_offered(headers)?;
     let mut attributes = Attributes { storage_class: storage_class(headers)?, ..Attributes::default() };
@@ -135,13 +127,9 @@ pub fn has_digest(headers: &HeaderMap) -> bool {
 /// # Errors
 /// `NotImplemented`, naming the header.
 pub fn refuse_not_offered(headers: &HeaderMap) -> Result<()> {
-    if let Some(name) = NOT_OFFERED.iter().find(|name| headers.contains_key(**name)) {
-        return Err(ErrorCode::NotImplemented.with("Header", *name));
-    }
-    match text(headers, "x-amz-acl") {
-        // Object ownership is "bucket owner enforced", AWS's default: only ACLs that grant nothing more are accepted.
-        None | Some("private" | "bucket-owner-full-control") => Ok(()),
-        Some(_) => Err(S3Error::from(ErrorCode::AccessControlListNotSupported)),
+    match NOT_OFFERED.iter().find(|name| headers.contains_key(**name)) {
+        Some(name) => Err(ErrorCode::NotImplemented.with("Header", *name)),
+        None => Ok(()),
     }
 }
 
@@ -257,7 +245,5 @@ mod tests {
         assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2048))]), Err(ErrorCode::MetadataTooLarge));
         assert_eq!(code(&[("x-amz-storage-class", "COLD")]), Err(ErrorCode::InvalidStorageClass));
         assert_eq!(code(&[("x-amz-write-offset-bytes", "1")]), Err(ErrorCode::NotImplemented));
-        assert_eq!(code(&[("x-amz-acl", "private")]), Ok(()));
-        assert_eq!(code(&[("x-amz-acl", "public-read")]), Err(ErrorCode::AccessControlListNotSupported));
     }
 }

@@ -170,7 +170,6 @@ impl S3 {
         let marker = query.value("marker").unwrap_or_default();
         let listing = Listing::read(query, "max-keys", query.non_empty("marker").map(Position::behind))?;
         let page = self.walk_objects(&listing, bucket).await?;
-        let owner = self.owner(bucket);
         let document = self.page_document(
             bucket,
             &listing,
@@ -182,7 +181,7 @@ impl S3 {
                     xml.optional("NextMarker", page.last().map(|name| listing.show(name)));
                 }
             },
-            owner.map(|account| &**account),
+            true,
         );
         Ok(render::document(document?))
     }
@@ -207,7 +206,7 @@ impl S3 {
         };
         let listing = Listing::read(query, "max-keys", after.as_deref().map(Position::behind))?;
         let page = self.walk_objects(&listing, bucket).await?;
-        let owner = if query.value("fetch-owner") == Some("true") { self.owner(bucket) } else { None };
+        let with_owner = query.value("fetch-owner") == Some("true");
         let document = self.page_document(
             bucket,
             &listing,
@@ -220,7 +219,7 @@ impl S3 {
                     xml.optional("NextContinuationToken", page.last().map(encode_token));
                 }
             },
-            owner.map(|account| &**account),
+            with_owner,
         );
         Ok(render::document(document?))
     }
@@ -237,7 +236,7 @@ impl S3 {
         listing: &Listing<'_>,
         page: &Page<ObjectRecord>,
         position: impl FnOnce(&mut XmlWriter),
-        owner: Option<&crate::iam::Account>,
+        with_owner: bool,
     ) -> Result<String> {
         let mut etags = Vec::with_capacity(page.entries.len());
         for entry in &page.entries {
@@ -265,7 +264,8 @@ impl S3 {
                             xml.text("ChecksumType", &kind.covers);
                         }
                         xml.text("Size", record.size);
-                        if let Some(owner) = owner {
+                        let owner = self.object_owner(bucket, record.owner.as_deref());
+                        if let Some(owner) = owner.filter(|_| with_owner) {
                             xml.element("Owner", |xml| {
                                 xml.text("ID", &owner.canonical_id);
                                 xml.text("DisplayName", &owner.display_name);

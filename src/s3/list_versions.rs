@@ -44,7 +44,6 @@ impl S3 {
                 _ => None,
             });
         }
-        let owner = self.owner(bucket);
         Ok(render::document(XmlWriter::document("ListVersionsResult", |xml| {
             xml.text("Name", &bucket.name);
             xml.text("Prefix", listing.show(listing.prefix));
@@ -64,7 +63,9 @@ impl S3 {
             xml.text("IsTruncated", page.truncated);
             for (entry, etag) in page.entries.iter().zip(&etags) {
                 if let Entry::Key(name, found) = entry {
-                    write_version(xml, &listing.show(name), found, etag.as_deref(), owner.map(|account| &**account));
+                    let recorded = found.version.object().and_then(|record| record.owner.as_deref());
+                    let owner = self.object_owner(bucket, recorded).map(|account| &**account);
+                    write_version(xml, &listing.show(name), found, etag.as_deref(), owner);
                 }
             }
             write_common_prefixes(xml, &listing, &page.entries);

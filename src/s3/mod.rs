@@ -14,10 +14,12 @@
 //! | `configuration` | the kinds of bucket configuration, by one table |
 //! | `access_log` | server access logs |
 //! | `cors`, `website` | cross-origin requests; buckets shown to browsers |
+//! | `access`, `standing`, `acl`, `ownership` | what a request is judged by; access control lists; to whom objects belong |
 //! | [`error`], [`render`] | the error type, and the only place that writes it |
 
 mod access;
 mod access_log;
+mod acl;
 mod attributes;
 mod bucket;
 mod bucket_encryption;
@@ -43,6 +45,7 @@ mod notification;
 mod object;
 mod object_lock;
 pub mod operation;
+mod ownership;
 mod parts;
 pub mod payload;
 mod post;
@@ -53,6 +56,7 @@ pub mod replication;
 pub mod request;
 mod service;
 mod share;
+mod standing;
 mod tagging;
 mod tags;
 mod transport;

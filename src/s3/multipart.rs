@@ -34,6 +34,9 @@ const MAX_OBJECT: u64 = 5 << 40;
 /// Longest CompleteMultipartUpload document: 10 000 parts with their checksums.
 const MAX_DOCUMENT: usize = 4 << 20;
 
+/// What is told to whoever did not sign, however open the bucket is.
+const ANONYMOUS_UPLOAD: &str = "Anonymous users cannot initiate multipart uploads.  Please authenticate.";
+
 #[derive(Deserialize)]
 struct CompleteMultipartUpload {
     #[serde(rename = "Part", default)]
@@ -89,10 +92,12 @@ impl S3 {
         key: &ObjectKey,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
+        let initiator =
+            call.identity.as_ref().ok_or_else(|| S3Error::new(ErrorCode::AccessDenied, ANONYMOUS_UPLOAD))?;
         let checksum = checksum::requested_of_upload(&call.headers)?;
         let markings = self.markings(call, bucket, key).await?;
         let origin = self.origin(call, bucket, key, "s3:ReplicateObject").await?;
-        let (plan, attributes, envelope, _) = self.begin(call, bucket, key).await?;
+        let (plan, attributes, access, envelope, _) = self.begin(call, bucket, key).await?;
         let record = UploadRecord {
             initiated: self.clock.now().as_millisecond(),
             attributes,
@@ -100,11 +105,13 @@ impl S3 {
             protection: envelope.summary(),
             checksum_algorithm: checksum.map(|(algorithm, _)| algorithm.name().to_owned()),
             checksum_type: checksum.map(|(_, kind)| kind.as_str().to_owned()),
-            account: call.identity()?.account.id.clone(),
+            account: initiator.account.id.clone(),
             tags: markings.tags,
             retention: markings.retention,
             legal_hold: markings.legal_hold,
             replica_of: origin.map(|origin| (origin.id.to_string(), origin.modified)),
+            owner: access.owner,
+            acl: access.acl,
         };
         let id = random::bytes(&*self.entropy);
         commit::create_upload(&*self.store, bucket.place(key, &Silent), id, &record).await.map_err(S3Error::from)?;
@@ -198,6 +205,8 @@ impl S3 {
             retention: self.retention_of_upload(bucket, upload.record.retention).await?,
             legal_hold: upload.record.legal_hold,
             replication: None,
+            owner: upload.record.owner.clone(),
+            acl: upload.record.acl.clone(),
         };
         let consequences = self.consequences(call, bucket, key.as_str()).await?;
         match &origin {
@@ -353,7 +362,6 @@ impl S3 {
             Ok((id, <UploadRecord as crate::store::schema::Record>::from_value(&value)?))
         };
         let page = listing.walk(&*self.store, bucket.partition(), Table::Upload, read).await?;
-        let owner = self.owner(bucket);
         Ok(render::document(XmlWriter::document("ListMultipartUploadsResult", |xml| {
             xml.text("Bucket", &bucket.name);
             xml.text("KeyMarker", listing.show(key_marker));
@@ -374,7 +382,8 @@ impl S3 {
                     xml.element("Upload", |xml| {
                         xml.text("Key", listing.show(name));
                         xml.text("UploadId", encode_upload_id(*id));
-                        write_people(xml, self.directory.account(&record.account), owner);
+                        let owner = self.object_owner(bucket, record.owner.as_deref());
+                        write_people(xml, self.account(&record.account), owner);
                         xml.text("StorageClass", &record.attributes.storage_class);
                         xml.text("Initiated", iso8601(from_millis(record.initiated)));
                         xml.optional("ChecksumAlgorithm", record.checksum_algorithm.as_deref());

@@ -113,7 +113,7 @@ operations! {
     DeleteBucketLifecycle                           DELETE Bucket  Served  Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     DeleteBucketMetadataConfiguration               DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataConfiguration"   [query "metadataConfiguration"];
     DeleteBucketMetadataTableConfiguration          DELETE Bucket  Refused Empty  "s3:DeleteBucketMetadataTableConfiguration" [query "metadataTable"];
-    DeleteBucketOwnershipControls                   DELETE Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
+    DeleteBucketOwnershipControls                   DELETE Bucket  Served  Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
     DeleteBucketPolicy                              DELETE Bucket  Served  Empty  "s3:DeleteBucketPolicy"                  [query "policy"];
     DeleteBucketReplication                         DELETE Bucket  Served  Empty  "s3:PutReplicationConfiguration"         [query "replication"];
     DeleteBucketTagging                             DELETE Bucket  Served  Empty  "s3:PutBucketTagging"                    [query "tagging"];
@@ -127,7 +127,7 @@ operations! {
     CreateSession                                   GET    Bucket  Refused Empty  "s3:CreateSession"                       [query "session"];
     GetBucketAbac                                   GET    Bucket  Served  Empty  "s3:GetBucketAbac"                       [query "abac"];
     GetBucketAccelerateConfiguration                GET    Bucket  Served  Empty  "s3:GetAccelerateConfiguration"          [query "accelerate"];
-    GetBucketAcl                                    GET    Bucket  Refused Empty  "s3:GetBucketAcl"                        [query "acl"];
+    GetBucketAcl                                    GET    Bucket  Served  Empty  "s3:GetBucketAcl"                        [query "acl"];
     GetBucketCors                                   GET    Bucket  Served  Empty  "s3:GetBucketCORS"                       [query "cors"];
     GetBucketEncryption                             GET    Bucket  Served  Empty  "s3:GetEncryptionConfiguration"          [query "encryption"];
     GetBucketLifecycleConfiguration                 GET    Bucket  Served  Empty  "s3:GetLifecycleConfiguration"           [query "lifecycle"];
@@ -136,7 +136,7 @@ operations! {
     GetBucketMetadataConfiguration                  GET    Bucket  Refused Empty  "s3:GetBucketMetadataConfiguration"      [query "metadataConfiguration"];
     GetBucketMetadataTableConfiguration             GET    Bucket  Refused Empty  "s3:GetBucketMetadataTableConfiguration" [query "metadataTable"];
     GetBucketNotificationConfiguration              GET    Bucket  Served  Empty  "s3:GetBucketNotification"               [query "notification"];
-    GetBucketOwnershipControls                      GET    Bucket  Refused Empty  "s3:GetBucketOwnershipControls"          [query "ownershipControls"];
+    GetBucketOwnershipControls                      GET    Bucket  Served  Empty  "s3:GetBucketOwnershipControls"          [query "ownershipControls"];
     GetBucketPolicy                                 GET    Bucket  Served  Empty  "s3:GetBucketPolicy"                     [query "policy"];
     GetBucketPolicyStatus                           GET    Bucket  Served  Empty  "s3:GetBucketPolicyStatus"               [query "policyStatus"];
     GetBucketReplication                            GET    Bucket  Served  Empty  "s3:GetReplicationConfiguration"         [query "replication"];
@@ -165,13 +165,13 @@ operations! {
     PutBucketMetricsConfiguration                   PUT    Bucket  Served  Xml    "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
     PutBucketAbac                                   PUT    Bucket  Served  Xml    "s3:PutBucketAbac"                       [query "abac"];
     PutBucketAccelerateConfiguration                PUT    Bucket  Served  Xml    "s3:PutAccelerateConfiguration"          [query "accelerate"];
-    PutBucketAcl                                    PUT    Bucket  Refused Empty  "s3:PutBucketAcl"                        [query "acl"];
+    PutBucketAcl                                    PUT    Bucket  Served  Xml    "s3:PutBucketAcl"                        [query "acl"];
     PutBucketCors                                   PUT    Bucket  Served  Xml    "s3:PutBucketCORS"                       [query "cors"];
     PutBucketEncryption                             PUT    Bucket  Served  Xml    "s3:PutEncryptionConfiguration"          [query "encryption"];
     PutBucketLifecycleConfiguration                 PUT    Bucket  Served  Xml    "s3:PutLifecycleConfiguration"           [query "lifecycle"];
     PutBucketLogging                                PUT    Bucket  Served  Xml    "s3:PutBucketLogging"                    [query "logging"];
     PutBucketNotificationConfiguration              PUT    Bucket  Served  Xml    "s3:PutBucketNotification"               [query "notification"];
-    PutBucketOwnershipControls                      PUT    Bucket  Refused Empty  "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
+    PutBucketOwnershipControls                      PUT    Bucket  Served  Xml    "s3:PutBucketOwnershipControls"          [query "ownershipControls"];
     PutBucketPolicy                                 PUT    Bucket  Served  Xml    "s3:PutBucketPolicy"                     [query "policy"];
     PutBucketReplication                            PUT    Bucket  Served  Xml    "s3:PutReplicationConfiguration"         [query "replication"];
     PutBucketRequestPayment                         PUT    Bucket  Served  Xml    "s3:PutBucketRequestPayment"             [query "requestPayment"];
@@ -189,7 +189,7 @@ operations! {
     DeleteObjectTagging                             DELETE Object  Served  Empty  "s3:DeleteObjectTagging"                 [query "tagging"] version "s3:DeleteObjectVersionTagging";
     DeleteObject                                    DELETE Object  Served  Empty  "s3:DeleteObject"                        [] version "s3:DeleteObjectVersion";
     GetObjectAnnotation                             GET    Object  Refused Empty  "s3:GetObjectAnnotation"                 [query "annotation", query "annotationName"];
-    GetObjectAcl                                    GET    Object  Refused Empty  "s3:GetObjectAcl"                        [query "acl"] version "s3:GetObjectVersionAcl";
+    GetObjectAcl                                    GET    Object  Served  Empty  "s3:GetObjectAcl"                        [query "acl"] version "s3:GetObjectVersionAcl";
     ListObjectAnnotations                           GET    Object  Refused Empty  "s3:ListObjectAnnotations"               [query "annotation"];
     GetObjectAttributes                             GET    Object  Served  Empty  "s3:GetObjectAttributes"                 [query "attributes"] version "s3:GetObjectVersionAttributes";
     GetObjectLegalHold                              GET    Object  Served  Empty  "s3:GetObjectLegalHold"                  [query "legal-hold"];
@@ -207,7 +207,7 @@ operations! {
     UploadPart                                      PUT    Object  Served  Stream "s3:PutObject"                           [query "partNumber", query "uploadId"];
     CopyObject                                      PUT    Object  Served  Empty  "s3:PutObject"                           [header "x-amz-copy-source"];
     PutObjectAnnotation                             PUT    Object  Refused Empty  "s3:PutObjectAnnotation"                 [query "annotation"];
-    PutObjectAcl                                    PUT    Object  Refused Empty  "s3:PutObjectAcl"                        [query "acl"] version "s3:PutObjectVersionAcl";
+    PutObjectAcl                                    PUT    Object  Served  Xml    "s3:PutObjectAcl"                        [query "acl"] version "s3:PutObjectVersionAcl";
     PutObjectLegalHold                              PUT    Object  Served  Xml    "s3:PutObjectLegalHold"                  [query "legal-hold"];
     PutObjectRetention                              PUT    Object  Served  Xml    "s3:PutObjectRetention"                  [query "retention"];
     PutObjectTagging                                PUT    Object  Served  Xml    "s3:PutObjectTagging"                    [query "tagging"] version "s3:PutObjectVersionTagging";

@@ -203,7 +203,8 @@ impl S3 {
             xml.text("Bucket", &bucket.name);
             xml.text("Key", key);
             xml.text("UploadId", encode_upload_id(upload.id));
-            write_people(xml, self.directory.account(&upload.record.account), self.owner(bucket));
+            let owner = self.object_owner(bucket, upload.record.owner.as_deref());
+            write_people(xml, self.account(&upload.record.account), owner);
             xml.text("StorageClass", &upload.record.attributes.storage_class);
             xml.text("PartNumberMarker", marker);
             xml.text("NextPartNumberMarker", parts.last().map_or(0, |part| part.number));

@@ -4,6 +4,7 @@ use http::header::HeaderName;
 use http::{Response, StatusCode};
 use minicbor::bytes::ByteVec;
 
+use super::acl::ObjectAccess;
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::{Preconditions, Present};
@@ -35,6 +36,7 @@ pub(super) const MAX_PUT: u64 = 5 << 30;
 pub(super) struct NewObject<'n> {
     pub attributes: Attributes,
     pub markings: Markings,
+    pub access: ObjectAccess,
     pub envelope: &'n Envelope,
     pub object_key: &'n sse::ObjectKey,
     pub sealed: Sealed,
@@ -119,6 +121,7 @@ impl S3 {
         let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
         let markings = self.markings(call, bucket, key).await?;
+        let access = self.access_of_new(call, bucket, key).await?;
         let conditions = Preconditions::of_write(&call.headers)?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
@@ -133,7 +136,8 @@ impl S3 {
         let (envelope, object_key) = (&envelope, &object_key);
         let consequences = &consequences;
         let verified = &verified;
-        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified, consequences, origin };
+        let new =
+            NewObject { attributes, markings, access, envelope, object_key, sealed, verified, consequences, origin };
         let stored = self.store_object(bucket, key, new, &conditions).await?;
 
         let mut response = render::empty(StatusCode::OK);
@@ -182,7 +186,8 @@ impl S3 {
         new: NewObject<'_>,
         conditions: &Preconditions,
     ) -> Result<Stored> {
-        let NewObject { attributes, markings, envelope, object_key, sealed, verified, consequences, origin } = new;
+        let NewObject { attributes, markings, access, envelope, object_key, sealed, verified, consequences, origin } =
+            new;
         let generation = self.generation(origin.as_ref());
         let etag_scope = bucket.etag_of_object(key.as_str(), &generation);
         let (stored_etag, etag) = match origin.as_ref().and_then(|origin| origin.etag.clone()) {
@@ -210,6 +215,8 @@ impl S3 {
             retention: markings.retention,
             legal_hold: markings.legal_hold,
             replication: None,
+            owner: access.owner,
+            acl: access.acl,
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
         let at = (bucket, key, consequences);
@@ -285,18 +292,19 @@ impl S3 {
         conditions.judge_write(Some(present), key.as_str())
     }
 
-    /// What a new upload will be like: its plan and attributes, and its envelope with the key that opens it.
+    /// What a new upload will be like: its plan, its attributes and whom it belongs to, and its envelope with the key that opens it.
     pub(super) async fn begin(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-    ) -> Result<(Plan, Attributes, Envelope, sse::ObjectKey)> {
+    ) -> Result<(Plan, Attributes, ObjectAccess, Envelope, sse::ObjectKey)> {
         let plan = Self::plan(call, bucket, key)?;
         let attributes = read_attributes(&call.headers)?;
+        let access = self.access_of_new(call, bucket, key).await?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(call), name).await?;
-        Ok((plan, attributes, envelope, object_key))
+        Ok((plan, attributes, access, envelope, object_key))
     }
 }
 

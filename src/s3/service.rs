@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 
-use super::access::CompiledPolicies;
+use super::access::{CompiledPolicies, REQUEST_CHARGED};
 use super::access_log::{self, Access, AccessLogs, Aside, Logging};
 use super::configuration::Parsed;
 use super::consequences::SharedOutboxes;
@@ -23,7 +23,7 @@ use crate::clock::SharedClock;
 use crate::config::ArnPattern;
 use crate::crypto::SharedEntropy;
 use crate::events::Subscriptions;
-use crate::iam::{Account, Directory, Identity, Permit};
+use crate::iam::{Account, Directory, Explanation, Identity, Permit};
 use crate::jobs::lifecycle::Calendar;
 use crate::kms::Caller;
 use crate::policy::Subject;
@@ -70,6 +70,8 @@ pub struct Settings {
     pub share_on_copy: bool,
     /// The length of a day, as life cycles and inventory reports count.
     pub calendar: Calendar,
+    /// Whether refusals name the statement that decided, to callers of the owner's account.
+    pub explain_denials: bool,
     /// How long a request's body may stall.
     pub body_timeout: std::time::Duration,
     /// Buckets that are reached at other servers, by their ARNs.
@@ -100,6 +102,9 @@ struct Seen {
     bucket: Option<Bucket>,
     asked: Option<access_log::Asked>,
     asides: Vec<Aside>,
+    /// What let it in, first of all, and what was refused to it, last.
+    allowed: Option<Explanation>,
+    denied: Option<Explanation>,
 }
 
 impl Witness {
@@ -117,6 +122,17 @@ impl Witness {
         self.note(|seen| {
             seen.name = target.bucket().map(str::to_owned);
             seen.asked = Some(access_log::Asked::new(row, query, target));
+        });
+    }
+
+    /// How the request was judged.
+    pub fn see_decision(&self, decision: &Explanation) {
+        self.note(|seen| {
+            if decision.decision == "Allow" {
+                seen.allowed.get_or_insert_with(|| decision.clone());
+            } else {
+                seen.denied = Some(decision.clone());
+            }
         });
     }
 
@@ -329,9 +345,7 @@ impl S3 {
             Target::Object(name, key) => (name, Some(key)),
         };
         if call.row.operation == Operation::CreateBucket {
-            let arn = format!("arn:aws:s3:::{name}");
-            let permit = self.authorize_in_account(call, &arn)?;
-            return self.create_bucket(call, &name, permit, body).await;
+            return self.create_bucket(call, &name, body).await;
         }
         let bucket = self.bucket(call, name).await?;
         if call.row.operation == Operation::PostObject {
@@ -339,6 +353,21 @@ impl S3 {
             return self.post_object(call, &bucket, body).await;
         }
         self.judge_transport(call, &bucket, key.as_ref()).await?;
+        let is_charged = self.judge_payment(call, &bucket).await?;
+        let mut response = self.carry_out(call, bucket, key, body).await?;
+        if is_charged {
+            headers::insert(response.headers_mut(), HeaderName::from_static(REQUEST_CHARGED), "requester");
+        }
+        Ok(response)
+    }
+
+    async fn carry_out(
+        &self,
+        call: &Call<'_>,
+        bucket: Bucket,
+        key: Option<ObjectKey>,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
         // What these two are about stands in their bodies: they are permitted when that is read.
         if call.row.operation == Operation::DeleteObjects {
             return self.delete_objects(call, &bucket, body).await;
@@ -395,11 +424,16 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         match call.row.operation {
             Operation::DeleteBucket => self.delete_bucket(bucket, permit).await,
+            Operation::DeleteBucketOwnershipControls => self.delete_ownership_controls(bucket, permit).await,
             Operation::DeleteBucketPolicy => self.delete_bucket_policy(bucket, permit).await,
             Operation::DeletePublicAccessBlock => self.delete_public_access_block(bucket, permit).await,
+            Operation::GetBucketAcl => Ok(self.bucket_acl(bucket, permit)),
+            Operation::GetBucketOwnershipControls => Self::ownership_controls(bucket, permit),
             Operation::GetBucketPolicy => Self::bucket_policy(bucket, permit),
             Operation::GetBucketPolicyStatus => Self::bucket_policy_status(bucket, permit),
             Operation::GetPublicAccessBlock => Self::public_access_block(bucket, permit),
+            Operation::PutBucketAcl => self.put_bucket_acl(call, bucket, permit, body).await,
+            Operation::PutBucketOwnershipControls => self.put_ownership_controls(call, bucket, permit, body).await,
             Operation::PutBucketPolicy => self.put_bucket_policy(call, bucket, permit, body).await,
             Operation::PutPublicAccessBlock => self.put_public_access_block(call, bucket, permit, body).await,
             Operation::DeleteBucketLifecycle => self.delete_lifecycle(bucket, permit).await,
@@ -444,6 +478,7 @@ impl S3 {
             Operation::CreateMultipartUpload => self.create_upload(call, bucket, key, permit).await,
             Operation::DeleteObject => self.delete_object(call, bucket, key, permit).await,
             Operation::GetObject | Operation::HeadObject => self.get_object(call, bucket, key, permit).await,
+            Operation::GetObjectAcl => self.object_acl(call, bucket, key, permit).await,
             Operation::GetObjectAttributes => self.object_attributes(call, bucket, key, permit).await,
             Operation::DeleteObjectTagging => self.delete_object_tagging(call, bucket, key, permit).await,
             Operation::GetObjectLegalHold => self.object_legal_hold(call, bucket, key, permit).await,
@@ -453,6 +488,7 @@ impl S3 {
             Operation::PutObjectRetention => self.put_object_retention(call, bucket, key, permit, body).await,
             Operation::ListParts => self.list_parts(call, bucket, key, permit).await,
             Operation::PutObject => self.put_object(call, bucket, key, permit, body).await,
+            Operation::PutObjectAcl => self.put_object_acl(call, bucket, key, permit, body).await,
             Operation::UpdateObjectEncryption => self.update_encryption(call, bucket, key, permit, body).await,
             Operation::UploadPart => self.upload_part(call, bucket, key, permit, body).await,
             Operation::UploadPartCopy => self.upload_part_copy(call, bucket, key, permit).await,
@@ -467,10 +503,8 @@ impl S3 {
     pub(super) async fn bucket(&self, call: &Call<'_>, name: String) -> Result<Bucket> {
         let bucket = self.find_bucket(&name).await?.ok_or_else(|| no_such_bucket(&name))?;
         call.witness.see_bucket(&bucket);
-        match call.header("x-amz-expected-bucket-owner") {
-            Some(expected) if expected != bucket.record.account => Err(ErrorCode::AccessDenied.into()),
-            _ => Ok(bucket),
-        }
+        check_expected_owner(call, "x-amz-expected-bucket-owner", &bucket.record.account)?;
+        Ok(bucket)
     }
 
     /// The bucket called `name`, whoever asks, if it exists.
@@ -530,7 +564,7 @@ impl Protocol for S3 {
                 tracing::error!(request_id = %cx.id, operation = answered.operation, code = error.code.as_str(), cause, "request failed");
             }
         }
-        let Seen { mut event, name, bucket, asked, asides } = witness.into_seen();
+        let Seen { mut event, name, bucket, asked, asides, allowed, denied } = witness.into_seen();
         // A request that failed before its bucket was looked for is the bucket's affair all the same.
         let bucket = match (bucket, name) {
             (None, Some(name)) if failure.is_some() => self.find_bucket(&name).await.ok().flatten(),
@@ -538,7 +572,10 @@ impl Protocol for S3 {
         };
         if let Some(event) = &mut event {
             let owner = bucket.as_ref().map(|bucket| bucket.record.account.as_str());
-            event::end(event, owner, failure.as_ref().map_or_else(|| Ok(response.headers()), Err));
+            // What was refused on the way, and did not matter, is not what decided.
+            let is_refused = failure.as_ref().is_some_and(|error| error.code == ErrorCode::AccessDenied);
+            let decision = if is_refused { denied.or(allowed) } else { allowed };
+            event::end(event, owner, decision.as_ref(), failure.as_ref().map_or_else(|| Ok(response.headers()), Err));
         }
         if let Some(bucket) = &bucket {
             if let Some(asked) = &cross_origin {
@@ -553,6 +590,20 @@ impl Protocol for S3 {
             response.extensions_mut().insert(event);
         }
         response
+    }
+}
+
+/// Refuses a bucket that is not the account's that the caller expects.
+///
+/// # Errors
+/// `AccessDenied`; `InvalidBucketOwnerAWSAccountID` for what is no account's id.
+pub(super) fn check_expected_owner(call: &Call<'_>, header: &str, owner: &str) -> Result<()> {
+    match call.header(header) {
+        Some(expected) if expected.len() != 12 || !expected.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(ErrorCode::InvalidBucketOwner.with("ExpectedBucketOwner", expected))
+        }
+        Some(expected) if expected != owner => Err(ErrorCode::AccessDenied.into()),
+        _ => Ok(()),
     }
 }
 

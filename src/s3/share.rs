@@ -95,6 +95,8 @@ impl S3 {
             retention: copy.markings.retention,
             legal_hold: copy.markings.legal_hold,
             replication: None,
+            owner: copy.access.owner.clone(),
+            acl: copy.access.acl.clone(),
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &copy.conditions, present);
         let run = NewRun::Shared(shared);

@@ -101,6 +101,7 @@ impl S3 {
         let (caller, name) = (self.kms_caller(call), ObjectName { bucket: &bucket.name, key: key.as_str() });
         loop {
             let object = self.object(call, bucket, key).await?;
+            self.authorize_record(call, call.action(), bucket, key, &object.record).await?;
             Self::require_transport(call, &object.envelope)?;
             if !matches!(object.envelope.kind(), SseKind::S3 | SseKind::Kms) {
                 return Err(S3Error::new(ErrorCode::InvalidRequest, OTHER_SOURCE));

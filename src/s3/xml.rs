@@ -75,7 +75,8 @@ impl XmlWriter {
         Self("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned())
     }
 
-    fn element_with(&mut self, name: &str, attributes: &str, write: impl FnOnce(&mut Self)) {
+    /// An element with attributes, written as they are: ` name="value"`.
+    pub(super) fn element_with(&mut self, name: &str, attributes: &str, write: impl FnOnce(&mut Self)) {
         for piece in ["<", name, attributes, ">"] {
             self.0.push_str(piece);
         }

@@ -177,6 +177,8 @@ mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            ownership: None,
+            acl: None,
         };
         create_bucket(store, "b", &bucket).await.unwrap();
         bucket

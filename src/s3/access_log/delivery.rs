@@ -18,6 +18,7 @@ use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
 use crate::policy::Context;
+use crate::s3::acl::ObjectAccess;
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
 use crate::s3::consequences::Cause;
@@ -232,6 +233,7 @@ impl S3 {
         let new = NewObject {
             attributes,
             markings: Markings::default(),
+            access: ObjectAccess::default(),
             envelope: &envelope,
             object_key: &object_key,
             sealed,

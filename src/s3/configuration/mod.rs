@@ -422,6 +422,8 @@ pub(super) mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            ownership: None,
+            acl: None,
         };
         Bucket { name: name.to_owned(), record: Arc::new(record) }
     }

@@ -55,8 +55,11 @@ error_codes! {
     InternalError "InternalError" INTERNAL_SERVER_ERROR "We encountered an internal error. Please try again.";
     InvalidAccessKeyId "InvalidAccessKeyId" FORBIDDEN "The AWS Access Key Id you provided does not exist in our records.";
     InvalidArgument "InvalidArgument" BAD_REQUEST "Invalid Argument";
+    InvalidBucketAclWithBlockPublicAccess "InvalidBucketAclWithBlockPublicAccessError" BAD_REQUEST "Bucket cannot have public ACLs set with BlockPublicAccess enabled";
+    InvalidBucketAclWithObjectOwnership "InvalidBucketAclWithObjectOwnership" BAD_REQUEST "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketState "InvalidBucketState" CONFLICT "The request is not valid for the current state of the bucket.";
     InvalidBucketName "InvalidBucketName" BAD_REQUEST "The specified bucket is not valid.";
+    InvalidBucketOwner "InvalidBucketOwnerAWSAccountID" BAD_REQUEST "The value of the expected bucket owner parameter must be an AWS Account ID.";
     InvalidConfigurationId "InvalidConfigurationId" BAD_REQUEST "The specified configuration id is invalid.";
     InvalidDigest "InvalidDigest" BAD_REQUEST "The Content-MD5 you specified was invalid.";
     InvalidEncryptionAlgorithm "InvalidEncryptionAlgorithmError" BAD_REQUEST "The Encryption request you specified is not valid. Supported value: AES256.";
@@ -80,6 +83,7 @@ error_codes! {
     KmsInvalidKeyUsage "KMS.InvalidKeyUsageException" BAD_REQUEST "The key's usage does not allow this operation.";
     KmsInvalidState "KMS.KMSInvalidStateException" BAD_REQUEST "The key is in a state that does not allow this operation.";
     KmsNotFound "KMS.NotFoundException" BAD_REQUEST "The key does not exist.";
+    MalformedAcl "MalformedACLError" BAD_REQUEST "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPostRequest "MalformedPOSTRequest" BAD_REQUEST "The body of your POST request is not well-formed multipart/form-data.";
     MalformedTrailer "MalformedTrailerError" BAD_REQUEST "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXml "MalformedXML" BAD_REQUEST "The XML you provided was not well-formed or did not validate against our published schema";
@@ -107,6 +111,7 @@ error_codes! {
     NotModified "NotModified" NOT_MODIFIED "Not Modified";
     ObjectLockConfigurationNotFound "ObjectLockConfigurationNotFoundError" NOT_FOUND "Object Lock configuration does not exist for this bucket";
     OperationAborted "OperationAborted" CONFLICT "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    OwnershipControlsNotFound "OwnershipControlsNotFoundError" NOT_FOUND "The bucket ownership controls were not found";
     PreconditionFailed "PreconditionFailed" PRECONDITION_FAILED "At least one of the pre-conditions you specified did not hold";
     ReplicationConfigurationNotFound "ReplicationConfigurationNotFoundError" NOT_FOUND "The replication configuration was not found";
     RequestHeaderSectionTooLarge "RequestHeaderSectionTooLarge" BAD_REQUEST "Your request header and query parameters used to make the request exceed the maximum allowed size";
@@ -117,5 +122,6 @@ error_codes! {
     SlowDown "SlowDown" SERVICE_UNAVAILABLE "Please reduce your request rate.";
     TooManyConfigurations "TooManyConfigurations" BAD_REQUEST "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     UnexpectedContent "UnexpectedContent" BAD_REQUEST "This request does not support content";
+    UnresolvableGrantByEmailAddress "UnresolvableGrantByEmailAddress" BAD_REQUEST "The e-mail address you provided does not match any account on record.";
     ContentSha256Mismatch "XAmzContentSHA256Mismatch" BAD_REQUEST "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }

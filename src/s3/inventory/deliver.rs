@@ -11,6 +11,7 @@ use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
 use crate::policy::{Context, Found, Subject};
+use crate::s3::acl::ObjectAccess;
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
 use crate::s3::consequences::Cause;
@@ -77,6 +78,7 @@ impl S3 {
         let new = NewObject {
             attributes,
             markings: Markings { retention: self.retention_of_upload(&bucket, None).await?, ..Markings::default() },
+            access: ObjectAccess::default(),
             envelope: &envelope,
             object_key: &object_key,
             sealed,

@@ -10,8 +10,9 @@ mod form;
 mod policy;
 
 use http::header::LOCATION;
-use http::{HeaderMap, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
 
+use super::access::REQUEST_CHARGED;
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::Preconditions;
@@ -25,6 +26,7 @@ use super::render;
 use super::request::{ObjectKey, Target};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
+use crate::iam::Permit;
 use crate::sigv4::{self, Signed, SignedPolicy};
 use crate::sse::{self, ObjectName};
 use crate::wire::percent::percent_encode;
@@ -57,7 +59,24 @@ impl S3 {
         call.witness.see_caller(posted.identity.as_ref(), posted.signed.as_ref());
         call.witness.see(self.event_of(&posted, &target));
         self.judge_transport(&posted, bucket, Some(&key)).await?;
-        self.authorize(&posted, posted.row.action, bucket, Some(&key)).await?;
+        let is_charged = self.judge_payment(&posted, bucket).await?;
+        let permit = self.authorize(&posted, posted.row.action, bucket, Some(&key)).await?;
+        let place = location(call, bucket, &key);
+        let mut response = self.store_form(&posted, bucket, &key, (Form { fields, file }, &place), permit).await?;
+        if is_charged {
+            insert(response.headers_mut(), HeaderName::from_static(REQUEST_CHARGED), "requester");
+        }
+        Ok(response)
+    }
+
+    async fn store_form(
+        &self,
+        posted: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        (Form { fields, file }, place): (Form, &str),
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
         let length = match fields.value("policy") {
             Some(text) => {
                 let policy = Policy::parse(text)?;
@@ -67,23 +86,25 @@ impl S3 {
             None => None,
         };
 
-        let plan = Self::plan(&posted, bucket, &key)?;
+        let plan = Self::plan(posted, bucket, key)?;
         let attributes = read_attributes(&posted.headers)?;
-        let markings = self.markings(&posted, bucket, &key).await?;
+        let markings = self.markings(posted, bucket, key).await?;
+        let access = self.access_of_new(posted, bucket, key).await?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
         let (least, most) = length.unwrap_or((0, MAX_PUT));
         let payload = PayloadPlan::of_form(&posted.headers, &required, least..=most.min(MAX_PUT))?;
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(&posted), name).await?;
+        let (envelope, object_key) = self.sse.begin(&plan, &self.kms_caller(posted), name).await?;
         let (sealed, verified) = self.receive(payload, file, &object_key, 0).await?;
         let (envelope, object_key) = (&envelope, &object_key);
-        let consequences = &self.consequences(call, bucket, key.as_str()).await?;
+        let consequences = &self.consequences(posted, bucket, key.as_str()).await?;
         let (verified, origin) = (&verified, None);
-        let new = NewObject { attributes, markings, envelope, object_key, sealed, verified, consequences, origin };
+        let new =
+            NewObject { attributes, markings, access, envelope, object_key, sealed, verified, consequences, origin };
         let conditions = Preconditions::of_write(&posted.headers)?;
-        let stored = self.store_object(bucket, &key, new, &conditions).await?;
+        let stored = self.store_object(bucket, key, new, &conditions).await?;
 
-        let mut response = answer(call, bucket, &key, &stored.etag, &fields);
+        let mut response = answer(place, bucket, key, &stored.etag, &fields);
         let headers = response.headers_mut();
         insert_etag(headers, &stored.etag);
         insert_id(headers, stored.version);
@@ -115,7 +136,7 @@ impl S3 {
 }
 
 /// What the form asks to be answered: a redirect, or 200, 201 or 204.
-fn answer(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, etag: &str, fields: &Fields) -> Response<ResponseBody> {
+fn answer(place: &str, bucket: &Bucket, key: &ObjectKey, etag: &str, fields: &Fields) -> Response<ResponseBody> {
     if let Some(target) = redirect(fields) {
         let separator = if target.contains('?') { '&' } else { '?' };
         let quoted = percent_encode(&format!("\"{etag}\""));
@@ -123,12 +144,11 @@ fn answer(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, etag: &str, fields:
         let target = format!("{target}{separator}bucket={}&key={key}&etag={quoted}", bucket.name);
         return with_location(render::empty(StatusCode::SEE_OTHER), &target);
     }
-    let place = location(call, bucket, key);
     let response = match fields.value("success_action_status") {
         Some("200") => render::empty(StatusCode::OK),
         Some("201") => {
             let mut response = render::document(XmlWriter::bare_document("PostResponse", |xml| {
-                xml.text("Location", &place);
+                xml.text("Location", place);
                 xml.text("Bucket", &bucket.name);
                 xml.text("Key", key);
                 xml.text("ETag", format_args!("\"{etag}\""));
@@ -138,7 +158,7 @@ fn answer(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, etag: &str, fields:
         }
         _ => render::empty(StatusCode::NO_CONTENT),
     };
-    with_location(response, &place)
+    with_location(response, place)
 }
 
 /// Where the form wants its user sent; what is no web address is passed over, as AWS does.

@@ -11,6 +11,7 @@ use super::super::request::{ObjectKey, Query};
 use super::super::service::{Bucket, Call, S3, Witness, no_such_bucket};
 use super::super::{checksum::Algorithm, object::Object};
 use super::{Errand, Rule};
+use crate::s3::acl::ObjectAccess;
 use crate::sse::{Plan, SseKind, SseRequest};
 use crate::store::commit;
 use crate::store::schema::{MarkerRecord, Version, Versioning};
@@ -35,6 +36,14 @@ impl S3 {
         }
         let markings =
             Markings { tags: record.tags.clone(), retention: record.retention, legal_hold: record.legal_hold };
+        // A replica keeps its owner and its list, where lists count.
+        let access = if target.has_acls() {
+            let owner = Some(bucket.owner_of_object(record.owner.as_deref()).to_owned());
+            let acl = record.acl.clone().filter(|_| bucket.has_acls());
+            ObjectAccess { owner: owner.filter(|owner| *owner != target.record.account), acl }
+        } else {
+            ObjectAccess::default()
+        };
         let algorithm = record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
         let source_key = self.unlock(&call, &bucket.name, key, &object.envelope, None).await?;
         let consequences = self.consequences(&call, &target, key.as_str()).await?;
@@ -45,6 +54,7 @@ impl S3 {
             plan,
             attributes,
             markings,
+            access,
             algorithm,
             conditions: Preconditions::default(),
             consequences,

@@ -81,6 +81,8 @@ fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
         retention: None,
         legal_hold: None,
         replication: None,
+        owner: None,
+        acl: None,
     }
 }
 
@@ -102,6 +104,8 @@ async fn bucket(store: &MemoryStore, versioning: Versioning) {
         object_lock: None,
         tags: Vec::new(),
         configured: None,
+        ownership: None,
+        acl: None,
     };
     assert_eq!(create_bucket(store, "b", &record).await.unwrap(), None);
 }
@@ -183,6 +187,8 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
                     retention: None,
                     legal_hold: None,
                     replica_of: None,
+                    owner: None,
+                    acl: None,
                 };
                 let place = Place { bucket: BUCKET, versioning: stale, key: &name(upload), tell: &Silent };
                 create_upload::<Infallible>(store, place, id, &record).await.unwrap();

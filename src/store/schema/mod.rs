@@ -27,6 +27,7 @@
 //! The first byte of every key is its [`Table`]; the first byte of every record its format version, then CBOR with
 //! numbered fields, so that later versions add fields and older readers skip them. Nothing here knows the wire.
 
+mod acl;
 mod configuration;
 mod cursor;
 mod keys;
@@ -34,6 +35,7 @@ mod records;
 mod replication;
 mod version;
 
+pub use acl::{AclGrant, Grantee, Group, Ownership, Permission};
 pub use configuration::{ConfigurationKind, ConfigurationKinds, ConfigurationRecord};
 pub use cursor::CursorKind;
 pub use keys::{Table, escape, key_of, noncurrent_key, prefix_of, unescape};

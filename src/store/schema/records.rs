@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::acl::{AclGrant, Ownership};
 use super::replication::ReplicationState;
 use super::version::{ObjectLock, Retention, Versioning};
 use super::{ConfigurationKind, ConfigurationKinds};
@@ -78,6 +79,12 @@ pub struct BucketRecord {
     #[n(10)]
     #[cbor(skip_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
+    /// To whom its objects belong; `None` in records from before there was a choice: `BucketOwnerEnforced`.
+    #[n(12)]
+    pub ownership: Option<Ownership>,
+    /// Its access control list; `None`: full control for its owner.
+    #[n(13)]
+    pub acl: Option<Vec<AclGrant>>,
     /// The kinds of configuration that the bucket may have: a kind that is not here, it has not. `None`: none ever.
     #[n(16)]
     pub configured: Option<ConfigurationKinds>,
@@ -361,6 +368,12 @@ pub struct ObjectRecord {
     /// Where it stands in replication, if it is concerned.
     #[n(20)]
     pub replication: Option<ReplicationState>,
+    /// The account that it belongs to, if that is not the bucket's: its id, or `anonymous`.
+    #[n(18)]
+    pub owner: Option<String>,
+    /// Its access control list; `None`: full control for its owner.
+    #[n(19)]
+    pub acl: Option<Vec<AclGrant>>,
 }
 
 /// What a listing shows of a checksum.
@@ -413,6 +426,12 @@ pub struct UploadRecord {
     /// Of a replica that another server sends: which version it is of, and of when, in milliseconds since the Unix epoch.
     #[n(14)]
     pub replica_of: Option<(String, i64)>,
+    /// The account that the object will belong to, if that is not the bucket's.
+    #[n(12)]
+    pub owner: Option<String>,
+    /// The access control list that the object will have.
+    #[n(13)]
+    pub acl: Option<Vec<AclGrant>>,
 }
 
 /// An uploaded part.
@@ -471,6 +490,7 @@ mod tests {
     use super::super::replication::{DestinationState, ReplicationStatus};
     use super::super::version::{DefaultRetention, MarkerRecord, Period, RetentionMode, Version};
     use super::*;
+    use crate::store::schema::{Grantee, Group, Permission};
 
     fn attributes() -> Attributes {
         Attributes {
@@ -509,6 +529,8 @@ mod tests {
             retention: None,
             legal_hold: None,
             replication: None,
+            owner: None,
+            acl: None,
         }
     }
 
@@ -527,6 +549,8 @@ mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            ownership: None,
+            acl: None,
         };
         hold("bucket.bin", &bucket);
         let encryption =
@@ -544,11 +568,26 @@ mod tests {
             versioning: Versioning::Enabled,
             object_lock: Some(ObjectLock { default: Some(default) }),
             tags: vec![("team".to_owned(), "a".to_owned())],
-            ..bucket
+            ..bucket.clone()
         };
         hold("bucket-locked.bin", &locked);
         let kinds = ConfigurationKinds::default().with(ConfigurationKind::Cors).with(ConfigurationKind::Inventory);
-        hold("bucket-configured.bin", &BucketRecord { configured: Some(kinds), ..configured });
+        hold("bucket-configured.bin", &BucketRecord { configured: Some(kinds), ..configured.clone() });
+        let grant = |grantee, permission| AclGrant { grantee, permission };
+        let grants = vec![
+            grant(Grantee::Account("c".repeat(64)), Permission::FullControl),
+            grant(Grantee::Group(Group::AllUsers), Permission::Read),
+            grant(Grantee::Group(Group::AuthenticatedUsers), Permission::ReadAcp),
+            grant(Grantee::Group(Group::LogDelivery), Permission::Write),
+        ];
+        let shared = BucketRecord { ownership: Some(Ownership::ObjectWriter), acl: Some(grants.clone()), ..bucket };
+        hold("bucket-acl.bin", &shared);
+        let owned = ObjectRecord {
+            owner: Some("111122223333".to_owned()),
+            acl: Some(grants.clone()),
+            ..object(Body::Run(run(false)))
+        };
+        hold("object-acl.bin", &owned);
         hold("object-run.bin", &object(Body::Run(run(false))));
         let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
         hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));
@@ -564,11 +603,13 @@ mod tests {
             retention: None,
             legal_hold: None,
             replica_of: None,
+            owner: None,
+            acl: None,
         };
         hold("upload.bin", &upload);
         let retention = Some(Retention { mode: RetentionMode::Governance, until: 1_800_000_000_000 });
         let tags = vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())];
-        let tagged = UploadRecord { tags: tags.clone(), retention, legal_hold: Some(true), ..upload };
+        let tagged = UploadRecord { tags: tags.clone(), retention, legal_hold: Some(true), ..upload.clone() };
         hold("upload-tagged.bin", &tagged);
         let replica = UploadRecord { replica_of: Some(("an-id".to_owned(), 1_700_000_000_000)), ..tagged };
         hold("upload-replica.bin", &replica);
@@ -599,6 +640,8 @@ mod tests {
         };
         hold("marker.bin", &marker);
         hold("version-marker.bin", &Version::Marker(marker));
+        let owned = UploadRecord { owner: Some("111122223333".to_owned()), acl: Some(grants), ..upload };
+        hold("upload-acl.bin", &owned);
         let part = PartRecord {
             modified: 1_700_000_000_789,
             size: 11,

@@ -280,6 +280,7 @@ class Server(Endpoint):
 
 
 OTHER_ACCOUNT = "444455556666"
+OTHER_EMAIL = "other@example.com"
 
 
 def two_accounts(directory, more="", **options):
@@ -288,7 +289,7 @@ def two_accounts(directory, more="", **options):
     key, secret = "AKIAOTHEROTHEROTHER1", "other" * 8
     config = Path(directory) / "strongroom.toml"
     config.write_text(
-        f'[[accounts]]\nid = "{OTHER_ACCOUNT}"\ndisplay_name = "other"\naccess_key_id = "{key}"\n'
+        f'[[accounts]]\nid = "{OTHER_ACCOUNT}"\ndisplay_name = "other"\nemail = "{OTHER_EMAIL}"\naccess_key_id = "{key}"\n'
         f'secret_access_key = "{secret}"\n{more}'
     )
     server = Server(arguments=["--config", str(config)], **options).start()

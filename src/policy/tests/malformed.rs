@@ -1,0 +1,133 @@
+//! What is no policy, and what each kind of document may not say.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{BUCKET, statement};
+use crate::policy::*;
+
+#[test]
+fn malformed_documents_are_refused_as_s3_refuses_them() {
+    let refused = |text: &str| Policy::parse(text, BUCKET).unwrap_err().0;
+    let no_json = "Policies must be valid JSON and the first byte must be '{'";
+    for text in ["", "x", "[]", " {}", "{", "\"{}\""] {
+        assert_eq!(refused(text), no_json, "{text}");
+    }
+    for (text, expected) in [
+        (json!({}), "Missing required field Statement"),
+        (json!({"Statement": []}), "Could not parse the policy: Statement is empty!"),
+        (json!({"Version": "2020-01-01", "Statement": []}), "The policy must contain a valid version string"),
+        (json!({"Colour": 1, "Statement": []}), "Unknown field Colour"),
+        (json!({"Statement": ["x"]}), "Invalid policy syntax."),
+    ] {
+        assert_eq!(refused(&text.to_string()), expected);
+    }
+    for (more, expected) in [
+        (json!({"Effect": null}), "Missing required field Effect"),
+        (json!({"Effect": "allow"}), "Invalid effect: allow"),
+        (json!({"Principal": null}), "Missing required field Principal"),
+        (json!({"Principal": "alice"}), "Invalid principal in policy"),
+        (json!({"Principal": {"AWS": "alice"}}), "Invalid principal in policy"),
+        (json!({"Principal": {"AWS": "arn:aws:iam::111122223333:user/*"}}), "Invalid principal in policy"),
+        (json!({"Principal": {"Nobody": "*"}}), "Invalid principal in policy"),
+        (json!({"Principal": {}}), "Invalid principal in policy"),
+        (json!({"Action": null}), "Missing required field Action"),
+        (json!({"Action": "s3:MakeCoffee"}), "Policy has invalid action"),
+        (json!({"Action": "kms:Decrypt"}), "Policy has invalid action"),
+        (json!({"Action": []}), "Invalid policy syntax."),
+        (json!({"Action": 7, "NotAction": 8}), "Policy cannot contain both Action and NotAction"),
+        (json!({"Resource": null}), "Missing required field Resource"),
+        (json!({"Resource": "arn:aws:s3:::other/*"}), "Policy has invalid resource"),
+        (json!({"Resource": "*"}), "Policy has invalid resource"),
+        (json!({"Resource": "arn:aws:s3:::b"}), "Action does not apply to any resource(s) in statement"),
+        (json!({"Action": "s3:ListBucket"}), "Action does not apply to any resource(s) in statement"),
+        (json!({"Condition": {"Equals": {"a": "b"}}}), "Invalid Condition type : Equals"),
+        (json!({"Condition": {"NumericEquals": {"a": "b"}}}), "Invalid value for condition NumericEquals on a"),
+        (json!({"Condition": []}), "Invalid policy syntax."),
+        (json!({"Colour": "blue"}), "Unknown field Colour"),
+        (json!({"Sid": 1}), "Invalid policy syntax."),
+    ] {
+        assert_eq!(refused(&statement(&more)), expected, "{more}");
+    }
+}
+
+#[test]
+fn kinds_have_rules_of_their_own() {
+    let with =
+        json!({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}).to_string();
+    let without = json!({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}).to_string();
+    assert!(Policy::parse(&with, Kind::Key).is_ok());
+    assert!(Policy::parse(&without, Kind::Identity).is_ok());
+    assert_eq!(Policy::parse(&with, Kind::Identity).unwrap_err().0, "Policy document should not specify a principal.");
+    assert_eq!(Policy::parse(&without, Kind::Key).unwrap_err().0, "Missing required field Principal");
+    for (text, expected) in [
+        ("{", "Syntax errors in policy."),
+        ("{}", "Syntax errors in policy."),
+        (r#"{"Statement": {"Effect": "Allow", "Resource": "*"}}"#, "Policy statement must contain actions."),
+        (r#"{"Statement": {"Effect": "Allow", "Action": "s3:*"}}"#, "Policy statement must contain resources."),
+        (
+            r#"{"Statement": {"Effect": "Allow", "Action": "GetObject", "Resource": "*"}}"#,
+            "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
+        ),
+        (
+            r#"{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "b/*"}}"#,
+            "Resource b/* must be in ARN format or \"*\".",
+        ),
+        (
+            r#"{"Statement": [{"Sid": "a", "Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+                {"Sid": "a", "Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#,
+            "Statement IDs (SID) in a single policy must be unique.",
+        ),
+        (
+            r#"{"Statement": {"Sid": "a b", "Effect": "Allow", "Action": "s3:*", "Resource": "*"}}"#,
+            "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*",
+        ),
+    ] {
+        assert_eq!(Policy::parse(text, Kind::Identity).unwrap_err().0, expected, "{text}");
+    }
+    let no_principal =
+        r#"{"Statement": {"Effect": "Allow", "Principal": {"AWS": "me"}, "Action": "kms:*", "Resource": "*"}}"#;
+    assert_eq!(
+        Policy::parse(no_principal, Kind::Key).unwrap_err().0,
+        "Policy contains a statement with one or more invalid principals."
+    );
+    let vendor = r#"{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}}"#;
+    assert_eq!(
+        Policy::parse(vendor, Kind::Trust).unwrap_err().0,
+        "AssumeRole policy may only specify STS AssumeRole actions."
+    );
+    let trust = json!({"Statement": {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}});
+    assert!(Policy::parse(&trust.to_string(), Kind::Trust).is_ok());
+    assert_eq!(
+        Policy::parse(&with.replace("kms:*", "sts:*"), Kind::Trust).unwrap_err().0,
+        "Has prohibited field Resource"
+    );
+}
+
+/// What stands twice is refused, lest the last one count and nobody notice.
+#[test]
+fn nothing_may_be_said_twice() {
+    let once = statement(&json!({"Condition": {"StringEquals": {"aws:username": "a"}}}));
+    assert!(Policy::parse(&once, BUCKET).is_ok());
+    for (piece, twice) in [
+        (r#""Effect":"Allow""#, r#""Effect":"Deny","Effect":"Allow""#),
+        (r#""StringEquals":{"#, r#""StringEquals":{"aws:userid":"b"},"StringEquals":{"#),
+        (r#""aws:username":"a""#, r#""aws:username":"b","aws:username":"a""#),
+        (r#""Version":"#, r#""Version":"2008-10-17","Version":"#),
+    ] {
+        let text = once.replace(piece, twice);
+        assert_ne!(text, once, "{piece}");
+        let error = Policy::parse(&text, BUCKET).unwrap_err();
+        assert_eq!(error.0, "Policies must be valid JSON and the first byte must be '{'", "{piece}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}", more in "[{}\\[\\]\",:a-zA-Z0-9*$ ]{0,200}") {
+        for kind in [BUCKET, Kind::Key, Kind::Identity, Kind::Trust] {
+            let _ = Policy::parse(&text, kind);
+            let _ = Policy::parse(&format!("{{{more}"), kind);
+        }
+    }
+}

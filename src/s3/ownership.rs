@@ -1,0 +1,135 @@
+//! Ownership controls: to whom the objects of a bucket belong, and whether access control lists count.
+//! (S3 API reference: Get-, Put-, DeleteBucketOwnershipControls; user guide, "Controlling ownership of objects".)
+
+use http::{Response, StatusCode};
+use serde::Deserialize;
+
+use super::acl::{Of, Requested, is_public};
+use super::error::{ErrorCode, Result, S3Error};
+use super::render;
+use super::service::{Bucket, Call, S3, no_content};
+use super::xml::{self, XmlWriter};
+use crate::iam::Permit;
+use crate::store::schema::{AclGrant, BucketRecord, Grantee, Ownership};
+use crate::wire::{RequestBody, ResponseBody};
+
+/// Longest `OwnershipControls`, in bytes.
+const MAX_DOCUMENT: usize = 16 * 1024;
+const ROOT: &str = "OwnershipControls";
+const HEADER: &str = "x-amz-object-ownership";
+/// The settings, by name.
+const NAMES: &[(&str, Ownership)] = &[
+    ("BucketOwnerEnforced", Ownership::BucketOwnerEnforced),
+    ("BucketOwnerPreferred", Ownership::BucketOwnerPreferred),
+    ("ObjectWriter", Ownership::ObjectWriter),
+];
+
+#[derive(Deserialize)]
+struct OwnershipControls {
+    #[serde(rename = "Rule", default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Rule {
+    object_ownership: String,
+}
+
+/// Whether a grant is to the owner (a canonical id).
+fn is_owners(grant: &AclGrant, owner: &str) -> bool {
+    matches!(&grant.grantee, Grantee::Account(id) if id == owner)
+}
+
+/// The setting called `name`.
+fn by_name(name: &str) -> Option<Ownership> {
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, ownership)| *ownership)
+}
+
+impl S3 {
+    /// To whom the objects of a bucket about to be made will belong, and the bucket's own list.
+    ///
+    /// # Errors
+    /// `InvalidArgument`; `InvalidBucketAclWithObjectOwnership` for a list that will not count;
+    /// `InvalidBucketAclWithBlockPublicAccessError` for a public one, as new buckets block public access; `AccessDenied`, if the
+    /// caller may not set one or the other.
+    pub(super) fn access_of_new_bucket(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+    ) -> Result<(Ownership, Option<Vec<AclGrant>>)> {
+        let ownership = match call.header(HEADER) {
+            None => Ownership::BucketOwnerEnforced,
+            Some(asked) => {
+                let invalid = || S3Error::argument(HEADER, asked, format!("Invalid {HEADER} header: {asked}"));
+                let ownership = by_name(asked).ok_or_else(invalid)?;
+                self.authorize_creation(call, "s3:PutBucketOwnershipControls", name, None)?;
+                ownership
+            }
+        };
+        let owner = call.identity()?.account.canonical_id.as_str();
+        let Some(requested) = Requested::of_headers(&call.headers, &self.directory)? else {
+            return Ok((ownership, None));
+        };
+        let grants = requested.expand(owner, owner, Of::Bucket)?;
+        let shared = grants.iter().any(|grant| !is_owners(grant, owner));
+        if shared && ownership == Ownership::BucketOwnerEnforced {
+            return Err(ErrorCode::InvalidBucketAclWithObjectOwnership.with("BucketName", name));
+        }
+        if is_public(&grants) {
+            return Err(ErrorCode::InvalidBucketAclWithBlockPublicAccess.with("BucketName", name));
+        }
+        if shared {
+            self.authorize_creation(call, "s3:PutBucketAcl", name, None)?;
+        }
+        Ok((ownership, Some(grants).filter(|_| shared)))
+    }
+
+    pub(super) fn ownership_controls(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let ownership = bucket.ownership();
+        let (name, _) = NAMES
+            .iter()
+            .find(|(_, known)| *known == ownership)
+            .ok_or_else(|| ErrorCode::OwnershipControlsNotFound.with("BucketName", &bucket.name))?;
+        Ok(render::document(XmlWriter::document(ROOT, |xml| {
+            xml.element("Rule", |xml| xml.text("ObjectOwnership", name));
+        })))
+    }
+
+    pub(super) async fn put_ownership_controls(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        if document.is_empty() {
+            return Err(ErrorCode::MissingRequestBody.into());
+        }
+        let controls: OwnershipControls = xml::read(&document, ROOT)?;
+        let [rule] = &controls.rules[..] else { return Err(ErrorCode::MalformedXml.into()) };
+        let ownership = by_name(&rule.object_ownership).ok_or(ErrorCode::MalformedXml)?;
+        let owner = self.owner(bucket).map_or("", |owner| &owner.canonical_id);
+        let change = |record: &mut BucketRecord| {
+            let shared = record.acl.as_ref().is_some_and(|grants| grants.iter().any(|grant| !is_owners(grant, owner)));
+            if ownership == Ownership::BucketOwnerEnforced && shared {
+                return Err(S3Error::from(ErrorCode::InvalidBucketAclWithObjectOwnership));
+            }
+            record.ownership = Some(ownership);
+            Ok(())
+        };
+        self.configure_bucket(bucket, change).await?;
+        Ok(render::empty(StatusCode::OK))
+    }
+
+    /// Without controls objects belong to their writers, as on AWS.
+    pub(super) async fn delete_ownership_controls(
+        &self,
+        bucket: &Bucket,
+        _permit: Permit,
+    ) -> Result<Response<ResponseBody>> {
+        self.update_bucket(bucket, |record| record.ownership = Some(Ownership::Deleted)).await?;
+        Ok(no_content())
+    }
+}

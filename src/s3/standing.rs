@@ -1,0 +1,196 @@
+//! In buckets whose access control lists count: whom that belongs to which a request asks of, and what its list gives the caller.
+//! (S3 user guide, "How Amazon S3 authorizes a request", and "Mapping of ACL permissions and access policy permissions".)
+//!
+//! The bucket's policy speaks for the bucket's owner. Over an object of another account it can deny, but it cannot allow: that
+//! the object's owner alone can, by the object's list.
+
+use super::access::About;
+use super::acl::{ANONYMOUS, granted};
+use super::error::Result;
+use super::request::ObjectKey;
+use super::service::{Bucket, Call, S3};
+use super::version::Missing;
+use crate::policy::Grant;
+use crate::store::schema::{ObjectRecord, Permission, VersionId};
+
+/// Whom what is asked of belongs to, and what its list gives to the caller.
+pub(super) struct Standing {
+    /// The account's id, or `anonymous`; `None`: the bucket's.
+    pub owner: Option<String>,
+    pub acl: Grant,
+}
+
+impl Standing {
+    /// Of what belongs to the bucket's owner, by no list.
+    pub const PLAIN: Self = Self { owner: None, acl: Grant::None };
+}
+
+/// Whose list an action goes by, and which of its permissions gives it.
+#[derive(Clone, Copy)]
+enum List {
+    Bucket(Permission),
+    /// Without a permission it is the object owner's own, and no list gives it.
+    Object(Option<Permission>),
+}
+
+/// The actions that lists give, and those that are the object owner's. All others are the bucket owner's.
+const BY_LIST: &[(&[&str], List)] = {
+    use Permission::{Read, ReadAcp, Write, WriteAcp};
+    &[
+        (&["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions"], List::Bucket(Read)),
+        (
+            &[
+                "s3:AbortMultipartUpload",
+                "s3:DeleteObject",
+                "s3:DeleteObjectVersion",
+                "s3:ListMultipartUploadParts",
+                "s3:PutObject",
+            ],
+            List::Bucket(Write),
+        ),
+        (&["s3:GetBucketAcl"], List::Bucket(ReadAcp)),
+        (&["s3:PutBucketAcl"], List::Bucket(WriteAcp)),
+        (&["s3:GetObject", "s3:GetObjectTorrent", "s3:GetObjectVersion"], List::Object(Some(Read))),
+        (&["s3:GetObjectAcl", "s3:GetObjectVersionAcl"], List::Object(Some(ReadAcp))),
+        (&["s3:PutObjectAcl", "s3:PutObjectVersionAcl"], List::Object(Some(WriteAcp))),
+        (
+            &[
+                "s3:DeleteObjectTagging",
+                "s3:DeleteObjectVersionTagging",
+                "s3:GetObjectAttributes",
+                "s3:GetObjectTagging",
+                "s3:GetObjectVersionAttributes",
+                "s3:GetObjectVersionTagging",
+                "s3:PutObjectTagging",
+                "s3:PutObjectVersionTagging",
+                "s3:RestoreObject",
+                "s3:UpdateObjectEncryption",
+            ],
+            List::Object(None),
+        ),
+    ]
+};
+
+impl S3 {
+    /// Whom the bucket, or its object `key`, belongs to for `action`, and what its list gives to the caller.
+    pub(super) async fn standing(
+        &self,
+        call: &Call<'_>,
+        action: &'static str,
+        bucket: &Bucket,
+        about: About<'_>,
+    ) -> Result<Standing> {
+        let About { key, version, .. } = about;
+        let identity = call.identity.as_ref();
+        match (list_of(action), key) {
+            (Some(List::Bucket(permission)), _) => {
+                let mut acl = granted(bucket.counts(bucket.acl()), permission, identity);
+                if acl != Grant::None
+                    && permission == Permission::Write
+                    && !self.may_replace(call, action, bucket, about).await?
+                {
+                    acl = Grant::None;
+                }
+                Ok(Standing { owner: None, acl })
+            }
+            (Some(List::Object(permission)), Some(key)) => {
+                Ok(match self.version_of(bucket, key, version).await? {
+                    Some(record) => of_object(call, bucket, permission, &record),
+                    // That there is nothing is told to those whom the bucket's list lets see what there is.
+                    None if permission.is_some() => {
+                        let acl = granted(bucket.counts(bucket.acl()), Permission::Read, identity);
+                        Standing { owner: None, acl }
+                    }
+                    None => Standing::PLAIN,
+                })
+            }
+            _ => Ok(Standing::PLAIN),
+        }
+    }
+
+    /// Judges anew, where lists count, by the very record that is going to be read: another may have come in its place since
+    /// the request was let in.
+    ///
+    /// # Errors
+    /// As [`Self::authorize`].
+    pub(super) async fn authorize_record(
+        &self,
+        call: &Call<'_>,
+        action: &'static str,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        record: &ObjectRecord,
+    ) -> Result<()> {
+        match list_of(action) {
+            Some(List::Object(permission)) if bucket.has_acls() => {
+                let standing = of_object(call, bucket, permission, record);
+                let about = About { key: Some(key), version: Some(record.version_id()), tags: None };
+                self.judge(call, action, bucket, about, standing).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what is there, if anything is, is the caller's own: the permission to write into a bucket lets one create what is
+    /// not there yet, and replace, delete or abort what is one's own.
+    async fn may_replace(&self, call: &Call<'_>, action: &str, bucket: &Bucket, about: About<'_>) -> Result<bool> {
+        let Some(key) = about.key else { return Ok(true) };
+        let caller = call.identity.as_ref().map_or(ANONYMOUS, |identity| &identity.account.id);
+        if matches!(action, "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts") {
+            return Ok(self.upload(call, bucket, key).await.map_or(true, |upload| upload.record.account == caller));
+        }
+        let version = about.version.filter(|_| action == "s3:DeleteObjectVersion");
+        let present = self.version_of(bucket, key, version).await?;
+        Ok(present.is_none_or(|record| bucket.owner_of_object(record.owner.as_deref()) == caller))
+    }
+
+    /// The version of `key`, or its current one; `None` if there is none, or it is a delete marker.
+    async fn version_of(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+    ) -> Result<Option<ObjectRecord>> {
+        match self.find(bucket, key, version).await {
+            Ok(record) => Ok(Some(record)),
+            Err(Missing::Failed(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn list_of(action: &str) -> Option<List> {
+    BY_LIST.iter().find(|(actions, _)| actions.contains(&action)).map(|(_, list)| *list)
+}
+
+fn of_object(call: &Call<'_>, bucket: &Bucket, permission: Option<Permission>, record: &ObjectRecord) -> Standing {
+    let identity = call.identity.as_ref();
+    let owner = bucket.owner_of_object(record.owner.as_deref());
+    let acl = match permission {
+        // What nobody signed for belongs to whoever does not sign, which is to everybody.
+        _ if owner == ANONYMOUS && identity.is_none() && !bucket.public_access().ignore_public_acls => Grant::Everybody,
+        Some(permission) => granted(bucket.counts(record.acl.as_deref()), permission, identity),
+        None => Grant::None,
+    };
+    Standing { owner: Some(owner.to_owned()).filter(|owner| *owner != bucket.record.account), acl }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::actions::{ON_BUCKETS, ON_OBJECTS};
+
+    #[test]
+    fn each_action_is_known_and_stands_once() {
+        let all: Vec<&str> = BY_LIST.iter().flat_map(|(actions, _)| actions.iter().copied()).collect();
+        for (index, action) in all.iter().enumerate() {
+            assert!(ON_OBJECTS.contains(action) || ON_BUCKETS.contains(action), "{action}");
+            assert!(!all[..index].contains(action), "{action} stands twice");
+        }
+        for (actions, list) in BY_LIST {
+            let of_objects = matches!(list, List::Object(_) | List::Bucket(Permission::Write));
+            let expected = if of_objects { ON_OBJECTS } else { ON_BUCKETS };
+            assert!(actions.iter().all(|action| expected.contains(action)), "{actions:?}");
+        }
+    }
+}
