@@ -43,14 +43,13 @@ fn decisions(criterion: &mut Criterion) {
         ("aws:username", "alice"),
         ("s3:x-amz-server-side-encryption", "aws:kms"),
     ];
-    let context = &context;
     let principal = Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/alice" };
     let request = Request {
         principal,
         action: "s3:PutObject",
         resource: "arn:aws:s3:::b/home/alice/2026/11/report.parquet",
         owner: "111122223333",
-        context: *context,
+        context: &context,
     };
     let ten = ten_statements();
     let policies = Policies { resource: Some(&ten), ..Policies::default() };

@@ -106,6 +106,12 @@ impl Context for [(&str, &str)] {
     }
 }
 
+impl<C: Context + ?Sized> Context for &C {
+    fn find(&self, key: &str) -> Found<'_> {
+        (**self).find(key)
+    }
+}
+
 /// No circumstances.
 impl Context for () {
     fn find(&self, _: &str) -> Found<'_> {

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use crate::policy::pattern::{Pattern, Syntax};
-use crate::policy::{Context, Found};
 
 fn syntax(wildcards: bool, fold: bool) -> Syntax {
     Syntax { wildcards, variables: true, fold }
@@ -78,12 +77,6 @@ fn variables() {
     assert!(!matches("${many}", "a"), "several values have no one text");
     let old = Syntax { variables: false, ..syntax(true, false) };
     assert!(Pattern::new("${aws:username}", old).matches("${aws:username}", &context));
-}
-
-impl Context for &[(&str, &str)] {
-    fn find(&self, key: &str) -> Found<'_> {
-        (**self).find(key)
-    }
 }
 
 /// Matching as its definition says, whatever it costs.

@@ -246,11 +246,11 @@ mod tests {
 
     #[test]
     fn lists_in_documents() {
+        const XSI: &str = r#"xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance""#;
         let read = |text: &str| read_document(text.as_bytes(), "cafe", &directory()).map_err(|error| error.code);
         let grant = |grantee: &str, permission: &str| {
             format!("<Grant><Grantee {XSI} {grantee}</Grantee><Permission>{permission}</Permission></Grant>")
         };
-        const XSI: &str = r#"xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance""#;
         let list = |owner: &str, grants: &str| {
             format!(
                 "<AccessControlPolicy xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Owner><ID>{owner}</ID></Owner>\
