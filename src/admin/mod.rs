@@ -93,45 +93,69 @@ enum Operation {
     RotateRootKey,
 }
 
-impl Operation {
-    fn route(method: &Method, path: &str) -> Result<Self, Failure> {
+/// A row of the table of operations.
+struct Row {
+    method: Method,
+    /// Below `/_/v1/`; `ID` stands for a job's.
+    path: &'static str,
+    /// What must be allowed.
+    action: &'static str,
+    operation: fn(JobId) -> Operation,
+}
+
+macro_rules! operations {
+    ($($method:ident $path:literal $name:ident $(($id:ident))?;)*) => {
+        /// Every operation. `tests/clients/test_iam_model.py` reads it, and sees that none is open to everybody.
+        const OPERATIONS: &[Row] = &[
+            $(Row {
+                method: Method::$method,
+                path: $path,
+                action: concat!("strongroom:", stringify!($name)),
+                operation: operations!(@make $name $($id)?),
+            },)*
+        ];
+    };
+    (@make $name:ident) => { |_| Operation::$name };
+    (@make $name:ident $id:ident) => { Operation::$name };
+}
+
+operations! {
+    GET    "keys/usage"      GetKeyUsage;
+    POST   "jobs"            CreateJob;
+    GET    "jobs"            ListJobs;
+    GET    "jobs/ID"         GetJob(id);
+    DELETE "jobs/ID"         CancelJob(id);
+    POST   "policy/explain"  ExplainPolicy;
+    GET    "root-key"        GetRootKey;
+    POST   "root-key/rotate" RotateRootKey;
+}
+
+impl Row {
+    /// The operation that `method` on `path` asks for.
+    ///
+    /// # Errors
+    /// `NotFound`, `NoSuchJob`, `MethodNotAllowed`.
+    fn route(method: &Method, path: &str) -> Result<(&'static Self, Operation), Failure> {
         let segments: Vec<&str> = path.strip_prefix("/_/v1/").unwrap_or_default().split('/').collect();
-        match (method, &segments[..]) {
-            (&Method::GET, ["keys", "usage"]) => Ok(Self::GetKeyUsage),
-            (&Method::POST, ["jobs"]) => Ok(Self::CreateJob),
-            (&Method::POST, ["policy", "explain"]) => Ok(Self::ExplainPolicy),
-            (&Method::GET, ["jobs"]) => Ok(Self::ListJobs),
-            (&Method::GET, ["jobs", id]) => Ok(Self::GetJob(job_id(id)?)),
-            (&Method::DELETE, ["jobs", id]) => Ok(Self::CancelJob(job_id(id)?)),
-            (&Method::GET, ["root-key"]) => Ok(Self::GetRootKey),
-            (&Method::POST, ["root-key", "rotate"]) => Ok(Self::RotateRootKey),
-            (
-                _,
-                ["keys", "usage"]
-                | ["jobs" | "root-key"]
-                | ["jobs", _]
-                | ["policy", "explain"]
-                | ["root-key", "rotate"],
-            ) => Err(Failure::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "MethodNotAllowed",
-                format!("{method} is not allowed here"),
-            )),
-            _ => Err(not_found("NotFound", format!("there is nothing at {path}"))),
+        let stands_for = |(pattern, segment): (&str, &&str)| pattern == "ID" || pattern == *segment;
+        let is_at = |row: &&Self| {
+            let count = row.path.split('/').count();
+            count == segments.len() && row.path.split('/').zip(&segments).all(stands_for)
+        };
+        let mut here = OPERATIONS.iter().filter(is_at).peekable();
+        if here.peek().is_none() {
+            return Err(not_found("NotFound", format!("there is nothing at {path}")));
         }
+        let row = here.find(|row| row.method == *method).ok_or_else(|| {
+            let message = format!("{method} is not allowed here");
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+        })?;
+        let id = if row.path.ends_with("/ID") { job_id(segments[1])? } else { JobId::default() };
+        Ok((row, (row.operation)(id)))
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::CancelJob(_) => "CancelJob",
-            Self::CreateJob => "CreateJob",
-            Self::ExplainPolicy => "ExplainPolicy",
-            Self::GetJob(_) => "GetJob",
-            Self::GetKeyUsage => "GetKeyUsage",
-            Self::GetRootKey => "GetRootKey",
-            Self::ListJobs => "ListJobs",
-            Self::RotateRootKey => "RotateRootKey",
-        }
+    fn name(&self) -> &'static str {
+        self.action.trim_start_matches("strongroom:")
     }
 }
 
@@ -143,23 +167,21 @@ impl Admin {
         answered: &mut Answered,
     ) -> Result<(StatusCode, Value), Failure> {
         let (parts, body) = request.into_parts();
-        let operation = Operation::route(&parts.method, parts.uri.path())?;
-        answered.operation = operation.name();
+        let (row, operation) = Row::route(&parts.method, parts.uri.path())?;
+        answered.operation = row.name();
         let body = self.read(body).await?;
         let head = Head::of_parts(&parts);
         let identity = auth::authenticate(self, cx.client, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
         match operation {
             Operation::GetKeyUsage => {
+                iam::authorize(&Question::new(Some(&identity), row.action, "*", None))?;
                 let key = match query_value(head.query, "key") {
                     Some(key) => Some(self.resolve(cx, &identity, &key).await?),
                     None => None,
                 };
-                iam::authorize(&Question::new(Some(&identity), "strongroom:GetKeyUsage", "*", None))?;
-                Ok((
-                    StatusCode::OK,
-                    json!({"usage": usage::report(&*self.store, &*self.kms, &identity, key.as_ref()).await?}),
-                ))
+                let usage = usage::report(&*self.store, &*self.kms, &identity, key.as_ref()).await?;
+                Ok((StatusCode::OK, json!({"usage": usage})))
             }
             Operation::CreateJob => self.create_job(cx, &identity, &body).await,
             Operation::ExplainPolicy => Ok((StatusCode::OK, explain::explain(self, &identity, &body).await?)),
@@ -170,18 +192,18 @@ impl Admin {
                 root_key::rotate(self, cx, said, &identity).await
             }
             Operation::ListJobs => {
-                iam::authorize(&Question::new(Some(&identity), "strongroom:ListJobs", "*", None))?;
+                iam::authorize(&Question::new(Some(&identity), row.action, "*", None))?;
                 let mut jobs = self.jobs.list().await?;
                 jobs.retain(|(_, record)| record.account == identity.account.id);
                 jobs.sort_by_key(|(id, record)| (record.started, *id));
                 let jobs: Vec<Value> = jobs.iter().map(|(id, record)| view::job(*id, record)).collect();
                 Ok((StatusCode::OK, json!({"jobs": jobs})))
             }
-            Operation::GetJob(id) => self.show_job(&identity, "strongroom:GetJob", id).await,
+            Operation::GetJob(id) => self.show_job(&identity, row.action, id).await,
             Operation::CancelJob(id) => {
-                self.show_job(&identity, "strongroom:CancelJob", id).await?;
+                self.show_job(&identity, row.action, id).await?;
                 self.jobs.cancel(id).await;
-                self.show_job(&identity, "strongroom:CancelJob", id).await
+                self.show_job(&identity, row.action, id).await
             }
         }
     }
@@ -199,9 +221,9 @@ impl Admin {
             return Err(bad_request("InvalidRequest", "a rate of 0 objects a second never ends"));
         }
         let record = commit::read_bucket(&*self.store, &bucket).await?;
+        let (arn, owner) = (format!("arn:aws:s3:::{bucket}"), record.as_ref().map(|record| record.account.as_str()));
+        iam::authorize(&Question::new(Some(identity), "strongroom:CreateJob", &arn, owner))?;
         let record = record.ok_or_else(|| not_found("NoSuchBucket", "The specified bucket does not exist"))?;
-        let arn = format!("arn:aws:s3:::{bucket}");
-        iam::authorize(&Question::new(Some(identity), "strongroom:CreateJob", &arn, Some(&record.account)))?;
         // A job outlives the request, and goes on as its principal stands: what bounds or tags a session would be forgotten.
         if identity.subject.session.is_some() && !matches!(identity.subject.kind, SubjectKind::Root | SubjectKind::User)
         {
@@ -229,11 +251,9 @@ impl Admin {
         action: &'static str,
         id: JobId,
     ) -> Result<(StatusCode, Value), Failure> {
-        let missing = || not_found("NoSuchJob", "The specified job does not exist");
-        let record = self.jobs.find(id).await?.ok_or_else(missing)?;
-        let resource = hex::encode(id);
-        iam::authorize(&Question::new(Some(identity), action, &resource, Some(&record.account)))
-            .map_err(|_| missing())?;
+        iam::authorize(&Question::new(Some(identity), action, &hex::encode(id), None))?;
+        let record =
+            self.jobs.find(id).await?.filter(|record| record.account == identity.account.id).ok_or_else(no_job)?;
         Ok((StatusCode::OK, json!({"job": view::job(id, &record)})))
     }
 
@@ -283,7 +303,12 @@ fn query_value(query: &str, name: &str) -> Option<String> {
 
 fn job_id(text: &str) -> Result<JobId, Failure> {
     let id = hex::decode(text).ok().and_then(|id| id.try_into().ok());
-    id.ok_or_else(|| not_found("NoSuchJob", "The specified job does not exist"))
+    id.ok_or_else(no_job)
+}
+
+/// There is none, or it is another account's.
+fn no_job() -> Failure {
+    not_found("NoSuchJob", "The specified job does not exist")
 }
 
 #[cfg(test)]
@@ -292,7 +317,9 @@ mod tests {
 
     #[test]
     fn each_request_has_one_operation() {
-        let route = |method: Method, path: &str| Operation::route(&method, path).map_err(|failure| failure.status);
+        let route = |method: Method, path: &str| {
+            Row::route(&method, path).map(|(_, operation)| operation).map_err(|failure| failure.status)
+        };
         let id = [0xab; 16];
         let job = format!("/_/v1/jobs/{}", hex::encode(id));
         assert_eq!(route(Method::GET, "/_/v1/keys/usage"), Ok(Operation::GetKeyUsage));
@@ -302,6 +329,12 @@ mod tests {
         assert_eq!(route(Method::DELETE, &job), Ok(Operation::CancelJob(id)));
         assert_eq!(route(Method::PUT, &job), Err(StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(route(Method::DELETE, "/_/v1/jobs"), Err(StatusCode::METHOD_NOT_ALLOWED));
+        assert_eq!(route(Method::POST, "/_/v1/root-key/rotate"), Ok(Operation::RotateRootKey));
+        for row in OPERATIONS {
+            let path = format!("/_/v1/{}", row.path.replace("ID", &hex::encode(id)));
+            let (found, operation) = Row::route(&row.method, &path).unwrap();
+            assert_eq!(found.name(), format!("{operation:?}").split('(').next().unwrap());
+        }
         for nothing in ["/_/v1/", "/_/v1/jobs/", "/_/v1/jobs/zz", "/_/v1/jobs/ab/cd", "/_/v2/jobs"] {
             assert_eq!(route(Method::GET, nothing), Err(StatusCode::NOT_FOUND), "{nothing}");
         }

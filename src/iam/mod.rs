@@ -85,6 +85,9 @@ impl Identity {
     }
 }
 
+/// What an explanation calls a list that allows.
+const BY_LIST: &str = "access control list";
+
 /// Proof that a request was authorised. Handlers ask for one; only this module makes it.
 #[derive(Debug)]
 pub struct Permit(Option<Explanation>);
@@ -111,10 +114,15 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Whether an access control list was what allowed it.
+    pub fn is_by_list(&self) -> bool {
+        self.source == BY_LIST
+    }
+
     fn of(decision: Decision<'_>, action: &'static str) -> Self {
         let (verdict, source) = match decision {
             Decision::Allowed(Grounds::Statement(source, _)) => ("Allow", source.as_str()),
-            Decision::Allowed(Grounds::AccessControlList) => ("Allow", "access control list"),
+            Decision::Allowed(Grounds::AccessControlList) => ("Allow", BY_LIST),
             Decision::Allowed(Grounds::Ownership) => ("Allow", "ownership"),
             Decision::Denied(source, _) => ("Deny", source.as_str()),
             Decision::NotAllowed(source) => ("ImplicitDeny", source.as_str()),

@@ -50,6 +50,7 @@ pub const ON_BUCKETS: &[&str] = &[
     "s3:DeleteBucketWebsite",
     "s3:GetAccelerateConfiguration",
     "s3:GetAnalyticsConfiguration",
+    "s3:GetBucketAbac",
     "s3:GetBucketAcl",
     "s3:GetBucketCORS",
     "s3:GetBucketLocation",
@@ -76,6 +77,7 @@ pub const ON_BUCKETS: &[&str] = &[
     "s3:ListBucketVersions",
     "s3:PutAccelerateConfiguration",
     "s3:PutAnalyticsConfiguration",
+    "s3:PutBucketAbac",
     "s3:PutBucketAcl",
     "s3:PutBucketCORS",
     "s3:PutBucketLogging",
@@ -96,8 +98,18 @@ pub const ON_BUCKETS: &[&str] = &[
     "s3:PutReplicationConfiguration",
 ];
 
-/// Whether `text`, which may have wildcards, is or covers an action of S3 that a bucket policy can speak of.
+/// Actions on accounts, which a bucket's policy can name and which apply to none of its resources.
+const ON_ACCOUNTS: &[&str] = &[
+    "s3:CreateJob",
+    "s3:GetAccountPublicAccessBlock",
+    "s3:ListAccessPoints",
+    "s3:ListAllMyBuckets",
+    "s3:ListJobs",
+    "s3:PutAccountPublicAccessBlock",
+];
+
+/// Whether `text`, which may have wildcards, is or covers an action of S3.
 pub(super) fn is_s3(text: &str) -> bool {
     let pattern = Pattern::new(text, Syntax { wildcards: true, variables: false, fold: true });
-    ON_OBJECTS.iter().chain(ON_BUCKETS).any(|action| pattern.matches(action, &()))
+    ON_OBJECTS.iter().chain(ON_BUCKETS).chain(ON_ACCOUNTS).any(|action| pattern.matches(action, &()))
 }

@@ -246,6 +246,7 @@ impl Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::actions;
 
     #[expect(clippy::needless_pass_by_value, reason = "methods are constants here")]
     fn route(method: Method, target: TargetKind, query: &str) -> Option<Operation> {
@@ -262,6 +263,15 @@ mod tests {
                     && earlier.selectors.len() < row.selectors.len()
             });
             assert!(!less_selective_before, "{} can never be reached", row.name);
+        }
+    }
+
+    #[test]
+    fn bucket_policies_can_speak_of_each_action() {
+        for row in TABLE.iter().filter(|row| row.offer == Offer::Served && row.target != TargetKind::Service) {
+            let known = |action| actions::ON_BUCKETS.contains(&action) || actions::ON_OBJECTS.contains(&action);
+            assert!(known(row.action), "{}", row.action);
+            assert!(row.version_action.is_none_or(known), "{}", row.name);
         }
     }
 

@@ -570,6 +570,7 @@ impl Protocol for S3 {
             (None, Some(name)) if failure.is_some() => self.find_bucket(&name).await.ok().flatten(),
             (bucket, _) => bucket,
         };
+        let by_list = failure.is_none() && allowed.as_ref().is_some_and(Explanation::is_by_list);
         if let Some(event) = &mut event {
             let owner = bucket.as_ref().map(|bucket| bucket.record.account.as_str());
             // What was refused on the way, and did not matter, is not what decided.
@@ -581,7 +582,7 @@ impl Protocol for S3 {
             if let Some(asked) = &cross_origin {
                 self.allow_origin(asked, bucket, response.headers_mut()).await;
             }
-            let access = Access { cx, head: &log_head, bucket, asked: asked.as_ref() };
+            let access = Access { cx, head: &log_head, bucket, asked: asked.as_ref(), by_list };
             self.log_access(access, website, failure.as_ref(), &mut response).await;
             self.log_asides(access, asides).await;
         }

@@ -23,6 +23,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let found = self.find(bucket, key, call.version()?).await;
         let record = found.map_err(|missing| missing.tell_of_part(call, key))?;
+        self.authorize_record(call, call.action(), bucket, key, &record).await?;
         let mut response = render::document(tags::document(&record.tags));
         insert_version(response.headers_mut(), VERSION_ID, bucket, record.version_id());
         Ok(response)
@@ -68,10 +69,12 @@ impl S3 {
         .await
     }
 
-    /// Changes the version that the request names, or the current one; its id.
+    /// Changes the version that the request names, or the current one; its id. Where lists count, it is the version of the
+    /// owner who was judged, or none.
     ///
     /// # Errors
-    /// `change`'s; `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`.
+    /// `change`'s; `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`; `AccessDenied`, `OperationAborted` if another account's
+    /// object came in its place.
     pub(super) async fn change_version(
         &self,
         call: &Call<'_>,
@@ -81,6 +84,16 @@ impl S3 {
     ) -> Result<VersionId> {
         let (store, partition, id) = (&*self.store, bucket.partition(), call.version()?);
         let consequences = self.consequences(call, bucket, key.as_str()).await?;
+        let judged = if bucket.has_acls() { self.find(bucket, key, id).await.ok() } else { None };
+        if let Some(record) = &judged {
+            self.authorize_record(call, call.action(), bucket, key, record).await?;
+        }
+        let change = |record: &mut ObjectRecord| {
+            if judged.as_ref().is_some_and(|judged| judged.owner != record.owner) {
+                return Err(ErrorCode::OperationAborted.into());
+            }
+            change(record)
+        };
         match commit::update_version(store, partition, key.as_str(), id, &consequences, change).await? {
             Some(Version::Object(record)) => Ok(record.version_id()),
             Some(Version::Marker(marker)) => Err(Missing::Marker(marker).tell(call, key)),

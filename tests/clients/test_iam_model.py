@@ -2,6 +2,9 @@
 policy."""
 
 import functools
+import json
+import re
+from pathlib import Path
 
 import pytest
 from botocore.config import Config
@@ -199,12 +202,35 @@ def test_nobody_may_do_anything_to_identities(nobody, service, name):
         assert (status_of(response), code_of(response)) == (403, "AccessDenied"), response
 
 
-def test_nobody_may_look_up_events_or_operate(server, nobody):
+def test_nobody_may_look_up_events(nobody):
     with pytest.raises(ClientError) as caught:
         nobody["client"]("cloudtrail").lookup_events()
     assert code_of(caught.value.response) == "AccessDeniedException"
+
+
+OPERATORS_TABLE = Path(__file__).resolve().parents[2] / "src" / "admin" / "mod.rs"
+OPERATORS_ROW = re.compile(r'^    (GET|POST|DELETE) +"([^"]+)" +(\w+)(?:\(id\))?;$', re.MULTILINE)
+
+
+def test_the_operators_table_is_read_whole():
+    names = [name for _, _, name in OPERATORS_ROW.findall(OPERATORS_TABLE.read_text())]
+    assert len(names) == 8 and {"CreateJob", "CancelJob", "RotateRootKey", "ExplainPolicy"} < set(names)
+
+
+@pytest.mark.parametrize("method, path, name", OPERATORS_ROW.findall(OPERATORS_TABLE.read_text()))
+def test_nobody_may_operate(server, nobody, method, path, name):
+    job = {"type": "rewrap", "bucket": nobody["bucket"], "from": "SSE-S3", "to": nobody["key"], "dryRun": True}
+    question = {"principal": nobody["user"].arn, "action": "s3:GetObject", "resource": "*"}
+    body = {"CreateJob": job, "ExplainPolicy": question}.get(name)
+    # One that there is, and that may be seen by those who may.
+    made = server.curl(
+        "--data-binary", json.dumps(job), "-H", "content-type: application/json", f"{server.url}/_/v1/jobs"
+    )
+    path = path.replace("ID", json.loads(made.stdout)["job"]["id"])
     user = nobody["user"]
-    endpoint = Endpoint(server.url, user.key, user.secret, server.ca)
-    for path in ("/_/v1/jobs", "/_/v1/keys/usage"):
-        answer = endpoint.curl(f"{server.url}{path}").stdout
-        assert '"AccessDenied"' in answer and "is not authorized to perform: strongroom:" in answer, answer
+    arguments = ["-X", method, *(["--data-binary", json.dumps(body)] if body else []), f"{server.url}/_/v1/{path}"]
+    answer = json.loads(Endpoint(server.url, user.key, user.secret, server.ca).curl(*arguments).stdout)
+    assert answer["code"] == "AccessDenied", answer
+    text = f"User: {user.arn} is not authorized to perform: strongroom:{name} on resource: "
+    assert answer["message"].startswith(text), answer
+    assert answer["message"].endswith(f"because no identity-based policy allows the strongroom:{name} action"), answer

@@ -47,9 +47,16 @@ def test_another_root_key_while_the_server_runs(new_server):
     iam.create_user(UserName="ann")
     ann = iam.create_access_key(UserName="ann")["AccessKey"]
 
+    session = Endpoint(server.url, ann["AccessKeyId"], ann["SecretAccessKey"], server.ca).client("sts").get_session_token()
+    session = session["Credentials"]
+
     def is_ann():
+        """By her access key, and by the session that it began."""
         theirs = Endpoint(server.url, ann["AccessKeyId"], ann["SecretAccessKey"], server.ca)
-        return theirs.client("sts").get_caller_identity()["Arn"].endswith(":user/ann")
+        names = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey", "aws_session_token": "SessionToken"}
+        temporary = {name: session[of] for name, of in names.items()}
+        clients = theirs.client("sts"), theirs.client("sts", **temporary)
+        return all(client.get_caller_identity()["Arn"].endswith(":user/ann") for client in clients)
 
     report = server.strongroom("root-key", "rotate", "--json").json
     counts = {entry["what"]: entry["count"] for entry in report["resealed"]}

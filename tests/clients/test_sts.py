@@ -9,6 +9,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from support import clock
 from support.calls import body_of, refused
 from support.identities import Identities, allow, document, trust
 from support.issuer import Issuer
@@ -225,6 +226,46 @@ def test_tokens_that_are_none(server, assume, identities, user, bucket, key):
     long_term = {"AccessKeyId": user.key, "SecretAccessKey": user.secret, "SessionToken": token}
     with refused("InvalidToken", 400):
         by(server, long_term, "s3").list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.skipif(clock.compiler() is None, reason="needs a C compiler")
+def test_sessions_end(new_server, tmp_path):
+    """Every service tells of it in its own way."""
+    server = new_server()
+    identities = Identities(server)
+    admin = identities.user()
+    identities.iam.attach_user_policy(UserName=admin.name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    account = server.client("sts").get_caller_identity()["Account"]
+    role = identities.role(trust({"AWS": account}))
+    name = {"RoleArn": role["Arn"], "RoleSessionName": SESSION}
+    identities.iam.attach_role_policy(RoleName=role["RoleName"], PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    server.client("s3").create_bucket(Bucket="b")
+    server.client("s3").put_object(Bucket="b", Key="k", Body=DATA)
+    began = time.monotonic()
+    of_role = identities.client("sts", admin).assume_role(DurationSeconds=900, **name)["Credentials"]
+    of_user = identities.client("sts", admin).get_session_token(DurationSeconds=900)["Credentials"]
+    of_root = server.client("sts").get_session_token(DurationSeconds=900)["Credentials"]
+    longer = identities.client("sts", admin).assume_role(DurationSeconds=1200, **name)["Credentials"]
+    for credentials in (of_role, of_user, of_root):
+        by(server, credentials, "s3").head_bucket(Bucket="b")
+
+    assert server.stop() == 0
+    # As far as signatures of the present time are taken.
+    server.extra_environment |= clock.ahead(tmp_path, 890)
+    server.start()
+    time.sleep(max(0, began + 15 - time.monotonic()))
+    for credentials in (of_role, of_user, of_root):
+        with refused("ExpiredToken", 400, "The provided token has expired."):
+            by(server, credentials, "s3").get_object(Bucket="b", Key="k")
+        with refused("ExpiredTokenException", 400, "The security token included in the request is expired"):
+            by(server, credentials, "kms").list_keys()
+        for service, call in (("sts", "get_caller_identity"), ("iam", "list_users")):
+            with refused("ExpiredToken", 403, "The security token included in the request is expired"):
+                getattr(by(server, credentials, service), call)()
+    presigner = by(server, of_role, "s3", config=Config(signature_version="s3v4"))
+    url = presigner.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"}, ExpiresIn=7200)
+    assert "<Code>ExpiredToken</Code>" in server.curl(url, sign=False).stdout
+    assert body_of(by(server, longer, "s3").get_object(Bucket="b", Key="k")) == DATA
 
 
 def test_sessions_are_revoked(server, iam, identities, role, assume, bucket):

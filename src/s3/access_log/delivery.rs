@@ -17,8 +17,8 @@ use crate::crypto::random;
 use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
-use crate::policy::Context;
-use crate::s3::acl::ObjectAccess;
+use crate::policy::{Context, Grant};
+use crate::s3::acl::{ObjectAccess, lets_logs_in};
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
 use crate::s3::consequences::Cause;
@@ -245,12 +245,14 @@ impl S3 {
         Ok(())
     }
 
-    /// Whether the target's policy lets the log delivery service write, on behalf of the source.
+    /// Whether the target's policy, or its access control list, lets the log delivery service write, on behalf of the source.
+    /// (S3 user guide, "Permissions for log delivery".)
     fn authorize_delivery(&self, way: &Way, bucket: &Bucket, key: &ObjectKey) -> Result<Permit> {
         if bucket.record.account != way.account {
             return Err(ErrorCode::AccessDenied.into());
         }
-        let Some(policy) = self.policy_of(bucket)? else { return Err(ErrorCode::AccessDenied.into()) };
+        let by_list = bucket.acl().is_some_and(lets_logs_in);
+        let gives = (self.policy_of(bucket)?, if by_list { Grant::Everybody } else { Grant::None });
         let resource = format!("{}/{key}", bucket.arn());
         let source = format!("arn:aws:s3:::{}", way.source);
         let circumstances = [
@@ -261,7 +263,8 @@ impl S3 {
             ("aws:principalservicename", SERVICE),
         ];
         let context: &dyn Context = &Circumstances(&circumstances);
-        Ok(iam::authorize_service(SERVICE, "s3:PutObject", (&resource, &bucket.record.account), &policy, context)?)
+        let (at, gives) = ((resource.as_str(), bucket.record.account.as_str()), (gives.0.as_deref(), gives.1));
+        Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, gives, context)?)
     }
 
     /// A fresh key for a log object. (S3 user guide, "Log object key format".)

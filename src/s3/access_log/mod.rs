@@ -51,6 +51,8 @@ pub(super) struct Access<'r> {
     pub head: &'r Head,
     pub bucket: &'r Bucket,
     pub asked: Option<&'r Asked>,
+    /// Whether an access control list let it in.
+    pub by_list: bool,
 }
 
 /// What was asked, by whom.
@@ -150,7 +152,7 @@ impl S3 {
         error: Option<&S3Error>,
         response: &mut Response<ResponseBody>,
     ) {
-        let Access { cx, head, bucket, asked } = access;
+        let Access { cx, head, bucket, asked, .. } = access;
         let Some(logging) = self.logging_of(bucket).await else { return };
         let (status, headers) = (response.status(), response.headers());
         let version = text(headers, "x-amz-version-id").map(str::to_owned);
@@ -198,7 +200,7 @@ impl S3 {
 
     /// What all lines of a request have in common.
     fn line(&self, access: Access<'_>) -> Line {
-        let Access { cx, head, bucket, asked } = access;
+        let Access { cx, head, bucket, asked, by_list } = access;
         let identity = asked.and_then(|asked| asked.identity.as_ref());
         let authentication = asked.and_then(|asked| asked.authentication);
         let requester = identity.map(|identity| {
@@ -218,6 +220,7 @@ impl S3 {
             authentication,
             host: head.host(),
             tls: cx.tls.map(|tls| tls.version),
+            acl_required: by_list,
             ..Line::default()
         }
     }

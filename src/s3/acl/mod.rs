@@ -109,6 +109,14 @@ pub(super) fn is_public(grants: &[AclGrant]) -> bool {
     grants.iter().any(open)
 }
 
+/// Whether a bucket's list lets access logs be written to it.
+pub(super) fn lets_logs_in(grants: &[AclGrant]) -> bool {
+    grants.iter().any(|grant| {
+        grant.grantee == Grantee::Group(Group::LogDelivery)
+            && matches!(grant.permission, Permission::Write | Permission::FullControl)
+    })
+}
+
 /// What `grants` give of `permission` to `identity`.
 pub(super) fn granted(grants: &[AclGrant], permission: Permission, identity: Option<&Identity>) -> Grant {
     let mut found = Grant::None;

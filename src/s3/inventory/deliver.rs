@@ -10,7 +10,7 @@ use crate::clock::iso8601;
 use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
-use crate::policy::{Context, Found, Subject};
+use crate::policy::{Context, Found, Grant, Subject};
 use crate::s3::acl::ObjectAccess;
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
@@ -105,6 +105,6 @@ impl S3 {
             ("s3:x-amz-acl", "bucket-owner-full-control"),
         ]);
         let at = (resource.as_str(), bucket.record.account.as_str());
-        Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, &policy, &circumstances)?)
+        Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, (Some(&policy), Grant::None), &circumstances)?)
     }
 }
