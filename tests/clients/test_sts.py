@@ -239,15 +239,15 @@ def test_sessions_end(new_server, tmp_path):
     role = identities.role(trust({"AWS": account}))
     name = {"RoleArn": role["Arn"], "RoleSessionName": SESSION}
     identities.iam.attach_role_policy(RoleName=role["RoleName"], PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
-    server.client("s3").create_bucket(Bucket="b")
-    server.client("s3").put_object(Bucket="b", Key="k", Body=DATA)
+    server.client("s3").create_bucket(Bucket="vault")
+    server.client("s3").put_object(Bucket="vault", Key="k", Body=DATA)
     began = time.monotonic()
     of_role = identities.client("sts", admin).assume_role(DurationSeconds=900, **name)["Credentials"]
     of_user = identities.client("sts", admin).get_session_token(DurationSeconds=900)["Credentials"]
     of_root = server.client("sts").get_session_token(DurationSeconds=900)["Credentials"]
     longer = identities.client("sts", admin).assume_role(DurationSeconds=1200, **name)["Credentials"]
     for credentials in (of_role, of_user, of_root):
-        by(server, credentials, "s3").head_bucket(Bucket="b")
+        by(server, credentials, "s3").head_bucket(Bucket="vault")
 
     assert server.stop() == 0
     # As far as signatures of the present time are taken.
@@ -256,16 +256,16 @@ def test_sessions_end(new_server, tmp_path):
     time.sleep(max(0, began + 15 - time.monotonic()))
     for credentials in (of_role, of_user, of_root):
         with refused("ExpiredToken", 400, "The provided token has expired."):
-            by(server, credentials, "s3").get_object(Bucket="b", Key="k")
+            by(server, credentials, "s3").get_object(Bucket="vault", Key="k")
         with refused("ExpiredTokenException", 400, "The security token included in the request is expired"):
             by(server, credentials, "kms").list_keys()
         for service, call in (("sts", "get_caller_identity"), ("iam", "list_users")):
             with refused("ExpiredToken", 403, "The security token included in the request is expired"):
                 getattr(by(server, credentials, service), call)()
     presigner = by(server, of_role, "s3", config=Config(signature_version="s3v4"))
-    url = presigner.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"}, ExpiresIn=7200)
+    url = presigner.generate_presigned_url("get_object", Params={"Bucket": "vault", "Key": "k"}, ExpiresIn=7200)
     assert "<Code>ExpiredToken</Code>" in server.curl(url, sign=False).stdout
-    assert body_of(by(server, longer, "s3").get_object(Bucket="b", Key="k")) == DATA
+    assert body_of(by(server, longer, "s3").get_object(Bucket="vault", Key="k")) == DATA
 
 
 def test_sessions_are_revoked(server, iam, identities, role, assume, bucket):
