@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
-use strongroom::policy::{Kind, Policies, Policy, Principal, Request, decide};
+use strongroom::policy::{Kind, List, Policies, Policy, Principal, Request, decide};
 
 /// Ten statements, each of which must be looked at: nine denials on other conditions, and an allowance.
 fn ten_statements() -> Policy {
@@ -61,7 +61,7 @@ fn decisions(criterion: &mut Criterion) {
         "Resource": "arn:aws:s3:::b/home/${aws:username}/*"}}"#;
     let home = Policy::parse(home, Kind::Identity).expect("the policy is one");
     let identity = [&home];
-    let policies = Policies { identity: &identity, ..Policies::default() };
+    let policies = Policies { identity: List::Plain(&identity), ..Policies::default() };
     assert!(decide(&policies, &request).is_allowed());
     criterion.bench_function("a variable", |bench| bench.iter(|| decide(black_box(&policies), black_box(&request))));
 }

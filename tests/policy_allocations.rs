@@ -3,8 +3,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
-use strongroom::policy::{Context, Found, Grant, Kind, Policies, Policy, Principal, Request, decide};
+use strongroom::clock::Timestamp;
+use strongroom::policy::{
+    Ask, Attached, Context, Found, Grant, Kind, List, Policies, Policy, Principal, Request, Session, Subject,
+    SubjectKind, decide,
+};
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -78,9 +83,9 @@ fn decisions_do_not_allocate() {
     let all = [&identity, &identity];
     let policies = Policies {
         resource: Some(&bucket),
-        identity: &all,
+        identity: List::Plain(&all),
         boundary: Some(&identity),
-        session: Some(&all),
+        session: Some(List::Plain(&all)),
         acl: Grant::Account,
         ..Policies::default()
     };
@@ -100,5 +105,38 @@ fn decisions_do_not_allocate() {
             let count = allocations(|| decided = Some(decide(&policies, &request)));
             assert_eq!(count, 0, "{principal:?} {action}: {decided:?}");
         }
+    }
+}
+
+/// Nor does all that is known of a session, with its policies.
+#[test]
+fn judging_a_session_does_not_allocate() {
+    let reading = |id: &str| {
+        let text =
+            r#"{"Statement": {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "arn:aws:s3:::b/*"}}"#;
+        Attached { id: id.to_owned(), policy: Arc::new(Policy::parse(text, Kind::Identity).unwrap()) }
+    };
+    let role = SubjectKind::Role("arn:aws:iam::111122223333:role/r".to_owned());
+    let mut session = Subject::new(role, "111122223333", "arn:aws:sts::111122223333:assumed-role/r/s", "AROA:s");
+    session.policies = (0..10).map(|number| reading(&format!("role_r_{number}"))).collect();
+    session.boundary = Some(reading("boundary"));
+    session.session = Some(Session {
+        policies: Some(vec![reading("session")]),
+        issued: Timestamp::UNIX_EPOCH,
+        source_identity: None,
+        provider: None,
+    });
+    for (action, expected) in [("s3:GetObject", true), ("s3:PutObject", false)] {
+        let ask = Ask {
+            action,
+            resource: "arn:aws:s3:::b/k",
+            owner: "111122223333",
+            policy: None,
+            policy_must_allow: false,
+            context: &session,
+        };
+        let mut allowed = None;
+        let count = allocations(|| allowed = Some(session.judge(&ask).is_allowed()));
+        assert_eq!((count, allowed), (0, Some(expected)), "{action}");
     }
 }

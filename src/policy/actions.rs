@@ -75,6 +75,8 @@ pub const ON_BUCKETS: &[&str] = &[
     "s3:ListBucket",
     "s3:ListBucketMultipartUploads",
     "s3:ListBucketVersions",
+    "s3:ListTagsForResource",
+    "s3:PauseReplication",
     "s3:PutAccelerateConfiguration",
     "s3:PutAnalyticsConfiguration",
     "s3:PutBucketAbac",
@@ -96,11 +98,16 @@ pub const ON_BUCKETS: &[&str] = &[
     "s3:PutLifecycleConfiguration",
     "s3:PutMetricsConfiguration",
     "s3:PutReplicationConfiguration",
+    "s3:TagResource",
+    "s3:UntagResource",
+    "s3:UpdateBucketMetadataInventoryTableConfiguration",
+    "s3:UpdateBucketMetadataJournalTableConfiguration",
 ];
 
 /// Actions on accounts, which a bucket's policy can name and which apply to none of its resources.
 const ON_ACCOUNTS: &[&str] = &[
     "s3:CreateJob",
+    "s3:CreateStorageLensGroup",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAccessPoints",
     "s3:ListAllMyBuckets",

@@ -92,6 +92,15 @@ impl Condition {
         &self.key
     }
 
+    /// Every key that it asks for, in lower case: its own, and those whose values stand in what that is held against.
+    pub fn asked(&self) -> impl Iterator<Item = &str> {
+        let patterns = match &self.test {
+            Test::Text(patterns) | Test::Arn(patterns) => patterns.as_slice(),
+            _ => &[],
+        };
+        std::iter::once(self.key()).chain(patterns.iter().flat_map(Pattern::variables))
+    }
+
     /// Whether it holds.
     pub fn holds(&self, context: &dyn Context) -> bool {
         let found = match context.find(&self.key) {

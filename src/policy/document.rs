@@ -72,6 +72,8 @@ enum Fault {
     /// What this kind of document must not have.
     Prohibited(&'static str),
     Action,
+    /// An action has more than a vendor and a name.
+    Colons,
     Resource(String),
     /// No action of a statement can apply to any of its resources.
     Mismatch,
@@ -118,6 +120,7 @@ impl Fault {
             Self::Both(one, other) => format!("Policy cannot contain both {one} and {other}"),
             Self::Principal => "Invalid principal in policy".to_owned(),
             Self::Prohibited(field) => format!("Has prohibited field {field}"),
+            Self::Colons => "Actions/Condition can contain only one colon.".to_owned(),
             Self::Action => "Policy has invalid action".to_owned(),
             Self::Resource(_) => "Policy has invalid resource".to_owned(),
             Self::Mismatch => "Action does not apply to any resource(s) in statement".to_owned(),
@@ -179,14 +182,10 @@ impl Policy {
         &self.statements
     }
 
-    /// Whether some condition asks for `key` (in lower case): what is costly to know need not be found out if not.
-    pub fn asks_for(&self, key: &str) -> bool {
-        self.asks_for_some(|asked| asked == key)
-    }
-
-    /// Whether some condition asks for a key (in lower case) that is `wanted`.
+    /// Whether something in it, a condition or a variable, asks for a key (in lower case) that is `wanted`: what is costly to
+    /// know need not be found out if not.
     pub fn asks_for_some(&self, wanted: impl Fn(&str) -> bool) -> bool {
-        self.statements.iter().flat_map(|statement| &statement.conditions).any(|condition| wanted(condition.key()))
+        self.statements.iter().flat_map(Statement::asked).any(wanted)
     }
 
     /// Puts accounts in the place of the canonical ids that the policy names as principals.
@@ -273,6 +272,9 @@ fn actions_of(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -
         Kind::Identity => None,
     };
     for action in &values {
+        if kind == Kind::Identity && action.matches(':').count() > 1 {
+            return Err(Fault::Colons);
+        }
         let of_service = service
             .is_none_or(|service| action.get(..service.len()).is_some_and(|head| head.eq_ignore_ascii_case(service)));
         let known = !matches!(kind, Kind::Bucket(_)) || actions::is_s3(action);
@@ -307,17 +309,41 @@ fn resources(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) ->
     Ok(Some(Listed { negated, patterns }))
 }
 
+impl Listed {
+    /// Whether a bucket (an ARN) is among these resources, and whether some of its objects are.
+    fn reach(&self, bucket: &str) -> (bool, bool) {
+        let objects = format!("{bucket}/");
+        let some = |is: &dyn Fn(&Pattern) -> bool| self.negated || self.patterns.iter().any(is);
+        let has_objects = some(&|pattern| pattern.stays_within(&objects) || pattern.matches(&objects, &()));
+        (some(&|pattern| pattern.matches(bucket, &())), has_objects)
+    }
+}
+
+impl Statement {
+    /// Every key (in lower case) that it asks for.
+    fn asked(&self) -> impl Iterator<Item = &str> {
+        let patterns = self.resources.iter().flat_map(|resources| &resources.patterns).chain(&self.actions.patterns);
+        self.conditions.iter().flat_map(Condition::asked).chain(patterns.flat_map(Pattern::variables))
+    }
+
+    /// Whether it is about a bucket (an ARN), and whether about some of its objects.
+    pub(super) fn reaches(&self, bucket: &str) -> (bool, bool) {
+        self.resources.as_ref().map_or((true, true), |resources| resources.reach(bucket))
+    }
+
+    /// Whether each of the actions that it names, wildcards and all, covers one of `actions`; all but some always do.
+    pub(super) fn each_action_covers_one_of(&self, actions: &[&str]) -> bool {
+        let covers = |pattern: &Pattern| actions.iter().any(|action| pattern.matches(action, &()));
+        self.actions.negated || self.actions.patterns.iter().all(covers)
+    }
+}
+
 /// S3 refuses statements no action of which can ever apply to any of its resources.
 fn check_actions_against_resources(bucket: &str, actions: &Listed, resources: &Listed) -> Result<()> {
     if actions.negated || resources.negated {
         return Ok(());
     }
-    let has_bucket = resources.patterns.iter().any(|pattern| pattern.matches(bucket, &()));
-    let object_prefix = format!("{bucket}/");
-    let has_objects = resources
-        .patterns
-        .iter()
-        .any(|pattern| pattern.stays_within(&object_prefix) || pattern.matches(&object_prefix, &()));
+    let (has_bucket, has_objects) = resources.reach(bucket);
     let applies = |pattern: &Pattern| {
         (has_bucket && actions::ON_BUCKETS.iter().any(|action| pattern.matches(action, &())))
             || (has_objects && actions::ON_OBJECTS.iter().any(|action| pattern.matches(action, &())))

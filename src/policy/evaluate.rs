@@ -12,6 +12,7 @@
 use super::document::{Listed, Policy, Statement};
 use super::principal::Match;
 use super::request::{Principal, Request};
+use super::subject::Attached;
 
 /// The policies that a request is judged by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,11 +27,36 @@ pub struct Policies<'s, 'p> {
     /// Whether nothing is allowed that the resource's own policy does not allow, as for KMS keys.
     pub resource_must_allow: bool,
     /// Those attached to the identity and its groups.
-    pub identity: &'s [&'p Policy],
+    pub identity: List<'s, 'p>,
     /// The permissions boundary.
     pub boundary: Option<&'p Policy>,
     /// The session's.
-    pub session: Option<&'s [&'p Policy]>,
+    pub session: Option<List<'s, 'p>>,
+}
+
+/// Several policies, as whoever asks has them at hand.
+#[derive(Clone, Copy, Debug)]
+pub enum List<'s, 'p> {
+    /// By themselves.
+    Plain(&'s [&'p Policy]),
+    /// With the names that they are attached by.
+    Attached(&'p [Attached]),
+}
+
+impl Default for List<'_, '_> {
+    fn default() -> Self {
+        Self::Plain(&[])
+    }
+}
+
+impl<'s, 'p: 's> List<'s, 'p> {
+    fn iter(self) -> impl Iterator<Item = &'p Policy> + 's {
+        let (plain, attached) = match self {
+            Self::Plain(plain) => (plain, &[][..]),
+            Self::Attached(attached) => (&[][..], attached),
+        };
+        plain.iter().copied().chain(attached.iter().map(|attached| &*attached.policy))
+    }
 }
 
 /// What an access control list gives to a principal.
@@ -158,8 +184,8 @@ pub fn decide<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Decisio
 /// The first statement that denies.
 fn denial<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option<(Source, &'p Statement)> {
     let lists = [
-        (Source::Resource, policies.resource.as_slice()),
-        (Source::Boundary, policies.boundary.as_slice()),
+        (Source::Resource, List::Plain(policies.resource.as_slice())),
+        (Source::Boundary, List::Plain(policies.boundary.as_slice())),
         (Source::Identity, policies.identity),
         (Source::Session, policies.session.unwrap_or_default()),
     ];

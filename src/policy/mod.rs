@@ -26,6 +26,7 @@ mod condition;
 mod document;
 mod evaluate;
 mod json;
+mod keys;
 mod pattern;
 mod principal;
 mod public;
@@ -36,6 +37,6 @@ mod subject;
 mod tests;
 
 pub use document::{Kind, MalformedPolicy, Policy, Statement};
-pub use evaluate::{Decision, Grant, Grounds, Policies, Source, decide};
+pub use evaluate::{Decision, Grant, Grounds, List, Policies, Source, decide};
 pub use request::{Context, Found, Principal, Request};
 pub use subject::{Ask, Attached, Concerned, Session, Subject, SubjectKind};

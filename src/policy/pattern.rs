@@ -12,6 +12,21 @@ use super::request::{Context, Found};
 pub struct Pattern {
     pieces: Vec<Piece>,
     fold: bool,
+    /// The literal text that it begins with, and what is behind that: most patterns are decided by these two alone.
+    head: String,
+    behind: Behind,
+}
+
+/// What is behind a pattern's literal beginning.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Behind {
+    Nothing,
+    /// One star. Whether it stands in the last segment of an ARN.
+    Anything {
+        last: bool,
+    },
+    /// More wildcards, or variables.
+    More,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,11 +85,28 @@ impl Pattern {
             rest = &rest[char.len_utf8()..];
         }
         pieces.push(Piece::Symbols(symbols));
-        Self { pieces, fold: syntax.fold }
+        let (head, behind) = head(&pieces);
+        Self { pieces, fold: syntax.fold, head, behind }
+    }
+
+    /// Whether `text` begins as every text does that matches.
+    fn begins(&self, text: &str) -> bool {
+        let head = self.head.as_bytes();
+        text.as_bytes()
+            .get(..head.len())
+            .is_some_and(|text| if self.fold { text.eq_ignore_ascii_case(head) } else { text == head })
     }
 
     /// Whether `text` matches. A variable that has no value, and no default, matches nothing.
     pub fn matches(&self, text: &str, context: &dyn Context) -> bool {
+        if !self.begins(text) {
+            return false;
+        }
+        match self.behind {
+            Behind::Nothing => return text.len() == self.head.len(),
+            Behind::Anything { .. } => return true,
+            Behind::More => {}
+        }
         match self.pieces.as_slice() {
             [Piece::Symbols(symbols)] => glob(symbols, text, self.fold),
             pieces => expand(pieces, context).is_some_and(|symbols| glob(&symbols, text, self.fold)),
@@ -84,6 +116,15 @@ impl Pattern {
     /// As [`Self::matches`] for ARNs: each of the six segments by itself, so that no wildcard reaches across a colon. The
     /// last takes all the rest.
     pub fn matches_arn(&self, text: &str, context: &dyn Context) -> bool {
+        // Before the first wildcard, segments match as their texts do.
+        if !self.begins(text) {
+            return false;
+        }
+        match self.behind {
+            Behind::Nothing => return text.len() == self.head.len(),
+            Behind::Anything { last: true } => return true,
+            Behind::Anything { last: false } | Behind::More => {}
+        }
         let whole;
         let symbols = match self.pieces.as_slice() {
             [Piece::Symbols(symbols)] => symbols,
@@ -104,6 +145,14 @@ impl Pattern {
                 _ => return false,
             }
         }
+    }
+
+    /// The keys (in lower case) whose values stand in it.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable { key, .. } => Some(key.as_str()),
+            Piece::Symbols(_) => None,
+        })
     }
 
     /// The text that it matches, if that is one text.
@@ -129,6 +178,19 @@ impl Pattern {
         let mut symbols = symbols.iter();
         prefix.chars().all(|char| symbols.next() == Some(&Symbol::Char(char)))
     }
+}
+
+/// The literal beginning of a pattern of `pieces`, and what is behind it.
+fn head(pieces: &[Piece]) -> (String, Behind) {
+    let [Piece::Symbols(symbols), more @ ..] = pieces else { return (String::new(), Behind::More) };
+    let char = |symbol: &Symbol| if let Symbol::Char(char) = symbol { Some(*char) } else { None };
+    let head: String = symbols.iter().map_while(char).collect();
+    let behind = match &symbols[head.chars().count()..] {
+        [] if more.is_empty() => Behind::Nothing,
+        [Symbol::Many] if more.is_empty() => Behind::Anything { last: head.matches(':').count() >= 5 },
+        _ => Behind::More,
+    };
+    (head, behind)
 }
 
 /// A variable at the beginning of `text`, and what follows it: a literal character (`${*}`), or one to look up.

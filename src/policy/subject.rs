@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::condition::Condition;
 use super::document::{Policy, Statement};
-use super::evaluate::{Decision, Grant, Policies, Source, decide};
+use super::evaluate::{Decision, Grant, List, Policies, Source, decide};
 use super::request::{Context, Found, Principal, Request};
 use crate::clock::{Timestamp, iso8601};
 
@@ -154,9 +154,9 @@ impl Subject {
         self.policies.iter().chain(&self.boundary).chain(session.into_iter().flatten())
     }
 
-    /// Whether some condition of its policies asks for `key` (in lower case).
-    pub fn asks_for(&self, key: &str) -> bool {
-        self.all_policies().any(|attached| attached.policy.asks_for(key))
+    /// Whether something in its policies asks for a key (in lower case) that is `wanted`.
+    pub fn asks_for_some(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.all_policies().any(|attached| attached.policy.asks_for_some(&wanted))
     }
 
     /// Whether it may do what `ask` says: the one place where identity, boundary, session and resource policies meet.
@@ -167,19 +167,15 @@ impl Subject {
     /// The same, where an access control list gives something beside, and the resource's policy may be another's than its
     /// owner's: [`Policies::resource_only_denies`].
     pub fn judge_beside<'p>(&'p self, ask: &Ask<'p>, acl: Grant, policy_only_denies: bool) -> Decision<'p> {
-        fn all(attached: &[Attached]) -> Vec<&Policy> {
-            attached.iter().map(|attached| &*attached.policy).collect()
-        }
-        let identity = all(&self.policies);
-        let session = self.session.as_ref().and_then(|session| session.policies.as_deref()).map(all);
+        let session = self.session.as_ref().and_then(|session| session.policies.as_deref());
         let policies = Policies {
             resource: ask.policy,
             resource_only_denies: policy_only_denies,
             acl,
             resource_must_allow: ask.policy_must_allow,
-            identity: &identity,
+            identity: List::Attached(&self.policies),
             boundary: self.boundary.as_ref().map(|boundary| &*boundary.policy),
-            session: session.as_deref(),
+            session: session.map(List::Attached),
         };
         let Ask { action, resource, owner, context, .. } = *ask;
         decide(&policies, &Request { principal: self.principal(), action, resource, owner, context })

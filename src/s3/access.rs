@@ -43,6 +43,11 @@ const METHOD: &str = "s3:x-amz-server-side-encryption";
 /// The values of the tags that the request gives, and that the object has.
 const REQUEST_TAG: &str = "s3:requestobjecttag/";
 const EXISTING_TAG: &str = "s3:existingobjecttag/";
+/// The tags of the bucket, where it is under attribute-based access control.
+const BUCKET_TAG: &str = "s3:buckettag/";
+const RESOURCE_TAG: &str = "aws:resourcetag/";
+/// What a bucket's `AbacStatus` says then.
+const UNDER_ABAC: &str = "<Status>Enabled</Status>";
 const REQUEST_PAYER: &str = "x-amz-request-payer";
 /// The header that says that the requester pays.
 pub(super) const REQUEST_CHARGED: &str = "x-amz-request-charged";
@@ -52,7 +57,7 @@ const REQUESTER_PAYS: &str = "<Payer>Requester</Payer>";
 const OWN_AFFAIRS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 
 /// What a question is about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct About<'r> {
     /// The object; `None` for the bucket.
     pub key: Option<&'r ObjectKey>,
@@ -60,6 +65,20 @@ pub(super) struct About<'r> {
     pub version: Option<VersionId>,
     /// The tags that the object is to be given; `None` for what the request's header says.
     pub tags: Option<&'r [(String, String)]>,
+    /// The encryption that it is to be given; `None` for what the request's headers say.
+    pub encryption: Option<&'r AskedEncryption>,
+    /// The lock that it is to be given; `None` for what the request's headers say.
+    pub lock: Option<&'r AskedLock>,
+}
+
+impl<'r> About<'r> {
+    /// The object that the request names, as it names it.
+    ///
+    /// # Errors
+    /// What is wrong with the version's id.
+    pub fn named(call: &Call<'_>, key: &'r ObjectKey) -> Result<Self> {
+        Ok(Self { key: Some(key), version: call.version()?, ..Self::default() })
+    }
 }
 
 impl CompiledPolicies {
@@ -89,7 +108,7 @@ impl S3 {
         bucket: &Bucket,
         key: Option<&ObjectKey>,
     ) -> Result<Permit> {
-        let about = About { key, version: call.version().ok().flatten(), tags: None };
+        let about = About { key, version: call.version().ok().flatten(), ..About::default() };
         self.authorize_about(call, action, bucket, about).await
     }
 
@@ -131,6 +150,16 @@ impl S3 {
         }
     }
 
+    /// Whether policies may ask for the bucket's tags. (S3 user guide, "Enabling ABAC in general purpose buckets".)
+    async fn is_under_abac(&self, bucket: &Bucket) -> Result<bool> {
+        let kind = ConfigurationKind::Abac;
+        if !bucket.record.may_have(kind) {
+            return Ok(false);
+        }
+        let configured = read_configuration(&*self.store, &bucket.record, kind, None).await?;
+        Ok(configured.is_some_and(|record| record.document.contains(UNDER_ABAC)))
+    }
+
     /// Whether the caller may give a list to the object that it is about to write, and that will belong to `owner`.
     ///
     /// # Errors
@@ -145,7 +174,7 @@ impl S3 {
         let foreign = Some(owner).filter(|owner| *owner != bucket.record.account);
         let acl = if foreign == Some(ANONYMOUS) { Grant::Everybody } else { Grant::None };
         let standing = Standing { owner: foreign.map(str::to_owned), acl };
-        let about = About { key: Some(key), version: None, tags: None };
+        let about = About { key: Some(key), ..About::default() };
         self.judge(call, "s3:PutObjectAcl", bucket, about, standing).await
     }
 
@@ -184,7 +213,7 @@ impl S3 {
         about: About<'_>,
         standing: Standing,
     ) -> Result<Permit> {
-        let About { key, version, tags } = about;
+        let About { key, version, tags, encryption, lock } = about;
         let resource = match key {
             Some(key) => format!("{}/{key}", bucket.arn()),
             None => bucket.arn(),
@@ -206,29 +235,34 @@ impl S3 {
         if restricted && call.identity.as_ref().is_none_or(|caller| caller.account.id != bucket.record.account) {
             return Err(ErrorCode::AccessDenied.into());
         }
-        let asked = |key| {
+        // What is costly to know is found out where somebody asks for it.
+        let asked = |wanted: &dyn Fn(&str) -> bool| {
             let subject = call.identity.as_ref().map(|identity| &identity.subject);
-            policy.is_some_and(|policy| policy.asks_for(key)) || subject.is_some_and(|subject| subject.asks_for(key))
+            policy.is_some_and(|policy| policy.asks_for_some(wanted))
+                || subject.is_some_and(|subject| subject.asks_for_some(wanted))
         };
-        let encryption = if asked(METHOD) || asked(EFFECTIVE_KEY) {
-            self.asked_encryption(call, bucket, key).await?
-        } else {
-            AskedEncryption::default()
+        let encryption = match encryption {
+            Some(given) => given.clone(),
+            None if asked(&|key| matches!(key, METHOD | EFFECTIVE_KEY)) => {
+                self.asked_encryption(call, bucket, key).await?
+            }
+            None => AskedEncryption::default(),
         };
         let request_tags = match tags {
             Some(tags) => tags.to_vec(),
             None => tags::of_write(call).unwrap_or_default(),
         };
-        let subject = call.identity.as_ref().map(|identity| &identity.subject);
-        let asks_existing = |policy: &Policy| policy.asks_for_some(|asked| asked.starts_with(EXISTING_TAG));
-        let asked = policy.is_some_and(asks_existing)
-            || subject.is_some_and(|subject| subject.all_policies().any(|attached| asks_existing(&attached.policy)));
         let existing_tags = match key {
-            Some(key) if asked => self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default(),
+            Some(key) if asked(&|key| key.starts_with(EXISTING_TAG)) => {
+                self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
+        let asks_bucket = || asked(&|key| key.starts_with(BUCKET_TAG) || key.starts_with(RESOURCE_TAG));
+        let by_tags = !bucket.record.tags.is_empty() && asks_bucket() && self.is_under_abac(bucket).await?;
         let of_bucket = Circumstances::new(self, call, Some(bucket));
-        let context = Circumstances { encryption, request_tags, existing_tags, ..of_bucket };
+        let lock = lock.cloned().unwrap_or_else(|| AskedLock::of_headers(call));
+        let context = Circumstances { encryption, lock, request_tags, existing_tags, by_tags, ..of_bucket };
         self.ask(call, &Question { policy, context: &context, ..question })
     }
 
@@ -277,6 +311,7 @@ impl S3 {
     /// [`MalformedPolicy`].
     pub(super) fn read_policy(&self, bucket: &str, text: &str) -> Result<Policy, MalformedPolicy> {
         let mut policy = Policy::parse(text, Kind::Bucket(bucket))?;
+        policy.check_conditions(bucket)?;
         policy.resolve(|id| self.account_of(id))?;
         Ok(policy)
     }
@@ -305,33 +340,68 @@ impl S3 {
         if let (UploadPart | UploadPartCopy | CompleteMultipartUpload, Some(key)) = (call.row.operation, key) {
             let Ok(upload) = self.upload(call, bucket, key).await else { return Ok(AskedEncryption::default()) };
             let envelope = Envelope::from_bytes(&upload.record.envelope)?;
-            let method = match envelope.kind() {
-                SseKind::S3 => Some("AES256"),
-                SseKind::Kms => Some("aws:kms"),
-                SseKind::Dsse => Some("aws:kms:dsse"),
-                SseKind::Customer => None,
-            };
             let key = envelope.key_arn().map(ToString::to_string);
-            return Ok(AskedEncryption { method: method.map(str::to_owned), key });
+            return Ok(AskedEncryption { method: method_of(envelope.kind()), key });
         }
         let method = call.header(sse::headers::METHOD).map(str::to_owned);
         let named = call.header(sse::headers::KEY_ID);
         if !method.as_deref().is_some_and(|method| method.starts_with("aws:kms")) {
             return Ok(AskedEncryption { method, key: named.map(str::to_owned) });
         }
+        Ok(AskedEncryption { method, key: self.effective_key(call, named).await })
+    }
+
+    /// The ARN of the key called `named`; without a name, of S3's own.
+    pub(super) async fn effective_key(&self, call: &Call<'_>, named: Option<&str>) -> Option<String> {
         let reference = named.map_or_else(KeyRef::aws_s3, KeyRef::parse);
         // A key that cannot be found is refused later; until then it is what it was named.
         let arn = self.sse.key_arn(&self.kms_caller(call), &reference).await.ok().map(|arn| arn.to_string());
-        Ok(AskedEncryption { method, key: arn.or_else(|| named.map(str::to_owned)) })
+        arn.or_else(|| named.map(str::to_owned))
     }
 }
 
 /// What a request asks for of encryption.
-#[derive(Default)]
-struct AskedEncryption {
-    method: Option<String>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct AskedEncryption {
+    pub method: Option<String>,
     /// The effective key's ARN.
-    key: Option<String>,
+    pub key: Option<String>,
+}
+
+/// What a request asks for of locks, as it says it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AskedLock {
+    pub mode: Option<String>,
+    pub until: Option<String>,
+    pub hold: Option<String>,
+}
+
+impl AskedLock {
+    fn of_headers(call: &Call<'_>) -> Self {
+        let header = |name| call.header(name).map(str::to_owned);
+        Self {
+            mode: header("x-amz-object-lock-mode"),
+            until: header("x-amz-object-lock-retain-until-date"),
+            hold: header("x-amz-object-lock-legal-hold"),
+        }
+    }
+
+    /// For how many days from `now`, begun ones whole, a version is to be held.
+    fn remaining_days(&self, now: Timestamp) -> Option<i64> {
+        let until: Timestamp = self.until.as_ref()?.trim().parse().ok()?;
+        Some((until.as_millisecond() - now.as_millisecond()).div_euclid(86_400_000) + 1)
+    }
+}
+
+/// The method as the header has it; customer-provided keys go by another.
+pub(super) fn method_of(kind: SseKind) -> Option<String> {
+    let method = match kind {
+        SseKind::S3 => "AES256",
+        SseKind::Kms => "aws:kms",
+        SseKind::Dsse => "aws:kms:dsse",
+        SseKind::Customer => return None,
+    };
+    Some(method.to_owned())
 }
 
 /// The circumstances of a request.
@@ -343,18 +413,22 @@ struct Circumstances<'r> {
     /// Where a bucket is to be made.
     location: Option<&'r str>,
     encryption: AskedEncryption,
+    lock: AskedLock,
     now: Timestamp,
     /// What the request gives.
     request_tags: Tags,
     /// What the object has.
     existing_tags: Tags,
+    /// Whether the bucket's tags count.
+    by_tags: bool,
 }
 
 impl<'r> Circumstances<'r> {
     fn new(s3: &'r S3, call: &'r Call<'r>, bucket: Option<&'r Bucket>) -> Self {
-        let encryption = AskedEncryption::default();
+        let (encryption, lock) = (AskedEncryption::default(), AskedLock::default());
         let (request_tags, existing_tags) = (Tags::new(), Tags::new());
-        Self { s3, call, bucket, location: None, encryption, now: s3.clock.now(), request_tags, existing_tags }
+        let (location, by_tags, now) = (None, false, s3.clock.now());
+        Self { s3, call, bucket, location, encryption, lock, now, request_tags, existing_tags, by_tags }
     }
 
     /// Whether the request itself makes an object, which an upload's beginning and its parts do not.
@@ -369,6 +443,13 @@ impl<'r> Circumstances<'r> {
         }
     }
 
+    fn of_bucket_tag(&self, key: &str) -> Found<'_> {
+        match self.bucket {
+            Some(bucket) if self.by_tags => of_tag(&bucket.record.tags, key),
+            _ => Found::None,
+        }
+    }
+
     fn of_principal(&self, key: &str) -> Found<'_> {
         match (&self.call.identity, key) {
             (Some(identity), key) => identity.subject.find(key),
@@ -376,12 +457,6 @@ impl<'r> Circumstances<'r> {
             (None, "aws:userid") => Found::of(Some("anonymous")),
             (None, _) => Found::None,
         }
-    }
-
-    /// For how many days, begun ones whole, the request wants its version held.
-    fn remaining_days(&self) -> Option<i64> {
-        let until: Timestamp = self.call.header("x-amz-object-lock-retain-until-date")?.parse().ok()?;
-        Some((until.as_millisecond() - self.now.as_millisecond()).div_euclid(86_400_000) + 1)
     }
 
     fn of_signature(&self, key: &str) -> Found<'_> {
@@ -429,10 +504,12 @@ impl Context for Circumstances<'_> {
             "s3:versionid" => Found::of(call.query.value("versionId")),
             "s3:locationconstraint" => Found::of(self.location),
             "s3:objectcreationoperation" => Found::of(self.creates_object()),
-            "s3:object-lock-remaining-retention-days" => Found::of(self.remaining_days().map(|days| days.to_string())),
-            "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
-                Found::of(call.headers.get(format!("x-amz-{}", &key[3..])).and_then(|value| value.to_str().ok()))
+            "s3:object-lock-remaining-retention-days" => {
+                Found::of(self.lock.remaining_days(self.now).map(|days| days.to_string()))
             }
+            "s3:object-lock-mode" => Found::of(self.lock.mode.as_deref()),
+            "s3:object-lock-retain-until-date" => Found::of(self.lock.until.as_deref()),
+            "s3:object-lock-legal-hold" => Found::of(self.lock.hold.as_deref()),
             "s3:if-match"
             | "s3:if-none-match"
             | "s3:x-amz-acl"
@@ -454,6 +531,8 @@ impl Context for Circumstances<'_> {
             },
             _ if key.starts_with(REQUEST_TAG) => of_tag(&self.request_tags, &key[REQUEST_TAG.len()..]),
             _ if key.starts_with(EXISTING_TAG) => of_tag(&self.existing_tags, &key[EXISTING_TAG.len()..]),
+            _ if key.starts_with(BUCKET_TAG) => self.of_bucket_tag(&key[BUCKET_TAG.len()..]),
+            _ if key.starts_with(RESOURCE_TAG) => self.of_bucket_tag(&key[RESOURCE_TAG.len()..]),
             _ if key.starts_with("s3:") => self.of_signature(key),
             _ => self.of_principal(key),
         }

@@ -2,6 +2,7 @@
 
 use http::Response;
 
+use super::access::About;
 use super::checksum::render::write_part_xml;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::insert_modified;
@@ -51,7 +52,7 @@ impl S3 {
         }
         let wants = |name: &str| asked.contains(&name);
         let object = self.object(call, bucket, key).await?;
-        self.authorize_record(call, call.action(), bucket, key, &object.record).await?;
+        self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();

@@ -288,7 +288,7 @@ impl S3 {
         self.judge_payment(call, &bucket).await?;
         self.judge_source_transport(call, &bucket, &named.key, named.version).await?;
         let action = if named.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
-        let about = About { key: Some(&named.key), version: named.version, tags: None };
+        let about = About { key: Some(&named.key), version: named.version, ..About::default() };
         self.authorize_about(call, action, &bucket, about).await?;
         let record = self.find(&bucket, &named.key, named.version).await.map_err(|missing| match missing {
             Missing::Marker(_) => S3Error::new(
@@ -297,7 +297,7 @@ impl S3 {
             ),
             other => other.tell(call, &named.key),
         })?;
-        self.authorize_record(call, action, &bucket, &named.key, &record).await?;
+        self.authorize_record(call, action, &bucket, about, &record).await?;
         let object = self.open_record(&bucket, &named.key, record)?;
         Self::require_transport(call, &object.envelope)?;
         Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;

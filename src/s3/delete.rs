@@ -155,7 +155,7 @@ impl S3 {
         let key = ObjectKey::parse(&entry.key)?;
         let action = if entry.version_id.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
         let named = entry.version_id.as_deref().map(str::parse::<VersionId>);
-        let about = About { key: Some(&key), version: named.and_then(Result::ok), tags: None };
+        let about = About { key: Some(&key), version: named.and_then(Result::ok), ..About::default() };
         self.authorize_about(call, action, bucket, about).await?;
         let version = named.transpose().map_err(|_| ErrorCode::NoSuchVersion)?;
         let (etag, modified) = (entry.etag.as_deref(), entry.last_modified_time.as_deref());

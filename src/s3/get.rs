@@ -3,6 +3,7 @@
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LAST_MODIFIED};
 use http::{HeaderName, Response, StatusCode};
 
+use super::access::About;
 use super::checksum::render::write_headers;
 use super::condition::{ByteRange, Mood, Preconditions};
 use super::error::{ErrorCode, Result, S3Error};
@@ -67,7 +68,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let head_only = call.row.operation == Operation::HeadObject;
         let object = self.object(call, bucket, key).await?;
-        self.authorize_record(call, call.action(), bucket, key, &object.record).await?;
+        self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
         let judged = Preconditions::of_request(&call.headers).judge(&object.etag, object.record.modified, Mood::Read);
         match judged {

@@ -184,7 +184,8 @@ impl S3 {
         key: &ObjectKey,
         tags: &[(String, String)],
     ) -> Result<Permit> {
-        let about = About { key: Some(key), version: call.version().ok().flatten(), tags: Some(tags) };
+        let version = call.version().ok().flatten();
+        let about = About { key: Some(key), version, tags: Some(tags), ..About::default() };
         self.authorize_about(call, action, bucket, about).await
     }
 }

@@ -4,6 +4,7 @@
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::access::{About, AskedLock};
 use super::error::{ErrorCode, Result, S3Error};
 use super::markings::{mode_of, name_of, no_lock, past, status_of};
 use super::render;
@@ -159,6 +160,19 @@ impl S3 {
         self.find(bucket, key, call.version()?).await.map_err(|missing| missing.tell_of_part(call, key))
     }
 
+    /// Whether the caller may set the lock that its document asks for. Who may not at all is not told what is wrong with it.
+    async fn authorize_lock<'r>(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &'r ObjectKey,
+        asked: &'r AskedLock,
+    ) -> Result<(About<'r>, Permit)> {
+        let about = About { lock: Some(asked), ..About::named(call, key)? };
+        let permit = self.authorize_about(call, call.action(), bucket, about).await?;
+        Ok((about, permit))
+    }
+
     pub(super) async fn object_retention(
         &self,
         call: &Call<'_>,
@@ -174,21 +188,29 @@ impl S3 {
         })))
     }
 
+    /// Permitted here, as a policy may ask for how long the version is to be held.
     pub(super) async fn put_object_retention(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
+        let said = document.as_ref().ok().and_then(|document| xml::read(document, "Retention").ok());
+        let asked = said.map_or_else(AskedLock::default, |said: RetentionDocument| AskedLock {
+            mode: said.mode,
+            until: said.retain_until_date,
+            hold: None,
+        });
+        let permitted = self.authorize_lock(call, bucket, key, &asked).await?;
+        let document = document?;
         if bucket.record.object_lock.is_none() {
             return Err(no_lock());
         }
         let claim = self.claim(call, bucket, key).await?;
         let retention = parse_retention(&document, claim.now)?;
-        self.change_version(call, bucket, key, |record| {
+        self.change_version(call, bucket, key, permitted, |record| {
             if !may_replace(record.retention, retention, claim) {
                 let text = "Access Denied because object protected by object lock.";
                 return Err(S3Error::new(ErrorCode::AccessDenied, text));
@@ -212,15 +234,20 @@ impl S3 {
         Ok(render::document(XmlWriter::document("LegalHold", |xml| xml.text("Status", status_of(hold)))))
     }
 
+    /// Permitted here, as a policy may ask whether the version is to be held.
     pub(super) async fn put_object_legal_hold(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
+        let said = document.as_ref().ok().and_then(|document| xml::read(document, "LegalHold").ok());
+        let hold = said.and_then(|said: LegalHoldDocument| said.status);
+        let asked = AskedLock { hold, ..AskedLock::default() };
+        let permitted = self.authorize_lock(call, bucket, key, &asked).await?;
+        let document = document?;
         if bucket.record.object_lock.is_none() {
             return Err(no_lock());
         }
@@ -230,7 +257,7 @@ impl S3 {
             Some("OFF") => false,
             _ => return Err(ErrorCode::MalformedXml.into()),
         };
-        self.change_version(call, bucket, key, |record| {
+        self.change_version(call, bucket, key, permitted, |record| {
             record.legal_hold = Some(hold);
             Ok(())
         })

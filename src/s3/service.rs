@@ -209,6 +209,14 @@ impl Call<'_> {
     }
 }
 
+/// What a policy may ask of these stands in their documents: they are permitted when those are read.
+const JUDGED_BY_DOCUMENT: &[Operation] = &[
+    Operation::PutObjectLegalHold,
+    Operation::PutObjectRetention,
+    Operation::PutObjectTagging,
+    Operation::UpdateObjectEncryption,
+];
+
 impl S3 {
     /// The service on `store`.
     pub fn new(
@@ -368,12 +376,19 @@ impl S3 {
         key: Option<ObjectKey>,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        // What these two are about stands in their bodies: they are permitted when that is read.
+        // Each of its keys is judged by itself.
         if call.row.operation == Operation::DeleteObjects {
             return self.delete_objects(call, &bucket, body).await;
         }
-        if let (Operation::PutObjectTagging, Some(key)) = (call.row.operation, &key) {
-            let answer = self.put_object_tagging(call, &bucket, key, body).await;
+        if let Some(key) = &key
+            && JUDGED_BY_DOCUMENT.contains(&call.row.operation)
+        {
+            let answer = match call.row.operation {
+                Operation::PutObjectLegalHold => self.put_object_legal_hold(call, &bucket, key, body).await,
+                Operation::PutObjectRetention => self.put_object_retention(call, &bucket, key, body).await,
+                Operation::PutObjectTagging => self.put_object_tagging(call, &bucket, key, body).await,
+                _ => self.update_encryption(call, &bucket, key, body).await,
+            };
             return self.hide_absence(call, &bucket, answer).await;
         }
         let permit = self.authorize(call, call.action(), &bucket, key.as_ref()).await?;
@@ -484,12 +499,9 @@ impl S3 {
             Operation::GetObjectLegalHold => self.object_legal_hold(call, bucket, key, permit).await,
             Operation::GetObjectRetention => self.object_retention(call, bucket, key, permit).await,
             Operation::GetObjectTagging => self.object_tagging(call, bucket, key, permit).await,
-            Operation::PutObjectLegalHold => self.put_object_legal_hold(call, bucket, key, permit, body).await,
-            Operation::PutObjectRetention => self.put_object_retention(call, bucket, key, permit, body).await,
             Operation::ListParts => self.list_parts(call, bucket, key, permit).await,
             Operation::PutObject => self.put_object(call, bucket, key, permit, body).await,
             Operation::PutObjectAcl => self.put_object_acl(call, bucket, key, permit, body).await,
-            Operation::UpdateObjectEncryption => self.update_encryption(call, bucket, key, permit, body).await,
             Operation::UploadPart => self.upload_part(call, bucket, key, permit, body).await,
             Operation::UploadPartCopy => self.upload_part_copy(call, bucket, key, permit).await,
             _ => Err(ErrorCode::NotImplemented.into()),

@@ -118,13 +118,13 @@ impl S3 {
         call: &Call<'_>,
         action: &'static str,
         bucket: &Bucket,
-        key: &ObjectKey,
+        about: About<'_>,
         record: &ObjectRecord,
     ) -> Result<()> {
         match list_of(action) {
             Some(List::Object(permission)) if bucket.has_acls() => {
                 let standing = of_object(call, bucket, permission, record);
-                let about = About { key: Some(key), version: Some(record.version_id()), tags: None };
+                let about = About { version: Some(record.version_id()), ..about };
                 self.judge(call, action, bucket, about, standing).await.map(drop)
             }
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use http::{Response, StatusCode};
 
+use super::access::About;
 use super::error::{ErrorCode, Result};
 use super::render;
 use super::request::ObjectKey;
@@ -23,7 +24,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let found = self.find(bucket, key, call.version()?).await;
         let record = found.map_err(|missing| missing.tell_of_part(call, key))?;
-        self.authorize_record(call, call.action(), bucket, key, &record).await?;
+        self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &record).await?;
         let mut response = render::document(tags::document(&record.tags));
         insert_version(response.headers_mut(), VERSION_ID, bucket, record.version_id());
         Ok(response)
@@ -41,8 +42,10 @@ impl S3 {
         let given = document.and_then(|document| tags::read_document(&document, Tagged::Object));
         let asked = given.as_deref().unwrap_or_default();
         // Who may not at all is not told what is wrong with the document.
-        self.authorize_tagging(call, call.action(), bucket, key, asked).await?;
-        let id = self.set_tags(call, bucket, key, given?).await?;
+        let permit = self.authorize_tagging(call, call.action(), bucket, key, asked).await?;
+        let tags = given?;
+        let about = About { tags: Some(&tags), ..About::named(call, key)? };
+        let id = self.set_tags(call, bucket, key, (about, permit), &tags).await?;
         let mut response = render::empty(StatusCode::OK);
         insert_version(response.headers_mut(), VERSION_ID, bucket, id);
         Ok(response)
@@ -53,24 +56,32 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
+        permit: Permit,
     ) -> Result<Response<ResponseBody>> {
-        let id = self.set_tags(call, bucket, key, Tags::new()).await?;
+        let permitted = (About::named(call, key)?, permit);
+        let id = self.set_tags(call, bucket, key, permitted, &Tags::new()).await?;
         let mut response = no_content();
         insert_version(response.headers_mut(), VERSION_ID, bucket, id);
         Ok(response)
     }
 
-    async fn set_tags(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<VersionId> {
-        self.change_version(call, bucket, key, |record| {
-            record.tags.clone_from(&tags);
+    async fn set_tags(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        permitted: (About<'_>, Permit),
+        tags: &Tags,
+    ) -> Result<VersionId> {
+        self.change_version(call, bucket, key, permitted, |record| {
+            record.tags.clone_from(tags);
             Ok(())
         })
         .await
     }
 
-    /// Changes the version that the request names, or the current one; its id. Where lists count, it is the version of the
-    /// owner who was judged, or none.
+    /// Changes the version that the request names, or the current one, as was permitted; its id. Where lists count, it is the
+    /// version of the owner for whose object the caller was judged, or none.
     ///
     /// # Errors
     /// `change`'s; `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`; `AccessDenied`, `OperationAborted` if another account's
@@ -80,13 +91,14 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
+        (about, _permit): (About<'_>, Permit),
         change: impl Fn(&mut ObjectRecord) -> Result<()>,
     ) -> Result<VersionId> {
         let (store, partition, id) = (&*self.store, bucket.partition(), call.version()?);
         let consequences = self.consequences(call, bucket, key.as_str()).await?;
         let judged = if bucket.has_acls() { self.find(bucket, key, id).await.ok() } else { None };
         if let Some(record) = &judged {
-            self.authorize_record(call, call.action(), bucket, key, record).await?;
+            self.authorize_record(call, call.action(), bucket, about, record).await?;
         }
         let change = |record: &mut ObjectRecord| {
             if judged.as_ref().is_some_and(|judged| judged.owner != record.owner) {

@@ -6,12 +6,12 @@
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::access::{About, AskedEncryption};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml;
-use crate::iam::Permit;
 use crate::kms::KeyRef;
 use crate::kms::services::EMBEDDED;
 use crate::sse::{ObjectName, Reprotection, SseKind};
@@ -84,24 +84,32 @@ fn parse(document: &[u8], owner: &str, is_remote: impl Fn(&KeyRef) -> bool) -> R
 }
 
 impl S3 {
+    /// Permitted here, as a policy may ask which key the object is to be under.
     pub(super) async fn update_encryption(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
         let is_remote = |key: &KeyRef| self.sse.service_of(key).is_some_and(|service| service != EMBEDDED);
-        let to = parse(&document, &bucket.record.account, is_remote)?;
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
+        let to = document.and_then(|document| {
+            if document.is_empty() {
+                return Err(ErrorCode::MissingRequestBody.into());
+            }
+            parse(&document, &bucket.record.account, is_remote)
+        });
+        // Who may not at all is not told what is wrong with the document.
+        let asked = to.as_ref().ok().map(|to| to.key.to_string());
+        let asked = AskedEncryption { method: asked.is_some().then(|| "aws:kms".to_owned()), key: asked };
+        let about = About { encryption: Some(&asked), ..About::named(call, key)? };
+        self.authorize_about(call, call.action(), bucket, about).await?;
+        let to = to?;
         let (caller, name) = (self.kms_caller(call), ObjectName { bucket: &bucket.name, key: key.as_str() });
         loop {
             let object = self.object(call, bucket, key).await?;
-            self.authorize_record(call, call.action(), bucket, key, &object.record).await?;
+            self.authorize_record(call, call.action(), bucket, about, &object.record).await?;
             Self::require_transport(call, &object.envelope)?;
             if !matches!(object.envelope.kind(), SseKind::S3 | SseKind::Kms) {
                 return Err(S3Error::new(ErrorCode::InvalidRequest, OTHER_SOURCE));

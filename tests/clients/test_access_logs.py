@@ -268,6 +268,30 @@ def test_a_target_that_lets_others_in_gets_nothing(client, buckets, source, acco
     wait_for(client, target, len)
 
 
+def test_a_list_lets_logs_in(logged, client, bucket_names):
+    """The way of old, where lists count; and a line says whether a list was what let its request in."""
+    source, target = next(bucket_names), next(bucket_names)
+    for name in (source, target):
+        client.create_bucket(Bucket=name, ObjectOwnership="BucketOwnerPreferred")
+    enable(client, source, target)
+    client.list_objects_v2(Bucket=source)
+    time.sleep(2.5)
+    assert keys_of(client, target) == []
+    client.put_bucket_acl(Bucket=target, ACL="log-delivery-write")
+    client.delete_public_access_block(Bucket=source)
+    client.put_object(Bucket=source, Key="open", Body=b"x", ACL="public-read")
+    assert logged.curl(f"{logged.url}/{source}/open", sign=False).stdout == "x"
+    found = wait_for(client, target, lambda found: by_operation(found, "REST.GET.OBJECT"))
+    assert [line["acl_required"] for line in by_operation(found, "REST.GET.OBJECT")] == ["Yes"]
+    assert {line["acl_required"] for line in by_operation(found, "REST.PUT.OBJECT")} == {"-"}
+    acl = client.get_object_acl(Bucket=target, Key=keys_of(client, target)[0])
+    assert [grant["Permission"] for grant in acl["Grants"]] == ["FULL_CONTROL"]
+    assert acl["Owner"]["ID"] == acl["Grants"][0]["Grantee"]["ID"] == OWNER
+    client.put_bucket_ownership_controls(
+        Bucket=source, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+
+
 def test_every_request_of_many_has_its_line(client, buckets):
     source, target = buckets
     in_parallel(lambda n: client.put_object(Bucket=source, Key=f"k{n}", Body=b""), range(500))

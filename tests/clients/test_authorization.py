@@ -272,6 +272,54 @@ def test_conditions_on_a_copy(s3, bucket, put):
     s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/public/k", MetadataDirective="COPY")
 
 
+def test_conditions_on_tags_where_lists_count(server, s3, bucket, put):
+    """What is judged a second time, by the very version, is judged by what the request gives."""
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    controls = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=controls)
+    given = {"StringEquals": {"s3:RequestObjectTag/team": "blue"}}
+    put({"Principal": {"AWS": OTHER}, "Action": "s3:PutObjectTagging", "Condition": given})
+    other = server.other.client("s3")
+    for value in ("blue", "red"):
+        tagging = {"TagSet": [{"Key": "team", "Value": value}]}
+        if value == "blue":
+            other.put_object_tagging(Bucket=bucket, Key="k", Tagging=tagging)
+        else:
+            with refused("AccessDenied", 403):
+                other.put_object_tagging(Bucket=bucket, Key="k", Tagging=tagging)
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "team", "Value": "blue"}]
+
+
+def test_tags_of_the_bucket(server, s3, bucket, put):
+    """They count where attribute-based access control is enabled."""
+    condition = {"StringEquals": {"aws:ResourceTag/team": "blue"}}
+    of_bucket = {"Resource": f"arn:aws:s3:::{bucket}", "Action": "s3:ListBucket", "Condition": condition}
+    reading = {"Action": "s3:GetObject", "Condition": {"StringEquals": {"s3:BucketTag/team": "blue"}}}
+    put({"Principal": {"AWS": OTHER}} | of_bucket, {"Principal": {"AWS": OTHER}} | reading)
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "blue"}]})
+    other = server.other.client("s3")
+    with refused("AccessDenied", 403):
+        other.list_objects_v2(Bucket=bucket)
+    s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Enabled"})
+    assert other.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    assert body_of(other.get_object(Bucket=bucket, Key="k")) == DATA
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "red"}]})
+    with refused("AccessDenied", 403):
+        other.get_object(Bucket=bucket, Key="k")
+
+
+def test_a_tag_of_the_object_in_a_variable(server, s3, bucket, put):
+    condition = {"StringEquals": {"aws:PrincipalAccount": "${s3:ExistingObjectTag/owner}"}}
+    put({"Principal": {"AWS": OTHER}, "Action": "s3:GetObject", "Condition": condition})
+    for key, owner in (("theirs", OTHER), ("ours", "000000000000")):
+        s3.put_object(Bucket=bucket, Key=key, Body=DATA, Tagging=f"owner={owner}")
+    other = server.other.client("s3")
+    assert body_of(other.get_object(Bucket=bucket, Key="theirs")) == DATA
+    with refused("AccessDenied", 403):
+        other.get_object(Bucket=bucket, Key="ours")
+
+
 def test_a_batch_of_deletions_by_another_account(server, s3, bucket, put):
     """Each key is judged by itself; that the policy says nothing of the bucket does not matter."""
     for key in ("theirs/1", "ours/1"):

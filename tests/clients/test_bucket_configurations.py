@@ -1,4 +1,4 @@
-"""Configurations that are kept and given back: acceleration, request payment, ABAC, analytics, metrics, intelligent tiering."""
+"""Configurations that are kept and given back: acceleration, request payment, analytics, metrics, intelligent tiering."""
 
 import pytest
 from support.calls import refused, status_of

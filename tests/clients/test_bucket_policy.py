@@ -79,6 +79,11 @@ def test_a_policy_comes_back_as_it_was_put(s3, bucket):
         s3.get_bucket_policy_status(Bucket=bucket)
 
 
+def conditional(key):
+    """Adds a condition on `key` to a policy."""
+    return lambda d: d.replace('"Effect"', json.dumps({"Condition": {"StringEquals": {key: "x"}}})[1:-1] + ', "Effect"', 1)
+
+
 @pytest.mark.parametrize(
     "change, text",
     [
@@ -88,6 +93,10 @@ def test_a_policy_comes_back_as_it_was_put(s3, bucket):
         (lambda d: d.replace('"Principal": "*"', '"Principal": {"AWS": "nobody"}'), "Invalid principal in policy"),
         (lambda d: d.replace("arn:aws:s3:::", "arn:aws:s3:::x"), "Policy has invalid resource"),
         (lambda d: d.replace("/*", ""), "Action does not apply to any resource(s) in statement"),
+        (lambda d: d.replace("s3:GetObject", "s3:ListAllMyBuckets"), "Action does not apply to any resource(s) in statement"),
+        (conditional("s3:x-amz-colour"), "Policy has an invalid condition key"),
+        (conditional("aws:PrincipalOrg"), "Policy has an invalid condition key"),
+        (conditional("s3:prefix"), "Conditions do not apply to combination of actions and resources in statement"),
     ],
 )
 def test_malformed_policies_are_refused(s3, bucket, change, text):

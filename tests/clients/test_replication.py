@@ -8,7 +8,7 @@ import pytest
 from support.calls import body_of, headers_of, multipart, refused
 from support.data import content
 from support.receiver import Receiver
-from support.server import Server, two_accounts
+from support.server import OTHER_ACCOUNT, Server, two_accounts
 
 ACCOUNT = "000000000000"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/replicate"
@@ -279,6 +279,40 @@ def test_another_account_must_permit_replicas(tmp_path):
         s3.put_object(Bucket="mine", Key="taken", Body=b"x")
         assert settle(s3, "mine", "taken") == "COMPLETED"
         assert body_of(other.get_object(Bucket="theirs", Key="taken")) == b"x"
+
+        # Where lists count, a replica is its source's owner's, unless the rule hands it over and the other account permits.
+        def controls(ownership):
+            return {"Rules": [{"ObjectOwnership": ownership}]}
+
+        def owner(key):
+            return s3.get_object_acl(Bucket="theirs", Key=key)["Owner"]["DisplayName"]
+
+        other.put_bucket_ownership_controls(Bucket="theirs", OwnershipControls=controls("ObjectWriter"))
+        s3.put_object(Bucket="mine", Key="kept", Body=b"x")
+        assert settle(s3, "mine", "kept") == "COMPLETED"
+        assert owner("kept") != "other"
+        with refused("AccessDenied", 403):
+            other.get_object(Bucket="theirs", Key="kept")
+        to = {"Account": OTHER_ACCOUNT, "AccessControlTranslation": {"Owner": "Destination"}}
+        replicate(s3, "mine", rule("theirs", to=to))
+        s3.put_object(Bucket="mine", Key="not handed over", Body=b"x")
+        assert settle(s3, "mine", "not handed over") == "FAILED"
+        statement["Action"].append("s3:ObjectOwnerOverrideToBucketOwner")
+        # A policy that demands a key demands it of replicas too.
+        kms = "s3:x-amz-server-side-encryption"
+        denial = statement | {"Effect": "Deny", "Action": "s3:ReplicateObject", "Condition": {"StringEquals": {kms: "aws:kms"}}}
+        other.put_bucket_policy(Bucket="theirs", Policy=json.dumps({"Statement": [statement, denial]}))
+        s3.put_object(Bucket="mine", Key="handed over", Body=b"x")
+        assert settle(s3, "mine", "handed over") == "COMPLETED"
+        assert body_of(other.get_object(Bucket="theirs", Key="handed over")) == b"x"
+        assert other.get_object_acl(Bucket="theirs", Key="handed over")["Owner"]["DisplayName"] == "other"
+        key = server.client("kms").create_key()["KeyMetadata"]["Arn"]
+        replicate(s3, "mine", rule("theirs", to=to, kms=key))
+        s3.put_object(Bucket="mine", Key="sealed", Body=b"x", ServerSideEncryption="aws:kms")
+        assert settle(s3, "mine", "sealed") == "FAILED"
+        other.put_bucket_policy(Bucket="theirs", Policy=json.dumps({"Statement": [statement]}))
+        s3.put_object(Bucket="mine", Key="sealed", Body=b"x", ServerSideEncryption="aws:kms")
+        assert settle(s3, "mine", "sealed") == "COMPLETED"
     finally:
         server.destroy()
 

@@ -1,5 +1,7 @@
 """UpdateObjectEncryption: the key changes, and nothing else."""
 
+import json
+
 import pytest
 
 from support.calls import body_of, headers_of, multipart, refused, status_of
@@ -73,6 +75,19 @@ def test_the_old_key_is_no_longer_needed(s3, kms, bucket, update, key, shared_ke
     update(shared_key["Arn"])
     kms.disable_key(KeyId=key["KeyId"])
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA
+
+
+def test_a_policy_on_the_key(s3, bucket, update, key, shared_key):
+    """A policy that demands one key speaks of updates too."""
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    demanded = {"ArnNotEquals": {f"s3:{KEY_ID}": shared_key["Arn"]}}
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:UpdateObjectEncryption", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": statement | {"Condition": demanded}}))
+    with refused("AccessDenied", 403) as refusal:
+        update(key["Arn"])
+    assert refusal.message.endswith("with an explicit deny in a resource-based policy")
+    update(shared_key["Arn"])
+    assert headers_of(s3.head_object(Bucket=bucket, Key="k"))[KEY_ID] == shared_key["Arn"]
 
 
 def test_a_refused_update_changes_nothing(s3, kms, bucket, update, key, shared_key):

@@ -135,13 +135,13 @@ def test_locks_take_permissions_of_their_own(s3, other, bucket_names):
     until = datetime.now(timezone.utc) + timedelta(days=1)
     locked = dict(Bucket=name, Key="k", Body=b"x", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
 
-    def allow(*actions):
+    def allow(*actions, **more):
         statement = {
             "Effect": "Allow",
             "Principal": {"AWS": OTHER_ACCOUNT},
             "Action": list(actions),
             "Resource": f"arn:aws:s3:::{name}/*",
-        }
+        } | more
         s3.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
     allow("s3:PutObject", "s3:GetObject", "s3:DeleteObjectVersion")
@@ -155,6 +155,23 @@ def test_locks_take_permissions_of_their_own(s3, other, bucket_names):
     # To say that the retention is to be bypassed is not to be permitted to.
     with refused("AccessDenied", 403, "Access Denied because object protected by object lock."):
         other.delete_object(Bucket=name, Key="k", VersionId=id, BypassGovernanceRetention=True)
+    # A policy may bound for how long, by header and by document, and how.
+    bounded = {"NumericLessThanEquals": {"s3:object-lock-remaining-retention-days": 2}, "StringEquals": {"s3:object-lock-mode": "GOVERNANCE"}}
+    allow("s3:PutObject", "s3:PutObjectRetention", Condition=bounded)
+    longer = until + timedelta(days=2)
+    with refused("AccessDenied", 403):
+        other.put_object(**locked | {"ObjectLockRetainUntilDate": longer})
+    version = {"Bucket": name, "Key": "k", "VersionId": id}
+    with refused("AccessDenied", 403):
+        other.put_object_retention(Retention={"Mode": "GOVERNANCE", "RetainUntilDate": longer}, **version)
+    with refused("AccessDenied", 403):
+        other.put_object_retention(Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until}, **version)
+    other.put_object_retention(Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until + timedelta(hours=1)}, **version)
+    allow("s3:PutObjectLegalHold", Condition={"StringEquals": {"s3:object-lock-legal-hold": "ON"}})
+    other.put_object_legal_hold(LegalHold={"Status": "ON"}, **version)
+    with refused("AccessDenied", 403):
+        other.put_object_legal_hold(LegalHold={"Status": "OFF"}, **version)
+    s3.put_object_legal_hold(LegalHold={"Status": "OFF"}, **version)
     allow("s3:DeleteObjectVersion", "s3:BypassGovernanceRetention")
     other.delete_object(Bucket=name, Key="k", VersionId=id, BypassGovernanceRetention=True)
     empty(s3, name)

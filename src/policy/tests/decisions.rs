@@ -48,10 +48,10 @@ fn who_may() {
     ] {
         assert_eq!(judge(&resource(&world), principal, &()), expected, "{principal:?}");
     }
-    let agreed = Policies { identity: &mine, ..resource(&world) };
+    let agreed = Policies { identity: List::Plain(&mine), ..resource(&world) };
     assert!(judge(&agreed, FOREIGN_USER, &()));
-    assert!(!judge(&Policies { identity: &mine, ..none }, FOREIGN_USER, &()), "the owner must agree");
-    assert!(judge(&Policies { identity: &mine, ..none }, USER, &()));
+    assert!(!judge(&Policies { identity: List::Plain(&mine), ..none }, FOREIGN_USER, &()), "the owner must agree");
+    assert!(judge(&Policies { identity: List::Plain(&mine), ..none }, USER, &()));
     // One account is let in.
     let other = allows(json!({"AWS": OTHER}));
     assert!(judge(&resource(&other), STRANGER, &()));
@@ -61,27 +61,33 @@ fn who_may() {
     assert!(judge(&resource(&root), STRANGER, &()));
     // Denied, even the owner's root.
     let closed = denies(json!("*"));
-    assert!(!judge(&Policies { identity: &mine, ..resource(&closed) }, ROOT, &()));
+    assert!(!judge(&Policies { identity: List::Plain(&mine), ..resource(&closed) }, ROOT, &()));
     let not_them = denies(json!({"AWS": OTHER}));
     assert!(judge(&resource(&not_them), ROOT, &()));
     let but_root = bucket_policy(json!({"Principal": null, "NotPrincipal": {"AWS": OWNER}, "Effect": "Deny"}));
     assert!(judge(&resource(&but_root), ROOT, &()));
-    assert!(!judge(&Policies { identity: &mine, ..resource(&but_root) }, FOREIGN_USER, &()));
+    assert!(!judge(&Policies { identity: List::Plain(&mine), ..resource(&but_root) }, FOREIGN_USER, &()));
     // By name: boundaries and sessions do not bound what the resource itself gives.
     let alice = allows(json!({"AWS": USER.arn()}));
     let bounded = Policies { boundary: Some(&silent), ..resource(&alice) };
     assert!(judge(&bounded, USER, &()));
     assert!(!judge(&Policies { boundary: Some(&silent), ..resource(&world) }, USER, &()));
-    assert!(!judge(&Policies { boundary: Some(&silent), identity: &mine, ..none }, USER, &()));
-    assert!(judge(&Policies { boundary: Some(&identity), identity: &mine, ..none }, USER, &()));
-    assert!(!judge(&Policies { session: Some(&quiet), identity: &mine, ..none }, SESSION, &()));
-    assert!(judge(&Policies { session: Some(&mine), identity: &mine, ..none }, SESSION, &()));
+    assert!(!judge(&Policies { boundary: Some(&silent), identity: List::Plain(&mine), ..none }, USER, &()));
+    assert!(judge(&Policies { boundary: Some(&identity), identity: List::Plain(&mine), ..none }, USER, &()));
+    assert!(!judge(
+        &Policies { session: Some(List::Plain(&quiet)), identity: List::Plain(&mine), ..none },
+        SESSION,
+        &()
+    ));
+    assert!(judge(&Policies { session: Some(List::Plain(&mine)), identity: List::Plain(&mine), ..none }, SESSION, &()));
     let role = allows(json!({"AWS": "arn:aws:iam::111122223333:role/reader"}));
     assert!(judge(&resource(&role), SESSION, &()));
     assert!(!judge(&resource(&role), USER, &()));
     // A role's ARN gives within the bounds; its session's, whatever they are.
     let by_session = allows(json!({"AWS": SESSION.arn()}));
-    for bounds in [Policies { boundary: Some(&silent), ..none }, Policies { session: Some(&quiet), ..none }] {
+    for bounds in
+        [Policies { boundary: Some(&silent), ..none }, Policies { session: Some(List::Plain(&quiet)), ..none }]
+    {
         assert!(!judge(&Policies { resource: Some(&role), ..bounds }, SESSION, &()));
         assert!(judge(&Policies { resource: Some(&by_session), ..bounds }, SESSION, &()));
     }
@@ -89,7 +95,7 @@ fn who_may() {
     let own = allows(json!({"AWS": OWNER}));
     assert!(judge(&resource(&own), ROOT, &()));
     assert!(!judge(&resource(&own), USER, &()));
-    assert!(judge(&Policies { identity: &mine, ..resource(&own) }, USER, &()));
+    assert!(judge(&Policies { identity: List::Plain(&mine), ..resource(&own) }, USER, &()));
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn access_control_lists() {
         assert_eq!(judge(&list(Grant::Everybody), principal, &()), by_everybody, "{principal:?}");
     }
     for acl in [Grant::Account, Grant::Everybody] {
-        assert!(judge(&Policies { identity: &mine, ..list(acl) }, FOREIGN_USER, &()));
+        assert!(judge(&Policies { identity: List::Plain(&mine), ..list(acl) }, FOREIGN_USER, &()));
     }
     let closed = bucket_policy(json!({"Effect": "Deny"}));
     assert!(!judge(&Policies { resource: Some(&closed), ..list(Grant::Everybody) }, STRANGER, &()));
@@ -154,7 +160,8 @@ fn a_keys_policy_is_all() {
     )
     .unwrap();
     let mine = [&identity];
-    let decide = |policy, principal, identity| {
+    let decide = |policy, principal, identity: &[&Policy]| {
+        let identity = List::Plain(identity);
         let policies = Policies { resource: Some(policy), resource_must_allow: true, identity, ..Policies::default() };
         let request = Request { principal, action: "kms:Decrypt", resource: "arn:key", owner: OWNER, context: &() };
         decide(&policies, &request).is_allowed()
@@ -197,7 +204,15 @@ fn the_two_policies_of_sse_kms() {
     assert!(put(&one_key, &[(KEY, "arn:aws:kms:us-east-1:111122223333:key/1")]));
     assert!(!put(&one_key, &[(KEY, "arn:aws:kms:us-east-1:111122223333:key/2")]));
     assert!(!put(&one_key, &[]), "...IfExists is true of an absent key, and so a denial");
-    assert!(one_key.asks_for(KEY) && !one_key.asks_for(METHOD));
+    let asks_for = |policy: &Policy, key: &str| policy.asks_for_some(|asked| asked == key);
+    assert!(asks_for(&one_key, KEY) && !asks_for(&one_key, METHOD));
+    let variable = bucket_policy(json!({
+        "Condition": {"StringEquals": {"aws:PrincipalAccount": "${s3:ExistingObjectTag/Owner}"}},
+        "Resource": "arn:aws:s3:::b/${aws:username}/*",
+    }));
+    for key in ["aws:principalaccount", "s3:existingobjecttag/owner", "aws:username"] {
+        assert!(asks_for(&variable, key), "{key}");
+    }
 }
 
 #[test]

@@ -692,6 +692,9 @@ fn aws_examples_decide_as_aws_says() {
             format!(r#"{{"Version": "2012-10-17", "Statement": {{{}}}}}"#, example.policy)
         };
         let policy = Policy::parse(&text, example.kind).unwrap_or_else(|error| panic!("{}: {error}", example.of));
+        if let Kind::Bucket(bucket) = example.kind {
+            policy.check_conditions(bucket).unwrap_or_else(|error| panic!("{}: {error}", example.of));
+        }
         for case in example.cases.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (request, expected) = case.split_once(" => ").unwrap_or_else(|| panic!("{case}"));
             assert_eq!(judge(&policy, example.kind, request), expected, "{}: {case}", example.of);
@@ -720,7 +723,7 @@ fn judge(policy: &Policy, kind: Kind<'_>, request: &str) -> &'static str {
     let request = Request { principal: who.principal(), action, resource: &resource, owner: OWNER, context: &context };
     let list = [policy];
     let policies = match kind {
-        Kind::Identity => Policies { identity: &list, ..Policies::default() },
+        Kind::Identity => Policies { identity: List::Plain(&list), ..Policies::default() },
         Kind::Bucket(_) => Policies { resource: Some(policy), ..Policies::default() },
         Kind::Key | Kind::Trust => {
             Policies { resource: Some(policy), resource_must_allow: true, ..Policies::default() }

@@ -52,6 +52,55 @@ fn malformed_documents_are_refused_as_s3_refuses_them() {
 }
 
 #[test]
+fn conditions_that_no_action_has_are_refused() {
+    let check = |more: &serde_json::Value| {
+        let policy = Policy::parse(&statement(more), BUCKET).unwrap();
+        policy.check_conditions("arn:aws:s3:::b").map_err(|error| error.0)
+    };
+    let (bucket, objects) = ("arn:aws:s3:::b", "arn:aws:s3:::b/*");
+    let on = |key: &str, action: serde_json::Value, resource: serde_json::Value| {
+        check(&json!({"Action": action, "Resource": resource, "Condition": {"StringLike": {key: "x"}}}))
+    };
+    for key in [
+        "aws:PrincipalOrgID",
+        "AWS:principaltag/Team",
+        "s3:TLSVersion",
+        "s3:authType",
+        "saml:aud",
+        "s3:ExistingObjectTag/a",
+    ] {
+        assert_eq!(on(key, json!("s3:GetObject"), json!(objects)), Ok(()), "{key}");
+    }
+    let unknown = Err("Policy has an invalid condition key".to_owned());
+    for key in [
+        "aws:PrincipalOrg",
+        "aws:PrincipalTag/",
+        "aws:PrincipalTag",
+        "s3:x-amz-colour",
+        "s3:ExistingObjectTag",
+        "prefix",
+    ] {
+        assert_eq!(on(key, json!("s3:GetObject"), json!(objects)), unknown, "{key}");
+    }
+    let unfit = Err("Conditions do not apply to combination of actions and resources in statement".to_owned());
+    for (key, action, resource, expected) in [
+        ("s3:prefix", json!("s3:ListBucket"), json!(bucket), Ok(())),
+        ("s3:prefix", json!("s3:*"), json!([bucket, objects]), Ok(())),
+        ("s3:prefix", json!("s3:*"), json!(objects), unfit.clone()),
+        ("s3:prefix", json!(["s3:ListBucket", "s3:GetBucketLocation"]), json!(bucket), unfit.clone()),
+        ("s3:x-amz-server-side-encryption", json!("s3:PutObject*"), json!(objects), Ok(())),
+        ("s3:x-amz-server-side-encryption", json!(["s3:PutObject", "s3:GetObject"]), json!(objects), unfit.clone()),
+        ("s3:VersionId", json!("s3:GetObject"), json!(objects), unfit.clone()),
+        ("s3:VersionId", json!("s3:GetObjectVersion"), json!(objects), Ok(())),
+        ("s3:x-amz-acl", json!(["s3:PutObject", "s3:PutObjectAcl"]), json!(objects), Ok(())),
+    ] {
+        assert_eq!(on(key, action.clone(), resource), expected, "{key} {action}");
+    }
+    let all_but = json!({"Action": null, "NotAction": "s3:GetObject", "Condition": {"StringLike": {"s3:prefix": "x"}}});
+    assert_eq!(check(&all_but), Ok(()));
+}
+
+#[test]
 fn kinds_have_rules_of_their_own() {
     let with =
         json!({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}).to_string();
@@ -68,6 +117,10 @@ fn kinds_have_rules_of_their_own() {
         (
             r#"{"Statement": {"Effect": "Allow", "Action": "GetObject", "Resource": "*"}}"#,
             "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
+        ),
+        (
+            r#"{"Statement": {"Effect": "Allow", "Action": "s3:Get:Object", "Resource": "*"}}"#,
+            "Actions/Condition can contain only one colon.",
         ),
         (
             r#"{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "b/*"}}"#,

@@ -216,9 +216,9 @@ proptest! {
             resource_only_denies: documents.resource_only_denies,
             acl: documents.acl,
             resource_must_allow: documents.resource_must_allow,
-            identity: &identity,
+            identity: List::Plain(&identity),
             boundary: boundary.as_ref(),
-            session: session.as_deref(),
+            session: session.as_deref().map(List::Plain),
         };
         let circumstances = Pairs(&context);
         let request = Request { principal, action, resource, owner: OWNER, context: &circumstances };

@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use super::read::{GROUPS, PERMISSIONS, read_document};
 use super::{EC2, NOBODY, Of, Requested, full_control};
 use crate::iam::{Account, Permit};
+use crate::s3::access::About;
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::render;
 use crate::s3::request::ObjectKey;
@@ -54,7 +55,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let found = self.find(bucket, key, call.version()?).await;
         let record = found.map_err(|missing| missing.tell_of_part(call, key))?;
-        self.authorize_record(call, call.action(), bucket, key, &record).await?;
+        self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &record).await?;
         let owner = self.object_owner(bucket, record.owner.as_deref());
         let grants = record.acl.as_deref().filter(|_| bucket.has_acls());
         let mut response = self.acl_document(owner.map(|account| &**account), grants);
@@ -67,12 +68,12 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        _permit: Permit,
+        permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let found = self.find(bucket, key, call.version()?).await;
         let judged = found.map_err(|missing| missing.tell_of_part(call, key))?;
-        self.authorize_record(call, call.action(), bucket, key, &judged).await?;
+        self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &judged).await?;
         let owner = self.canonical_id(bucket.owner_of_object(judged.owner.as_deref()));
         let grants = self.requested_list(call, bucket, owner, Of::Object, body).await?;
         Self::refuse_blocked(call, call.action(), bucket, Some(key), &grants)?;
@@ -84,7 +85,7 @@ impl S3 {
             record.acl = Some(grants.clone());
             Ok(())
         };
-        let id = self.change_version(call, bucket, key, change).await?;
+        let id = self.change_version(call, bucket, key, (About::named(call, key)?, permit), change).await?;
         let mut response = render::empty(StatusCode::OK);
         insert_version(response.headers_mut(), VERSION_ID, bucket, id);
         Ok(response)

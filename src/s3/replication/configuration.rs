@@ -555,6 +555,11 @@ impl Destination {
         self.bucket.strip_prefix(BUCKET_ARN).unwrap_or_default()
     }
 
+    /// Whether replicas belong to the destination's owner, where they could belong to the source's.
+    pub fn hands_over(&self) -> bool {
+        self.access_control_translation.is_some()
+    }
+
     /// The KMS key of replicas of SSE-KMS and DSSE-KMS objects.
     pub fn replica_key(&self) -> Option<&str> {
         self.encryption_configuration.as_ref()?.key.as_deref().filter(|key| !key.is_empty())

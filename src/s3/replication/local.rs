@@ -1,6 +1,7 @@
 //! Replication to a bucket of this server: a copy that has its source's version id, time and, where it can, entity tag and
 //! sealed bytes.
 
+use super::super::access::{About, AskedEncryption, method_of};
 use super::super::condition::Preconditions;
 use super::super::copy::{Copy, Source};
 use super::super::error::{ErrorCode, Result, S3Error};
@@ -23,21 +24,30 @@ impl S3 {
         let cx = self.own_request();
         let witness = Witness::default();
         let call = self.call_of_owner(&cx, bucket, Operation::PutObject, Query::parse("")?, &witness)?;
-        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateObject").await?;
+        let encryption = replica_encryption(object, rule)?;
+        let mut asked = AskedEncryption { method: method_of(object.envelope.kind()), key: None };
+        if object.envelope.uses_kms() {
+            asked.key = self.effective_key(&call, rule.destination.replica_key()).await;
+        }
+        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateObject", Some(&asked)).await?;
+        let hands_over = rule.destination.hands_over();
+        if hands_over && target.record.account != bucket.record.account {
+            self.authorize(&call, "s3:ObjectOwnerOverrideToBucketOwner", &target, Some(key)).await?;
+        }
         let present = commit::read_version(&*self.store, target.partition(), key.as_str(), Some(id)).await?;
         if present.is_some() {
             return Ok(());
         }
         let record = &object.record;
-        let plan = Plan::decide(replica_encryption(object, rule)?, target.default_encryption().as_ref());
+        let plan = Plan::decide(encryption, target.default_encryption().as_ref());
         let mut attributes = record.attributes.clone();
         if let Some(class) = &rule.destination.storage_class {
             attributes.storage_class.clone_from(class);
         }
         let markings =
             Markings { tags: record.tags.clone(), retention: record.retention, legal_hold: record.legal_hold };
-        // A replica keeps its owner and its list, where lists count.
-        let access = if target.has_acls() {
+        // A replica keeps its owner and its list, where lists count and the rule does not say otherwise.
+        let access = if target.has_acls() && !hands_over {
             let owner = Some(bucket.owner_of_object(record.owner.as_deref()).to_owned());
             let acl = record.acl.clone().filter(|_| bucket.has_acls());
             ObjectAccess { owner: owner.filter(|owner| *owner != target.record.account), acl }
@@ -77,7 +87,7 @@ impl S3 {
         let cx = self.own_request();
         let witness = Witness::default();
         let call = self.call_of_owner(&cx, bucket, Operation::DeleteObject, Query::parse("")?, &witness)?;
-        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateDelete").await?;
+        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateDelete", None).await?;
         let consequences = self.consequences(&call, &target, key.as_str()).await?.of_replica();
         let place = target.place(key, &consequences);
         commit::write_replica(&*self.store, place, Version::Marker(marker), None).await.map_err(S3Error::from)?;
@@ -91,6 +101,7 @@ impl S3 {
         rule: &Rule,
         key: &ObjectKey,
         action: &'static str,
+        encryption: Option<&AskedEncryption>,
     ) -> Result<Bucket> {
         let name = rule.destination.bucket_name();
         let target = self.find_bucket(name).await?.ok_or_else(|| no_such_bucket(name))?;
@@ -100,7 +111,7 @@ impl S3 {
         if target.record.versioning != Versioning::Enabled {
             return Err(S3Error::new(ErrorCode::InvalidRequest, "Destination bucket must have versioning enabled."));
         }
-        self.authorize(call, action, &target, Some(key)).await?;
+        self.authorize_about(call, action, &target, About { key: Some(key), encryption, ..About::default() }).await?;
         Ok(target)
     }
 }

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use policy::{Context, Decision, Found, Kind, Policies, Policy, Principal, Request, decide};
+use policy::{Context, Decision, Found, Kind, List, Policies, Policy, Principal, Request, decide};
 use reference::{Asked, Documents};
 
 const OWNER: &str = "111122223333";
@@ -81,7 +81,7 @@ fuzz_target!(|bytes: &[u8]| {
         let must_allow = matches!(kind, Kind::Key | Kind::Trust);
         let (policies, documents) = if kind == Kind::Identity {
             let identity = document.into_iter().collect();
-            (Policies { identity: &list, ..Policies::default() }, Documents { identity, ..Documents::default() })
+            (Policies { identity: List::Plain(&list), ..Policies::default() }, Documents { identity, ..Documents::default() })
         } else {
             (
                 Policies { resource: Some(&policy), resource_must_allow: must_allow, ..Policies::default() },
