@@ -118,7 +118,7 @@ async fn find(admin: &Admin, account: &str, resource: &str) -> Result<Resource, 
         return Ok(Resource { owner: record.account, policy: policy.map_err(damaged)?, must_allow: false });
     }
     if let Some(key) = resource.parse::<KeyArn>().ok().filter(|key| key.account() == account) {
-        let text = admin.kms.policy_of(&key);
+        let text = admin.kms.knowledge().policy_of(&key);
         let text = text.ok_or_else(|| not_found("NoSuchKey", format!("there is no key {resource} of this account")))?;
         let policy = Policy::parse(&text, Kind::Key).map_err(damaged)?;
         return Ok(Resource { owner: account.to_owned(), policy: Some(policy), must_allow: true });

@@ -58,7 +58,7 @@ fn entry(kms: &dyn Kms, protection: &Protection, buckets: &[(String, Tally)]) ->
     let mut entry = numbers(total);
     entry["encryption"] = json!(protection.kind.as_str());
     entry["key"] = json!(protection.key);
-    entry["service"] = json!(protection.key.as_deref().and_then(|key| kms.service_of(&KeyRef::parse(key))));
+    entry["service"] = json!(protection.key.as_deref().and_then(|key| kms.knowledge().service_of(&KeyRef::parse(key))));
     let buckets = buckets.iter().map(|(bucket, tally)| {
         let mut row = numbers(*tally);
         row["bucket"] = json!(bucket);

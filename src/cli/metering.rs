@@ -12,7 +12,7 @@ use crate::crypto::Secret;
 use crate::kms::cache::CachedKms;
 use crate::kms::guard::{Breaker, BreakerState, Call, Guard};
 use crate::kms::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, Knowledge, SharedKms,
     WrappedKey,
 };
 use crate::s3::S3;
@@ -203,27 +203,15 @@ impl Kms for MeteredKms {
         self.count("DescribeKey", self.inner.describe(caller, key).await)
     }
 
-    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
-        self.inner.policy_of(arn)
-    }
-
-    fn generation(&self) -> Option<u64> {
-        self.inner.generation()
-    }
-
-    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
-        self.inner.generation_of(key)
-    }
-
-    fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        self.inner.service_of(key)
+    fn knowledge(&self) -> &dyn Knowledge {
+        self.inner.knowledge()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kms::{KeyArn, error::KmsErrorKind};
+    use crate::kms::{KeyArn, NothingKnown, error::KmsErrorKind};
 
     /// Describes every key and does nothing else.
     struct Describing;
@@ -264,6 +252,16 @@ mod tests {
         }
 
         async fn re_encrypt(
+        async fn wrap_data_key(
+            &self,
+            _: &Caller,
+            _: &KeyRef,
+            _: &Secret<32>,
+            _: &EncryptionContext,
+        ) -> Result<WrappedKey, KmsError> {
+            refusal()
+        }
+
             &self,
             _: &Caller,
             _: &[u8],
@@ -278,6 +276,10 @@ mod tests {
             Ok(KeyDescription { arn, enabled: true, aws_managed: false })
         }
     }
+
+        fn knowledge(&self) -> &dyn Knowledge {
+            &NothingKnown
+        }
 
     #[tokio::test]
     async fn every_call_is_counted_by_its_outcome() {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::error::KmsErrorKind;
 use super::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
-    WrappedKey,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, Knowledge,
+    SharedKms, WrappedKey,
 };
 use crate::audit::{
     Category, Deed, Event, Resource, SessionAttributes, SessionContext, SessionIssuer, SharedAudit, UserIdentity,
@@ -205,19 +205,7 @@ impl Kms for AuditedKms {
         self.inner.describe(caller, key).await
     }
 
-    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
-        self.inner.policy_of(arn)
-    }
-
-    fn generation(&self) -> Option<u64> {
-        self.inner.generation()
-    }
-
-    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
-        self.inner.generation_of(key)
-    }
-
-    fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        self.inner.service_of(key)
+    fn knowledge(&self) -> &dyn Knowledge {
+        self.inner.knowledge()
     }
 }

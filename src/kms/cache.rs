@@ -13,7 +13,8 @@ use async_trait::async_trait;
 
 use super::held::{Figures, Held, Limits, Now, Principal};
 use super::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, Knowledge, SharedKms,
+    WrappedKey,
 };
 use crate::clock::SharedClock;
 use crate::crypto::{Secret, SecretBytes};
@@ -56,7 +57,7 @@ impl CachedKms {
     /// What decides of a ciphertext of `key`. Of several key services, some can tell of changes and others cannot; where no key
     /// is named, it might be any of theirs.
     fn now(&self, key: Option<&KeyRef>) -> Now {
-        let generation = key.and_then(|key| self.inner.generation_of(key));
+        let generation = key.and_then(|key| self.inner.knowledge().generation_of(key));
         Now { millis: self.clock.now().as_millisecond(), generation }
     }
 }
@@ -129,20 +130,8 @@ impl Kms for CachedKms {
         self.inner.describe(caller, key).await
     }
 
-    fn policy_of(&self, arn: &super::KeyArn) -> Option<String> {
-        self.inner.policy_of(arn)
-    }
-
-    fn generation(&self) -> Option<u64> {
-        self.inner.generation()
-    }
-
-    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
-        self.inner.generation_of(key)
-    }
-
-    fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        self.inner.service_of(key)
+    fn knowledge(&self) -> &dyn Knowledge {
+        self.inner.knowledge()
     }
 }
 

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use super::error::KmsErrorKind;
 use super::local::{LocalKms, RemoteDeed, default_policy};
 use super::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, SharedKms,
-    WrappedKey,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, Knowledge,
+    SharedKms, WrappedKey,
 };
 use crate::crypto::Secret;
 use crate::policy::{Kind, Policy};
@@ -24,6 +24,8 @@ pub struct Gated {
     inner: SharedKms,
     account: String,
     policy: Policy,
+    /// What it is compiled from.
+    text: String,
 }
 
 impl Gated {
@@ -38,10 +40,10 @@ impl Gated {
         account: String,
         policy: Option<&str>,
     ) -> Result<SharedKms, KmsError> {
-        let default = || default_policy(&account);
-        let policy = Policy::parse(&policy.map_or_else(default, str::to_owned), Kind::Key)
-            .map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))?;
-        Ok(Arc::new(Self { local, inner, account, policy }))
+        let text = policy.map_or_else(|| default_policy(&account), str::to_owned);
+        let policy =
+            Policy::parse(&text, Kind::Key).map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))?;
+        Ok(Arc::new(Self { local, inner, account, policy, text }))
     }
 
     fn judge(
@@ -173,15 +175,65 @@ impl Kms for Gated {
         Ok(described)
     }
 
-    fn generation(&self) -> Option<u64> {
-        self.inner.generation()
+    fn knowledge(&self) -> &dyn Knowledge {
+        self
+    }
+}
+
+impl Knowledge for Gated {
+    /// The one of all keys of the service.
+    fn policy_of(&self, _: &KeyArn) -> Option<String> {
+        Some(self.text.clone())
     }
 
     fn generation_of(&self, key: &KeyRef) -> Option<u64> {
-        self.inner.generation_of(key)
+        self.inner.knowledge().generation_of(key)
     }
 
     fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        self.inner.service_of(key)
+        self.inner.knowledge().service_of(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::crypto::SharedEntropy;
+    use crate::crypto::random::SystemEntropy;
+    use crate::kms::local::NewKey;
+    use crate::kms::root::RootKey;
+    use crate::store::memory::MemoryStore;
+
+    const OWNER: &str = "111122223333";
+
+    #[tokio::test]
+    async fn the_policy_that_judges_is_the_one_that_is_told() {
+        let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
+        let store = Arc::new(MemoryStore::new(Arc::clone(&entropy)));
+        let root = Arc::new(RootKey::parse(b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap());
+        let local = LocalKms::open(store, root, Arc::new(SystemClock), entropy, "us-east-1".to_owned()).await.unwrap();
+        let local = Arc::new(local);
+        let caller = Caller::root_of(OWNER, None, "r");
+        let key = local.create_key(&caller, NewKey::default()).await.unwrap().arn;
+        let gated = |policy| {
+            let inner = Arc::clone(&local) as SharedKms;
+            Gated::shared(Arc::clone(&local), inner, OWNER.to_owned(), policy).unwrap()
+        };
+        let nobody = r#"{"Version": "2012-10-17", "Statement": [
+            {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}]}"#;
+        let closed = gated(Some(nobody));
+        assert_eq!(closed.knowledge().policy_of(&key).as_deref(), Some(nobody));
+        let refused = closed.describe(&caller, &KeyRef::from(&key)).await.unwrap_err();
+        assert_eq!(refused.kind, KmsErrorKind::AccessDenied);
+        let open = gated(None);
+        assert_eq!(open.knowledge().policy_of(&key), Some(default_policy(OWNER)));
+        assert!(open.describe(&caller, &KeyRef::from(&key)).await.unwrap().enabled);
+        // The rest is the service's own word.
+        let name = KeyRef::from(&key);
+        let before = open.knowledge().generation_of(&name);
+        assert_eq!((before, open.knowledge().service_of(&name)), (local.generation_of(&name), None));
+        local.set_enabled(&caller, &name, false).await.unwrap();
+        assert_ne!(open.knowledge().generation_of(&name), before);
     }
 }

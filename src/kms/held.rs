@@ -2,7 +2,7 @@
 //! cache.
 //!
 //! **When a key is let go**: when it is too old; when it was used too often; when the KMS says that some key, policy or grant
-//! has changed ([`super::Kms::generation`]), so that a disabled key bites at once; where the KMS cannot say, after
+//! has changed ([`super::Knowledge::generation_of`]), so that a disabled key bites at once; where the KMS cannot say, after
 //! [`Limits::blind_lifetime`] at most; and when too many are held. Keys are zeroized when the last request using them is done.
 
 use std::collections::HashMap;

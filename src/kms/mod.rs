@@ -192,9 +192,7 @@ pub trait Kms: Send + Sync + 'static {
         key: &KeyRef,
         data_key: &Secret<32>,
         context: &EncryptionContext,
-    ) -> Result<WrappedKey, KmsError> {
-        self.encrypt(caller, key, data_key.expose(), context).await
-    }
+    ) -> Result<WrappedKey, KmsError>;
 
     /// Opens `blob` and encrypts it under `to`, the plaintext never leaving the KMS (`ReEncrypt`).
     async fn re_encrypt(
@@ -208,27 +206,38 @@ pub trait Kms: Send + Sync + 'static {
     /// What is known of `key` (`DescribeKey`). Naming `alias/aws/s3` makes it.
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError>;
 
-    /// The policy of the key with this ARN, if the backend knows it.
-    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
-        let _ = arn;
-        None
-    }
+    /// What it can tell of its keys at once. What stands before a key service hands on its word, or has its own; a backend
+    /// that can tell nothing says so with [`NothingKnown`].
+    fn knowledge(&self) -> &dyn Knowledge;
+}
 
-    /// A number that changes whenever a key's state, material, alias or policy does, so that caches of unwrapped keys can
-    /// be dropped at once; `None` if the backend cannot tell.
-    fn generation(&self) -> Option<u64> {
-        None
-    }
+/// What a key service can tell of its keys at once, nobody being asked and nobody's permission being needed: for the server's
+/// own use. There are no defaults: what lies in between cannot forget to hand on what it does not mention.
+pub trait Knowledge: Send + Sync {
+    /// The policy by which uses of the key with this ARN are judged; `None` if it has none or there is no such key.
+    fn policy_of(&self, arn: &KeyArn) -> Option<String>;
 
-    /// The same for what concerns `key`: of several backends, some can tell and others cannot.
-    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
-        let _ = key;
-        self.generation()
-    }
+    /// A number that changes whenever the state, material, alias or policy of `key` does, so that what is held of it in clear
+    /// can be let go at once; `None` if that cannot be told.
+    fn generation_of(&self, key: &KeyRef) -> Option<u64>;
 
     /// The name of the key service that `key` belongs to, where there may be several.
-    fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        let _ = key;
+    fn service_of(&self, key: &KeyRef) -> Option<&str>;
+}
+
+/// The knowledge of a backend that can tell nothing.
+pub struct NothingKnown;
+
+impl Knowledge for NothingKnown {
+    fn policy_of(&self, _: &KeyArn) -> Option<String> {
+        None
+    }
+
+    fn generation_of(&self, _: &KeyRef) -> Option<u64> {
+        None
+    }
+
+    fn service_of(&self, _: &KeyRef) -> Option<&str> {
         None
     }
 }

@@ -21,7 +21,8 @@ use async_trait::async_trait;
 use super::error::KmsErrorKind;
 use super::local::LocalKms;
 use super::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, Knowledge,
+    SharedKms, WrappedKey,
 };
 use crate::crypto::Secret;
 
@@ -173,18 +174,20 @@ impl Kms for KeyServices {
         service.kms.describe(caller, within.as_ref().unwrap_or(key)).await
     }
 
-    fn policy_of(&self, arn: &super::KeyArn) -> Option<String> {
-        let (service, _) = self.route(&KeyRef::from(arn)).ok()?;
-        service.kms.policy_of(arn)
+    fn knowledge(&self) -> &dyn Knowledge {
+        self
     }
+}
 
-    fn generation(&self) -> Option<u64> {
-        self.embedded.kms.generation()
+impl Knowledge for KeyServices {
+    fn policy_of(&self, arn: &KeyArn) -> Option<String> {
+        let (service, _) = self.route(&KeyRef::from(arn)).ok()?;
+        service.kms.knowledge().policy_of(arn)
     }
 
     fn generation_of(&self, key: &KeyRef) -> Option<u64> {
         let (service, within) = self.route(key).ok()?;
-        service.kms.generation_of(within.as_ref().unwrap_or(key))
+        service.kms.knowledge().generation_of(within.as_ref().unwrap_or(key))
     }
 
     fn service_of(&self, key: &KeyRef) -> Option<&str> {
@@ -205,7 +208,7 @@ mod tests {
     use crate::crypto::{SecretBytes, SharedEntropy};
     use crate::kms::local::NewKey;
     use crate::kms::root::RootKey;
-    use crate::kms::{DataKey, KeyArn};
+    use crate::kms::{DataKey, NothingKnown};
     use crate::store::memory::MemoryStore;
 
     const REGION: &str = "eu-test-1";
@@ -267,6 +270,16 @@ mod tests {
             Ok(WrappedKey { blob: plaintext.to_vec(), key_arn: self.arn.clone(), material_id: None })
         }
 
+        async fn wrap_data_key(
+            &self,
+            caller: &Caller,
+            key: &KeyRef,
+            data_key: &Secret<32>,
+            context: &EncryptionContext,
+        ) -> Result<WrappedKey, KmsError> {
+            self.encrypt(caller, key, data_key.expose(), context).await
+        }
+
         async fn re_encrypt(
             &self,
             _: &Caller,
@@ -281,6 +294,10 @@ mod tests {
         async fn describe(&self, _: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
             self.note(key);
             Ok(KeyDescription { arn: self.arn.clone(), enabled: true, aws_managed: false })
+        }
+
+        fn knowledge(&self) -> &dyn Knowledge {
+            &NothingKnown
         }
     }
 
@@ -335,7 +352,7 @@ mod tests {
         ];
         for (said, service, heard) in rows {
             let key = KeyRef::parse(said);
-            assert_eq!(services.service_of(&key), Some(service), "{said}");
+            assert_eq!(services.knowledge().service_of(&key), Some(service), "{said}");
             let described = services.describe(&caller(), &key).await.unwrap();
             let (bao, aws) = (bao.taken(), aws.taken());
             match service {
@@ -345,8 +362,8 @@ mod tests {
             }
         }
         // Changes can be seen in the embedded service alone.
-        assert!(services.generation_of(&KeyRef::from(&own)).is_some());
-        assert_eq!(services.generation_of(&KeyRef::from(&bao.arn)), None);
+        assert!(services.knowledge().generation_of(&KeyRef::from(&own)).is_some());
+        assert_eq!(services.knowledge().generation_of(&KeyRef::from(&bao.arn)), None);
     }
 
     #[tokio::test]

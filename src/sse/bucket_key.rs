@@ -76,7 +76,7 @@ impl BucketKeys {
             key: key.clone(),
             context: context.to_aad(),
         };
-        let now = Now { millis: self.clock.now().as_millisecond(), generation: kms.generation_of(key) };
+        let now = Now { millis: self.clock.now().as_millisecond(), generation: kms.knowledge().generation_of(key) };
         let ask = async || Ok(kms.generate_data_key(caller, key, context).await?);
         self.writing.take(scope, now, ask).await
     }
@@ -98,7 +98,7 @@ impl BucketKeys {
             blob: wrapped.blob.clone(),
             context: context.to_aad(),
         };
-        let generation = kms.generation_of(&KeyRef::from(&wrapped.key_arn));
+        let generation = kms.knowledge().generation_of(&KeyRef::from(&wrapped.key_arn));
         let now = Now { millis: self.clock.now().as_millisecond(), generation };
         self.reading.take(scope, now, async || super::decrypt_key(kms, caller, wrapped, context).await).await
     }

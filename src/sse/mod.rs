@@ -188,7 +188,7 @@ impl Sse {
 
     /// The name of the key service that `key` belongs to, where there are several.
     pub fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        self.kms.service_of(key)
+        self.kms.knowledge().service_of(key)
     }
 
     /// The data key of `object`, from its stored envelope. SSE-KMS asks the KMS for it on behalf of `caller`

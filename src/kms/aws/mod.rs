@@ -28,7 +28,8 @@ use tokio::sync::Mutex;
 use self::error::Attempt;
 use super::error::{KmsError, KmsErrorKind, check_plaintext};
 use super::{
-    Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, WrappedKey,
+    Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, Knowledge,
+    NothingKnown, WrappedKey,
 };
 use crate::crypto::{Secret, SecretBytes};
 
@@ -276,6 +277,16 @@ impl Kms for AwsKms {
         Ok(WrappedKey { blob: blob(answer.ciphertext_blob)?, key_arn, material_id: None })
     }
 
+    async fn wrap_data_key(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        data_key: &Secret<32>,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        self.encrypt(caller, key, data_key.expose(), context).await
+    }
+
     async fn re_encrypt(
         &self,
         caller: &Caller,
@@ -306,5 +317,9 @@ impl Kms for AwsKms {
         let metadata = answer.key_metadata().ok_or_else(malformed)?;
         let aws_managed = metadata.key_manager() == Some(&KeyManagerType::Aws);
         Ok(KeyDescription { arn: arn(metadata.arn())?, enabled: metadata.enabled(), aws_managed })
+    }
+
+    fn knowledge(&self) -> &dyn Knowledge {
+        &NothingKnown
     }
 }

@@ -20,7 +20,8 @@ pub use deadline::Deadline;
 pub use retry::Retry;
 
 use super::{
-    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, SharedKms, WrappedKey,
+    Caller, Decrypted, EncryptionContext, GeneratedKey, KeyDescription, KeyRef, Kms, KmsError, Knowledge, SharedKms,
+    WrappedKey,
 };
 use crate::crypto::Secret;
 
@@ -111,19 +112,7 @@ impl<G: Guard> Kms for Guarded<G> {
         self.guard.run("DescribeKey", &|| self.inner.describe(caller, key)).await
     }
 
-    fn policy_of(&self, arn: &crate::kms::KeyArn) -> Option<String> {
-        self.inner.policy_of(arn)
-    }
-
-    fn generation(&self) -> Option<u64> {
-        self.inner.generation()
-    }
-
-    fn generation_of(&self, key: &KeyRef) -> Option<u64> {
-        self.inner.generation_of(key)
-    }
-
-    fn service_of(&self, key: &KeyRef) -> Option<&str> {
-        self.inner.service_of(key)
+    fn knowledge(&self) -> &dyn Knowledge {
+        self.inner.knowledge()
     }
 }

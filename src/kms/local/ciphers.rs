@@ -17,7 +17,7 @@ use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::spec::{EncryptionAlgorithm, MaterialKind};
 use crate::kms::{
     Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, KeySpec, KeyUsage,
-    Kms, WrappedKey,
+    Kms, Knowledge, WrappedKey,
 };
 
 pub use crate::kms::error::MAX_PLAINTEXT;
@@ -347,14 +347,24 @@ impl Kms for LocalKms {
         })
     }
 
+    fn knowledge(&self) -> &dyn Knowledge {
+        self
+    }
+}
+
+impl Knowledge for LocalKms {
     fn policy_of(&self, arn: &KeyArn) -> Option<String> {
         let ring = self.ring();
         let key = ring.keys.get(arn.id()).filter(|key| key.arn == *arn)?;
         Some(key.record.policy.clone().unwrap_or_else(|| default_policy(&key.record.account)))
     }
 
-    fn generation(&self) -> Option<u64> {
+    fn generation_of(&self, _: &KeyRef) -> Option<u64> {
         Some(self.changes())
+    }
+
+    fn service_of(&self, _: &KeyRef) -> Option<&str> {
+        None
     }
 }
 

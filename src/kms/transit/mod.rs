@@ -44,7 +44,8 @@ use self::error::{Attempt, deleted, wrong_usage};
 use self::login::json;
 use super::error::{KmsError, KmsErrorKind};
 use super::{
-    Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, WrappedKey,
+    Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, Knowledge,
+    NothingKnown, WrappedKey,
 };
 use crate::crypto::{Secret, SecretBytes, SharedEntropy};
 
@@ -423,5 +424,9 @@ impl Kms for TransitKms {
             self.known().remove(&name);
         }
         Ok(KeyDescription { arn, enabled, aws_managed: false })
+    }
+
+    fn knowledge(&self) -> &dyn Knowledge {
+        &NothingKnown
     }
 }

@@ -7,7 +7,7 @@ use crate::crypto::{Secret, SecretBytes, SharedEntropy, random};
 use crate::kms::error::KmsErrorKind;
 use crate::kms::{
     Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError,
-    WrappedKey,
+    Knowledge, NothingKnown, WrappedKey,
 };
 
 pub(super) struct OneKeyKms {
@@ -80,6 +80,16 @@ impl Kms for OneKeyKms {
         self.wrap(key, plaintext, context)
     }
 
+    async fn wrap_data_key(
+        &self,
+        _: &Caller,
+        key: &KeyRef,
+        data_key: &Secret<32>,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKey, KmsError> {
+        self.wrap(key, data_key.expose(), context)
+    }
+
     async fn re_encrypt(
         &self,
         caller: &Caller,
@@ -93,5 +103,9 @@ impl Kms for OneKeyKms {
 
     async fn describe(&self, _: &Caller, _: &KeyRef) -> Result<KeyDescription, KmsError> {
         Ok(KeyDescription { arn: Self::arn(), enabled: true, aws_managed: true })
+    }
+
+    fn knowledge(&self) -> &dyn Knowledge {
+        &NothingKnown
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::crypto::pair::oaep::{OaepHash, testing};
 use crate::crypto::pair::{Curve, PairKind, RsaSize};
-use crate::kms::KeySpec;
 use crate::kms::spec::{MacAlgorithm, SigningAlgorithm};
+use crate::kms::{KeySpec, Knowledge as _};
 
 const DIRECT: Wrapping = Wrapping { size: RsaSize::Bits2048, hash: OaepHash::Sha256, by_aes: false };
 const BY_AES: Wrapping = Wrapping { by_aes: true, ..DIRECT };
@@ -91,9 +91,9 @@ async fn material_expires() {
     let blob = kms.encrypt(&caller, &name, b"secret", &context()).await.unwrap().blob;
     fixture.clock.advance(99);
     assert_eq!(kms.tend().await.unwrap(), Tended::default());
-    let generation = Kms::generation(kms);
+    let generation = kms.generation_of(&KeyRef::aws_s3());
     fixture.clock.advance(1);
-    assert_ne!(Kms::generation(kms), generation, "caches of unwrapped keys must learn of it");
+    assert_ne!(kms.generation_of(&KeyRef::aws_s3()), generation, "caches of unwrapped keys must learn of it");
     let error = kms.decrypt(&caller, &blob, None, &context()).await.unwrap_err();
     assert_eq!(error.kind, KmsErrorKind::InvalidState, "expiry needs no tick");
     assert_eq!(kms.tend().await.unwrap().expired.len(), 1);
