@@ -71,6 +71,10 @@ fn refuse(error: RotationError) -> Failure {
         RotationError::Root(RootKeyError::NotKept) => {
             Failure::new(StatusCode::CONFLICT, "RootKeyNotKept", RootKeyError::NotKept.to_string())
         }
+        // What seals it is the operator's own: its words help them.
+        RotationError::Root(error @ (RootKeyError::Unsealing { .. } | RootKeyError::Locked(_))) => {
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, "RootKeyNotSealed", error.to_string())
+        }
         error => failed(Box::new(error)),
     }
 }

@@ -11,8 +11,8 @@ use tracing::{error, info};
 use super::accounts;
 use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
-use super::key_services::{ServiceError, Surroundings};
-use super::metering::{watch_access_logs, watch_audit, watch_cache, watch_sinks, watch_store};
+use super::key_services::{Remote, ServiceError, Surroundings};
+use super::metering::{watch_access_logs, watch_audit, watch_sinks, watch_store};
 use super::outbox::{self, Outbox, OutboxError};
 use super::root_custody;
 use crate::admin::Admin;
@@ -20,7 +20,7 @@ use crate::audit::api::CloudTrail;
 use crate::audit::sink::Forwarder;
 use crate::audit::{Category, Deed, Event, SharedAudit};
 use crate::clock::SharedClock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::crypto::SharedEntropy;
 use crate::events::Announce;
 use crate::http::Protocols;
@@ -31,7 +31,6 @@ use crate::jobs::lifecycle::{Calendar, Lifecycle, Rates};
 use crate::kms::api::KmsApi;
 use crate::kms::audited::{AuditedKms, EVENT_SOURCE, key_resource};
 use crate::kms::cache::CachedKms;
-use crate::kms::held::Limits;
 use crate::kms::local::{LocalKms, OpenError};
 use crate::kms::root::rotation::{Reseal, Rotation, RotationError};
 use crate::kms::root::{RootKey, RootKeyError};
@@ -132,7 +131,9 @@ impl Graph {
         watch_store(&metrics, Arc::clone(&store));
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
-        let root_key = load_root_key(config, &data_dir, is_new, &entropy).await?;
+        let surroundings = Surroundings { config, metrics: &metrics, entropy: &entropy };
+        let remote = surroundings.remote_services().await?;
+        let root_key = load_root_key(config, &data_dir, is_new, &entropy, &remote).await?;
         let directory = Arc::new(
             open_directory(config, root, &store, &root_key, (Arc::clone(&clock), Arc::clone(&entropy))).await?,
         );
@@ -155,15 +156,15 @@ impl Graph {
         if let Some(report) = root_key.resume().await? {
             info!(root_key = %report.current, "took up the rotation of the root key; the old key is no longer needed");
         }
-        let surroundings = Surroundings { config, metrics: &metrics, entropy: &entropy };
         let metered = surroundings.metered(EMBEDDED, Arc::clone(&kms) as SharedKms);
-        // Of the embedded service alone: others shall see each use.
-        let cache = unwrap_cache(config, &metered, &clock, &metrics);
-        let entrance = cache.clone().map_or(metered, |cache| cache as SharedKms);
-        let services = surroundings.join(&kms, entrance, surroundings.remote_services().await?)?;
+        let (remote, mut caches) = surroundings.cached(remote, &clock);
+        let cache = surroundings.cache(EMBEDDED, &metered, &clock);
+        caches.extend(cache.clone());
+        let entrance = cache.map_or(metered, |cache| cache as SharedKms);
+        let services = surroundings.join(&kms, entrance, remote)?;
         let key_upkeep = KeyUpkeep {
             audit: Arc::clone(&audit),
-            cache: cache.clone(),
+            caches,
             directory: Arc::clone(&directory),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -326,8 +327,9 @@ pub(super) async fn load_root_key(
     data_dir: &Path,
     is_new: bool,
     entropy: &SharedEntropy,
+    services: &[Remote],
 ) -> Result<Arc<RootKey>, GraphError> {
-    let custody = root_custody::custody(config, data_dir, entropy).await?;
+    let custody = root_custody::custody(config, data_dir, entropy, services).await?;
     Ok(Arc::new(RootKey::load(custody, is_new, &**entropy).await?))
 }
 
@@ -359,18 +361,6 @@ pub(super) async fn open_keys(
     Ok((Arc::new(kms), server_key))
 }
 
-/// The unwrap cache over `kms`, if the configuration wants one.
-fn unwrap_cache(config: &Config, kms: &SharedKms, clock: &SharedClock, metrics: &Metrics) -> Option<Arc<CachedKms>> {
-    let config::Kms { unwrap_cache_entries: entries, unwrap_cache_seconds, unwrap_cache_uses, .. } = config.kms;
-    let limits = Limits::of_unwrapped(entries, unwrap_cache_seconds, unwrap_cache_uses);
-    let cache = Arc::new(CachedKms::new(Arc::clone(kms), limits, Arc::clone(clock)));
-    if entries == 0 {
-        return None;
-    }
-    watch_cache(metrics, &cache);
-    Some(cache)
-}
-
 /// Makes the inventory reports that are due, every `interval`, for ever.
 async fn report(s3: Arc<S3>, metrics: Arc<Metrics>, interval: Duration, rate: u32) {
     let mut ticks = tokio::time::interval(interval);
@@ -386,7 +376,7 @@ async fn report(s3: Arc<S3>, metrics: Arc<Metrics>, interval: Duration, rate: u3
 /// Does what has become due, and has it told.
 struct KeyUpkeep {
     audit: SharedAudit,
-    cache: Option<Arc<CachedKms>>,
+    caches: Vec<Arc<CachedKms>>,
     directory: Arc<Directory>,
     clock: SharedClock,
     entropy: SharedEntropy,
@@ -400,9 +390,7 @@ impl KeyUpkeep {
             tokio::select! {
                 _ = ticks.tick() => self.tend(&kms).await,
                 _ = uses.tick() => {
-                    if let Some(cache) = &self.cache {
-                        cache.sweep();
-                    }
+                    self.caches.iter().for_each(|cache| cache.sweep());
                     write_uses(&kms, &self.directory).await;
                 }
             }

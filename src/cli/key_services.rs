@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::metering::{MeteredKms, ServiceMeter, watch_breaker};
-use crate::config::{AwsService, Config, RemoteCalls, TransitLogin, TransitService};
+use super::metering::{MeteredKms, ServiceMeter, tell_of_no_cache, watch_breaker, watch_cache};
+use crate::clock::SharedClock;
+use crate::config::{self, AwsService, Config, RemoteCalls, TransitLogin, TransitService};
 use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::kms::SharedKms;
 use crate::kms::aws;
+use crate::kms::cache::CachedKms;
 use crate::kms::error::KmsError;
 use crate::kms::gate::Gated;
 use crate::kms::guard::{Breaker, Deadline, Guarded, Retry};
+use crate::kms::held::Limits;
 use crate::kms::local::LocalKms;
 use crate::kms::services::{Home, KeyServices, Service};
 use crate::kms::transit::{ClientError, Login, Server, Settings, TokenSource, TransitKms};
@@ -64,6 +67,15 @@ pub(super) enum ServiceError {
     },
 }
 
+/// A service across the network, before its gate: for the server's own use.
+pub(super) struct Remote {
+    pub(super) service: Service,
+    /// The file with the policy for its keys.
+    policy_file: Option<PathBuf>,
+    /// Whether the unwrap cache may answer for it.
+    is_cached: bool,
+}
+
 /// What stands around every service.
 pub(super) struct Surroundings<'a> {
     pub(super) config: &'a Config,
@@ -72,8 +84,8 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// The services across the network, and the files with their policies. Nothing is asked of them yet.
-    pub(super) async fn remote_services(&self) -> Result<Vec<(Service, Option<PathBuf>)>, ServiceError> {
+    /// The services across the network. Nothing is asked of them yet.
+    pub(super) async fn remote_services(&self) -> Result<Vec<Remote>, ServiceError> {
         let kms = &self.config.kms;
         let mut services = kms.transit.iter().map(|service| self.transit(service)).collect::<Result<Vec<_>, _>>()?;
         for service in &kms.aws {
@@ -87,9 +99,9 @@ impl Surroundings<'_> {
         &self,
         local: &Arc<LocalKms>,
         entrance: SharedKms,
-        remote: Vec<(Service, Option<PathBuf>)>,
+        remote: Vec<Remote>,
     ) -> Result<KeyServices, ServiceError> {
-        let gated = |(service, policy_file): (Service, Option<PathBuf>)| {
+        let gated = |Remote { service, policy_file, .. }| {
             let path = policy_file.unwrap_or_default();
             let policy = Some(&path).filter(|path| !path.as_os_str().is_empty()).map(fs::read_to_string).transpose();
             let policy = policy.map_err(|source| ServiceError::PolicyFile { path: path.clone(), source })?;
@@ -101,13 +113,42 @@ impl Surroundings<'_> {
         Ok(KeyServices::new(Arc::clone(local), entrance, remote, self.config.kms.default_service.to_string()))
     }
 
+    /// The services, with an unwrap cache before those that are to have one: behind the gate, which goes on judging each use.
+    pub(super) fn cached(&self, remote: Vec<Remote>, clock: &SharedClock) -> (Vec<Remote>, Vec<Arc<CachedKms>>) {
+        let mut caches = Vec::new();
+        let before = |mut remote: Remote| {
+            let Service { name, kms, .. } = &mut remote.service;
+            if let Some(cache) = remote.is_cached.then(|| self.cache(name, kms, clock)).flatten() {
+                *kms = Arc::clone(&cache) as SharedKms;
+                caches.push(cache);
+            }
+            remote
+        };
+        let remote = remote.into_iter().map(before).collect();
+        (remote, caches)
+    }
+
+    /// An unwrap cache over `kms`, if the configuration has any.
+    pub(super) fn cache(&self, name: &str, kms: &SharedKms, clock: &SharedClock) -> Option<Arc<CachedKms>> {
+        let config::Kms { unwrap_cache_entries: entries, unwrap_cache_seconds, unwrap_cache_uses, .. } =
+            self.config.kms;
+        if entries == 0 {
+            tell_of_no_cache(self.metrics, name.to_owned());
+            return None;
+        }
+        let limits = Limits::of_unwrapped(entries, unwrap_cache_seconds, unwrap_cache_uses);
+        let cache = Arc::new(CachedKms::new(Arc::clone(kms), limits, Arc::clone(clock)));
+        watch_cache(self.metrics, name.to_owned(), &cache);
+        Some(cache)
+    }
+
     /// Has the calls of a service counted and timed.
     pub(super) fn metered(&self, name: &str, kms: SharedKms) -> SharedKms {
         let kms = Guarded::shared(kms, ServiceMeter::new(name.to_owned(), Arc::clone(self.metrics)));
         Arc::new(MeteredKms::new(kms, Arc::clone(self.metrics)))
     }
 
-    fn transit(&self, service: &TransitService) -> Result<(Service, Option<PathBuf>), ServiceError> {
+    fn transit(&self, service: &TransitService) -> Result<Remote, ServiceError> {
         let name = service.name.to_string();
         let server = Server {
             address: service.address.to_string(),
@@ -128,10 +169,11 @@ impl Surroundings<'_> {
         let RemoteCalls { attempt_ms, attempts, .. } = self.config.kms.remote;
         let kms = Guarded::shared(Arc::new(kms), Deadline(Duration::from_millis(attempt_ms.into())));
         let kms = Guarded::shared(kms, Retry::new(attempts, Arc::clone(self.entropy)));
-        Ok((self.finish(name, kms, None), service.policy_file.clone()))
+        let (policy_file, is_cached) = (service.policy_file.clone(), service.unwrap_cache);
+        Ok(Remote { service: self.finish(name, kms, None), policy_file, is_cached })
     }
 
-    async fn aws(&self, service: &AwsService) -> Result<(Service, Option<PathBuf>), ServiceError> {
+    async fn aws(&self, service: &AwsService) -> Result<Remote, ServiceError> {
         let name = service.name.to_string();
         let RemoteCalls { attempt_ms, attempts, .. } = self.config.kms.remote;
         let region = service.region.as_ref().unwrap_or(&self.config.region).to_string();
@@ -150,7 +192,8 @@ impl Surroundings<'_> {
         let kms = aws::AwsKms::new(settings).await;
         let kms = kms.map_err(|source| ServiceError::Aws { name: name.clone(), source })?;
         let home = Home { region, account: service.account_id.as_ref().map(ToString::to_string) };
-        Ok((self.finish(name, Arc::new(kms), Some(home)), service.policy_file.clone()))
+        let (policy_file, is_cached) = (service.policy_file.clone(), service.unwrap_cache);
+        Ok(Remote { service: self.finish(name, Arc::new(kms), Some(home)), policy_file, is_cached })
     }
 
     /// Puts the breaker and the meter before a service.

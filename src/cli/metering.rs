@@ -45,19 +45,28 @@ pub fn watch_audit(metrics: &Metrics, audit: &SharedAudit) {
     });
 }
 
-/// Has the unwrap cache's figures read before each exposition.
-pub fn watch_cache(metrics: &Metrics, cache: &Arc<CachedKms>) {
+/// Has the figures of a service's unwrap cache read before each exposition.
+pub fn watch_cache(metrics: &Metrics, service: String, cache: &Arc<CachedKms>) {
+    let label = ServiceLabel { service };
     // The metrics outlive the graph; keys must not.
     let cache = Arc::downgrade(cache);
     metrics.refresh_with(move |metrics| {
         let Some(cache) = cache.upgrade() else { return };
         let figures = cache.figures();
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.unwrap_hits.set(gauge(figures.hits));
-        metrics.unwrap_misses.set(gauge(figures.misses));
-        metrics.unwrap_evictions.set(gauge(figures.evictions));
-        metrics.unwrap_held.set(gauge(figures.held as u64));
+        metrics.unwrap_hits.get_or_create(&label).set(gauge(figures.hits));
+        metrics.unwrap_misses.get_or_create(&label).set(gauge(figures.misses));
+        metrics.unwrap_evictions.get_or_create(&label).set(gauge(figures.evictions));
+        metrics.unwrap_held.get_or_create(&label).set(gauge(figures.held as u64));
     });
+}
+
+/// Tells of a service without an unwrap cache that nothing was at hand.
+pub fn tell_of_no_cache(metrics: &Metrics, service: String) {
+    let label = ServiceLabel { service };
+    for figure in [&metrics.unwrap_hits, &metrics.unwrap_misses, &metrics.unwrap_evictions, &metrics.unwrap_held] {
+        figure.get_or_create(&label).set(0);
+    }
 }
 
 /// Has the figures of what sends events elsewhere read before each exposition.
@@ -251,7 +260,6 @@ mod tests {
             refusal()
         }
 
-        async fn re_encrypt(
         async fn wrap_data_key(
             &self,
             _: &Caller,
@@ -262,6 +270,7 @@ mod tests {
             refusal()
         }
 
+        async fn re_encrypt(
             &self,
             _: &Caller,
             _: &[u8],
@@ -275,11 +284,11 @@ mod tests {
             let arn = KeyArn::new("us-east-1", "000000000000", "1234abcd-12ab-34cd-56ef-1234567890ab");
             Ok(KeyDescription { arn, enabled: true, aws_managed: false })
         }
-    }
 
         fn knowledge(&self) -> &dyn Knowledge {
             &NothingKnown
         }
+    }
 
     #[tokio::test]
     async fn every_call_is_counted_by_its_outcome() {

@@ -4,15 +4,19 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
+use super::key_services::Remote;
 use crate::config::{Config, RootKeyProtection};
 use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::kms::root::RootKeyError;
 use crate::kms::root::custody::{Custody, Given, PlainFile};
-use crate::kms::root::passphrase::Passphrase;
-use crate::kms::root::sealed::{Protection, SealedFile};
+use crate::kms::root::outer::{self, OuterKey};
+use crate::kms::root::passphrase::{NAME as PASSPHRASE, Passphrase};
+use crate::kms::root::sealed::{Protection, SealedFile, protection_of};
 
 /// The environment variable that may hold the root key, as base64 of 32 bytes.
 const ROOT_KEY_VARIABLE: &str = "STRONGROOM_ROOT_KEY";
@@ -30,6 +34,7 @@ pub(super) async fn custody(
     config: &Config,
     data_dir: &Path,
     entropy: &SharedEntropy,
+    services: &[Remote],
 ) -> Result<Arc<dyn Custody>, RootKeyError> {
     if let Some(text) = variable(ROOT_KEY_VARIABLE) {
         return Ok(Arc::new(Given(text)));
@@ -45,13 +50,69 @@ pub(super) async fn custody(
             }
             Ok(Arc::new(PlainFile(file)))
         }
-        RootKeyProtection::Passphrase => {
-            let is_new = !sealed.exists() && !plain.exists();
-            let text = passphrase(config, is_new)?;
-            let protection: Arc<dyn Protection> = Arc::new(Passphrase::new(&text, Arc::clone(entropy))?);
-            adopt(SealedFile { path: sealed, protection }, plain).await
+        wanted @ (RootKeyProtection::Passphrase | RootKeyProtection::Kms) => {
+            let kept = protection_of(&sealed)?;
+            let former = kept.filter(|kept| Some(kept.as_str()) != name_of(wanted));
+            let is_new = former.is_some() || !sealed.exists() && !plain.exists();
+            // The former one first: who is asked for two passphrases knows which comes first.
+            let former = match former {
+                Some(name) => {
+                    let unknown = || RootKeyError::OtherProtection { path: sealed.clone(), protection: name.clone() };
+                    let kind = kind_of(&name).ok_or_else(unknown)?;
+                    Some(protection(config, kind, false, entropy, services)?)
+                }
+                None => None,
+            };
+            let sealed =
+                SealedFile { path: sealed, protection: protection(config, wanted, is_new, entropy, services)? };
+            let file = sealed.path.display().to_string();
+            if let Some(former) = former {
+                let from = former.name();
+                sealed.take_over(former).await?;
+                info!(file, from, to = sealed.protection.name(), "the root key is now sealed in another way");
+            } else if sealed.renew().await? {
+                let by = config.kms.root_key_kms_key.as_deref();
+                info!(file, by, "the root key is now sealed by another key");
+            }
+            adopt(sealed, plain).await
         }
     }
+}
+
+/// How a sealed file names a protection.
+const fn name_of(protection: RootKeyProtection) -> Option<&'static str> {
+    match protection {
+        RootKeyProtection::None => None,
+        RootKeyProtection::Passphrase => Some(PASSPHRASE),
+        RootKeyProtection::Kms => Some(outer::NAME),
+    }
+}
+
+/// The kind of protection that a sealed file calls `name`.
+fn kind_of(name: &str) -> Option<RootKeyProtection> {
+    [RootKeyProtection::Passphrase, RootKeyProtection::Kms].into_iter().find(|kind| name_of(*kind) == Some(name))
+}
+
+/// The means of a kind of protection; a passphrase that `is_new` is asked for twice.
+fn protection(
+    config: &Config,
+    kind: RootKeyProtection,
+    is_new: bool,
+    entropy: &SharedEntropy,
+    services: &[Remote],
+) -> Result<Arc<dyn Protection>, RootKeyError> {
+    Ok(match kind {
+        RootKeyProtection::Kms => Arc::new(outer_key(config, services)),
+        _ => Arc::new(Passphrase::new(&passphrase(config, is_new)?, Arc::clone(entropy))?),
+    })
+}
+
+/// The key of another service that seals the root key. It is used for the server itself: no client's principal is judged.
+fn outer_key(config: &Config, services: &[Remote]) -> OuterKey {
+    let services = services.iter().map(|Remote { service, .. }| (service.name.clone(), Arc::clone(&service.kms)));
+    let name = config.kms.root_key_kms_key.clone().unwrap_or_default();
+    let wait = Duration::from_secs(config.kms.root_key_kms_wait_seconds.into());
+    OuterKey::new(services.collect(), name, config.root.account_id.as_str(), Instant::now() + wait)
 }
 
 /// Seals a root key that is there in clear: from before it was to be protected. The sealed file is on stable storage before the
@@ -91,12 +152,12 @@ fn passphrase(config: &Config, is_new: bool) -> Result<SecretBytes, RootKeyError
             let read = fs::read(path).map(SecretBytes::new);
             read.map_err(|source| RootKeyError::Io { path: path.clone(), source })
         }
-        None if io::stdin().is_terminal() && is_new => ask_twice("Passphrase of the root key: "),
-        None if io::stdin().is_terminal() => ask("Passphrase of the root key: ").map_err(asked),
-        None => Err(RootKeyError::Unsealing {
+        None if !is_attended() => Err(RootKeyError::Unsealing {
             protection: "passphrase",
             reason: format!("there is none: set {PASSPHRASE_VARIABLE} or kms.root_key_passphrase_file"),
         }),
+        None if is_new => ask_twice("Passphrase of the root key: "),
+        None => ask("Passphrase of the root key: ").map_err(asked),
     }
 }
 
@@ -118,10 +179,19 @@ pub(super) async fn change_passphrase(
     let keys = sealed_by(&passphrase(config, false)?)?.load().await?.ok_or_else(missing)?;
     let new = match variable(NEW_PASSPHRASE_VARIABLE) {
         Some(text) => text,
-        None => ask_twice("New passphrase of the root key: ")?,
+        None if is_attended() => ask_twice("New passphrase of the root key: ")?,
+        None => {
+            let reason = format!("there is no new one: set {NEW_PASSPHRASE_VARIABLE}");
+            return Err(RootKeyError::Unsealing { protection: "passphrase", reason });
+        }
     };
     sealed_by(&new)?.keep(&keys).await?;
     Ok(path)
+}
+
+/// Whether somebody can be asked: the question goes to standard error, and the answer comes from standard input.
+fn is_attended() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks for a new passphrase, and once more.

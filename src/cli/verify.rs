@@ -129,10 +129,10 @@ async fn open_sse(
     entropy: &SharedEntropy,
 ) -> Result<Arc<Sse>, GraphError> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let root_key = load_root_key(config, directory.path(), false, entropy).await?;
     let surroundings = Surroundings { config, metrics: &Arc::new(Metrics::default()), entropy };
-    let (kms, server_key) = open_keys(config, root_key, store, &clock, entropy).await?;
     let remote = surroundings.remote_services().await?;
+    let root_key = load_root_key(config, directory.path(), false, entropy, &remote).await?;
+    let (kms, server_key) = open_keys(config, root_key, store, &clock, entropy).await?;
     let services = surroundings.join(&kms, Arc::clone(&kms) as SharedKms, remote)?;
     Ok(Arc::new(Sse::new(Arc::new(services), server_key, clock, Arc::clone(entropy))))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{AccountId, ConfigError, Kms, Region, ServiceAddress, ServiceName};
+use super::{AccountId, ConfigError, Kms, Region, RootKeyProtection, ServiceAddress, ServiceName};
 
 options! {
     /// `[kms.remote]`: how services across the network are asked.
@@ -55,6 +55,9 @@ pub struct TransitService {
     pub create_default_key: bool,
     /// A file with the key policy for all of its keys; by default the first account decides.
     pub policy_file: Option<PathBuf>,
+    /// Whether the unwrap cache may answer for it, so that it does not see every use of its keys.
+    #[serde(default)]
+    pub unwrap_cache: bool,
 }
 
 /// How Strongroom logs in at a transit engine's server.
@@ -96,6 +99,9 @@ pub struct AwsService {
     pub create_default_key: bool,
     /// A file with the key policy for all of its keys; by default the first account decides.
     pub policy_file: Option<PathBuf>,
+    /// Whether the unwrap cache may answer for it, so that it does not see every use of its keys.
+    #[serde(default)]
+    pub unwrap_cache: bool,
 }
 
 /// Whether the services go together.
@@ -125,6 +131,12 @@ pub(super) fn check(kms: &Kms) -> Result<(), ConfigError> {
             return contradiction(format!("the key service '{name}': create_default_key needs default_key"));
         }
     }
+    let cached = |cached: bool, name: &ServiceName| cached.then(|| name.to_string());
+    let transit = kms.transit.iter().find_map(|service| cached(service.unwrap_cache, &service.name));
+    let cached = transit.or_else(|| kms.aws.iter().find_map(|service| cached(service.unwrap_cache, &service.name)));
+    if let Some(name) = cached.filter(|_| kms.unwrap_cache_entries == 0) {
+        return contradiction(format!("the key service '{name}': unwrap_cache needs kms.unwrap_cache_entries"));
+    }
     for (at, service) in kms.aws.iter().enumerate() {
         let creates_other = service.create_default_key
             && service
@@ -149,6 +161,20 @@ pub(super) fn check(kms: &Kms) -> Result<(), ConfigError> {
     }
     if !names.contains(kms.default_service.as_str()) {
         return contradiction(format!("kms.default_service: there is no key service '{}'", kms.default_service));
+    }
+    let outer = kms.root_key_kms_key.as_deref().and_then(|key| key.split_once('/')).filter(|(_, key)| !key.is_empty());
+    match (kms.root_key_protection, outer) {
+        (RootKeyProtection::Kms, Some((service, _)))
+            if service == ServiceName::embedded().as_str() || !names.contains(service) =>
+        {
+            return contradiction(format!(
+                "kms.root_key_kms_key: there is no key service '{service}' across the network"
+            ));
+        }
+        (RootKeyProtection::Kms, None) => {
+            return contradiction("root_key_protection \"kms\" needs root_key_kms_key, as SERVICE/KEY".to_owned());
+        }
+        _ => {}
     }
     for service in &kms.transit {
         let needs = |what| contradiction(format!("kms.transit '{}': {what}", service.name));
@@ -179,6 +205,7 @@ impl TransitService {
         "default_key",
         "create_default_key",
         "policy_file",
+        "unwrap_cache",
     ];
 }
 
@@ -195,5 +222,6 @@ impl AwsService {
         "default_key",
         "create_default_key",
         "policy_file",
+        "unwrap_cache",
     ];
 }

@@ -130,6 +130,10 @@ options! {
         root_key_protection: RootKeyProtection = RootKeyProtection::None,
         /// A file with the passphrase that seals the root key; by default it is asked for on the terminal.
         root_key_passphrase_file: Option<PathBuf> = None,
+        /// The key of another key service that seals the root key: `SERVICE/KEY`.
+        root_key_kms_key: Option<String> = None,
+        /// For how many seconds that service is waited for at the start.
+        root_key_kms_wait_seconds: u32 = 60,
         /// How many unwrapped data keys are held, so that reading an object again asks no KMS; 0: none.
         unwrap_cache_entries: u32 = 0,
         /// Seconds that one is held.
@@ -155,6 +159,8 @@ pub enum RootKeyProtection {
     None,
     /// `passphrase`: a key that Argon2id makes of a passphrase.
     Passphrase,
+    /// `kms`: a key of a key service across the network.
+    Kms,
 }
 
 options! {

@@ -94,6 +94,22 @@ fn key_services_go_together() {
     assert!(contradiction(&[aws("a", &account("1")), aws("b", "")].concat()).contains("of one region"));
     assert!(contradiction(&aws("a", "create_default_key = true\ndefault_key = \"1234\"")).contains("an alias"));
     assert_eq!(refused("[[kms.transit]]\nname = \"bao\""), "config/x.toml:1: missing key 'address'");
+    let cached = format!("{bao}unwrap_cache = true");
+    assert!(contradiction(&cached).contains("'bao': unwrap_cache needs kms.unwrap_cache_entries"));
+    assert!(contradiction(&aws("a", "unwrap_cache = true")).contains("unwrap_cache needs"));
+    assert!(parsed(&format!("[kms]\nunwrap_cache_entries = 1\n{cached}")).consistent().is_ok());
+    let sealed = |more: &str| format!("[kms]\nroot_key_protection = \"kms\"\n{more}\n{bao}");
+    assert!(parsed(&sealed("root_key_kms_key = \"bao/k\"")).consistent().is_ok());
+    assert!(contradiction(&sealed("")).contains("needs root_key_kms_key, as SERVICE/KEY"));
+    for key in ["bao", "bao/", "/"] {
+        assert!(contradiction(&sealed(&format!("root_key_kms_key = \"{key}\""))).contains("as SERVICE/KEY"), "{key}");
+    }
+    for key in ["embedded/k", "other/k"] {
+        assert!(
+            contradiction(&sealed(&format!("root_key_kms_key = \"{key}\""))).contains("across the network"),
+            "{key}"
+        );
+    }
 }
 
 /// The example with every option taken out of its comment.

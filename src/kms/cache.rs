@@ -5,7 +5,7 @@
 //! the KMS API do not come through here, and the audit stands above it: a use is recorded whether or not the KMS was asked.
 //!
 //! Off by default. The embedded key service answers in microseconds (`benches/README.md`), and a KMS elsewhere shall see each
-//! use in its own audit, unless its operator wants otherwise.
+//! use in its own audit, unless its operator wants otherwise; then its gate goes on judging each use.
 
 use std::sync::Arc;
 

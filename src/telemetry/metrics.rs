@@ -183,14 +183,14 @@ families! {
     handshakes: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "tls_handshakes";
     /// Calls of the key service, from every protocol.
     kms_requests: Family<KmsLabels, Counter> = Family::default(), None::<Unit>, "kms_requests";
-    /// Data keys that the unwrap cache had at hand, since the start.
-    unwrap_hits: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_hits";
-    /// Data keys for which the key service was asked, since the start.
-    unwrap_misses: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_misses";
-    /// Data keys that the unwrap cache has let go, since the start.
-    unwrap_evictions: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_evictions";
-    /// Data keys in the unwrap cache.
-    unwrap_held: Gauge = Gauge::default(), None::<Unit>, "kms_unwrap_cache_entries";
+    /// Data keys that the unwrap cache of a key service had at hand, since the start.
+    unwrap_hits: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_hits";
+    /// Data keys for which a key service with an unwrap cache was asked, since the start.
+    unwrap_misses: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_misses";
+    /// Data keys that the unwrap cache of a key service has let go, since the start.
+    unwrap_evictions: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_evictions";
+    /// Data keys in the unwrap cache of a key service.
+    unwrap_held: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_entries";
     /// Calls of each key service.
     service_calls: Family<ServiceCallLabels, Counter> = Family::default(), None::<Unit>, "kms_service_calls";
     /// How long a key service takes to answer, tries and pauses included.

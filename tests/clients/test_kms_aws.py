@@ -1,5 +1,7 @@
 """S3 on AWS KMS: on moto's, on Strongroom's own KMS API (which checks signatures and keys' states), and on one in trouble."""
 
+import base64
+import json
 import time
 
 import pytest
@@ -214,3 +216,81 @@ def test_a_kms_that_does_not_answer_is_left_alone(serve, stub):
         if time.monotonic() - began > 0.8:
             break
     assert silent.calls - asked <= 2, "the breaker is open"
+
+
+# --- the root key, sealed by a key there -------------------------------------------------------------------------------
+
+
+def unsealing(url, key, **more):
+    root = {"root_key_protection": "kms", "root_key_kms_key": f"aws/{key}", "root_key_kms_wait_seconds": 2}
+    return table("[kms]", root) + aws_config(url, default=False, create_default_key=False, **more)
+
+
+def start_again(server):
+    server.start()
+    server.s3 = server.client("s3")
+
+
+def test_a_server_unseals_itself(serve, moto):
+    kms = moto.client()
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/root", TargetKeyId=key)
+    server = serve(unsealing(moto.url, "alias/root"))
+    server.s3.put_object(Bucket="box", Key="k", Body=DATA)
+    wrapped = json.loads((server.data / "root.key.sealed").read_text())["wrapped"]
+    assert (wrapped["by"], wrapped["key"]) == ("aws/alias/root", key)
+    # The context is bound: without it the key's owner opens nothing by accident.
+    blob = base64.b64decode(wrapped["ciphertext"])
+    with pytest.raises(kms.exceptions.InvalidCiphertextException):
+        kms.decrypt(CiphertextBlob=blob)
+    text = kms.decrypt(CiphertextBlob=blob, EncryptionContext={"strongroom:purpose": "root key"})["Plaintext"]
+    assert len(base64.b64decode(text)) == 32 and text.decode().strip() not in server.log_text()
+    shown = server.strongroom("root-key", "rotate", "--json").json
+    # The alias names another key by now: the file says which one sealed it.
+    kms.update_alias(AliasName="alias/root", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    server.kill()
+    start_again(server)
+    assert get(server) == DATA
+    assert server.strongroom("root-key", "show", "--json").json["id"] == shown["id"]
+    server.stop()
+    moto.stop()
+    with pytest.raises(AssertionError, match="cannot be sealed or unsealed by kms: aws/alias/root: KeyUnavailableException"):
+        server.start()
+    moto.start()  # It has forgotten its keys.
+    with pytest.raises(AssertionError, match="cannot be sealed or unsealed by kms: aws/alias/root: NotFoundException"):
+        server.start()
+
+
+def test_a_key_that_may_not_be_used_keeps_the_server_sealed(serve, upstream):
+    kms = upstream.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    environment = AWS_ENVIRONMENT | {
+        "AWS_ACCESS_KEY_ID": upstream.access_key,
+        "AWS_SECRET_ACCESS_KEY": upstream.secret_key,
+    }
+    server = serve(unsealing(upstream.url, key, ca_file=upstream.ca), environment)
+    server.s3.put_object(Bucket="box", Key="k", Body=DATA)
+    kms.disable_key(KeyId=key)
+    done = server.strongroom("root-key", "rotate", check=False)
+    assert done.returncode == 1 and f"DisabledException: {key} is disabled." in done.stderr, done.stderr
+    assert get(server) == DATA
+    server.stop()
+    with pytest.raises(AssertionError, match="DisabledException"):
+        server.start()
+    kms.enable_key(KeyId=key)
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*"}
+    owner = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [owner, deny]})
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+    with pytest.raises(AssertionError, match="AccessDeniedException"):
+        server.start()
+    kms.put_key_policy(
+        KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": [owner]})
+    )
+    start_again(server)
+    assert get(server) == DATA
+    used = upstream.aws("cloudtrail", "lookup-events", "--lookup-attributes", "AttributeKey=EventName,AttributeValue=Decrypt")
+    contexts = [
+        json.loads(event["CloudTrailEvent"])["requestParameters"].get("encryptionContext") for event in used.json["Events"]
+    ]
+    assert {"strongroom:purpose": "root key"} in contexts

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 
 import pytest
@@ -377,3 +378,265 @@ def test_objects_move_from_one_service_to_another_while_they_are_read(beside):
     beside.server.strongroom("rewrap", "--bucket", "box", "--from", beside.key["Arn"], "--to", new)
     beside.bao.stop()
     assert beside.get("3") == beside.get("4") == beside.get("two-layers") == DATA
+
+
+# --- the unwrap cache ------------------------------------------------------------------------------------------------
+
+
+def test_the_unwrap_cache_answers_for_the_engine_where_its_operator_wants_that(bao, serve, tmp_path):
+    policy = tmp_path / "policy.json"
+    allow = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*", "Resource": "*"}
+    deny = {"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::000000000000:user/ann"}, "Action": "kms:Decrypt", "Resource": "*"}
+    policy.write_text(json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]}))
+    entries = table("[kms]", {"unwrap_cache_entries": 100})
+    environment = {"BAO_TOKEN": bao.token}
+
+    def asked(own):
+        return own.metric("kms_service_calls_total", service="bao", operation="Decrypt", outcome="ok") or 0
+
+    # By default it sees every use.
+    seen = Own(serve(entries + QUICK + transit_config(bao, default=False), environment=environment), bao)
+    seen.put()
+    before = asked(seen)
+    assert [seen.get() for _ in range(3)] == [DATA] * 3
+    assert asked(seen) - before == 3
+
+    config = transit_config(bao, default=False, unwrap_cache=True, policy_file=policy)
+    own = Own(serve(entries + QUICK + config, environment=environment), bao)
+    own.put()
+    before = asked(own)
+    assert own.get() == DATA
+    assert [own.get() for _ in range(3)] == [DATA] * 3
+    assert asked(own) - before <= 2, "a slow machine may take longer than the key is held"
+    assert own.metric("kms_unwrap_cache_hits", service="bao") >= 2
+    # The gate judges each use all the same.
+    iam = own.server.client("iam")
+    iam.create_user(UserName="ann")
+    iam.put_user_policy(
+        UserName="ann",
+        PolicyName="all",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}),
+    )
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    ann = Endpoint(own.server.url, key["AccessKeyId"], key["SecretAccessKey"], own.server.ca).client("s3")
+    with refused("AccessDenied", 403):
+        ann.get_object(Bucket="box", Key="k")
+    # The policy that judges is the one that is explained.
+    explain = ("policy", "explain", "--action", "kms:Decrypt", "--resource", own.key["Arn"], "--json", "--principal")
+    told = own.server.strongroom(*explain, "arn:aws:iam::000000000000:user/ann", check=False)
+    assert (told.returncode, told.json["decision"]) == (1, "explicitDeny"), told.stderr
+    assert own.server.strongroom(*explain, "arn:aws:iam::000000000000:root").json["decision"] == "allowed"
+    # It cannot tell of changes: what is held is let go within five seconds.
+    own.keys.disable_key(own.key["KeyId"])
+    time.sleep(5)
+    with refused("KMS.KMSInvalidStateException", 400):
+        own.get()
+    assert own.metric("kms_unwrap_cache_entries", service="bao") == 0
+
+
+# --- the root key, sealed by the engine ------------------------------------------------------------------------------
+
+
+def unsealing(bao, *, wait=60, key="bao/strongroom-root", **more):
+    root = {"root_key_protection": "kms", "root_key_kms_key": key, "root_key_kms_wait_seconds": wait}
+    return table("[kms]", root) + QUICK + transit_config(bao, default=False, **more)
+
+
+def reconfigure(server, config):
+    (server.directory / "strongroom.toml").write_text(config)
+
+
+def sealed(server):
+    return json.loads((server.data / "root.key.sealed").read_text())
+
+
+def does_not_start(server, *told):
+    began = len(server.log_text())
+    with pytest.raises(AssertionError, match="the server ended with"):
+        server.start()
+    log = server.log_text()[began:]
+    for text in told:
+        assert text in log, log
+    return log
+
+
+@pytest.fixture
+def unsealed(bao, serve):
+    """A server that unseals itself, with an object."""
+    bao.api("POST", "transit/keys/strongroom-root", {})
+    own = Own(serve(unsealing(bao), environment={"BAO_TOKEN": bao.token}), bao)
+    own.s3.put_object(Bucket="box", Key="plain", Body=DATA)
+    own.readable = lambda: body_of(own.server.client("s3").get_object(Bucket="box", Key="plain")) == DATA
+    return own
+
+
+def test_a_server_unseals_itself(unsealed):
+    server, bao = unsealed.server, unsealed.bao
+    assert sealed(server)["protection"] == "kms"
+    assert sealed(server)["wrapped"]["by"] == "bao/strongroom-root"
+    assert sealed(server)["wrapped"]["key"].endswith(":key/bao/strongroom-root")
+    assert not (server.data / "root.key").exists()
+    bao.api("POST", "transit/keys/strongroom-root/rotate")
+    server.stop()
+    # Both are started at once: the server waits for the engine.
+    bao.stop()
+    threading.Timer(3, bao.start).start()
+    server.start()
+    assert unsealed.readable()
+    assert "cannot be unsealed yet" in server.log_text()
+    assert bao.token not in server.log_text()
+    server.kill()
+    server.start()
+    assert unsealed.readable()
+
+
+def test_the_root_key_is_rotated_under_the_engines(unsealed):
+    server, bao = unsealed.server, unsealed.bao
+    config = server.directory / "strongroom.toml"
+    shown = server.strongroom("root-key", "show", "--config", config, "--json").json
+    assert shown["protection"] == "kms"
+    before = sealed(server)
+    report = server.strongroom("root-key", "rotate", "--config", config, "--json").json
+    assert report["id"] != shown["id"] and sealed(server) != before
+    assert unsealed.readable()
+    # Where the engine is away nothing changes, and nobody waits.
+    after = sealed(server)
+    bao.stop()
+    began = time.monotonic()
+    done = server.strongroom("root-key", "rotate", "--config", config, check=False)
+    assert done.returncode == 1 and time.monotonic() - began < 20, done.stderr
+    assert "cannot be sealed or unsealed by kms" in done.stderr, done.stderr
+    assert sealed(server) == after and unsealed.readable()
+    assert server.strongroom("root-key", "show", "--config", config, "--json").json == shown | {"id": report["id"]}
+    bao.start()
+    server.kill()
+    server.start()
+    assert unsealed.readable()
+    (server.data / "root.key.sealed").write_text(json.dumps(before))
+    server.stop()
+    does_not_start(server, "the root key is not the one that sealed this store")
+
+
+def test_what_keeps_a_server_sealed(unsealed):
+    server, bao = unsealed.server, unsealed.bao
+    server.stop()
+    reconfigure(server, unsealing(bao, wait=2))
+    file = server.data / "root.key.sealed"
+    whole = file.read_text()
+
+    # A damaged file, and one that another key has sealed.
+    file.write_text(whole.replace('"by": "bao/', '"by": "b/'))
+    does_not_start(server, "root.key.sealed is damaged: restore it")
+    file.write_text(whole)
+    bao.api("POST", "transit/keys/strongroom-root/config", {"deletion_allowed": True})
+    bao.api("DELETE", "transit/keys/strongroom-root/soft-delete")
+    does_not_start(server, "cannot be sealed or unsealed by kms: bao/strongroom-root: KMSInvalidStateException")
+    bao.api("POST", "transit/keys/strongroom-root/soft-delete-restore")
+
+    # A token that may not decrypt: it is said whose permission is missing, and not waited for.
+    bao.api("POST", "sys/policies/acl/nothing", {"policy": 'path "transit/keys/+" { capabilities = ["read"] }'})
+    server.extra_environment = {"BAO_TOKEN": bao.fresh_token("nothing")}
+    began = time.monotonic()
+    log = does_not_start(server, "AccessDeniedException", "kms:Decrypt", "Strongroom, for its root key", "permission denied")
+    assert "cannot be unsealed yet" not in log and time.monotonic() - began < 30
+    server.extra_environment = {"BAO_TOKEN": bao.token}
+
+    # The engine is away for longer than the server waits.
+    bao.stop()
+    does_not_start(server, "cannot be unsealed yet", "cannot be sealed or unsealed by kms: bao/strongroom-root: KeyUnavailableException")
+    done = server.strongroom("verify", "--config", server.directory / "strongroom.toml", check=False)
+    assert done.returncode == 4 and "cannot be sealed or unsealed by kms" in done.stderr, done.stderr
+    bao.start()
+
+    # The service is called something else by now.
+    reconfigure(server, unsealing(bao, name="safe", key="safe/strongroom-root", wait=2))
+    does_not_start(server, "it is sealed by bao/strongroom-root, and no key service of that name is configured")
+    # Not without saying so.
+    reconfigure(server, QUICK + transit_config(bao, default=False))
+    does_not_start(server, "kms.root_key_protection says otherwise")
+    for wrong, told in (
+        ("embedded/k", "there is no key service 'embedded' across the network"),
+        ("other/k", "there is no key service 'other' across the network"),
+        ("strongroom-root", "needs root_key_kms_key, as SERVICE/KEY"),
+    ):
+        reconfigure(server, unsealing(bao, key=wrong))
+        does_not_start(server, told)
+    assert file.read_text() == whole, "nothing of this has touched it"
+    reconfigure(server, unsealing(bao))
+    server.start()
+    assert unsealed.readable()
+
+    # A key of the same name that did not seal it: lost, and made anew.
+    server.stop()
+    bao.api("DELETE", "transit/keys/strongroom-root")
+    does_not_start(server, "Key 'arn:aws:kms:us-east-1:000000000000:key/bao/strongroom-root' does not exist")
+    bao.api("POST", "transit/keys/strongroom-root", {})
+    does_not_start(server, "the key of the key service is not the one that the root key was sealed with")
+
+
+def test_a_root_key_in_clear_is_sealed_at_the_next_start_and_moves_to_another_key(bao, new_server):
+    bao.api("POST", "transit/keys/strongroom-root", {})
+    bao.api("POST", "transit/keys/another", {})
+    server = new_server()
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="box")
+    s3.put_object(Bucket="box", Key="plain", Body=DATA)
+    server.stop()
+    assert (server.data / "root.key").exists()
+    path = server.directory / "strongroom.toml"
+    path.write_text(unsealing(bao))
+    server.arguments, server.extra_environment = ["--config", str(path)], {"BAO_TOKEN": bao.token}
+    server.start()
+    assert body_of(server.client("s3").get_object(Bucket="box", Key="plain")) == DATA
+    assert not (server.data / "root.key").exists()
+    assert sealed(server)["wrapped"]["by"] == "bao/strongroom-root"
+    server.stop()
+    # The configuration names another key: it seals the file from now on.
+    reconfigure(server, unsealing(bao, key="bao/another"))
+    server.start()
+    assert sealed(server)["wrapped"]["by"] == "bao/another"
+    bao.api("DELETE", "transit/keys/strongroom-root/soft-delete")
+    server.kill()
+    server.start()
+    bao.api("POST", "transit/keys/strongroom-root/soft-delete-restore")
+    assert body_of(server.client("s3").get_object(Bucket="box", Key="plain")) == DATA
+
+
+def test_from_a_passphrase_to_the_engine_and_back(bao, new_server, tmp_path):
+    bao.api("POST", "transit/keys/strongroom-root", {})
+    passphrase = {"STRONGROOM_ROOT_KEY_PASSPHRASE": "correct horse battery"}
+    engine = {"BAO_TOKEN": bao.token}
+    by_passphrase = table("[kms]", {"root_key_protection": "passphrase"}) + QUICK
+    path = tmp_path / "strongroom.toml"
+    path.write_text(by_passphrase)
+    server = new_server(arguments=["--config", str(path)], environment=passphrase)
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="box")
+    s3.put_object(Bucket="box", Key="plain", Body=DATA)
+
+    def starts_as(config, environment, protection):
+        assert server.stop() == 0
+        path.write_text(config)
+        server.extra_environment = environment
+        server.start()
+        assert sealed(server)["protection"] == protection
+        assert body_of(server.client("s3").get_object(Bucket="box", Key="plain")) == DATA
+
+    # Without the former means nothing is done.
+    server.stop()
+    path.write_text(unsealing(bao))
+    before = sealed(server)
+    for environment, told in (
+        (engine, "there is none: set STRONGROOM_ROOT_KEY_PASSPHRASE"),
+        (engine | {"STRONGROOM_ROOT_KEY_PASSPHRASE": "wrong horse battery"}, "is not the one that the root key was sealed with"),
+    ):
+        server.extra_environment = environment
+        does_not_start(server, told)
+        assert sealed(server) == before
+    server.extra_environment = engine | passphrase
+    server.start()
+    assert "is now sealed in another way" in server.log_text()
+    starts_as(unsealing(bao), engine, "kms")
+    back = by_passphrase + transit_config(bao, default=False)
+    starts_as(back, engine | {"STRONGROOM_ROOT_KEY_PASSPHRASE": "another passphrase"}, "passphrase")
+    starts_as(by_passphrase, {"STRONGROOM_ROOT_KEY_PASSPHRASE": "another passphrase"}, "passphrase")

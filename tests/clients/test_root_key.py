@@ -3,7 +3,11 @@
 import base64
 import json
 import os
+import pty
+import select
 import shutil
+import subprocess
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +15,7 @@ import pytest
 
 from support.calls import body_of, in_parallel
 from support.data import content
-from support.server import Endpoint, two_accounts
+from support.server import Endpoint, binary, clean_environment, free_port, read_credentials, two_accounts
 
 PASSPHRASE = {"STRONGROOM_ROOT_KEY_PASSPHRASE": "correct horse battery staple"}
 DATA = content(50_000, "root key")
@@ -184,9 +188,10 @@ def test_a_passphrase(new_server, tmp_path, source):
 
     def refuses(told, **change):
         server.extra_environment = environment | change
+        began = len(server.log_text())
         with pytest.raises(AssertionError):
             server.start()
-            assert told in server.log_text()[-2000:]
+        assert told in server.log_text()[began:]
 
     if source == "variable":
         refuses("is not the one that the root key was sealed with", STRONGROOM_ROOT_KEY_PASSPHRASE="wrong horse battery")
@@ -251,3 +256,123 @@ def test_another_passphrase(new_server, tmp_path):
     server.extra_environment = {"STRONGROOM_ROOT_KEY_PASSPHRASE": new}
     server.start()
     assert is_readable(server)
+
+
+# --- asked for on a terminal -----------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """A command on a terminal of its own, and who sits before it."""
+
+    def __init__(self, command, environment, **redirected):
+        self.leader, follower = pty.openpty()
+        streams = {"stdin": follower, "stdout": follower, "stderr": follower} | redirected
+        command = [str(part) for part in command]
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
+        os.close(follower)
+        self.shown = ""
+
+    def read(self, seconds):
+        if select.select([self.leader], [], [], seconds)[0]:
+            try:
+                self.shown += os.read(self.leader, 65536).decode(errors="replace")
+                return True
+            except OSError:  # The other side is closed.
+                pass
+        return False
+
+    def answer(self, question, text):
+        """Waits for the question, and types the answer when what is typed is not shown."""
+        deadline = time.monotonic() + 60
+        while question not in self.shown or termios.tcgetattr(self.leader)[3] & termios.ECHO:
+            assert time.monotonic() < deadline and self.process.poll() is None, self.shown
+            self.read(0.05)
+        self.shown = self.shown.split(question, 1)[1]
+        os.write(self.leader, text.encode() + b"\n")
+        while "\n" not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            self.read(0.05)
+        assert text not in self.shown
+
+    def end(self):
+        """The exit code, and what was shown last."""
+        code = self.process.wait(60)
+        while self.read(0.2):
+            pass
+        os.close(self.leader)
+        return code, self.shown
+
+
+@pytest.fixture
+def attended(new_server, tmp_path):
+    """A server whose passphrase is asked for, not started; `run` has a command run on a terminal."""
+    config = tmp_path / "strongroom.toml"
+    config.write_text('[kms]\nroot_key_protection = "passphrase"\n')
+    server = new_server(arguments=["--config", str(config)], start=False)
+    port = free_port()
+    server.url, server.ca = f"https://127.0.0.1:{port}", str(server.data / "tls" / "ca.pem")
+
+    def run(*command, **redirected):
+        command = command or ("serve", "--listen", f"127.0.0.1:{port}")
+        environment = clean_environment() | {"STRONGROOM_REGION": server.region}
+        return Terminal([binary(), *command, "--config", config, "--data-dir", server.data], environment, **redirected)
+
+    server.run = run
+    return server
+
+
+def serving(server, terminal):
+    server.process = terminal.process
+    server._wait_until_ready(time.monotonic() + 60)
+    server.access_key, server.secret_key = read_credentials(server.data / "credentials")
+
+
+def test_the_passphrase_is_asked_for_on_a_terminal(attended):
+    first, once_more, question = "correct horse battery", "The same once more: ", "Passphrase of the root key: "
+    terminal = attended.run()
+    terminal.answer(question, first)
+    terminal.answer(once_more, "incorrect horse battery")
+    code, shown = terminal.end()
+    assert code == 1 and "the two differ" in shown
+    assert not (attended.data / "root.key.sealed").exists(), "nothing is sealed by a passphrase that nobody knows"
+
+    terminal = attended.run()
+    terminal.answer(question, first)
+    terminal.answer(once_more, first)
+    serving(attended, terminal)
+    written(attended)
+    assert attended.stop() == 0
+    assert first not in terminal.end()[1]
+
+    # From now on once, and no other will do.
+    terminal = attended.run()
+    terminal.answer(question, "incorrect horse battery")
+    code, shown = terminal.end()
+    assert code == 1 and "the passphrase is not the one that the root key was sealed with" in shown
+    terminal = attended.run()
+    terminal.answer(question, first)
+    serving(attended, terminal)
+    assert is_readable(attended)
+    assert attended.stop() == 0
+    assert once_more not in terminal.end()[1]
+
+    # Another one, and then the new one alone.
+    terminal = attended.run("root-key", "passphrase")
+    terminal.answer(question, first)
+    terminal.answer("New passphrase of the root key: ", "another passphrase")
+    terminal.answer(once_more, "another passphrase")
+    assert terminal.end()[0] == 0
+    terminal = attended.run()
+    terminal.answer(question, "another passphrase")
+    serving(attended, terminal)
+    assert is_readable(attended)
+    assert attended.stop() == 0
+    terminal.end()
+
+
+def test_nobody_is_asked_who_would_not_see_the_question(attended, tmp_path):
+    with (tmp_path / "errors").open("w+") as errors:
+        code, shown = attended.run(stderr=errors).end()
+        errors.seek(0)
+        assert code == 1 and shown == ""
+        assert "there is none: set STRONGROOM_ROOT_KEY_PASSPHRASE or kms.root_key_passphrase_file" in errors.read()

@@ -51,7 +51,7 @@ impl RootKeys {
 /// A place that keeps the root key.
 #[async_trait]
 pub trait Custody: Debug + Send + Sync {
-    /// How operators call it: `file`, `environment`, `passphrase`.
+    /// How operators call it: `file`, `environment`, `passphrase`, `kms`.
     fn name(&self) -> &'static str;
 
     /// What is kept; `None` if nothing was yet.

@@ -1,8 +1,8 @@
 //! The root key: the one secret that everything else at rest is sealed under.
 //!
 //! A 256-bit key, kept in a file of its own (mode 0600), given by the operator's environment, or kept sealed by a passphrase
-//! (`custody`, `sealed`, `passphrase`); another takes its place while the server runs (`rotation`). What is sealed under it
-//! carries its id, so that a wrong root key is told apart from damage:
+//! or a key of another key service (`custody`, `sealed`, `passphrase`, `outer`); another takes its place while the server
+//! runs (`rotation`). What is sealed under it carries its id, so that a wrong root key is told apart from damage:
 //!
 //! ```text
 //! sealed = version (1) || root key id (8) || nonce (12) || ciphertext || tag (16)
@@ -11,6 +11,7 @@
 //! ```
 
 pub mod custody;
+pub mod outer;
 pub mod passphrase;
 pub mod rotation;
 pub mod sealed;
@@ -78,7 +79,7 @@ pub enum RootKeyError {
     #[error("the passphrase must have at least 8 characters")]
     WeakPassphrase,
     /// What protects the root key could not be asked.
-    #[error("the root key cannot be unsealed by {protection}: {reason}")]
+    #[error("the root key cannot be sealed or unsealed by {protection}: {reason}")]
     Unsealing {
         /// What.
         protection: &'static str,
@@ -180,7 +181,7 @@ impl RootKey {
         hex::encode(self.current().id)
     }
 
-    /// How it is kept: `file`, `environment`, `passphrase`.
+    /// How it is kept: `file`, `environment`, `passphrase`, `kms`.
     pub fn protection(&self) -> &'static str {
         self.custody.name()
     }

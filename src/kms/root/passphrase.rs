@@ -21,6 +21,8 @@ use crate::crypto::password::{self, Cost};
 use crate::crypto::{Secret, SecretBytes, SharedEntropy, random};
 
 const AAD: &[u8] = b"strongroom/root/passphrase";
+/// The name of the protection.
+pub const NAME: &str = "passphrase";
 /// Fewest characters of a passphrase.
 pub const LEAST: usize = 8;
 
@@ -83,7 +85,12 @@ impl std::fmt::Debug for Passphrase {
 #[async_trait]
 impl Protection for Passphrase {
     fn name(&self) -> &'static str {
-        "passphrase"
+        NAME
+    }
+
+    /// There is one alone.
+    fn is_current(&self, _: &Value) -> bool {
+        true
     }
 
     async fn wrap(&self, plain: &SecretBytes) -> Result<Value, RootKeyError> {
@@ -101,6 +108,6 @@ impl Protection for Passphrase {
         let salt = decode(&argon2id.salt)?.try_into().map_err(|_| RootKeyError::Malformed)?;
         let Parameters { memory_kib, passes, lanes, .. } = argon2id;
         let key = self.key(salt, Cost { memory_kib, passes, lanes }).await?;
-        Aes256GcmSiv::new(&key).open(AAD, &decode(&sealed)?).map_err(|_| RootKeyError::Locked("passphrase"))
+        Aes256GcmSiv::new(&key).open(AAD, &decode(&sealed)?).map_err(|_| RootKeyError::Locked(NAME))
     }
 }
