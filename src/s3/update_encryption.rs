@@ -16,6 +16,7 @@ use crate::kms::KeyRef;
 use crate::kms::services::EMBEDDED;
 use crate::sse::{ObjectName, Reprotection, SseKind};
 use crate::store::commit;
+use crate::store::schema::Claim;
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Longest document, in bytes.
@@ -37,6 +38,11 @@ const OTHER_SOURCE: &str = "The UpdateObjectEncryption operation doesn't support
                             DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.";
 const OTHER_ACCOUNT: &str = "The Amazon Web Services KMS key in the request must be owned by the same account as the bucket. \
                              Modify the request to specify a KMS key from the same account, and then try again.";
+const LOCKED: &str = "The encryption type for the specified object can't be updated because that object is protected by S3 \
+                      Object Lock. If the object has a governance-mode retention period or a legal hold, you must first \
+                      remove the Object Lock status on the object before you issue your UpdateObjectEncryption request. You \
+                      can't use the UpdateObjectEncryption operation with objects that have an Object Lock compliance mode \
+                      retention period applied to them.";
 
 /// `ObjectEncryption`.
 #[derive(Deserialize)]
@@ -113,6 +119,10 @@ impl S3 {
             Self::require_transport(call, &object.envelope)?;
             if !matches!(object.envelope.kind(), SseKind::S3 | SseKind::Kms) {
                 return Err(S3Error::new(ErrorCode::InvalidRequest, OTHER_SOURCE));
+            }
+            let may_be_locked = object.record.retention.is_some() || object.record.legal_hold.is_some();
+            if may_be_locked && object.record.is_locked(Claim { now: self.lock_time().await?, bypass: false }) {
+                return Err(S3Error::new(ErrorCode::AccessDenied, LOCKED));
             }
             let envelope = self.sse.reprotect(&object.envelope, &caller, name, &to).await?;
             // Only the object that was judged is changed: another write, or another update, is looked at anew.

@@ -173,6 +173,37 @@ def test_a_copy_needs_the_sources_key(s3, kms, bucket, key, policy):
     assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == key["Arn"], "HEAD needs no key"
 
 
+@pytest.mark.parametrize("bucket_key", [False, True])
+def test_the_action_that_is_missing_is_named(s3, kms, bucket, key, policy, bucket_key):
+    options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["Arn"], "BucketKeyEnabled": bucket_key}
+    name = {"Bucket": bucket, "Key": "k"}
+    s3.put_object(Body=DATA, ChecksumAlgorithm="CRC32", **name, **options)
+    upload = {"Bucket": bucket, "Key": "m"} | {"UploadId": s3.create_multipart_upload(Bucket=bucket, Key="m", **options)["UploadId"]}
+    reads = (
+        lambda: s3.get_object(**name),
+        lambda: s3.get_object(Range="bytes=0-0", **name),
+        lambda: s3.get_object_attributes(ObjectAttributes=["Checksum"], **name),
+        lambda: s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k"),
+        lambda: s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", ServerSideEncryption="aws:kms"),
+        lambda: s3.upload_part(PartNumber=1, Body=b"x", **upload),
+    )
+    writes = (
+        lambda: s3.put_object(Body=DATA, **name, **options),
+        lambda: s3.create_multipart_upload(**name, **options),
+        lambda: s3.copy_object(**name, CopySource=f"{bucket}/plain", **options),
+    )
+    s3.put_object(Bucket=bucket, Key="plain", Body=DATA)
+    for action, calls in (("kms:Decrypt", reads), ("kms:GenerateDataKey", writes)):
+        kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(deny(action)))
+        for call in calls:
+            with refused("AccessDenied", 403) as refusal:
+                call()
+            text = f" is not authorized to perform: {action} on resource: {key['Arn']} with an explicit deny in a resource-based policy"
+            assert refusal.message.startswith("User: arn:aws:iam::") and refusal.message.endswith(text), refusal.message
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy())
+    assert body_of(s3.get_object(**name)) == DATA
+
+
 def test_a_copy_takes_what_a_put_takes(s3, kms, bucket, key, policy):
     """Though it shares the source's sealed bytes: GenerateDataKey on the target's key, and no more."""
     s3.put_object(Bucket=bucket, Key="k", Body=DATA)

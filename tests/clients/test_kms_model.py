@@ -191,6 +191,33 @@ def test_limits_and_markers(world, server, name):
         lax._make_api_call(name, {**members[name], "Marker": "///"} if name != "ListResourceTags" else {**members[name], "Marker": ""})
 
 
+def _takes_aliases(name, member="KeyId"):
+    """Whether the model says so. GenerateMac and VerifyMac take them, as every use of a key does, and do not say."""
+    text = model().operation_model(name).input_shape.members[member].documentation
+    return "lias name:" in text or name in ("GenerateMac", "VerifyMac")
+
+
+@pytest.mark.parametrize("name", [name for name in operations("KeyId") if name not in ("ListAliases", "RetireGrant")])
+def test_aliases_name_keys_where_the_model_says_so(world, bucket_names, name):
+    kms, _, members = world
+    if name in REFUSED:
+        pytest.skip("the operation is refused")
+    key = members[name].get("KeyId") if name != "CancelKeyDeletion" else None
+    key = key or members["Encrypt"]["KeyId"]
+    alias = f"alias/{next(bucket_names)}"
+    kms.create_alias(AliasName=alias, TargetKeyId=key)
+    try:
+        arn = f"arn:aws:kms:us-east-1:{_account(kms, key)}:{alias}"
+        for form, refusal in ((alias, "NotFoundException"), (arn, "InvalidArnException")):
+            if _takes_aliases(name):
+                kms._make_api_call(name, {**members[name], "KeyId": form})
+            else:
+                with refused(refusal, 400):
+                    kms._make_api_call(name, {**members[name], "KeyId": form})
+    finally:
+        kms.delete_alias(AliasName=alias)
+
+
 def test_every_operation_is_served_or_refused_as_listed(world):
     """In one go: some undo what others did."""
     kms, _, members = world

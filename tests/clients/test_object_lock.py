@@ -315,3 +315,22 @@ def test_the_command_line(aws, s3, bucket_names):
     assert "AccessDenied" in failed.stderr
     aws("s3api", "delete-object", "--bucket", name, "--key", "k", "--version-id", id, "--bypass-governance-retention")
     s3.delete_bucket(Bucket=name)
+
+
+def test_the_encryption_of_what_is_locked_stays(s3, locked, shared_key):
+    version = put(s3, locked)
+    name = {"Bucket": locked, "Key": "k", "VersionId": version}
+    encryption = {"SSEKMS": {"KMSKeyArn": shared_key["Arn"]}}
+    text = "The encryption type for the specified object can't be updated because that object is protected by S3 Object Lock."
+    s3.put_object_retention(Retention=governance(soon(hours=1)), **name)
+    for _ in ("retention", "a legal hold"):
+        with refused("AccessDenied", 403) as refusal:
+            s3.update_object_encryption(ObjectEncryption=encryption, **name)
+        assert refusal.message.startswith(text)
+        assert s3.head_object(**name)["ServerSideEncryption"] == "AES256"
+        s3.put_object_legal_hold(LegalHold={"Status": "ON"}, **name)
+        s3.put_object_retention(Retention={}, BypassGovernanceRetention=True, **name)
+    s3.put_object_legal_hold(LegalHold={"Status": "OFF"}, **name)
+    s3.update_object_encryption(ObjectEncryption=encryption, **name)
+    assert s3.head_object(**name)["SSEKMSKeyId"] == shared_key["Arn"]
+    assert body_of(s3.get_object(**name)) == b"x"

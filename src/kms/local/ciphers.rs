@@ -234,11 +234,16 @@ impl LocalKms {
         if key.is_due(self.clock.now()) {
             return Err(KmsErrorKind::NotFound.with(format!("Key '{}' does not exist", key.arn)));
         }
+        let may_know = named.is_some() || key.record.account == caller.account;
         if named.is_some_and(|named| named.raw_id != key.raw_id) {
             return Err(KmsErrorKind::IncorrectKey
                 .with("The key ID in the request does not identify a CMK that can perform this operation."));
         }
-        self.permit(caller, &key, deed).map_err(|_| {
+        self.permit(caller, &key, deed).map_err(|refusal| {
+            if may_know {
+                return refusal;
+            }
+            // The ciphertext alone has named it: that is no reason to tell a stranger whose it is.
             KmsErrorKind::AccessDenied.with(
                 "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
                  you are not allowed to access.",

@@ -143,7 +143,7 @@ impl Handler {
 async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     match handler {
         Handler::CancelKeyDeletion => {
-            let key = kms.cancel_deletion(caller, &fields.key("KeyId")?).await?;
+            let key = kms.cancel_deletion(caller, &key_not_alias(fields)?).await?;
             Ok(json!({"KeyId": key.arn.as_str()}))
         }
         Handler::ConnectCustomKeyStore

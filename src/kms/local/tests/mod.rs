@@ -217,6 +217,7 @@ async fn other_accounts_are_kept_out() {
             for refused in [
                 kms.generate_data_key(&stranger, &name, &context()).await.map(drop),
                 kms.encrypt(&stranger, &name, b"p", &context()).await.map(drop),
+                kms.decrypt(&stranger, &blob, Some(&name), &context()).await.map(drop),
                 kms.describe(&stranger, &name).await.map(drop),
                 kms.metadata(&stranger, &name, DESCRIBE).map(drop),
                 kms.set_enabled(&stranger, &name, false).await,
