@@ -1,5 +1,5 @@
-//! What the embedded key service costs behind the HTTP layer: the operations that S3 and KMS clients ask of it, with the
-//! default key policy evaluated, and what the unwrap cache saves of them.
+//! What the embedded key service costs behind the HTTP layer: the operations that S3 and KMS clients ask of it, the key's
+//! policy and the caller's own evaluated, and what the unwrap cache saves of them.
 //!
 //! ```sh
 //! cargo bench --bench kms                     # reuses what `cargo build --release` has compiled
@@ -18,23 +18,30 @@ use strongroom::kms::held::Limits;
 use strongroom::kms::local::{LocalKms, NewKey};
 use strongroom::kms::root::RootKey;
 use strongroom::kms::{Caller, EncryptionContext, KeyRef, Kms};
+use strongroom::policy::{Attached, Kind, Policy, Subject, SubjectKind};
 use strongroom::store::memory::MemoryStore;
 
 const ACCOUNT: &str = "111122223333";
+const USER_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": ["s3:*", "kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"}
+]}"#;
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "kms:*", "Resource": "*"},
     {"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*",
      "Condition": {"StringNotLike": {"kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::bucket*"}}}
 ]}"#;
 
+/// S3, asking on behalf of a user of the account whose own policy decides.
 fn caller() -> Caller {
-    Caller {
-        account: ACCOUNT.to_owned(),
-        principal: format!("arn:aws:iam::{ACCOUNT}:root"),
-        via_service: Some("s3.us-east-1.amazonaws.com".to_owned()),
-        request_id: "0123456789ABCDEF".to_owned(),
-        ..Caller::default()
-    }
+    let mut user = Subject::new(SubjectKind::User, ACCOUNT, format!("arn:aws:iam::{ACCOUNT}:user/ann"), "AIDAEXAMPLE");
+    user.name = Some("ann".to_owned());
+    let policy = Policy::parse(USER_POLICY, Kind::Identity).expect("a policy");
+    user.policies = vec![Attached { id: "work".to_owned(), policy: Arc::new(policy) }];
+    Caller::new(&Arc::new(user), Some("s3.us-east-1.amazonaws.com".to_owned()), "0123456789ABCDEF")
+}
+
+fn root() -> Caller {
+    Caller::root_of(ACCOUNT, None, "0123456789ABCDEF")
 }
 
 async fn service() -> LocalKms {
@@ -53,7 +60,7 @@ fn bench(criterion: &mut Criterion) {
     let context = EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::bucket/some/key/of/usual/length.bin");
     let make = |policy: Option<&str>| {
         let new = NewKey { policy: policy.map(str::to_owned), ..NewKey::default() };
-        KeyRef::from(&runtime.block_on(kms.create_key(&caller, new)).expect("a key").arn)
+        KeyRef::from(&runtime.block_on(kms.create_key(&root(), new)).expect("a key").arn)
     };
     for (name, key) in [("default policy", make(None)), ("a policy with a condition", make(Some(POLICY)))] {
         let mut group = criterion.benchmark_group(name);

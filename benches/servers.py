@@ -102,15 +102,15 @@ class Strongroom(Server):
     name = "Strongroom"
     durability = "synced"
 
-    def __init__(self, directory, binary, *, tls=True, audit=True):
+    def __init__(self, directory, binary, *, tls=True, audit=True, config="", environment=None):
         super().__init__(directory)
         data, https, http = self.directory / "data", free_port(), free_port()
         self.ca = data / "tls" / "ca.pem"
-        config = self.directory / "strongroom.toml"
-        config.write_text("" if audit else "[audit]\nenabled = false\n")
+        file = self.directory / "strongroom.toml"
+        file.write_text(config + ("" if audit else "[audit]\nenabled = false\n"))
         self.spawn(
-            binary, "serve", "--config", config, "--data-dir", data,
-            "--listen", f"127.0.0.1:{https}", "--http-listen", f"127.0.0.1:{http}",
+            binary, "serve", "--config", file, "--data-dir", data,
+            "--listen", f"127.0.0.1:{https}", "--http-listen", f"127.0.0.1:{http}", environment=environment,
         )  # fmt: skip
         self.https, self.http = f"https://127.0.0.1:{https}", f"http://127.0.0.1:{http}"
         self.endpoint = self.https if tls else self.http
@@ -119,12 +119,13 @@ class Strongroom(Server):
         self.access_key = re.search(r"aws_access_key_id *= *(\S+)", text)[1]
         self.secret_key = re.search(r"aws_secret_access_key *= *(\S+)", text)[1]
 
-    def kms_requests(self):
-        """The calls that were made of the key service."""
+    def kms_requests(self, operation=""):
+        """The calls that were made of the key services; those of one operation, if it is named."""
         context = ssl.create_default_context(cafile=self.ca)
         with urllib.request.urlopen(f"{self.https}/_/metrics", context=context) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("strongroom_kms_requests_total"))
+        start = "strongroom_kms_requests_total{" + (f'operation="{operation}"' if operation else "")
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
 
 
 class SeaweedFs(Server):

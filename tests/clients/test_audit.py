@@ -11,6 +11,8 @@ import urllib.request
 import botocore.exceptions
 import pytest
 from botocore.config import Config
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from support.disk import mounted
 from support.server import Server, two_accounts
@@ -167,6 +169,56 @@ def test_keys_that_s3_uses_show_s3s_invocation(server, s3, kms):
         assert event["requestParameters"]["encryptionContext"] == {"aws:s3:arn": "arn:aws:s3:::audited/invoked"}
         assert event["responseElements"] is None
         assert event["resources"] == [{"ARN": key, "accountId": "000000000000", "type": "AWS::KMS::Key"}]
+
+
+def test_bucket_keys_are_bound_to_the_bucket_and_two_layers_to_the_object(server, s3, kms):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+
+    def contexts(name, **options):
+        s3.put_object(Bucket="audited", Key=name, Body=b"x", SSEKMSKeyId=key, **options)
+        s3.get_object(Bucket="audited", Key=name)["Body"].read()
+        of_key = [event for event in events(server) if key in [one["ARN"] for one in event.get("resources", [])]]
+        uses = [event for event in of_key if event["eventName"] in ("GenerateDataKey", "Decrypt")]
+        return {json.dumps(event["requestParameters"]["encryptionContext"], sort_keys=True) for event in uses}
+
+    bucket = {json.dumps({"aws:s3:arn": "arn:aws:s3:::audited"})}
+    assert contexts("by-bucket-key", ServerSideEncryption="aws:kms", BucketKeyEnabled=True) == bucket
+    more = base64.b64encode(b'{"team": "red"}').decode()
+    with_more = contexts("by-bucket-key-2", ServerSideEncryption="aws:kms", BucketKeyEnabled=True, SSEKMSEncryptionContext=more)
+    assert with_more - bucket == {json.dumps({"aws:s3:arn": "arn:aws:s3:::audited", "team": "red"})}
+    layers = contexts("two-layers", ServerSideEncryption="aws:kms:dsse") - with_more
+    assert layers == {json.dumps({"aws:s3:arn": "arn:aws:s3:::audited/two-layers"})}
+
+
+def test_what_the_key_service_does_of_its_own_accord(fresh_server, tmp_path):
+    """Imported material that expires: an event of the service's, of nobody's request."""
+    server = fresh_server
+    kms = server.client("kms")
+    key = kms.create_key(Origin="EXTERNAL")["KeyMetadata"]
+    parameters = kms.get_parameters_for_import(
+        KeyId=key["KeyId"], WrappingAlgorithm="RSAES_OAEP_SHA_256", WrappingKeySpec="RSA_2048"
+    )
+    public = serialization.load_der_public_key(parameters["PublicKey"])
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    kms.import_key_material(
+        KeyId=key["KeyId"],
+        ImportToken=parameters["ImportToken"],
+        EncryptedKeyMaterial=public.encrypt(os.urandom(32), oaep),
+        ValidTo=datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2),
+    )
+    time.sleep(2.5)
+    assert server.stop() == 0
+    server.start()  # What is due is done at the start, and each minute.
+    deadline = time.monotonic() + 20
+    while not (found := [event for event in events(server) if event["eventName"] == "DeleteExpiredKeyMaterial"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    [event] = found
+    assert event["eventType"] == "AwsServiceEvent" and event["eventSource"] == "kms.amazonaws.com"
+    assert event["userIdentity"] == {"accountId": "000000000000", "invokedBy": "AWS Internal"}
+    assert event["sourceIPAddress"] == event["userAgent"] == "AWS Internal"
+    assert event["resources"][0]["ARN"] == key["Arn"] and event["readOnly"] is False
+    assert server.client("kms").describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] == "PendingImport"
 
 
 def test_s3_management_and_refusals(server, s3):

@@ -208,6 +208,22 @@ def test_a_policy_that_demands_kms_on_every_upload(s3, bucket, put):
     assert {entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]} == {"source", "copy", "m"}
 
 
+def test_a_policy_on_customers_keys(s3, bucket, put):
+    """Whether a customer's key is asked for is a condition too, and so is its absence."""
+    rule = {"BlockedEncryptionTypes": {"EncryptionType": ["NONE"]}}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"0123456789abcdef0123456789abcdef"}
+    name = {"Bucket": bucket, "Key": "k", "Body": DATA}
+    put(Effect="Deny", Action="s3:PutObject", Condition={"Null": {f"{SSE}-customer-algorithm": "false"}})
+    with refused("AccessDenied", 403):
+        s3.put_object(**name, **mine)
+    s3.put_object(**name)
+    put(Effect="Deny", Action="s3:PutObject", Condition={"StringNotEquals": {f"{SSE}-customer-algorithm": "AES256"}})
+    with refused("AccessDenied", 403):
+        s3.put_object(**name)
+    s3.put_object(**name, **mine)
+
+
 def test_a_policy_that_demands_one_key(s3, kms, bucket, put):
     """Compared is the effective key's ARN, whatever it was named by; without a key it is the AWS managed one."""
     right, wrong = (kms.create_key()["KeyMetadata"] for _ in range(2))

@@ -1,6 +1,7 @@
 """POST Object: uploads by a browser's form, with policies as boto3 signs them and as an attacker would bend them."""
 
 import base64
+import hashlib
 import json
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -167,6 +168,39 @@ def test_a_policy_that_demands_kms(server, s3, bucket):
     assert post(server, bucket, {"key": "k", SSE: "aws:kms"} | sign(server, conditions)).status == 204
 
 
+def test_a_context_and_a_customers_key_are_fields_too(server, s3, bucket, shared_key):
+    context = base64.b64encode(b'{ "team":"red" }').decode()
+    asked = {SSE: "aws:kms", f"{SSE}-aws-kms-key-id": shared_key["Arn"], f"{SSE}-context": context}
+    bare = [{"bucket": bucket}, {"key": "k"}]
+    denied(
+        post(server, bucket, {"key": "k"} | asked | sign(server, [*bare, *({n: asked[n]} for n in list(asked)[:2])])),
+        f"Extra input fields: {SSE}-context",
+    )
+    allowed = sign(server, [*bare, *({name: value} for name, value in asked.items())])
+    answer = post(server, bucket, {"key": "k"} | asked | allowed)
+    assert (answer.status, answer.headers[f"{SSE}-aws-kms-key-id"]) == (204, shared_key["Arn"]), answer.body
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA
+    bad = base64.b64encode(b'{"a":1}').decode()
+    conditions = [*bare, *({name: value} for name, value in asked.items() if "context" not in name), {f"{SSE}-context": bad}]
+    answer = post(server, bucket, {"key": "k"} | asked | {f"{SSE}-context": bad} | sign(server, conditions))
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+    rule = {"BlockedEncryptionTypes": {"EncryptionType": ["NONE"]}}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    secret = b"0123456789abcdef0123456789abcdef"
+    digest = base64.b64encode(hashlib.md5(secret).digest()).decode()
+    customer = {
+        f"{SSE}-customer-algorithm": "AES256",
+        f"{SSE}-customer-key": base64.b64encode(secret).decode(),
+        f"{SSE}-customer-key-MD5": digest,
+    }
+    answer = post(server, bucket, {"key": "k"} | customer | sign(server, [*bare, *({n: v} for n, v in customer.items())]))
+    assert answer.status == 204, answer.body
+    assert answer.headers[f"{SSE}-customer-key-md5"] == digest
+    mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": secret}
+    assert body_of(s3.get_object(Bucket=bucket, Key="k", **mine)) == DATA
+
+
 def test_the_buckets_default_applies(server, s3, bucket, shared_key):
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": shared_key["Arn"]}
     rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
@@ -199,6 +233,23 @@ def test_conditions_that_fail(server, s3, bucket):
     denied(
         post(server, bucket, {"key": "user/k"} | sign(server, bare, expires=timedelta(seconds=-1))), "Policy expired."
     )
+    assert keys_of(s3, bucket) == []
+
+
+def test_a_policy_is_judged_before_the_file_is_read(server, s3, bucket):
+    """The answer is there before the file is; and what was to follow is not waited for."""
+    fields = {"key": "other/k"} | sign(server, [{"bucket": bucket}, ["starts-with", "$key", "user/"]])
+    content_type, body = form(list(fields.items()), content(50_000_000, "never sent"))
+    connection = connect(server)
+    connection.putrequest("POST", f"/{bucket}")
+    connection.putheader("content-type", content_type)
+    connection.putheader("content-length", str(len(body)))
+    connection.endheaders()
+    connection.send(body[: body.index(b'name="file"') + 200])
+    connection.sock.settimeout(10)
+    answer = connection.getresponse()
+    assert answer.status == 403 and b"Policy Condition failed" in answer.read()
+    connection.close()
     assert keys_of(s3, bucket) == []
 
 

@@ -98,6 +98,32 @@ def test_sse_kms(s3, bucket, put, shared_key):
 
 
 @every_key_service
+def test_a_bucket_key_is_told_wherever_the_key_is(s3, bucket, put, shared_key):
+    expected = {SSE: "aws:kms", KEY_ID: shared_key["Arn"], BUCKET_KEY: "true"}
+    options = kms_options(shared_key["KeyId"], BucketKeyEnabled=True)
+    created = s3.create_multipart_upload(Bucket=bucket, Key="m", **options)
+    name = {"Bucket": bucket, "Key": "m", "UploadId": created["UploadId"]}
+    answers = [
+        put(**options),
+        s3.get_object(Bucket=bucket, Key="k"),
+        s3.head_object(Bucket=bucket, Key="k"),
+        s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", **options),
+        created,
+        part := s3.upload_part(PartNumber=1, Body=PART, **name),
+        copied := s3.upload_part_copy(PartNumber=2, CopySource=f"{bucket}/k", **name),
+    ]
+    silent = [s3.list_parts(**name), s3.list_objects(Bucket=bucket), s3.list_object_versions(Bucket=bucket)]
+    parts = [completed(1, part), completed(2, copied["CopyPartResult"])]
+    answers.append(s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name))
+    answers.append(s3.head_object(Bucket=bucket, Key="m"))
+    silent.append(s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "c"}]}))
+    for answer in answers:
+        assert encryption(answer) == expected, answer
+    for answer in silent:
+        assert encryption(answer) == {}, answer
+
+
+@every_key_service
 def test_the_context_is_echoed_where_aws_does(s3, bucket, put, shared_key):
     text = base64_text(b'{ "project":"blue",  "\\u00fc":"1" }')
     options = kms_options(shared_key["KeyId"], SSEKMSEncryptionContext=text)
@@ -340,7 +366,9 @@ def test_a_context_may_name_the_object_and_no_other(s3, bucket, put):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("header", [{SSE: "AES256"}, {SSE: "aws:kms"}, {KEY_ID: UNKNOWN}, {CONTEXT: "e30="}])
+@pytest.mark.parametrize(
+    "header", [{SSE: "AES256"}, {SSE: "aws:kms"}, {KEY_ID: UNKNOWN}, {CONTEXT: "e30="}, {BUCKET_KEY: "true"}]
+)
 def test_encryption_headers_on_reads_are_refused(server, bucket, put, method, header):
     put()
     answer = signed(server, method, f"/{bucket}/k", headers=header)

@@ -96,7 +96,9 @@ def test_a_multipart_upload(s3, open_bucket):
         message = "The provided encryption parameters did not match the ones used originally." if options else AS_BEGUN
         with refused("InvalidRequest", 400, message):
             s3.upload_part(PartNumber=3, Body=b"x", **name, **options)
-    assert len(s3.list_parts(**name)["Parts"]) == 2
+    encoded = {"SSECustomerKey": key_headers()[KEY], "SSECustomerKeyMD5": key_headers()[KEY_MD5]}
+    listed = s3.list_parts(**name, **(MINE | encoded))
+    assert (len(listed["Parts"]), encryption(listed)) == (2, {})
     parts = [completed(1, first), completed(2, second["CopyPartResult"])]
     done = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name)
     assert encryption(done) == {}

@@ -8,6 +8,7 @@ from support.calls import body_of, headers_of, multipart, refused, status_of
 from support.data import content
 from support.peers import every_key_service
 from support.requests import send, signed
+from support.server import Endpoint
 
 SSE = "x-amz-server-side-encryption"
 KEY_ID = f"{SSE}-aws-kms-key-id"
@@ -126,6 +127,40 @@ def test_documents_that_ask_for_something_else(server, s3, bucket, inner, text):
     answer = signed(server, "PUT", f"/{bucket}/k", [("encryption", "")], body=body)
     assert (answer.status, answer.code) == (400, "InvalidRequest"), answer.body
     assert text in answer.error["Message"]
+
+
+def told_by_the_model(message):
+    """Whether the model's page of the operation has the text, word for word."""
+    import html
+    import re
+
+    page = Endpoint("http://127.0.0.1:1", "x", "x").client("s3").meta.service_model.operation_model("UpdateObjectEncryption")
+    plain = lambda text: re.sub(r"\s", "", html.unescape(re.sub("<[^>]+>", "", text)).replace("\u2019", "'"))  # noqa: E731
+    return plain(message) in plain(page.documentation)
+
+
+def test_refusals_are_in_the_words_of_the_model(server, s3, bucket, update, shared_key):
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    s3.put_object(Bucket=bucket, Key="dsse", Body=DATA, ServerSideEncryption="aws:kms:dsse")
+    told = set()
+
+    def document(inner, path=f"/{bucket}/k"):
+        answer = signed(server, "PUT", path, [("encryption", "")], body=f"<ObjectEncryption>{inner}</ObjectEncryption>".encode())
+        assert answer.status in (400, 403)
+        told.add(answer.error["Message"])
+
+    arn = f"<KMSKeyArn>{shared_key['Arn']}</KMSKeyArn>"
+    document("")
+    document("<DSSE-KMS/>")
+    document("<SSE-KMS/>")
+    document("<SSE-KMS><KMSKeyArn>alias/x</KMSKeyArn></SSE-KMS>")
+    document(f"<SSE-KMS>{arn}<BucketKeyEnabled>maybe</BucketKeyEnabled></SSE-KMS>")
+    document(f"<SSE-KMS>{arn.replace('000000000000', '444455556666')}</SSE-KMS>")
+    document(f"<SSE-KMS>{arn}</SSE-KMS>", f"/{bucket}/dsse")
+    headers = {"host": server.host, "authorization": f"AWS {server.access_key}:c2lnbmF0dXJl"}
+    told.add(send(server, "PUT", f"/{bucket}/k?encryption", headers, b"").error["Message"])
+    assert len(told) == 8
+    assert [message for message in sorted(told) if not told_by_the_model(message)] == []
 
 
 def test_signature_version_4_is_required(server, s3, bucket):
