@@ -29,14 +29,41 @@ use crate::sse::{EtagOf, EtagScope, Sse};
 use crate::store::Partition;
 use crate::store::commit::Tell;
 use crate::store::outbox::{EventRecord, Waiting, WatchRecord};
-use crate::store::schema::{BucketRecord, StoredEtag};
+use crate::store::schema::{BucketRecord, StoredEtag, VersionId};
 use crate::wire::BoxError;
+
+/// How a life cycle ends something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// A version, or a delete marker, is gone.
+    Expired,
+    /// The current version is noncurrent, behind a new delete marker.
+    Marked,
+    /// An upload is gone.
+    Aborted,
+}
+
+/// What a life cycle has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How.
+    pub how: End,
+    /// The key.
+    pub key: String,
+    /// The version that went, or the delete marker that came, in a bucket that keeps versions.
+    pub version: Option<VersionId>,
+    /// The size of the object that went, in bytes.
+    pub size: Option<u64>,
+}
 
 /// Says what is to be told of a key's life cycle: what `jobs` asks, which stands below the configurations.
 #[async_trait]
 pub trait Announce: Send + Sync {
     /// What the commit that ends the life of `key` in `bucket` is to tell.
     async fn announce(&self, bucket: &BucketRecord, key: &str) -> Result<Box<dyn Tell>, BoxError>;
+
+    /// Has the access log of the bucket `name` tell of what was ended.
+    async fn log(&self, name: &str, bucket: &BucketRecord, ended: Ended);
 }
 
 /// The targets that the operator has configured, by ARN.

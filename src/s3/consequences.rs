@@ -10,7 +10,7 @@ use super::replication::{Candidate, Replication, Replicator, Rule};
 use super::service::{Bucket, Call, S3};
 use super::{notification, operation::Operation};
 use crate::clock::SharedClock;
-use crate::events::{Announce, Carriers, EventCarrier, EventName, Subscriptions, Targets, message};
+use crate::events::{Announce, Carriers, Ended, EventCarrier, EventName, Subscriptions, Targets, message};
 use crate::iam::Identity;
 use crate::sse::SseKind;
 use crate::store::commit::{Deed, Tell};
@@ -130,6 +130,10 @@ impl Announce for S3 {
         // Events know the bucket's name by its watch.
         let bucket = Bucket { name: String::new(), record: Arc::new(bucket.clone()) };
         Ok(Box::new(self.consequences_of(cause, &bucket, key).await?))
+    }
+
+    async fn log(&self, name: &str, bucket: &BucketRecord, ended: Ended) {
+        self.log_ended(&Bucket { name: name.to_owned(), record: Arc::new(bucket.clone()) }, ended).await;
     }
 }
 

@@ -11,6 +11,8 @@ from support.requests import Signer, send
 
 ACCOUNT = "000000000000"
 OWNER = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"
+# Days of two seconds.
+HASTE = "[lifecycle]\nday_seconds = 2\ninterval_seconds = 1\n"
 FIELDS = [
     "owner", "bucket", "time", "client", "requester", "request_id", "operation", "key", "request", "status", "error",
     "bytes", "size", "total", "turn_around", "referer", "agent", "version", "host_id", "signature", "cipher",
@@ -24,7 +26,7 @@ def logged(tmp_path_factory):
     from support.server import Server
 
     config = tmp_path_factory.mktemp("logs") / "strongroom.toml"
-    config.write_text(f'[root]\ncanonical_id = "{OWNER}"\n[s3]\naccess_log_seconds = 1\n')
+    config.write_text(f'[root]\ncanonical_id = "{OWNER}"\n[s3]\naccess_log_seconds = 1\n{HASTE}')
     server = Server(http=True, arguments=["--config", str(config)]).start()
     yield server
     server.destroy()
@@ -183,6 +185,36 @@ def test_a_presigned_request_without_its_signature(logged, client, buckets):
     [line] = by_operation(found, "REST.GET.OBJECT")
     assert line["authentication"] == "QueryString"
     assert "X-Amz-Signature=REDACTED" in line["request"] and "X-Amz-Expires=300" in line["request"]
+
+
+def test_what_the_life_cycle_ends(client, buckets):
+    source, target = buckets
+    client.put_object(Bucket=source, Key="a b", Body=b"xyz")
+    client.put_bucket_versioning(Bucket=source, VersioningConfiguration={"Status": "Enabled"})
+    first = client.put_object(Bucket=source, Key="versioned", Body=b"12345")["VersionId"]
+    client.create_multipart_upload(Bucket=source, Key="upload")
+    rule = {
+        "ID": "r",
+        "Status": "Enabled",
+        "Filter": {},
+        "Expiration": {"Days": 1},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    }
+    client.put_bucket_lifecycle_configuration(Bucket=source, LifecycleConfiguration={"Rules": [rule]})
+
+    def of_service(found):
+        return [line for line in found if line["requester"] == "AmazonS3"]
+
+    found = of_service(wait_for(client, target, lambda found: len(of_service(found)) >= 5, "logs/", 40))
+    markers = {line["key"]: line["version"] for line in by_operation(found, "S3.CREATE.DELETEMARKER")}
+    assert set(markers) == {"a%20b", "versioned"} and all(len(version) == 32 for version in markers.values())
+    gone = {(line["key"], line["version"], line["size"]) for line in by_operation(found, "S3.EXPIRE.OBJECT")}
+    assert gone == {("a%20b", "null", "3"), ("versioned", first, "5")}
+    [aborted] = by_operation(found, "S3.DELETE.UPLOAD")
+    assert (aborted["key"], aborted["owner"], aborted["bucket"]) == ("upload", OWNER, source)
+    for name in ("client", "request", "status", "error", "bytes", "total", "agent", "signature", "authentication", "host"):
+        assert {line[name] for line in found} == {"-"}, name
 
 
 def test_one_request_with_many_lines(client, buckets):

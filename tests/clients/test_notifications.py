@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import datetime, timezone
 
 import pytest
 from botocore.config import Config
@@ -34,6 +35,7 @@ class Told:
             target(self.topic, TOPIC, f'token = "{TOKEN}"\nsecret = "{SECRET}"')
             + target(self.queue, QUEUE)
             + target(self.bus, BUS)
+            + "[lifecycle]\ninterval_seconds = 1\n"
         )
         self.server = Server(arguments=["--config", str(config)]).start()
         self.connect()
@@ -199,6 +201,32 @@ def test_versions_and_markers_are_told_of(told):
     marked, removed = told.topic.records(2)
     assert (marked["eventName"], marked["s3"]["object"]["versionId"]) == ("ObjectRemoved:DeleteMarkerCreated", marker)
     assert (removed["eventName"], removed["s3"]["object"]["versionId"]) == ("ObjectRemoved:Delete", first)
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_what_the_life_cycle_ends_is_told_of(told, versioned):
+    bucket = told.bucket(versioned)
+    told.tell_topic(bucket, "s3:LifecycleExpiration:*", "s3:ObjectRemoved:*")
+    written = told.s3.put_object(Bucket=bucket, Key="old/k", Body=b"1").get("VersionId")
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Date": LONG_AGO}}
+    told.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    record = told.topic.record()
+    assert record["eventVersion"] == "2.3"
+    assert record["userIdentity"] == {"principalId": "s3.amazonaws.com"}
+    assert record["requestParameters"] == {"sourceIPAddress": "s3.amazonaws.com"}
+    assert record["s3"]["object"]["key"] == "old/k" and "size" not in record["s3"]["object"]
+    if versioned:
+        assert record["eventName"] == "LifecycleExpiration:DeleteMarkerCreated"
+        listed = told.s3.list_object_versions(Bucket=bucket)
+        assert [marker["VersionId"] for marker in listed["DeleteMarkers"]] == [record["s3"]["object"]["versionId"]]
+        assert [version["VersionId"] for version in listed["Versions"]] == [written]
+    else:
+        assert record["eventName"] == "LifecycleExpiration:Delete"
+        assert "Contents" not in told.s3.list_objects_v2(Bucket=bucket)
+    assert told.topic.is_silent(), "it is told of once, and not as a removal"
 
 
 def test_filters_choose_and_sequencers_order(told):

@@ -125,7 +125,7 @@ impl Lifecycle {
         let Some(rules) = (self.read_rules)(&kept.document) else {
             return Err(StoreError::Corrupt("life-cycle configuration".to_owned()));
         };
-        let mut sweep = sweep::Sweep::new(self, bucket, &rules, pass);
+        let mut sweep = sweep::Sweep::new(self, (name, bucket), &rules, pass);
         if sweep.checkpoint().await?.is_err() {
             return Ok(());
         }

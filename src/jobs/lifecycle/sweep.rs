@@ -11,8 +11,9 @@ use super::cursor::{Pass, Stage};
 use super::judge::{Deed, Judge};
 use super::rules::Rules;
 use crate::crypto::random;
+use crate::events::{End, Ended};
 use crate::store::commit::{self, After, Deletion, Place, Silent, Tell, Upload, WriteError, read_upload_pair};
-use crate::store::schema::{BucketRecord, Claim, MarkerRecord, ObjectRecord, Table, escape, prefix_of};
+use crate::store::schema::{BucketRecord, Claim, MarkerRecord, ObjectRecord, Table, Version, escape, prefix_of};
 use crate::store::{KeyRange, StoreError, prefix_end};
 use crate::telemetry::metrics::LifecycleLabels;
 use crate::wire::BoxError;
@@ -54,6 +55,7 @@ impl Fate {
 
 pub(super) struct Sweep<'l> {
     life: &'l Lifecycle,
+    name: &'l str,
     bucket: &'l BucketRecord,
     rules: &'l Rules,
     pass: Pass,
@@ -65,8 +67,8 @@ pub(super) struct Sweep<'l> {
 pub(super) struct Gone;
 
 impl<'l> Sweep<'l> {
-    pub fn new(life: &'l Lifecycle, bucket: &'l BucketRecord, rules: &'l Rules, pass: Pass) -> Self {
-        Self { now: life.clock.now().as_millisecond(), life, bucket, rules, pass, counts: Counts::default() }
+    pub fn new(life: &'l Lifecycle, (name, bucket): (&'l str, &'l BucketRecord), rules: &'l Rules, pass: Pass) -> Self {
+        Self { now: life.clock.now().as_millisecond(), life, name, bucket, rules, pass, counts: Counts::default() }
     }
 
     pub fn counts(&self) -> Counts {
@@ -202,7 +204,10 @@ impl<'l> Sweep<'l> {
 
     async fn abort_one(&self, upload: Upload) -> Fate {
         let fate = match commit::abort_upload(&*self.life.store, self.bucket.partition(), &upload).await {
-            Ok(true) => Fate::Done,
+            Ok(true) => {
+                self.log(Ended { how: End::Aborted, key: upload.key, version: None, size: None }).await;
+                Fate::Done
+            }
             Ok(false) => Fate::Changed,
             Err(error) => failed(&upload.key, &error),
         };
@@ -223,7 +228,7 @@ impl<'l> Sweep<'l> {
     async fn try_one(&self, deed: Deed) -> Fate {
         let (store, bucket) = (&*self.life.store, self.bucket.partition());
         let key = deed.key().to_owned();
-        let result: Result<bool, WriteError<Infallible>> = match deed {
+        let result: Result<Option<Version>, WriteError<Infallible>> = match deed {
             Deed::Expire { judged, .. } => return self.expire(&key, &judged).await,
             Deed::Remove { id, .. } | Deed::Forget { id, .. } => {
                 let claim = match commit::read_lock_time(store, self.now).await {
@@ -234,14 +239,16 @@ impl<'l> Sweep<'l> {
                     Ok(tell) => tell,
                     Err(error) => return failed(&key, &*error),
                 };
-                commit::delete_version(store, bucket, &key, id, claim, &*tell, |_| Ok(()))
-                    .await
-                    .map(|gone| gone.is_some())
+                commit::delete_version(store, bucket, &key, id, claim, &*tell, |_| Ok(())).await
             }
         };
         match result {
-            Ok(true) => Fate::Done,
-            Ok(false) => Fate::Changed,
+            Ok(Some(gone)) => {
+                let (version, size) = (Some(gone.id()), gone.object().map(|object| object.size));
+                self.log(Ended { how: End::Expired, key, version, size }).await;
+                Fate::Done
+            }
+            Ok(None) => Fate::Changed,
             Err(WriteError::Locked) => Fate::Locked,
             Err(error) => failed(&key, &error),
         }
@@ -259,10 +266,24 @@ impl<'l> Sweep<'l> {
         let admit = |present: Option<&ObjectRecord>| if present == Some(judged) { Ok(()) } else { Err(Fate::Changed) };
         match commit::delete_object(&*self.life.store, place, &marker, admit).await {
             Ok(Deletion::Nothing) => Fate::Changed,
-            Ok(Deletion::Removed | Deletion::Marked(_)) => Fate::Done,
+            Ok(deletion) => {
+                let (how, version) = match deletion {
+                    Deletion::Marked(id) => (End::Marked, Some(id)),
+                    _ => (End::Expired, None),
+                };
+                self.log(Ended { how, key: key.to_owned(), version, size: Some(judged.size) }).await;
+                Fate::Done
+            }
             Err(WriteError::Refused(fate)) => fate,
             Err(WriteError::Locked) => Fate::Locked,
             Err(error) => failed(key, &error),
+        }
+    }
+
+    /// Has the bucket's access log tell of what was ended.
+    async fn log(&self, ended: Ended) {
+        if let Some(announcer) = self.life.announcer.as_ref().and_then(Weak::upgrade) {
+            announcer.log(self.name, self.bucket, ended).await;
         }
     }
 

@@ -331,7 +331,7 @@ async fn what_was_written_meanwhile_does_not_die_for_its_predecessor() {
     let judged = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
     fixture.write("k").await;
     let rules = named_rules("a day").unwrap();
-    let sweep = sweep::Sweep::new(&fixture.life, &bucket, &rules, Pass::begin(fixture.now(), 0));
+    let sweep = sweep::Sweep::new(&fixture.life, ("bucket", &bucket), &rules, Pass::begin(fixture.now(), 0));
     assert!(!sweep.expires("k", &judged).await);
     assert_eq!(fixture.versions().await, ["k*"]);
     let present = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();

@@ -31,7 +31,7 @@ use crate::s3::request::ObjectKey;
 use crate::s3::service::{Bucket, S3, no_such_bucket};
 use crate::sse::{ObjectName, Plan, SseRequest};
 use crate::store::schema::Attributes;
-use crate::wire::{RequestContext, RequestId};
+use crate::wire::RequestId;
 
 /// Bytes of lines that are delivered at once, whatever the time.
 const FULL: usize = 4 << 20;
@@ -55,8 +55,8 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// The way of a line about a request to `bucket`.
-    pub(super) fn of(bucket: &Bucket, logging: &Logging, cx: &RequestContext) -> Self {
+    /// The way of a line about a request to `bucket`, which was received then.
+    pub(super) fn of(bucket: &Bucket, logging: &Logging, received: Timestamp) -> Self {
         let midnight = |at: Timestamp| {
             let seconds = at.as_second();
             Timestamp::from_second(seconds - seconds.rem_euclid(86_400)).unwrap_or(at)
@@ -67,7 +67,7 @@ impl Way {
             target: logging.target.clone(),
             prefix: logging.prefix.clone(),
             layout: logging.layout,
-            day: (logging.layout == Layout::Partitioned(Day::Event)).then(|| midnight(cx.received)),
+            day: (logging.layout == Layout::Partitioned(Day::Event)).then(|| midnight(received)),
         }
     }
 }

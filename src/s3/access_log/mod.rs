@@ -20,11 +20,12 @@ use super::headers::text;
 use super::operation::{BodyKind, Operation, Row};
 use super::request::{Query, Target, TargetKind};
 use super::service::{Bucket, S3};
+use crate::events::{End, Ended};
 use crate::iam::Identity;
 use crate::sigv4::{Kind, Signed};
 use crate::store::schema::ConfigurationKind;
 use crate::telemetry::log::redact_query;
-use crate::wire::{AtEnd, Ending, RequestContext, ResponseBody};
+use crate::wire::{AtEnd, Ending, RequestContext, RequestId, ResponseBody};
 
 pub(super) use delivery::AccessLogs;
 pub use delivery::Figures;
@@ -172,7 +173,7 @@ impl S3 {
             version: version.or_else(|| asked.and_then(|asked| asked.version.clone())),
             ..self.line(access)
         };
-        let (logs, way) = (Arc::clone(&self.access_logs), Way::of(bucket, &logging, cx));
+        let (logs, way) = (Arc::clone(&self.access_logs), Way::of(bucket, &logging, cx.received));
         response.extensions_mut().insert(AtEnd::new(move |ending: &Ending| {
             let Ending { sent, total, turn_around } = *ending;
             logs.take(&way, &line.render(Some(&Sent { bytes: sent, total, turn_around })));
@@ -194,8 +195,36 @@ impl S3 {
                 version: aside.version,
                 ..self.line(access)
             };
-            self.access_logs.take(&Way::of(access.bucket, &logging, access.cx), &line.render(None));
+            self.access_logs.take(&Way::of(access.bucket, &logging, access.cx.received), &line.render(None));
         }
+    }
+
+    /// Writes the line of what the life cycle has ended in `bucket`. There is no request: most fields are empty.
+    /// (S3 user guide, "S3 Lifecycle and logging".)
+    pub(super) async fn log_ended(&self, bucket: &Bucket, ended: Ended) {
+        let Some(logging) = self.logging_of(bucket).await else { return };
+        let (now, id) = (self.clock.now(), RequestId::draw(&*self.entropy));
+        let line = Line {
+            owner: self.owner(bucket).map(|owner| owner.canonical_id.clone()),
+            bucket: bucket.name.clone(),
+            received: now,
+            client: "-".to_owned(),
+            requester: Some("AmazonS3".to_owned()),
+            request_id: id.id,
+            operation: match ended.how {
+                End::Expired => "S3.EXPIRE.OBJECT",
+                End::Marked => "S3.CREATE.DELETEMARKER",
+                End::Aborted => "S3.DELETE.UPLOAD",
+            }
+            .to_owned(),
+            key: Some(ended.key),
+            request: "-".to_owned(),
+            object_size: ended.size,
+            version: ended.version.map(|version| version.to_string()),
+            host_id: id.extended,
+            ..Line::default()
+        };
+        self.access_logs.take(&Way::of(bucket, &logging, now), &line.render(None));
     }
 
     /// What all lines of a request have in common.
