@@ -275,6 +275,44 @@ def test_all_versions(quick, pair):
     ]
 
 
+def test_replication_is_told_of(quick, pair, bucket_names):
+    source, destination = pair
+    copy = next(bucket_names)
+    quick.create_bucket(Bucket=copy)
+    for name in (source, copy):
+        quick.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    rule = {
+        "ID": "r",
+        "Priority": 1,
+        "Filter": {"Prefix": "far/"},
+        "Status": "Enabled",
+        "DeleteMarkerReplication": {"Status": "Disabled"},
+        "Destination": {"Bucket": f"arn:aws:s3:::{copy}"},
+    }
+    replication = {"Role": "arn:aws:iam::000000000000:role/replicate", "Rules": [rule]}
+    quick.put_bucket_replication(Bucket=source, ReplicationConfiguration=replication)
+    for key in ("far/k", "near"):
+        quick.put_object(Bucket=source, Key=key, Body=b"x")
+    deadline = time.monotonic() + 30
+    while quick.head_object(Bucket=source, Key="far/k")["ReplicationStatus"] != "COMPLETED":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    quick.put_bucket_policy(Bucket=destination, Policy=policy_for(destination, "*", "000000000000"))
+
+    def told(bucket):
+        target = {"Prefix": bucket}
+        put(quick, bucket, configuration(destination, target=target, OptionalFields=["ReplicationStatus"]))
+        while not any(key.startswith(bucket) for key in manifests(quick, destination)):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        [data] = [key for key in keys_of(quick, destination) if key.startswith(f"{bucket}/{bucket}/daily/data/")][:1]
+        text = gzip.decompress(read(quick, destination, data)).decode()
+        return {row[1]: row[2] for row in csv.reader(io.StringIO(text))}
+
+    assert told(source) == {"far/k": "COMPLETED", "near": ""}
+    assert told(copy) == {"far/k": "REPLICA"}
+
+
 def test_reports_come_daily(quick, pair):
     source, destination = pair
     put(quick, source, configuration(destination))

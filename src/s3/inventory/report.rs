@@ -24,7 +24,9 @@ use crate::store::StoreError;
 use crate::store::commit::{self, After, Found};
 use crate::store::configuration::read_configurations;
 use crate::store::cursor::{cursor_ids, delete_cursor, put_cursor, read_cursor};
-use crate::store::schema::{Body, ConfigurationKind, CursorKind, ObjectRecord, RetentionMode, SseKind, Version};
+use crate::store::schema::{
+    Body, ConfigurationKind, CursorKind, ObjectRecord, ReplicationState, RetentionMode, SseKind, Version,
+};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OutcomeLabel;
 
@@ -46,7 +48,6 @@ struct Making<'m> {
     columns: Vec<Column>,
     /// For the dates at which objects expire.
     rules: Option<std::sync::Arc<Rules>>,
-    owner: Option<String>,
     places: Places,
 }
 
@@ -122,7 +123,6 @@ impl S3 {
             inventory,
             columns: Column::of_report(inventory.all_versions, &inventory.optional),
             rules: self.rules(source).await?,
-            owner: self.owner(source).map(|account| account.canonical_id.clone()),
             places: Places::new(&source.name, inventory, from_millis(report.begun)),
         };
         let format = inventory.destination.format;
@@ -227,8 +227,11 @@ impl S3 {
             Column::IsMultipartUploaded => {
                 of_object(|object| Value::Flag(matches!(object.body, Body::Parts { .. }) && !object.whole))
             }
-            // Objects are neither replicated nor tiered here.
-            Column::ReplicationStatus | Column::IntelligentTieringAccessTier => Value::Null,
+            Column::ReplicationStatus => {
+                of_object(|object| Value::text(object.replication.as_ref().map(ReplicationState::as_str)))
+            }
+            // Nothing is tiered here.
+            Column::IntelligentTieringAccessTier => Value::Null,
             Column::EncryptionStatus => of_object(|object| Value::Text(object.protection.kind.as_str().into())),
             Column::ObjectLockRetainUntilDate => {
                 Value::time(object.and_then(|object| object.retention).map(|retention| retention.until))
@@ -253,7 +256,10 @@ impl S3 {
             Column::ChecksumAlgorithm => {
                 of_object(|object| Value::text(object.checksum_kind.as_ref().map(|kind| kind.algorithm.clone())))
             }
-            Column::ObjectOwner => Value::text(making.owner.clone()),
+            Column::ObjectOwner => {
+                let owner = self.object_owner(making.source, object.and_then(|object| object.owner.as_deref()));
+                Value::text(owner.map(|account| account.canonical_id.clone()))
+            }
             Column::LifecycleExpirationDate => Value::time(match (object, &making.rules) {
                 (Some(object), Some(rules)) if *is_current => {
                     let subject = Subject { key, size: Some(object.size), tags: &object.tags };
