@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 
 /// A source of wall-clock time.
 pub trait Clock: Send + Sync + 'static {
@@ -62,10 +63,13 @@ pub fn http_date(at: Timestamp) -> String {
     at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// Reads an HTTP date in any of the three forms of RFC 9110 section 5.6.7.
+/// Reads an HTTP date in any of the three forms of RFC 9110 section 5.6.7, or the date of a mail (RFC 5322 section 3.3), whose zone
+/// is a number: botocore writes `Date` so.
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let time = httpdate::parse_http_date(text).ok()?;
-    Timestamp::try_from(time).ok()
+    match httpdate::parse_http_date(text) {
+        Ok(time) => Timestamp::try_from(time).ok(),
+        Err(_) => DateTimeParser::new().parse_timestamp(text).ok(),
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +82,8 @@ mod tests {
         assert_eq!(iso8601(at), "2006-02-03T16:45:09.000Z");
         assert_eq!(http_date(at), "Fri, 03 Feb 2006 16:45:09 GMT");
         assert_eq!(parse_http_date("Fri, 03 Feb 2006 16:45:09 GMT"), Some(at));
+        assert_eq!(parse_http_date("Fri, 03 Feb 2006 16:45:09 -0000"), Some(at));
+        assert_eq!(parse_http_date("Fri, 03 Feb 2006 17:45:09 +0100"), Some(at));
         assert_eq!(parse_http_date("yesterday"), None);
     }
 

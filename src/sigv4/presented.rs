@@ -224,10 +224,11 @@ fn authorization(head: &Head<'_>) -> Result<Option<String>, Error> {
 
 /// When a request with an `Authorization` header says it was signed.
 fn header_date(head: &Head<'_>) -> Option<AmzDate> {
-    match head.header("x-amz-date") {
-        Some(date) => AmzDate::parse(date),
-        None => head.header(DATE.as_str()).and_then(clock::parse_http_date).map(AmzDate::at),
+    if let Some(date) = head.header("x-amz-date") {
+        return AmzDate::parse(date);
     }
+    let date = head.header(DATE.as_str())?;
+    AmzDate::parse(date).or_else(|| clock::parse_http_date(date).map(AmzDate::at))
 }
 
 /// Splits `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`, from the right, for a key id may hold slashes.
@@ -307,8 +308,10 @@ mod tests {
 
     #[test]
     fn a_date_header_will_do() {
-        let headers = [("authorization", GOOD), ("date", "Sun, 30 Aug 2015 12:36:00 GMT")];
-        assert_eq!(present("", &headers).unwrap().unwrap().date.as_str(), "20150830T123600Z");
+        for date in ["Sun, 30 Aug 2015 12:36:00 GMT", "Sun, 30 Aug 2015 12:36:00 -0000", "20150830T123600Z"] {
+            let headers = [("authorization", GOOD), ("date", date)];
+            assert_eq!(present("", &headers).unwrap().unwrap().date.as_str(), "20150830T123600Z");
+        }
     }
 
     #[test]

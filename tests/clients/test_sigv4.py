@@ -4,9 +4,13 @@ import base64
 import hashlib
 import time
 from datetime import datetime, timedelta, timezone
+from email.utils import formatdate
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from support.calls import body_of, keys_of
 from support.data import checksum, content
@@ -128,6 +132,18 @@ def test_a_skewed_clock(server, stored, minutes):
 @pytest.mark.parametrize("minutes", [-14, 14])
 def test_a_clock_within_a_quarter_of_an_hour(server, stored, minutes):
     assert signed(server, "GET", stored, signer=Signer.of(server, when=now(minutes=minutes))).status == 200
+
+
+def test_a_date_header_is_as_good_as_x_amz_date(server, stored):
+    # As botocore signs where an application sets the header.
+    request = AWSRequest("GET", server.url + stored, headers={"date": "", "x-amz-content-sha256": UNSIGNED})
+    S3SigV4Auth(Credentials(server.access_key, server.secret_key), "s3", server.region).add_auth(request)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert "x-amz-date" not in headers and headers["date"].endswith(" -0000")
+    response = send(server, "GET", stored, headers | {"host": server.host})
+    assert (response.status, response.body) == (200, DATA)
+    headers["date"] = formatdate(time.time() - 3600)
+    assert send(server, "GET", stored, headers | {"host": server.host}).status == 403
 
 
 def test_the_scope_s_date_must_be_the_request_s(server, stored):
