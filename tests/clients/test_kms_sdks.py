@@ -2,18 +2,14 @@
 providers, the JavaScript SDK v3, and the AWS command line."""
 
 import base64
-import json
 import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import boto3
 import pytest
 
+from support import node
 from support.data import content
 
-SCRIPT = Path(__file__).with_name("node") / "kms.cjs"
 DATA = content(100_000, "encryption sdk")
 
 
@@ -114,18 +110,8 @@ def test_a_kms_keyring(of_environment, server, kms, keys):
 # --- the JavaScript SDK ----------------------------------------------------------------------------------------------------
 
 
-def node_modules():
-    path = os.environ.get("NODE_PATH") or str(Path.home() / ".cache/strongroom/node/node_modules")
-    if shutil.which("node") is None or not Path(path, "@aws-sdk/client-kms").is_dir():
-        pytest.skip("the JavaScript SDK is not installed (make node)")
-    return path
-
-
 def test_the_javascript_sdk(server, bucket):
-    environment = server.environment() | {"NODE_PATH": node_modules(), "BUCKET": bucket, "NODE_EXTRA_CA_CERTS": server.ca or ""}
-    done = subprocess.run(["node", SCRIPT], env=environment, capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = node.run(server, "kms.cjs", BUCKET=bucket)
 
     def is_refused(what, name, message=None):
         refusal = found.pop(what)
