@@ -23,7 +23,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "clients")]
 
-from measure import ENDPOINT, Server  # noqa: E402
+from servers import Strongroom  # noqa: E402
 from support.requests import Signer, target  # noqa: E402
 
 BUCKET = "bench"
@@ -37,10 +37,10 @@ class Client:
     """One connection."""
 
     def __init__(self, server):
-        self.host = ENDPOINT.removeprefix("https://")
+        self.host = server.endpoint.removeprefix("https://")
         context = ssl.create_default_context(cafile=server.ca)
         self.connection = http.client.HTTPSConnection(self.host, context=context)
-        self.keys = server.credentials["AWS_ACCESS_KEY_ID"], server.credentials["AWS_SECRET_ACCESS_KEY"]
+        self.keys = server.access_key, server.secret_key
 
     def send(self, method, path, query=()):
         """The answer's body, and the seconds it took."""
@@ -60,10 +60,10 @@ class Client:
 def load(s3load, server, prefix, objects):
     """Puts `objects` objects of a byte each, `prefix/1/000000/000000` and so on."""
     command = [
-        s3load, "--endpoint", ENDPOINT, "--ca-file", server.ca, "--create-bucket", "--bucket", BUCKET, "--ops", "put",
+        s3load, "--endpoint", server.endpoint, "--ca-file", server.ca, "--create-bucket", "--bucket", BUCKET, "--ops", "put",
         "--sizes", "1", "--concurrency", "64", "--prefix", prefix, "--seconds", "3600", "--warmup", "0",
-        "--max-ops", str(objects), "--per-directory", str(PER_DIRECTORY), "--access-key", server.credentials["AWS_ACCESS_KEY_ID"],
-        "--secret-key", server.credentials["AWS_SECRET_ACCESS_KEY"],
+        "--max-ops", str(objects), "--per-directory", str(PER_DIRECTORY), "--access-key", server.access_key,
+        "--secret-key", server.secret_key,
     ]  # fmt: skip
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
 
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--dir", default=".")
     arguments = parser.parse_args()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="listing-", dir=arguments.dir))
-    server = Server(arguments.server, directory / "data")
+    server = Strongroom(directory / "server", arguments.server)
     each = arguments.objects // PREFIXES
     v2 = ("list-type", "2")
     try:
@@ -136,10 +136,8 @@ def main():
         measure(server, f"{arguments.uploads:,} uploads, at any depth".replace(",", " "), 1000, lambda c: [("uploads", ""), ("key-marker", f"p{c.randrange(PREFIXES)}/u/{c.randrange(max(1, lower * PREFIXES)):08}")])
         measure(server, "common prefixes of uploads", PREFIXES, lambda _: [("uploads", ""), ("delimiter", "/")])
         print(f"\n{arguments.objects} objects were put in {loaded:.0f} s.")
-        server.stop()
     finally:
-        if server.process.poll() is None:
-            server.process.kill()
+        server.stop()
         shutil.rmtree(directory, ignore_errors=True)
 
 
