@@ -339,7 +339,7 @@ def test_the_destinations_policy_decides(quick, hasty, bucket_names):
         policy_for(destination, "another", "000000000000"),
         policy_for(destination, source, "999999999999"),
         policy_for(destination, source, "000000000000", Principal={"Service": "logging.s3.amazonaws.com"}),
-        policy_for(destination, source, "000000000000", Action="s3:GetObject"),
+        policy_for(destination, source, "000000000000", Action="s3:PutObjectAcl"),
     ]
     for policy in refusing:
         if policy:
