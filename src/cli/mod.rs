@@ -65,6 +65,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    crate::http::install_provider();
     let ended = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS).map_err(|error| {
             let asked_wrongly = matches!(error, StartError::Settings(_) | StartError::Log(_));

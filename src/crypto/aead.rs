@@ -2,6 +2,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 
+use super::provider::Provider;
 use super::{Secret, Unauthentic};
 
 /// Bytes of an AES-256 key.
@@ -11,13 +12,22 @@ pub const NONCE_LEN: usize = 12;
 /// Bytes of an authentication tag.
 pub const TAG_LEN: usize = 16;
 
+const RIGHT_LENGTH: &str = "the key has the algorithm's length";
+const SHORT_ENOUGH: &str = "the data is shorter than the cipher's limit";
+
 /// AES-256-GCM. A nonce must **never** be used twice with one key: callers use counters under a key of their own.
-pub struct Aes256Gcm(LessSafeKey);
+pub struct Aes256Gcm(Gcm);
+
+/// The key as the implementation wants it that is the fastest here.
+enum Gcm {
+    AwsLc(LessSafeKey),
+    Ring(ring::aead::LessSafeKey),
+}
 
 impl Aes256Gcm {
     /// Expands `key`.
     pub fn new(key: &Secret<KEY_LEN>) -> Self {
-        Self(expand(&AES_256_GCM, key))
+        Self(Gcm::new(key, Provider::fastest()))
     }
 
     /// Encrypts `data` in place and returns its tag.
@@ -25,7 +35,14 @@ impl Aes256Gcm {
     /// # Panics
     /// If `data` exceeds the cipher's 64 GiB; no caller comes near.
     pub fn seal_in_place(&self, nonce: [u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
-        seal(&self.0, nonce, aad, data)
+        match &self.0 {
+            Gcm::AwsLc(key) => seal(key, nonce, aad, data),
+            Gcm::Ring(key) => {
+                let nonce = ring::aead::Nonce::assume_unique_for_key(nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, ring::aead::Aad::from(aad), data).expect(SHORT_ENOUGH);
+                tag.as_ref().try_into().expect("a GCM tag has 16 bytes")
+            }
+        }
     }
 
     /// Decrypts `sealed` (ciphertext, then tag) in place and returns the plaintext.
@@ -38,7 +55,15 @@ impl Aes256Gcm {
         aad: &[u8],
         sealed: &'d mut [u8],
     ) -> Result<&'d mut [u8], Unauthentic> {
-        self.0.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed).map_err(|_| Unauthentic)
+        match &self.0 {
+            Gcm::AwsLc(key) => {
+                key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed).map_err(|_| Unauthentic)
+            }
+            Gcm::Ring(key) => {
+                let nonce = ring::aead::Nonce::assume_unique_for_key(nonce);
+                key.open_in_place(nonce, ring::aead::Aad::from(aad), sealed).map_err(|_| Unauthentic)
+            }
+        }
     }
 
     /// Decrypts `sealed` (ciphertext, then tag) into `out`, which must have the plaintext's length.
@@ -53,12 +78,37 @@ impl Aes256Gcm {
         out: &mut [u8],
     ) -> Result<(), Unauthentic> {
         let (ciphertext, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(Unauthentic)?;
-        let opened =
-            self.0.open_separate_gather(Nonce::assume_unique_for_key(nonce), Aad::from(aad), ciphertext, tag, out);
-        opened.map_err(|_| {
-            out.fill(0);
-            Unauthentic
-        })
+        if ciphertext.len() != out.len() {
+            return Err(Unauthentic);
+        }
+        let opened = match &self.0 {
+            Gcm::AwsLc(key) => {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                key.open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, out).is_ok()
+            }
+            Gcm::Ring(key) => {
+                out.copy_from_slice(ciphertext);
+                let nonce = ring::aead::Nonce::assume_unique_for_key(nonce);
+                key.open_in_place_separate_tag(nonce, ring::aead::Aad::from(aad), (*tag).into(), out, 0..).is_ok()
+            }
+        };
+        if opened {
+            return Ok(());
+        }
+        out.fill(0);
+        Err(Unauthentic)
+    }
+}
+
+impl Gcm {
+    fn new(key: &Secret<KEY_LEN>, provider: Provider) -> Self {
+        match provider {
+            Provider::AwsLc => Self::AwsLc(expand(&AES_256_GCM, key)),
+            Provider::Ring => {
+                let key = ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, key.expose());
+                Self::Ring(ring::aead::LessSafeKey::new(key.expect(RIGHT_LENGTH)))
+            }
+        }
     }
 }
 
@@ -100,13 +150,12 @@ impl Aes256GcmSiv {
 }
 
 fn expand(algorithm: &'static Algorithm, key: &Secret<KEY_LEN>) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(algorithm, key.expose()).expect("the key has the algorithm's length"))
+    LessSafeKey::new(UnboundKey::new(algorithm, key.expose()).expect(RIGHT_LENGTH))
 }
 
 fn seal(key: &LessSafeKey, nonce: [u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
-    let tag = key
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), data)
-        .expect("the data is shorter than the cipher's limit");
+    let tag =
+        key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), data).expect(SHORT_ENOUGH);
     tag.as_ref().try_into().expect("a GCM tag has 16 bytes")
 }
 
@@ -114,21 +163,34 @@ fn seal(key: &LessSafeKey, nonce: [u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) 
 mod tests {
     use super::*;
 
-    #[test]
-    fn gcm_agrees_with_ring() {
-        let key = Secret::new([3; 32]);
-        let mut data = b"some plaintext".to_vec();
-        let tag = Aes256Gcm::new(&key).seal_in_place([9; 12], b"aad", &mut data);
-        data.extend_from_slice(&tag);
-        let ring_key =
-            ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, key.expose()).unwrap());
-        let nonce = ring::aead::Nonce::assume_unique_for_key([9; 12]);
-        let opened = ring_key.open_in_place(nonce, ring::aead::Aad::from(b"aad"), &mut data.clone()).unwrap().to_vec();
-        assert_eq!(opened, b"some plaintext");
-        let mut out = [0; 14];
-        Aes256Gcm::new(&key).open_into([9; 12], b"aad", &data, &mut out).unwrap();
-        assert_eq!(&out, b"some plaintext");
-        assert_eq!(Aes256Gcm::new(&key).open_in_place([9; 12], b"other", &mut data), Err(Unauthentic));
+    proptest::proptest! {
+        /// Each of the two is the other's oracle.
+        #[test]
+        fn the_providers_agree(key: [u8; KEY_LEN], nonce: [u8; NONCE_LEN], aad: Vec<u8>, plaintext: Vec<u8>, at: usize) {
+            let both = [Provider::AwsLc, Provider::Ring].map(|provider| Aes256Gcm(Gcm::new(&Secret::new(key), provider)));
+            let [one, other] = both.each_ref().map(|cipher| {
+                let mut data = plaintext.clone();
+                let tag = cipher.seal_in_place(nonce, &aad, &mut data);
+                data.extend_from_slice(&tag);
+                data
+            });
+            assert_eq!(one, other);
+            for cipher in &both {
+                assert_eq!(cipher.open_in_place(nonce, &aad, &mut one.clone()).unwrap(), &plaintext);
+                let mut out = vec![1; plaintext.len()];
+                cipher.open_into(nonce, &aad, &one, &mut out).unwrap();
+                assert_eq!(out, plaintext);
+
+                let mut altered = one.clone();
+                let at = at % altered.len();
+                altered[at] ^= 1;
+                assert_eq!(cipher.open_into(nonce, &aad, &altered, &mut out), Err(Unauthentic));
+                assert!(out.iter().all(|byte| *byte == 0));
+                assert_eq!(cipher.open_in_place(nonce, &aad, &mut altered), Err(Unauthentic));
+                assert_eq!(cipher.open_into(nonce, &aad, &one, &mut vec![0; plaintext.len() + 1]), Err(Unauthentic));
+                assert_eq!(cipher.open_into(nonce, &aad, &one[..TAG_LEN - 1], &mut []), Err(Unauthentic));
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Cryptographic primitives: the only module that names aws-lc-rs.
+//! Cryptographic primitives: the only module that names aws-lc-rs, and ring beside it (see [`provider`]).
 //!
 //! Everything above speaks in the types of this module, so that the provider (or its FIPS build) can change in one
 //! place, and so that secrets have one home: [`Secret`] zeroizes on drop and shows nothing in `Debug`.
@@ -9,6 +9,7 @@ pub mod kdf;
 pub mod mac;
 pub mod pair;
 pub mod password;
+pub mod provider;
 pub mod random;
 pub mod secret;
 

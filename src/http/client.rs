@@ -71,7 +71,7 @@ impl Client {
         for certificate in CertificateDer::pem_file_iter(authority).map_err(unreadable)? {
             roots.add(certificate.map_err(unreadable)?)?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = super::tls::provider();
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)

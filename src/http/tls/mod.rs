@@ -15,11 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::wire::TlsInfo;
 
+mod provider;
 mod stream;
 
 #[cfg(test)]
 mod tests;
 
+pub use provider::install as install_provider;
+pub(super) use provider::provider;
 pub(super) use stream::TlsStream;
 
 /// The protocol's name in ALPN (RFC 9113 section 3.1).
@@ -78,7 +81,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Unusable`].
     pub fn new(material: Material) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = provider();
         let certificate = Arc::new(Current(RwLock::new(certified(material, &provider)?)));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certificate) as _;
         let mut config = ServerConfig::builder_with_provider(provider)

@@ -25,7 +25,7 @@ async fn pair(pipe: usize, version: &'static rustls::SupportedProtocolVersion) -
     let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = super::provider::provider();
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
