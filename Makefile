@@ -4,6 +4,7 @@
 # make lint   formatting, clippy, documentation
 # make bench        measures the server
 # make bench-peers  measures it beside the object stores that are installed
+# make bench-scale  measures what changes with the number of objects, connections and cores
 #
 # One profile serves all of them, so that RocksDB is compiled once. CARGO_TARGET_DIR, VENV and NODE may say where
 # things go.
@@ -34,7 +35,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients test-conformance bench bench-peers s3load lint bootstrap venv node brokers
+.PHONY: run build test test-rust test-clients test-conformance bench bench-peers bench-scale s3load lint bootstrap venv node brokers
 
 bootstrap:
 	@.ci/bootstrap
@@ -79,6 +80,11 @@ bench-peers: build s3load
 	@.ci/venv "$(BENCH_VENV)" benches/requirements.txt
 	PATH="$(BENCH_VENV)/bin:$(HOME)/.cargo/bin:$$PATH" "$(BENCH_VENV)/bin/python" benches/peers.py \
 		"$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" --charts benches/charts $(BENCH_ARGS)
+
+bench-scale: build s3load
+	@.ci/venv "$(BENCH_VENV)" benches/requirements.txt
+	"$(BENCH_VENV)/bin/python" benches/scale.py "$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" \
+		--charts benches/charts $(BENCH_ARGS)
 
 lint: bootstrap
 	cargo fmt --check

@@ -36,7 +36,7 @@ class Load:
         endpoint = endpoint or server.endpoint
         with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as out:
             command = [
-                self.binary, "--endpoint", endpoint, "--payload", "streaming-unsigned",
+                self.binary, "--endpoint", endpoint, "--payload", server.payload,
                 "--pid", ",".join(map(str, server.pids())), "--seconds", seconds or self.seconds, "--ops", operation,
                 "--sizes", size, "--concurrency", concurrency, "--prefix", prefix, "--json", out.name,
                 *server.options, *more,

@@ -40,7 +40,7 @@ def matrix(load, server, tls, kind, quick):
         server.settle()
         written = (server.written() - before) / (put["ops"] * put["size"])
         calls = server.kms_requests()
-        get = load.run("get", size, clients, prefix, "--existing", put["ops"], *more, endpoint=endpoint)
+        get = load.run("get", size, clients, prefix, "--existing", put["ops"], "--warmup", "0", *more, endpoint=endpoint)
         calls_of_get = (server.kms_requests() - calls) / max(get["ops"], 1)
         # Of small objects the bytes are not what costs.
         limit = lambda op: f"{LIMITS[op, tls]:.2f}" if bytes_of(size) >= 1 << 20 else "-"

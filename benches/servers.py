@@ -31,6 +31,8 @@ class Server:
     ca = None
     access_key = "AKIABENCHBENCHBENCH1"
     secret_key = "benchbenchbenchbenchbenchbenchbenchbench"
+    #: How bodies are sent: as modern SDKs do, where the server knows it.
+    payload = "streaming-unsigned"
     #: Arguments of s3load that this server needs.
     options = ()
 
@@ -49,11 +51,11 @@ class Server:
     def pids(self):
         return [process.pid for process in self.processes]
 
-    def wait_for(self, url, seconds=60):
-        """Waits until `url` is answered, with whatever status."""
+    def wait_for(self, url, seconds=60, pause=0.1):
+        """Waits until `url` is answered, with whatever status; asks every `pause` seconds."""
         context = ssl.create_default_context(cafile=self.ca) if self.ca and self.ca.exists() else None
-        for _ in range(seconds * 10):
-            time.sleep(0.1)
+        for _ in range(round(seconds / pause)):
+            time.sleep(pause)
             try:
                 context = context or (ssl.create_default_context(cafile=self.ca) if self.ca else None)
                 with urllib.request.urlopen(url, context=context):
@@ -108,16 +110,28 @@ class Strongroom(Server):
         self.ca = data / "tls" / "ca.pem"
         file = self.directory / "strongroom.toml"
         file.write_text(config + ("" if audit else "[audit]\nenabled = false\n"))
-        self.spawn(
+        self.environment = environment
+        self.command = [
             binary, "serve", "--config", file, "--data-dir", data,
-            "--listen", f"127.0.0.1:{https}", "--http-listen", f"127.0.0.1:{http}", environment=environment,
-        )  # fmt: skip
+            "--listen", f"127.0.0.1:{https}", "--http-listen", f"127.0.0.1:{http}",
+        ]  # fmt: skip
+        self.spawn(*self.command, environment=self.environment)
         self.https, self.http = f"https://127.0.0.1:{https}", f"http://127.0.0.1:{http}"
         self.endpoint = self.https if tls else self.http
         self.wait_for(f"{self.https}/_/health/ready")
         text = (data / "credentials").read_text()
         self.access_key = re.search(r"aws_access_key_id *= *(\S+)", text)[1]
         self.secret_key = re.search(r"aws_secret_access_key *= *(\S+)", text)[1]
+
+    def restart(self):
+        """Stops it and starts it again; the seconds until it is ready."""
+        process = self.processes.pop()
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        began = time.monotonic()
+        self.spawn(*self.command, environment=self.environment)
+        self.wait_for(f"{self.https}/_/health/ready", pause=0.01)
+        return time.monotonic() - began
 
     def kms_requests(self, operation=""):
         """The calls that were made of the key services; those of one operation, if it is named."""
@@ -153,7 +167,8 @@ class SeaweedFs(Server):
         (self.directory / "data").mkdir()
         self.spawn(
             binary, "-logtostderr", "server", "-ip=127.0.0.1", f"-dir={self.directory / 'data'}", "-s3",
-            f"-s3.config={config}", "-volume.max=0", "-master.volumeSizeLimitMB=1024",
+            f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=0",
+            "-master.volumeSizeLimitMB=1024",
             *(f"-{name}.port={port}" for name, port in ports.items()),
             *(f"-{name.split('.')[0]}.port.grpc={port}" for name, port in grpc.items()),
         )  # fmt: skip
@@ -164,7 +179,9 @@ class SeaweedFs(Server):
             self.durability = "synced"
             script = "fs.configure -locationPrefix=/buckets/ -fsync=true -apply\n"
             master = f"127.0.0.1:{ports['master']}.{grpc['master.grpc']}"
-            subprocess.run([binary, "shell", f"-master={master}"], input=script, text=True, check=True, timeout=60)
+            subprocess.run(
+                [binary, "shell", f"-master={master}"], input=script, text=True, check=True, timeout=60, stdout=subprocess.DEVNULL
+            )
 
 
 class Garage(Server):

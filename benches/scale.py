@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Measures what changes with size, and prints tables (and draws a chart) for benches/README.md.
+
+    python3 benches/scale.py SERVER S3LOAD [--objects 1000000] [--steps 5] [--dir DIR] [--charts benches/charts]
+
+* throughput with one core and with two;
+* the latency of requests beside 10 000 open idle connections, and the memory these take;
+* the memory that 1 000 concurrent slow uploads take;
+* a bucket that grows to OBJECTS objects of 1 KiB: PUT, GET, LIST and DELETE at each of STEPS sizes, and how long a start takes.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import socket
+import ssl
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "clients")]
+
+from load import SSE, Load, table  # noqa: E402
+from servers import Strongroom  # noqa: E402
+from support.requests import UNSIGNED, Signer  # noqa: E402
+
+KMS = SSE["SSE-KMS"]
+
+
+def resident_mib(server):
+    status = pathlib.Path(f"/proc/{server.pids()[0]}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def connect(server, context):
+    host, port = server.https.removeprefix("https://").split(":")
+    return context.wrap_socket(socket.create_connection((host, int(port))), server_hostname="localhost")
+
+
+def trusting(server):
+    return ssl.create_default_context(cafile=server.ca)
+
+
+def cores(load, server):
+    """The same work with the server bound to one core, and to all."""
+    rows = []
+    everything = os.sched_getaffinity(0)
+    for operation, size in (("put", "4K"), ("get", "4K"), ("put", "8M"), ("get", "8M")):
+        found = []
+        for bound in ({min(everything)}, everything):
+            for task in pathlib.Path(f"/proc/{server.pids()[0]}/task").iterdir():
+                os.sched_setaffinity(int(task.name), bound)
+            prefix = f"cores-{size}-{len(bound)}-"
+            if operation == "put":
+                row = load.run("put", size, 16, prefix, "--create-bucket", "--max-bytes", "2G", *KMS)
+            else:
+                row = load.run("get", size, 16, f"cores-{size}-{len(everything)}-", "--existing", stored[size], *KMS)
+            found.append(row)
+        if operation == "put":
+            stored = (stored if "stored" in locals() else {}) | {size: found[-1]["ops"]}
+        one, all_of_them = (row["ops_per_s"] for row in found)
+        rows.append([operation.upper(), size, f"{one:.0f}", f"{all_of_them:.0f}", f"{all_of_them / one:.2f}"])
+    title = f"### The server on one core and on {len(everything)}, requests/s, 16 clients on the same cores"
+    table(title, ["", "size", "one", "all", "ratio"], rows)
+
+
+def idle(load, server, connections=10_000):
+    """GETs of 4 KiB without and with idle connections."""
+    stored = load.run("put", "4K", 16, "idle-", "--create-bucket", *KMS)["ops"]
+    alone = load.run("get", "4K", 16, "idle-", "--existing", stored, *KMS)
+    before, context = resident_mib(server), trusting(server)
+    began = time.monotonic()
+    held = [connect(server, context) for _ in range(connections)]
+    took = time.monotonic() - began
+    memory = resident_mib(server) - before
+    beside = load.run("get", "4K", 16, "idle-", "--existing", stored, *KMS)
+    rows = [
+        [name, f"{row['ops_per_s']:.0f}", f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}"]
+        for name, row in (("none", alone), (f"{connections:,}".replace(",", " "), beside))
+    ]
+    table("### GET of 4 KiB, 16 clients, beside idle connections", ["idle", "requests/s", "p50 ms", "p99 ms"], rows)
+    print(f"\nThey took {memory * 1024 / connections:.1f} KiB of memory each, {connections / took:.0f} handshakes a second.")
+    for connection in held:
+        connection.close()
+
+
+def slow_uploads(server, uploads=1_000, size=8 << 20):
+    """Uploads of 8 MiB that have sent half and wait."""
+    context, before = trusting(server), resident_mib(server)
+    host = server.https.removeprefix("https://")
+    signer = Signer(server.access_key, server.secret_key, host)
+    held = []
+    for number in range(uploads):
+        path = f"/bench/slow-{number}"
+        headers = signer.headers("PUT", path, (), {"content-length": str(size)}, UNSIGNED)
+        connection = connect(server, context)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        connection.sendall(f"PUT {path} HTTP/1.1\r\n{head}\r\n".encode() + bytes(300_000))
+        held.append(connection)
+    time.sleep(2)
+    memory = resident_mib(server) - before
+    print(f"\n{uploads} uploads under way, 300 KB sent of each: {memory:.0f} MiB, {memory * 1024 / uploads:.0f} KiB each.")
+    for connection in held:
+        connection.close()
+
+
+def growth(options, load, server):
+    """The operations at each size of the bucket; then how long a start takes."""
+    rows, step, host = [], options.objects // options.steps, server.https.removeprefix("https://")
+    for number in range(options.steps):
+        prefix = f"grow-{number}-"
+        put = load.run("put", "1K", 64, prefix, "--create-bucket", "--max-ops", step, "--warmup", "0", *KMS, seconds=3600)
+        get = load.run("get", "1K", 64, prefix, "--existing", put["ops"], *KMS)
+        doomed = load.run("put", "1K", 64, f"doomed-{number}-", "--max-ops", "5000", "--warmup", "0", *KMS, seconds=60)
+        gone = load.run(
+            "delete", "1K", 64, f"doomed-{number}-", "--existing", doomed["ops"], "--warmup", "0", *KMS, seconds=60
+        )
+        rows.append(
+            [
+                f"{(number + 1) * step:,}".replace(",", " "),
+                f"{put['ops_per_s']:.0f}", f"{put['p99_ms']:.1f}", f"{get['ops_per_s']:.0f}", f"{get['p99_ms']:.1f}",
+                f"{gone['ops_per_s']:.0f}", f"{page_ms(server, host):.1f}", f"{resident_mib(server):.0f}",
+            ]  # fmt: skip
+        )
+        print(rows[-1], file=sys.stderr, flush=True)
+    columns = ["objects", "PUT/s", "p99 ms", "GET/s", "p99 ms", "DELETE/s", "page of 1 000, ms", "resident MiB"]
+    table("### A bucket of 1 KiB objects that grows, 64 clients", columns, rows)
+    print(f"\nA start with {options.objects} objects takes {server.restart():.2f} s until it is ready.")
+    if options.charts:
+        draw(rows, options.charts)
+
+
+def page_ms(server, host):
+    """The median time of a page of the listing, of fifty."""
+    import http.client
+
+    connection = http.client.HTTPSConnection(host, context=trusting(server))
+    signer = Signer(server.access_key, server.secret_key, host)
+    times = []
+    for _ in range(50):
+        headers = signer.headers("GET", "/bench", [("list-type", "2")])
+        began = time.perf_counter()
+        connection.request("GET", "/bench?list-type=2", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[len(times) // 2] * 1000
+
+
+def draw(rows, directory):
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = "strongroom"
+    directory.mkdir(parents=True, exist_ok=True)
+    figure, axis = pyplot.subplots(figsize=(7, 3.6))
+    sizes = [int(row[0].replace(" ", "")) for row in rows]
+    for name, column in (("PUT", 1), ("GET", 3), ("DELETE", 5)):
+        axis.plot(sizes, [float(row[column]) for row in rows], marker="o", label=name)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("objects in the bucket")
+    axis.set_ylabel("requests/s")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(directory / "growth.svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("server")
+    parser.add_argument("s3load")
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--objects", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--dir", default=".")
+    parser.add_argument("--charts", type=pathlib.Path)
+    options = parser.parse_args()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-scale-", dir=options.dir))
+    server = Strongroom(directory / "strongroom", options.server)
+    load = Load(options.s3load, server, options.seconds)
+    try:
+        cores(load, server)
+        idle(load, server)
+        slow_uploads(server)
+        growth(options, load, server)
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
