@@ -116,9 +116,9 @@ impl Activity {
         self.unread.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the client may still be sending what nobody will read.
+    /// Whether the client may still be sending what nobody will read: a body, or what comes behind a head that could not be parsed.
     pub(super) fn has_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
+        self.unread.load(Ordering::Relaxed) || self.lock().head_since.is_some()
     }
 
     /// Whether several requests share the connection: HTTP/2.
