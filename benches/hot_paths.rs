@@ -6,13 +6,14 @@
 //! ```
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use http::Request;
-use strongroom::clock::{SystemClock, Timestamp};
+use strongroom::clock::{Clock as _, SystemClock, Timestamp};
 use strongroom::crypto::SecretBytes;
 use strongroom::crypto::random::SeededEntropy;
 use strongroom::kms::local::{LocalKms, NewKey};
@@ -70,7 +71,7 @@ type Call = Box<dyn FnOnce()>;
 
 /// The verification of a GET's signature whose signing key is at hand, as from the second request of a day on.
 fn signature() -> Path {
-    let now = Timestamp::now();
+    let now = SystemClock.now();
     let held =
         Arc::new((OneKey(Arc::new(SecretBytes::new(SECRET.to_vec()))), SigningKeys::new(16), signed_request(now)));
     let prepare = move || -> Call {
@@ -191,7 +192,12 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         // For `instructions.py`: the names, and one call of the path of that name, caches warm.
-        Some("--names") => paths.iter().for_each(|path| println!("{}", path.name)),
+        Some("--names") => {
+            let mut out = std::io::stdout().lock();
+            for path in &paths {
+                writeln!(out, "{}", path.name).expect("somebody reads it");
+            }
+        }
         Some("--count") => {
             let name = arguments.next().unwrap_or_default();
             let path = paths.iter().find(|path| path.name == name).expect("a path has that name");
