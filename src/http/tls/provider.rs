@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs, ring};
+use rustls::crypto::CryptoProvider;
 
 use crate::crypto::provider::Provider;
 
 /// What TLS is to use, on either side.
 pub fn provider() -> Arc<CryptoProvider> {
-    let mut provider = aws_lc_rs::default_provider();
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     if Provider::fastest() == Provider::Ring {
-        provider.cipher_suites = ring::ALL_CIPHER_SUITES.to_vec();
+        provider.cipher_suites = rustls::crypto::ring::ALL_CIPHER_SUITES.to_vec();
     }
     Arc::new(provider)
 }
