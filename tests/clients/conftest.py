@@ -13,7 +13,7 @@ import pytest
 
 from support.calls import empty
 from support.peers import KeyServices
-from support.server import Endpoint, Server
+from support.server import Endpoint, Server, two_accounts
 
 
 def pytest_generate_tests(metafunc):
@@ -82,6 +82,21 @@ def new_server():
 
     yield make
     for server in made:
+        server.destroy()
+
+
+@pytest.fixture(scope="module")
+def two_account_server(tmp_path_factory):
+    """Makes servers with a second account for a module of tests; takes what `two_accounts` does behind the directory."""
+    made = []
+
+    def make(**options):
+        made.append(two_accounts(tmp_path_factory.mktemp("accounts"), **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        assert server.stop() == 0, server.log_text()[-4000:]
         server.destroy()
 
 

@@ -7,7 +7,7 @@ from botocore.config import Config
 from support.calls import body_of, completed, empty, multipart, refused, status_of
 from support.data import content
 from support.server import OTHER_ACCOUNT as OTHER
-from support.server import OTHER_EMAIL, two_accounts
+from support.server import OTHER_EMAIL
 from test_bucket_policy import OPEN, document
 from test_post_object import post, sign
 
@@ -19,12 +19,9 @@ NOBODY = "65a011a29cdf8ec533ec3d1ccaae921c"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(two_account_server):
     """A server with a second account."""
-    server = two_accounts(tmp_path_factory.mktemp("acls"))
-    yield server
-    assert server.stop() == 0
-    server.destroy()
+    return two_account_server()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from support.calls import body_of, refused
 from support.data import content
 from support.requests import send, signed, target
 from support.server import OTHER_ACCOUNT as OTHER
-from support.server import two_accounts
 from test_bucket_policy import KEY, KMS, OPEN, SSE, document
 from test_post_object import post, sign
 
@@ -30,13 +29,9 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(two_account_server):
     """A server with a second account, that audits all and names the statements that deny."""
-    directory = tmp_path_factory.mktemp("authorization")
-    server = two_accounts(directory, more="[audit]\ndata_events = true\n[s3]\nexplain_denials = true\n")
-    yield server
-    assert server.stop() == 0
-    server.destroy()
+    return two_account_server(more="[audit]\ndata_events = true\n[s3]\nexplain_denials = true\n")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from support.calls import body_of, completed, refused, status_of
 from support.data import content
 from support.requests import send
 from support.server import OTHER_ACCOUNT as OTHER
-from support.server import two_accounts
 
 SSE = "s3:x-amz-server-side-encryption"
 KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
@@ -20,12 +19,9 @@ CLOSED = {name: True for name in OPEN}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(two_account_server):
     """A server with a second account, and plain HTTP beside TLS; its own, as policies lock buckets."""
-    server = two_accounts(tmp_path_factory.mktemp("policy"), http=True)
-    yield server
-    assert server.stop() == 0
-    server.destroy()
+    return two_account_server(http=True)
 
 
 @pytest.fixture(scope="module")

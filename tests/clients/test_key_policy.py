@@ -7,18 +7,14 @@ import pytest
 from support.calls import body_of, refused
 from support.data import base64_text, content
 from support.server import OTHER_ACCOUNT as OTHER
-from support.server import two_accounts
 
 DATA = content(10_000, "key policy")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(two_account_server):
     """A server with a second account; its own, as its accounts are."""
-    server = two_accounts(tmp_path_factory.mktemp("keys"))
-    yield server
-    assert server.stop() == 0
-    server.destroy()
+    return two_account_server()
 
 
 @pytest.fixture(scope="module")

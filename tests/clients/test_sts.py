@@ -13,7 +13,7 @@ from support import clock
 from support.calls import body_of, refused
 from support.identities import Identities, allow, document, trust
 from support.issuer import Issuer
-from support.server import OTHER_ACCOUNT, two_accounts
+from support.server import OTHER_ACCOUNT
 
 DATA = b"temporary"
 SESSION = "session"
@@ -27,13 +27,10 @@ def issuer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, issuer):
+def server(two_account_server, issuer):
     """A server with a second account, that trusts the issuer's certificate."""
     options = f'[sts]\nissuer_authorities = "{issuer.certificate}"\n'
-    server = two_accounts(tmp_path_factory.mktemp("sts"), more=options)
-    yield server
-    assert server.stop() == 0, server.log_text()[-4000:]
-    server.destroy()
+    return two_account_server(more=options)
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from support.calls import body_of, empty, refused
-from support.server import OTHER_ACCOUNT, two_accounts
+from support.server import OTHER_ACCOUNT
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(two_account_server):
     """A server with a second account."""
-    server = two_accounts(tmp_path_factory.mktemp("versions"))
-    yield server
-    assert server.stop() == 0
-    server.destroy()
+    return two_account_server()
 
 
 @pytest.fixture(scope="module")
