@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::fmt::temporal::DateTimePrinter;
 
 /// A source of wall-clock time.
 pub trait Clock: Send + Sync + 'static {
@@ -55,7 +56,8 @@ pub fn from_millis(millis: i64) -> Timestamp {
 
 /// `2006-02-03T16:45:09.000Z`: timestamps in S3's XML bodies.
 pub fn iso8601(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    PRINTER.timestamp_to_string(&at)
 }
 
 /// `Fri, 03 Feb 2006 16:45:09 GMT`: the IMF-fixdate of RFC 9110 section 5.6.7.

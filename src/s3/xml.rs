@@ -34,7 +34,9 @@ impl XmlWriter {
 
     /// A document whose root element holds nothing but text.
     pub fn document_with_text(root: &str, text: &str) -> String {
-        Self::document(root, |xml| xml.escaped(text))
+        Self::document(root, |xml| {
+            let _ = Escaped(&mut xml.0).write_str(text);
+        })
     }
 
     /// A document whose root element holds `contents`, made by [`Self::fragment`].
@@ -61,7 +63,10 @@ impl XmlWriter {
 
     /// An element holding text.
     pub fn text(&mut self, name: &str, text: impl Display) {
-        self.element(name, |xml| xml.escaped(&text.to_string()));
+        self.element(name, |xml| {
+            // Writing to a string cannot fail, and no text of ours does.
+            let _ = write!(Escaped(&mut xml.0), "{text}");
+        });
     }
 
     /// An element holding text, if there is any.
@@ -85,9 +90,17 @@ impl XmlWriter {
             self.0.push_str(piece);
         }
     }
+}
 
-    fn escaped(&mut self, text: &str) {
-        for character in text.chars() {
+/// Escapes the text that is written to it.
+struct Escaped<'x>(&'x mut String);
+
+impl std::fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let mut plain = 0;
+        for (at, character) in text.char_indices().filter(|(_, character)| is_escaped(*character)) {
+            self.0.push_str(&text[plain..at]);
+            plain = at + character.len_utf8();
             match character {
                 '&' => self.0.push_str("&amp;"),
                 '<' => self.0.push_str("&lt;"),
@@ -96,14 +109,17 @@ impl XmlWriter {
                 // A bare CR would reach the client as LF; control characters are no XML 1.0 at all, and a client that
                 // may meet them asks for encoding-type=url. As AWS does, they are written as references.
                 '\r' => self.0.push_str("&#13;"),
-                control if is_no_xml(control) => {
-                    // Writing to a string cannot fail.
-                    let _ = write!(self.0, "&#x{:x};", u32::from(control));
-                }
-                other => self.0.push(other),
+                control => write!(self.0, "&#x{:x};", u32::from(control))?,
             }
         }
+        self.0.push_str(&text[plain..]);
+        Ok(())
     }
+}
+
+/// Whether a character is written in another way than as it is.
+fn is_escaped(character: char) -> bool {
+    matches!(character, '&' | '<' | '>' | '"' | '\r') || is_no_xml(character)
 }
 
 /// Whether a character may stand in no XML 1.0 document. (XML 1.0, section 2.2.)
