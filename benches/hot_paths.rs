@@ -29,7 +29,9 @@ const SECRET: &[u8] = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SIZES: [(&str, usize); 2] = [("4 KiB", 4 << 10), ("1 MiB", 1 << 20)];
 /// As many frames as the server reads at once.
-const FRAMES: NonZeroU64 = NonZeroU64::new(8).unwrap();
+const FRAMES: NonZeroU64 = NonZeroU64::new(3).unwrap();
+/// Plaintext bytes of a frame.
+const FRAME_SIZE: usize = 64 << 10;
 
 struct OneKey(Arc<SecretBytes>);
 
@@ -99,14 +101,19 @@ fn seal(key: &Arc<ObjectKey>, entropy: &Arc<SeededEntropy>, (name, size): (&str,
 
 fn seal_run(key: &ObjectKey, entropy: &SeededEntropy, plaintext: &[u8]) -> (Vec<u8>, RunHeader) {
     let mut sealer = Sealer::new(key, 0, entropy);
-    let mut sealed = Vec::new();
-    for received in plaintext.chunks(64 << 10) {
-        sealer.push(received).expect("it is short");
-        sealed.extend_from_slice(sealer.sealed());
-        sealer.discard_sealed();
+    let mut sealed = vec![0; plaintext.len() + 32 * (plaintext.len() / FRAME_SIZE + 1)];
+    let mut at = 0;
+    for mut received in plaintext.chunks(FRAME_SIZE) {
+        while !received.is_empty() {
+            let taken = sealer.fill(&mut sealed[at..], received);
+            received = &received[taken..];
+            if taken == 0 {
+                at += sealer.seal(&mut sealed[at..]).expect("the frame is full");
+            }
+        }
     }
-    let (rest, header) = sealer.finish();
-    sealed.extend_from_slice(&rest);
+    let (last, header) = sealer.finish(&mut sealed[at..]);
+    sealed.truncate(at + last);
     (sealed, header)
 }
 

@@ -9,19 +9,21 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::error::{Result, S3Error};
 use super::object::run_header;
 use super::service::S3;
-use crate::sse::{FrameReads, ObjectKey, Opener};
+use crate::sse::{FrameRead, FrameReads, ObjectKey, Opener};
 use crate::store::commit::{self, Part};
 use crate::store::schema::{Body, PartSpan, RunRef};
 use crate::store::{Partition, Pin, RunId, SharedStore, Store, StoreError};
 use crate::wire::{BoxError, RequestBody, ResponseBody};
 
-/// Frames of 64 KiB read and opened at once: 512 KiB.
+/// Frames of 64 KiB read from the disk and opened at once: 512 KiB.
 const FRAMES: NonZeroU64 = NonZeroU64::new(8).unwrap();
+/// Frames read from the page cache and opened at once: few enough to be in the processor's cache still when TLS seals them.
+const CACHED_FRAMES: NonZeroU64 = NonZeroU64::new(3).unwrap();
 
 /// Part records read at once.
 const PARTS_AT_ONCE: usize = 1000;
@@ -38,6 +40,8 @@ pub(super) struct ObjectReader {
     open: Option<OpenRun>,
     /// Frames that are open and have not been taken.
     frames: VecDeque<Bytes>,
+    /// Whether the last read had to wait for the disk.
+    cold: bool,
     _pin: Pin,
 }
 
@@ -75,7 +79,7 @@ impl ObjectReader {
         }
         let runs: Vec<RunId> = pieces.iter().filter(|piece| !piece.run.inline).map(|piece| piece.run.run()).collect();
         let pin = store.pin(&runs).await?;
-        Ok(Self { store, key, length, pieces, open: None, frames: VecDeque::new(), _pin: pin })
+        Ok(Self { store, key, length, pieces, open: None, frames: VecDeque::new(), cold: false, _pin: pin })
     }
 
     /// The next bytes; `None` at the end.
@@ -93,12 +97,14 @@ impl ObjectReader {
     async fn next_frames(&mut self) -> Result<Option<Vec<Bytes>>> {
         loop {
             if let Some(open) = &mut self.open {
+                if let Some((read, sealed)) = open.read_cached(&*self.store)? {
+                    self.cold = false;
+                    return Ok(Some(open.opener.open(&read, sealed)?));
+                }
                 if let Some(read) = open.reads.next() {
-                    let (start, length) = (read.sealed_start(), read.sealed_len());
-                    let sealed = match &open.piece.inline {
-                        Some(bytes) => inline_slice(bytes, start, length)?,
-                        None => self.store.read(open.piece.run.run(), start, length).await?,
-                    };
+                    self.cold = true;
+                    let run = open.piece.run.run();
+                    let sealed = self.store.read(run, read.sealed_start(), read.sealed_len()).await?;
                     return Ok(Some(open.opener.open(&read, sealed)?));
                 }
                 self.open = None;
@@ -120,29 +126,8 @@ impl ObjectReader {
         if first.len() <= 1 && first.iter().map(Bytes::len).sum::<usize>() as u64 == length {
             return Ok(ResponseBody::from(first.pop().unwrap_or_default()));
         }
-        // One read's frames wait in the channel while the next are read: reading, opening and sending overlap.
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(async move {
-            loop {
-                let frames = match self.next_frames().await {
-                    Ok(Some(frames)) => Ok(frames),
-                    Ok(None) => return,
-                    Err(error) => {
-                        let cause = error.source.as_deref().map(tracing::field::debug);
-                        tracing::error!(cause, %error, "a read failed midway");
-                        Err(BoxError::from(error))
-                    }
-                };
-                let failed = frames.is_err();
-                if sender.send(frames).await.is_err() || failed {
-                    return;
-                }
-            }
-        });
-        let rest =
-            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|frames| (frames, receiver)) });
         let chunks = stream::once(async { Ok(first) })
-            .chain(rest)
+            .chain(stream::unfold(Some(Rest::of(Box::new(self))), |rest| async { rest?.next().await }))
             .map_ok(|frames| stream::iter(frames.into_iter().map(Ok)))
             .try_flatten();
         Ok(ResponseBody::Stream { remaining: length, stream: Box::pin(chunks) })
@@ -155,6 +140,68 @@ impl ObjectReader {
             Ok(chunk.map(|chunk| (Frame::data(chunk), reader)))
         });
         StreamBody::new(chunks).boxed_unsync()
+    }
+}
+
+impl OpenRun {
+    /// The next read, if it is there to be had.
+    fn read_cached(&mut self, store: &dyn Store) -> Result<Option<(FrameRead, Bytes)>> {
+        let mut reads = self.reads.clone().at_once(CACHED_FRAMES);
+        let Some(read) = reads.next() else { return Ok(None) };
+        let (start, length) = (read.sealed_start(), read.sealed_len());
+        let sealed = match &self.piece.inline {
+            Some(bytes) => Some(inline_slice(bytes, start, length)?),
+            None => store.read_cached(self.piece.run.run(), start, length)?,
+        };
+        if sealed.is_some() {
+            self.reads = reads.at_once(FRAMES);
+        }
+        Ok(sealed.map(|sealed| (read, sealed)))
+    }
+}
+
+/// What is still to be read of a response's body.
+enum Rest {
+    /// It is read when it is asked for, as long as the page cache has it: it then goes through one processor's cache only.
+    Here(Box<ObjectReader>),
+    /// It comes from the disk, and is read while that before it is sent.
+    Ahead(JoinHandle<Read>),
+}
+
+/// A reader, and what it has read.
+type Read = (Box<ObjectReader>, Result<Option<Vec<Bytes>>>);
+
+impl Rest {
+    fn of(mut reader: Box<ObjectReader>) -> Self {
+        if !reader.cold {
+            return Self::Here(reader);
+        }
+        Self::Ahead(tokio::spawn(async move {
+            let frames = reader.next_frames().await;
+            (reader, frames)
+        }))
+    }
+
+    /// The next frames, and what then is left; `None` at the end.
+    async fn next(self) -> Option<(Result<Vec<Bytes>, BoxError>, Option<Self>)> {
+        let (reader, frames) = match self {
+            Self::Here(mut reader) => {
+                let frames = reader.next_frames().await;
+                (reader, frames)
+            }
+            Self::Ahead(read) => match read.await {
+                Ok(read) => read,
+                Err(error) => return Some((Err(error.into()), None)),
+            },
+        };
+        match frames {
+            Ok(frames) => frames.map(|frames| (Ok(frames), Some(Self::of(reader)))),
+            Err(error) => {
+                let cause = error.source.as_deref().map(tracing::field::debug);
+                tracing::error!(cause, %error, "a read failed midway");
+                Some((Err(error.into()), None))
+            }
+        }
     }
 }
 

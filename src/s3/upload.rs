@@ -7,7 +7,7 @@ use http::HeaderMap;
 use minicbor::bytes::ByteVec;
 
 use super::checksum::Algorithm;
-use super::error::{ErrorCode, Result};
+use super::error::Result;
 
 use super::payload::{self, PayloadPlan, PayloadStream, Requirements, Verified};
 use super::put::MAX_PUT;
@@ -31,74 +31,101 @@ pub(super) struct RunSink {
     store: SharedStore,
     entropy: SharedEntropy,
     sealer: Sealer,
-    writer: Option<Box<dyn RunWriter>>,
+    target: Target,
     inline_limit: usize,
-    /// Of the sealed bytes, if their number is known.
-    size_hint: Option<u64>,
+    /// Sealed bytes to come, if their number is known.
+    to_come: Option<u64>,
+}
+
+/// Where the sealed frames go.
+enum Target {
+    /// The only frame, so far.
+    Memory(Vec<u8>),
+    /// The blob store: each frame is sealed in the buffer that is written.
+    Run(Box<dyn RunWriter>),
 }
 
 impl RunSink {
     /// A sink for part number `part` (0: the whole object) of the object that `key` belongs to. `length` is the
     /// plaintext's, if it is known: space for it is claimed before the first byte comes.
     pub async fn open(s3: &S3, key: &ObjectKey, part: u16, length: Option<u64>) -> Result<Self> {
-        let mut sink = Self {
-            store: Arc::clone(&s3.store),
-            entropy: Arc::clone(&s3.entropy),
-            sealer: Sealer::new(key, part, &*s3.entropy),
-            writer: None,
-            inline_limit: s3.settings.inline_limit,
-            size_hint: length.map(|length| key.suite().sealed_len(length)),
+        let (store, inline_limit) = (Arc::clone(&s3.store), s3.settings.inline_limit);
+        let to_come = length.map(|length| key.suite().sealed_len(length));
+        let target = match to_come {
+            Some(bytes) if bytes > inline_limit as u64 => Target::Run(store.create(to_come).await?),
+            _ => Target::Memory(Vec::new()),
         };
-        if sink.size_hint.is_some_and(|hint| hint > sink.inline_limit as u64) {
-            sink.writer().await?;
-        }
-        Ok(sink)
+        let sealer = Sealer::new(key, part, &*s3.entropy);
+        Ok(Self { store, entropy: Arc::clone(&s3.entropy), sealer, target, inline_limit, to_come })
     }
 
     /// Adds plaintext to the end.
-    pub async fn push(&mut self, plaintext: &[u8]) -> Result<()> {
-        self.sealer.push(plaintext)?;
-        // A sealed frame is longer than the inline limit: whatever has one goes to the blob store.
-        if self.sealer.sealed().is_empty() {
-            return Ok(());
+    pub async fn push(&mut self, mut plaintext: &[u8]) -> Result<()> {
+        while !plaintext.is_empty() {
+            let frame = self.target.frame(self.sealer.frame_size(), self.to_come).await?;
+            let taken = self.sealer.fill(frame, plaintext);
+            plaintext = &plaintext[taken..];
+            if taken == 0 {
+                let sealed = self.sealer.seal(frame)?;
+                self.put_away(sealed).await?;
+            }
         }
-        self.writer().await?;
-        if let Some(writer) = &mut self.writer {
-            writer.append(self.sealer.sealed()).await?;
-        }
-        self.sealer.discard_sealed();
         Ok(())
     }
 
     /// Ends the run. It is durable (or inline) when this returns, and waits for its commit.
     pub async fn finish(mut self) -> Result<Sealed> {
-        if self.writer.is_none() {
-            let (bytes, header) = self.sealer.finish();
-            if bytes.len() <= self.inline_limit {
+        let frame = self.target.frame(self.sealer.frame_size(), self.to_come).await?;
+        let (length, header) = self.sealer.finish(frame);
+        let writer = match self.target {
+            Target::Memory(mut bytes) if length <= self.inline_limit => {
+                bytes.truncate(length);
                 let id = random::bytes(&*self.entropy);
                 return Ok(Sealed::new(NewRun::Inline(id, Bytes::from(bytes)), id, header));
             }
-            let mut writer = self.store.create(Some(bytes.len() as u64)).await?;
-            writer.append(&bytes).await?;
-            let run = writer.seal().await?;
-            let id = run.id.0;
-            return Ok(Sealed::new(NewRun::Run(run), id, header));
-        }
-        let (bytes, header) = self.sealer.finish();
-        let Some(mut writer) = self.writer.take() else {
-            return Err(ErrorCode::InternalError.into());
+            Target::Memory(bytes) => {
+                let mut writer = self.store.create(Some(length as u64)).await?;
+                writer.append(&bytes[..length]).await?;
+                writer
+            }
+            Target::Run(mut writer) => {
+                writer.advance(length).await?;
+                writer
+            }
         };
-        writer.append(&bytes).await?;
         let run = writer.seal().await?;
         let id = run.id.0;
         Ok(Sealed::new(NewRun::Run(run), id, header))
     }
 
-    async fn writer(&mut self) -> Result<()> {
-        if self.writer.is_none() {
-            self.writer = Some(self.store.create(self.size_hint).await?);
+    /// Hands a sealed frame over, which is not the last. Whatever has two is too long to be inline.
+    async fn put_away(&mut self, sealed: usize) -> Result<()> {
+        match &mut self.target {
+            Target::Run(writer) => writer.advance(sealed).await?,
+            Target::Memory(frame) => {
+                let mut writer = self.store.create(self.to_come).await?;
+                writer.append(&frame[..sealed]).await?;
+                self.target = Target::Run(writer);
+            }
         }
+        self.to_come = self.to_come.map(|bytes| bytes.saturating_sub(sealed as u64));
         Ok(())
+    }
+}
+
+impl Target {
+    /// The open frame's memory: of a whole frame, or what is to come if that is less.
+    async fn frame(&mut self, frame_size: usize, to_come: Option<u64>) -> Result<&mut [u8]> {
+        let length = to_come.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(frame_size).min(frame_size);
+        match self {
+            Self::Memory(frame) => {
+                if frame.len() < length {
+                    frame.resize(length, 0);
+                }
+                Ok(frame)
+            }
+            Self::Run(writer) => Ok(writer.room(length).await?),
+        }
     }
 }
 

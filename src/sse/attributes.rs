@@ -86,8 +86,8 @@ mod tests {
     fn checksums_open_only_where_they_belong() {
         let entropy = SeededEntropy::new(1);
         let key = object_key(1);
-        let header = Sealer::new(&key, 0, &entropy).finish().1;
-        let other = Sealer::new(&key, 0, &entropy).finish().1;
+        let header = Sealer::new(&key, 0, &entropy).finish(&mut [0; 16]).1;
+        let other = Sealer::new(&key, 0, &entropy).finish(&mut [0; 16]).1;
         let span = |first, count, size| PartSpan { first, count, size };
         let spans = [span(1, 2, 5), span(3, 1, 4)];
         let scopes = [

@@ -16,12 +16,15 @@ impl FrameCipher {
         Self { inner: identity.inner_cipher(key), outer: identity.outer_cipher(key) }
     }
 
-    /// Seals the plaintext that `buffer` ends with, from `start` on, in place; the tags follow it.
-    pub fn seal(&self, nonce: FrameNonce, aad: &[u8], buffer: &mut Vec<u8>, start: usize) {
+    /// Seals the `length` bytes of plaintext that `frame` begins with, in place; the tags follow it. Returns the sealed length.
+    pub fn seal(&self, nonce: FrameNonce, aad: &[u8], frame: &mut [u8], length: usize) -> usize {
+        let mut sealed = length;
         for cipher in std::iter::once(&self.inner).chain(&self.outer) {
-            let tag = cipher.seal_in_place(nonce.bytes(), aad, &mut buffer[start..]);
-            buffer.extend_from_slice(&tag);
+            let tag = cipher.seal_in_place(nonce.bytes(), aad, &mut frame[..sealed]);
+            frame[sealed..sealed + tag.len()].copy_from_slice(&tag);
+            sealed += tag.len();
         }
+        sealed
     }
 
     /// Opens a sealed frame in place: its plaintext is what it then begins with, where the tags do not stand.

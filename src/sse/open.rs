@@ -115,6 +115,14 @@ pub struct FrameReads {
     frames: NonZeroU64,
 }
 
+impl FrameReads {
+    /// From here on, reads of at most `frames` frames each.
+    #[must_use]
+    pub fn at_once(self, frames: NonZeroU64) -> Self {
+        Self { frames, ..self }
+    }
+}
+
 impl Iterator for FrameReads {
     type Item = FrameRead;
 

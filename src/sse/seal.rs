@@ -8,19 +8,17 @@ use crate::crypto::Entropy;
 /// Seals one run: an object, or one upload of one part. Every sealer has a salt of its own, so that no two runs share a
 /// key, whatever their data key and part.
 ///
-/// Plaintext is copied once, into the buffer where it is then encrypted; only encrypted bytes can be taken out. The
-/// latest frame is held back, for it may turn out to be the last. The buffer grows with what is pushed: take
-/// [`Self::sealed`] away and [`Self::discard_sealed`] often enough to bound it.
+/// The memory is the caller's: that where the sealed frames are wanted. Plaintext is copied there once, and encrypted where it
+/// lies. The frame that is being filled, the *open* one, stays open until more comes, for it may turn out to be the last; of
+/// its memory nothing may go anywhere before [`Self::seal`] or [`Self::finish`] has said how much is sealed.
 pub struct Sealer {
     identity: RunIdentity,
     cipher: FrameCipher,
     tags: usize,
     commitment_key: CommitmentKey,
     nonces: NonceSequence,
-    /// Sealed frames, then the plaintext of the open frame.
-    buffer: Vec<u8>,
-    /// Where in the buffer the open frame begins.
-    open_frame: usize,
+    /// Bytes of plaintext in the open frame.
+    open: usize,
 }
 
 impl Sealer {
@@ -33,54 +31,47 @@ impl Sealer {
             commitment_key: identity.commitment_key(key),
             identity,
             nonces: NonceSequence::default(),
-            buffer: Vec::new(),
-            open_frame: 0,
+            open: 0,
         }
     }
 
-    /// Adds plaintext to the end.
+    /// Bytes of a sealed frame. The last of a run may be shorter.
+    pub fn frame_size(&self) -> usize {
+        FRAME_SIZE + self.tags
+    }
+
+    /// Adds plaintext to the open frame, as much as it has room for; returns how much that was. `frame` is the open frame's
+    /// memory, the same until it is sealed: [`Self::frame_size`] bytes, or as many as the run will have if they are fewer.
+    pub fn fill(&mut self, frame: &mut [u8], plaintext: &[u8]) -> usize {
+        let room = frame.len().saturating_sub(self.tags).min(FRAME_SIZE);
+        let taken = room.saturating_sub(self.open).min(plaintext.len());
+        frame[self.open..self.open + taken].copy_from_slice(&plaintext[..taken]);
+        self.open += taken;
+        taken
+    }
+
+    /// Seals the open frame, because it is full and more comes. Returns its sealed length; the next frame is open then.
     ///
     /// # Errors
-    /// [`SseError::RunTooLong`]; the run is then lost.
-    pub fn push(&mut self, mut plaintext: &[u8]) -> Result<(), SseError> {
-        self.buffer.reserve(plaintext.len() + (plaintext.len() / FRAME_SIZE + 2) * self.tags);
-        while !plaintext.is_empty() {
-            let room = FRAME_SIZE - (self.buffer.len() - self.open_frame);
-            if room == 0 {
-                let nonce = self.nonces.middle()?;
-                self.seal_frame(nonce);
-                continue;
-            }
-            let (now, later) = plaintext.split_at(room.min(plaintext.len()));
-            self.buffer.extend_from_slice(now);
-            plaintext = later;
+    /// [`SseError::RunTooLong`], also if the frame is not full: more came than its memory was made for. The run is then lost.
+    pub fn seal(&mut self, frame: &mut [u8]) -> Result<usize, SseError> {
+        if self.open != FRAME_SIZE {
+            return Err(SseError::RunTooLong);
         }
-        Ok(())
+        let nonce = self.nonces.middle()?;
+        Ok(self.seal_frame(nonce, frame))
     }
 
-    /// The sealed frames that have not been discarded yet.
-    pub fn sealed(&self) -> &[u8] {
-        &self.buffer[..self.open_frame]
-    }
-
-    /// Forgets [`Self::sealed`], which the caller has put away.
-    pub fn discard_sealed(&mut self) {
-        self.buffer.drain(..self.open_frame);
-        self.open_frame = 0;
-    }
-
-    /// Ends the run: what is left of it, to follow all that was discarded, and its header.
-    pub fn finish(mut self) -> (Vec<u8>, RunHeader) {
+    /// Ends the run with the open frame. Returns its sealed length, and the run's header.
+    pub fn finish(mut self, frame: &mut [u8]) -> (usize, RunHeader) {
         let (nonce, frames_before) = std::mem::take(&mut self.nonces).last();
-        let last_len = self.buffer.len() - self.open_frame;
-        let plaintext_len = frames_before * FRAME_LEN + u64::try_from(last_len).expect("a frame is 64 KiB at most");
-        self.seal_frame(nonce);
-        let header = self.identity.header(self.commitment_key.commit(plaintext_len), plaintext_len);
-        (self.buffer, header)
+        let last_len = u64::try_from(self.open).expect("a frame is 64 KiB at most");
+        let plaintext_len = frames_before * FRAME_LEN + last_len;
+        let sealed = self.seal_frame(nonce, frame);
+        (sealed, self.identity.header(self.commitment_key.commit(plaintext_len), plaintext_len))
     }
 
-    fn seal_frame(&mut self, nonce: FrameNonce) {
-        self.cipher.seal(nonce, &self.identity.aad(), &mut self.buffer, self.open_frame);
-        self.open_frame = self.buffer.len();
+    fn seal_frame(&mut self, nonce: FrameNonce, frame: &mut [u8]) -> usize {
+        self.cipher.seal(nonce, &self.identity.aad(), frame, std::mem::take(&mut self.open))
     }
 }

@@ -55,7 +55,7 @@ macro_rules! suite {
             commits_are_compare_and_swap mutations_apply_in_order one_of_many_wins
             concurrent_increments_are_all_counted counts_add_up partitions_are_apart scans_keep_their_bounds
             scans_cross_tables scans_see_one_state runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
-            ranges_are_exact long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
+            ranges_are_exact rooms_keep_what_is_put_there long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
             releases_race_with_reads releasing_nothing_is_no_error pinned_runs_outlive_their_release
             pins_race_with_releases shared_runs_live_until_the_last_release
             what_is_gone_cannot_be_shared shares_race_with_releases
@@ -484,6 +484,43 @@ pub(super) async fn dropped_runs_leave_nothing(kept: &Kept) {
     drop(store.create(None).await.unwrap());
     kept.assert_reclaimed().await;
     assert_eq!(store.usage().run_bytes, before);
+}
+
+/// Runs made in the rooms that their writers lend, a half at a time, whatever their hints said.
+pub(super) async fn rooms_keep_what_is_put_there(kept: &Kept) {
+    const FRAME: usize = 65_552;
+    let store = &kept.store;
+    for (number, (length, hint)) in [
+        (40_000, Some(40_000)),
+        (40_000, Some(100)),
+        (FRAME * 9, Some(FRAME as u64 * 9)),
+        (FRAME * 9 + 5, None),
+        (FRAME * 20 + 1, Some(70_000)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bytes = pattern(number as u64, length);
+        let mut writer = store.create(hint).await.unwrap();
+        for frame in bytes.chunks(FRAME) {
+            let (now, later) = frame.split_at(frame.len() / 2);
+            writer.room(frame.len()).await.unwrap()[..now.len()].copy_from_slice(now);
+            let room = writer.room(frame.len()).await.unwrap();
+            assert_eq!(&room[..now.len()], now);
+            room[now.len()..frame.len()].copy_from_slice(later);
+            writer.advance(frame.len()).await.unwrap();
+        }
+        let run = writer.seal().await.unwrap();
+        let id = run.id;
+        assert_eq!(run.length, length as u64);
+        assert_eq!(store.commit(P, Batch::new().adopt(run)).await.unwrap(), Outcome::Applied);
+        assert_eq!(store.read(id, 0, length).await.unwrap(), bytes);
+        // Whether or not it has them at hand, they are no others.
+        assert_eq!(
+            store.read_cached(id, 1, length - 1).unwrap().unwrap_or_else(|| Bytes::copy_from_slice(&bytes[1..])),
+            bytes[1..]
+        );
+    }
 }
 
 pub(super) async fn ranges_are_exact(kept: &Kept) {

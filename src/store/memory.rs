@@ -136,6 +136,7 @@ impl BlobStore for MemoryStore {
         Ok(Box::new(MemoryWriter {
             id: RunId(random::bytes(&*self.entropy)),
             bytes: Vec::new(),
+            room: Vec::new(),
             full: Arc::clone(&self.full),
             claim: Claim { length: 0, unadopted: Arc::clone(&self.unadopted) },
         }))
@@ -149,7 +150,17 @@ impl BlobStore for MemoryStore {
         Ok(Pin::new(pinned))
     }
 
+    fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
+        self.slice(run, start, length).map(Some)
+    }
+
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
+        self.slice(run, start, length)
+    }
+}
+
+impl MemoryStore {
+    fn slice(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
         let bytes = {
             let contents = self.contents();
             let pinned = contents.pinned.get(&run).map(|(bytes, _)| bytes);
@@ -203,18 +214,26 @@ impl Drop for MemoryPin {
 struct MemoryWriter {
     id: RunId,
     bytes: Vec<u8>,
+    room: Vec<u8>,
     full: Arc<AtomicBool>,
     claim: Claim,
 }
 
 #[async_trait]
 impl RunWriter for MemoryWriter {
-    async fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    async fn room(&mut self, length: usize) -> Result<&mut [u8], StoreError> {
+        if self.room.len() < length {
+            self.room.resize(length, 0);
+        }
+        Ok(&mut self.room)
+    }
+
+    async fn advance(&mut self, length: usize) -> Result<(), StoreError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(StoreError::NoSpace);
         }
-        self.bytes.extend_from_slice(bytes);
-        self.claim.grow(bytes.len());
+        self.bytes.extend_from_slice(&self.room[..length]);
+        self.claim.grow(length);
         Ok(())
     }
 

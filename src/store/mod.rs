@@ -116,6 +116,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`StoreError::RunNotFound`] if one of them is not (or no longer) adopted; none is pinned then.
     async fn pin(&self, runs: &[RunId]) -> Result<Pin, StoreError>;
 
+    /// What [`BlobStore::read`] would give, if it can be had without waiting for a disk.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`].
+    fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError>;
+
     /// The bytes `start..start + length` of an adopted or pinned run.
     ///
     /// # Errors

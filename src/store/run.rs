@@ -24,14 +24,40 @@ impl fmt::Debug for RunId {
     }
 }
 
+/// Most bytes of a room that a [`RunWriter`] has to lend.
+pub const MAX_ROOM: usize = 68 * 1024;
+
 /// A run being written. Dropping it discards what was written.
 #[async_trait]
 pub trait RunWriter: Send {
-    /// Adds bytes to the end. May return before they are written; errors then surface in a later call.
+    /// Lends memory to make the run's next bytes in: `length` bytes or more, of [`MAX_ROOM`] at most. They are nobody's until
+    /// [`RunWriter::advance`]; asked for again before it, with no greater length, it is the same memory and what was put there.
     ///
     /// # Errors
     /// [`StoreError::NoSpace`] and [`StoreError::Engine`]; the writer is then of no more use.
-    async fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+    async fn room(&mut self, length: usize) -> Result<&mut [u8], StoreError>;
+
+    /// Adds the first `length` bytes of the room to the run. May return before they are written; errors then surface in a later
+    /// call.
+    ///
+    /// # Errors
+    /// As [`RunWriter::room`].
+    async fn advance(&mut self, length: usize) -> Result<(), StoreError>;
+
+    /// Adds a copy of `bytes` to the run.
+    ///
+    /// # Errors
+    /// As [`RunWriter::room`].
+    async fn append(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let room = self.room(1).await?;
+            let (now, later) = bytes.split_at(room.len().min(bytes.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.advance(now.len()).await?;
+            bytes = later;
+        }
+        Ok(())
+    }
 
     /// Waits until every byte is on stable storage and closes the run.
     ///

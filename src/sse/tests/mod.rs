@@ -35,9 +35,26 @@ fn plaintext(length: usize) -> Vec<u8> {
 }
 
 fn seal(key: &ObjectKey, part: u16, seed: u64, plaintext: &[u8]) -> (Vec<u8>, RunHeader) {
-    let mut sealer = Sealer::new(key, part, &SeededEntropy::new(seed));
-    sealer.push(plaintext).unwrap();
-    sealer.finish()
+    seal_all(Sealer::new(key, part, &SeededEntropy::new(seed)), [plaintext])
+}
+
+/// The run of what comes in `pieces`.
+fn seal_all<'p>(mut sealer: Sealer, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<u8>, RunHeader) {
+    let mut run = Vec::new();
+    let mut frame = vec![0; sealer.frame_size()];
+    for mut plaintext in pieces {
+        while !plaintext.is_empty() {
+            let taken = sealer.fill(&mut frame, plaintext);
+            plaintext = &plaintext[taken..];
+            if taken == 0 {
+                let sealed = sealer.seal(&mut frame).unwrap();
+                run.extend_from_slice(&frame[..sealed]);
+            }
+        }
+    }
+    let (sealed, header) = sealer.finish(&mut frame);
+    run.extend_from_slice(&frame[..sealed]);
+    (run, header)
 }
 
 /// What a reader of `range` gets from a store that holds `run`.

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{object_key, plaintext, read, read_all, seal};
+use super::{object_key, plaintext, read, read_all, seal, seal_all};
 use crate::crypto::random::SeededEntropy;
+use crate::sse::format::FRAME_SIZE;
 use crate::sse::{Opener, Sealer, SseError};
 
 /// Sizes, mostly close to a frame boundary.
@@ -20,25 +21,17 @@ proptest! {
     fn any_split_and_range_round_trips(
         size in size(),
         splits in prop::collection::vec(1..100_000_usize, 0..8),
-        take_every in 1..4_usize,
         (a, b) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
         frames in 1..4_u64,
     ) {
         let (key, plaintext) = (object_key(1), plaintext(size));
-        let mut sealer = Sealer::new(&key, 1, &SeededEntropy::new(1));
-        let (mut run, mut rest) = (Vec::new(), &plaintext[..]);
-        for (i, split) in splits.iter().chain(std::iter::once(&usize::MAX)).enumerate() {
+        let mut rest = &plaintext[..];
+        let pieces = splits.iter().chain(std::iter::once(&usize::MAX)).map(|split| {
             let (now, later) = rest.split_at((*split).min(rest.len()));
-            sealer.push(now).unwrap();
             rest = later;
-            if i % take_every == 0 {
-                run.extend_from_slice(sealer.sealed());
-                sealer.discard_sealed();
-                prop_assert!(sealer.sealed().is_empty());
-            }
-        }
-        let (end, header) = sealer.finish();
-        run.extend_from_slice(&end);
+            now
+        });
+        let (run, header) = seal_all(Sealer::new(&key, 1, &SeededEntropy::new(1)), pieces);
 
         prop_assert_eq!(&run, &seal(&key, 1, 1, &plaintext).0, "splits must not matter");
         prop_assert_eq!(u64::try_from(run.len()).unwrap(), key.suite().sealed_len(u64::try_from(size).unwrap()));
@@ -71,14 +64,19 @@ fn a_range_reads_only_its_frames() {
 #[test]
 fn sealing_again_shares_nothing() {
     let (key, entropy) = (object_key(1), SeededEntropy::new(1));
-    let run = |part| {
-        let mut sealer = Sealer::new(&key, part, &entropy);
-        sealer.push(&[0; 64]).unwrap();
-        sealer.finish()
-    };
+    let run = |part| seal_all(Sealer::new(&key, part, &entropy), [&[0; 64][..]]);
     let ((first, first_header), (second, second_header)) = (run(1), run(1));
     assert_ne!(first[..64], second[..64], "the same part sealed twice must not repeat a key stream");
     assert_ne!(first_header.to_bytes()[2..82], second_header.to_bytes()[2..82]);
+}
+
+#[test]
+fn a_frame_in_too_little_memory_is_refused() {
+    let mut sealer = Sealer::new(&object_key(1), 0, &SeededEntropy::new(1));
+    let mut frame = [0; 100];
+    assert_eq!(sealer.fill(&mut frame, &[1; 200]), 84);
+    assert_eq!(sealer.fill(&mut frame, &[1; 116]), 0);
+    assert!(matches!(sealer.seal(&mut frame), Err(SseError::RunTooLong)));
 }
 
 #[test]
@@ -88,10 +86,11 @@ fn throughput() {
     let (key, chunk) = (object_key(1), vec![7; MIB]);
     let started = std::time::Instant::now();
     let mut sealer = Sealer::new(&key, 0, &SeededEntropy::new(1));
-    for _ in 0..1024 {
-        sealer.push(&chunk).unwrap();
-        std::hint::black_box(sealer.sealed());
-        sealer.discard_sealed();
+    let mut frame = vec![0; sealer.frame_size()];
+    for piece in std::iter::repeat_n(&chunk, 1024).flat_map(|chunk| chunk.chunks(FRAME_SIZE)) {
+        sealer.fill(&mut frame, piece);
+        sealer.seal(&mut frame).unwrap();
+        std::hint::black_box(&frame);
     }
     let sealed = started.elapsed();
     let (run, header) = seal(&key, 0, 1, &vec![7; 64 * MIB]);

@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::records::{BLOCK, whole_blocks};
+use crate::store::run::MAX_ROOM;
 
-/// Bytes of a full-sized buffer.
+/// A buffer with this many bytes or more is written.
 pub(super) const BUFFER_LEN: usize = 512 * 1024;
+/// Bytes of a full-sized buffer: while it is not full, there is a whole room in it.
+const FULL_SIZE: usize = BUFFER_LEN + MAX_ROOM;
 /// The least that is worth a buffer of its own, in bytes.
 const MIN_LEN: u64 = 16 * 1024;
 /// Full-sized buffers kept for reuse: a fresh one costs more than a hundred page faults.
@@ -33,14 +36,36 @@ impl AlignedBuffer {
         taken
     }
 
+    /// What is not filled.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start + self.filled..self.start + self.capacity]
+    }
+
+    /// Bytes that are not filled.
+    pub(super) fn room_len(&self) -> usize {
+        self.capacity - self.filled
+    }
+
+    /// The first `length` bytes of the room are filled.
+    pub(super) fn advance(&mut self, length: usize) {
+        self.filled = self.capacity.min(self.filled + length);
+    }
+
     /// Bytes filled so far.
     pub(super) fn filled(&self) -> usize {
         self.filled
     }
 
-    /// Whether nothing more fits.
+    /// Whether it is time to write it.
     pub(super) fn is_full(&self) -> bool {
-        self.filled == self.capacity
+        self.filled >= BUFFER_LEN
+    }
+
+    /// Moves what is behind the last whole block to the beginning of `next`.
+    pub(super) fn carry_into(&mut self, next: &mut Self) {
+        let whole = self.filled - self.filled % alignment();
+        next.fill(&self.as_slice()[whole..]);
+        self.filled = whole;
     }
 
     /// Fills the last block up with zeros. The buffer then holds whole blocks only.
@@ -63,7 +88,7 @@ impl AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if self.capacity == BUFFER_LEN {
+        if self.capacity == FULL_SIZE {
             let mut free = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
             if free.len() < POOLED {
                 free.push((std::mem::take(&mut self.memory), self.start));
@@ -77,12 +102,13 @@ impl Drop for AlignedBuffer {
 pub(super) struct BufferPool(Mutex<Vec<(Vec<u8>, usize)>>);
 
 impl BufferPool {
-    /// A buffer for a run of `size_hint` bytes.
-    pub(super) fn take(self: &Arc<Self>, size_hint: Option<u64>) -> AlignedBuffer {
-        let wanted = size_hint.map_or(u64::MAX, |hint| whole_blocks(hint.clamp(MIN_LEN, u64::MAX - BLOCK)));
-        let capacity = usize::try_from(wanted).unwrap_or(usize::MAX).min(BUFFER_LEN);
+    /// A buffer for `to_come` bytes, or for the first of them.
+    pub(super) fn take(self: &Arc<Self>, to_come: Option<u64>) -> AlignedBuffer {
+        let wanted = to_come.map_or(u64::MAX, |bytes| whole_blocks(bytes.clamp(MIN_LEN, u64::MAX - BLOCK)));
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let capacity = if wanted <= BUFFER_LEN { wanted } else { FULL_SIZE };
         let pooled =
-            if capacity == BUFFER_LEN { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() } else { None };
+            if capacity == FULL_SIZE { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() } else { None };
         let (memory, start) = pooled.unwrap_or_else(|| {
             let memory = vec![0; capacity + alignment()];
             let start = memory.as_ptr().align_offset(alignment());
@@ -103,22 +129,28 @@ mod tests {
     #[test]
     fn buffers_are_aligned_sized_and_padded() {
         let pool = Arc::new(BufferPool::default());
-        for (hint, capacity) in
-            [(None, BUFFER_LEN), (Some(1), 16_384), (Some(20_000), 20_480), (Some(u64::MAX), BUFFER_LEN)]
+        for (to_come, capacity) in
+            [(None, FULL_SIZE), (Some(1), 16_384), (Some(20_000), 20_480), (Some(u64::MAX), FULL_SIZE)]
         {
-            let mut buffer = pool.take(hint);
-            let bytes = vec![7; BUFFER_LEN + 1];
+            let mut buffer = pool.take(to_come);
+            let bytes = vec![7; FULL_SIZE + 1];
             assert_eq!(buffer.fill(&bytes[..5]), 5);
             buffer.pad();
             assert_eq!(buffer.as_slice().len(), 4096);
             assert_eq!(&buffer.as_slice()[..6], &[7, 7, 7, 7, 7, 0]);
             assert_eq!(buffer.as_slice().as_ptr().align_offset(4096), 0);
+            assert_eq!(buffer.room_len(), capacity - 4096);
+            buffer.room()[..10].fill(8);
+            buffer.advance(10);
+            let mut next = pool.take(to_come);
+            buffer.carry_into(&mut next);
+            assert_eq!((buffer.filled(), next.as_slice()), (4096, &[8; 10][..]));
             assert_eq!(buffer.fill(&bytes), capacity - 4096);
-            assert!(buffer.is_full());
+            assert_eq!((buffer.room_len(), buffer.is_full()), (0, capacity == FULL_SIZE));
         }
         let pooled = || pool.0.lock().unwrap().len();
-        assert_eq!(pooled(), 1);
+        assert_eq!(pooled(), 2);
         let _buffer = pool.take(None);
-        assert_eq!(pooled(), 0);
+        assert_eq!(pooled(), 1);
     }
 }

@@ -245,6 +245,10 @@ impl BlobStore for RocksStore {
         Ok(Pin::new(self.reader.pin(runs).await?))
     }
 
+    fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
+        self.reader.read_cached(run, start, length)
+    }
+
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
         self.reader.read(run, start, length).await
     }

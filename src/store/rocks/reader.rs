@@ -55,7 +55,9 @@ impl Reader {
 
     /// The bytes `start..start + length` of `run`.
     pub(super) async fn read(self: &Arc<Self>, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = self.read_from_memory(run, start, length)? {
+        if length <= INLINE
+            && let Some(bytes) = self.read_cached(run, start, length)?
+        {
             return Ok(bytes);
         }
         let reader = Arc::clone(self);
@@ -101,10 +103,7 @@ impl Reader {
     }
 
     /// Reads without waiting for the disk; `None` if that cannot be done.
-    fn read_from_memory(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
-        if length > INLINE {
-            return Ok(None);
-        }
+    pub(super) fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
         let epoch = self.space.epoch();
         let pinned = self.space.pins.record(run);
         let pieces = if let Some(record) = &pinned {
@@ -120,10 +119,6 @@ impl Reader {
             let Some(file) = self.files.opened(piece.segment) else {
                 return Ok(None);
             };
-            // One block first: what is not in the page cache is not worth clearing memory for.
-            if !read_cached(&file, piece.offset, &mut [0; HEADER_LEN][..piece.length.min(HEADER_LEN)]) {
-                return Ok(None);
-            }
             let from = bytes.len();
             bytes.resize(from + piece.length, 0);
             if !read_cached(&file, piece.offset, &mut bytes[from..]) {

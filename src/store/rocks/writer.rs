@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::allocator::{Allocator, LONGEST, Taken};
 use super::buffer::{AlignedBuffer, BufferPool};
-use super::records::{Extent, RunRecord, whole_blocks};
+use super::records::{BLOCK, Extent, RunRecord, whole_blocks};
 use super::segment::Segment;
 use super::space::{Claim, ClaimLease, Space, Task};
 use crate::store::{RunId, RunWriter, SealedRun, StoreError};
@@ -73,13 +73,23 @@ impl SegmentWriter {
         })
     }
 
-    /// Hands the filled buffer over to be written, once the one before it is.
+    /// Hands the whole blocks of the filled buffer over to be written, once the one before it is.
     async fn flush(&mut self) -> Result<(), StoreError> {
         let Some(mut buffer) = self.filling.take() else {
             return Ok(());
         };
-        self.filling = self.written().await?;
-        buffer.pad();
+        let mut next = match self.written().await? {
+            Some(written) => written,
+            // And what is carried over.
+            None => self.pool.take(self.to_come().map(|bytes| bytes.saturating_add(BLOCK))),
+        };
+        buffer.carry_into(&mut next);
+        self.filling = Some(next);
+        self.write(buffer).await
+    }
+
+    /// Begins to write a buffer of whole blocks.
+    async fn write(&mut self, mut buffer: AlignedBuffer) -> Result<(), StoreError> {
         let mut pieces = Vec::with_capacity(1);
         let mut from = 0;
         while from < buffer.filled() {
@@ -98,6 +108,11 @@ impl SegmentWriter {
             Ok(buffer)
         }));
         Ok(())
+    }
+
+    /// Bytes that the hint still promises, if there was one and it has held so far.
+    fn to_come(&self) -> Option<u64> {
+        self.size_hint.and_then(|hint| hint.checked_sub(self.length)).filter(|to_come| *to_come > 0)
     }
 
     /// Waits for the write under way; returns its buffer.
@@ -182,25 +197,40 @@ impl SegmentWriter {
 
 #[async_trait]
 impl RunWriter for SegmentWriter {
-    async fn append(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
-        while !bytes.is_empty() {
-            let buffer = self.filling.get_or_insert_with(|| self.pool.take(self.size_hint));
-            let filled = buffer.fill(bytes);
-            let full = buffer.is_full();
-            self.length += bytes_of(filled);
-            bytes = &bytes[filled..];
-            if full {
-                self.flush().await?;
-            }
+    async fn room(&mut self, length: usize) -> Result<&mut [u8], StoreError> {
+        // Where more comes than the hint said.
+        if self.filling.as_ref().is_some_and(|buffer| buffer.room_len() < length) {
+            self.flush().await?;
+        }
+        let mut buffer = self.filling.take().unwrap_or_else(|| self.pool.take(self.to_come()));
+        if buffer.room_len() < length {
+            let mut larger = self.pool.take(None);
+            larger.fill(buffer.as_slice());
+            buffer = larger;
+        }
+        Ok(self.filling.insert(buffer).room())
+    }
+
+    async fn advance(&mut self, length: usize) -> Result<(), StoreError> {
+        let Some(buffer) = &mut self.filling else {
+            return Ok(());
+        };
+        buffer.advance(length);
+        self.length += bytes_of(length);
+        if buffer.is_full() {
+            self.flush().await?;
         }
         Ok(())
     }
 
     async fn seal(mut self: Box<Self>) -> Result<SealedRun, StoreError> {
-        if self.filling.as_ref().is_some_and(|buffer| buffer.filled() > 0) {
-            self.flush().await?;
+        if let Some(mut last) = self.filling.take()
+            && last.filled() > 0
+        {
+            self.written().await?;
+            last.pad();
+            self.write(last).await?;
         }
-        self.filling = None;
         self.written().await?;
         self.trim();
         let mut synced: Option<&Arc<Segment>> = None;
