@@ -44,8 +44,15 @@ const STORAGE_CLASSES: &[&str] = &[
     "STANDARD_IA",
 ];
 
-/// Request headers whose meaning is not offered yet. Ignoring one would promise what is not kept, so they answer 501.
-const NOT_OFFERED: &[&str] = &["x-amz-write-offset-bytes"];
+/// Request headers whose meaning is not offered, and the values that change nothing. Ignoring another would promise what is not
+/// kept, so it answers 501.
+const NOT_OFFERED: &[(&str, &[&str])] = &[
+    ("x-amz-bucket-namespace", &["global"]),
+    ("x-amz-object-lock-event-hold", &[]),
+    ("x-amz-object-lock-event-hold-duration-days", &[]),
+    ("x-amz-object-lock-event-hold-duration-years", &[]),
+    ("x-amz-write-offset-bytes", &[]),
+];
 
 /// Refuses a request whose headers are more than S3 takes.
 ///
@@ -127,8 +134,11 @@ pub fn has_digest(headers: &HeaderMap) -> bool {
 /// # Errors
 /// `NotImplemented`, naming the header.
 pub fn refuse_not_offered(headers: &HeaderMap) -> Result<()> {
-    match NOT_OFFERED.iter().find(|name| headers.contains_key(**name)) {
-        Some(name) => Err(ErrorCode::NotImplemented.with("Header", *name)),
+    let is_refused = |(name, harmless): &&(&str, &[&str])| {
+        headers.get_all(*name).iter().any(|value| !harmless.iter().any(|harmless| value == harmless))
+    };
+    match NOT_OFFERED.iter().find(is_refused) {
+        Some((name, _)) => Err(ErrorCode::NotImplemented.with("Header", *name)),
         None => Ok(()),
     }
 }
@@ -172,10 +182,15 @@ pub fn insert_etag(headers: &mut HeaderMap, etag: &str) {
     insert(headers, http::header::ETAG, &format!("\"{etag}\""));
 }
 
+/// Whether objects here may be of this storage class.
+pub(super) fn is_storage_class(name: &str) -> bool {
+    STORAGE_CLASSES.contains(&name)
+}
+
 /// The storage class that a write asks for.
 fn storage_class(headers: &HeaderMap) -> Result<String> {
     let class = text(headers, "x-amz-storage-class").unwrap_or(STANDARD_CLASS);
-    if STORAGE_CLASSES.contains(&class) {
+    if is_storage_class(class) {
         return Ok(class.to_owned());
     }
     Err(ErrorCode::InvalidStorageClass.with("StorageClassRequested", class))
@@ -244,6 +259,9 @@ mod tests {
         assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2047))]), Ok(()));
         assert_eq!(code(&[("x-amz-meta-a", &"x".repeat(2048))]), Err(ErrorCode::MetadataTooLarge));
         assert_eq!(code(&[("x-amz-storage-class", "COLD")]), Err(ErrorCode::InvalidStorageClass));
-        assert_eq!(code(&[("x-amz-write-offset-bytes", "1")]), Err(ErrorCode::NotImplemented));
+        for (name, harmless) in NOT_OFFERED {
+            assert_eq!(code(&[(name, "1")]), Err(ErrorCode::NotImplemented), "{name}");
+            assert!(harmless.iter().all(|value| code(&[(name, value)]) == Ok(())), "{name}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use http::Response;
 use http::header::HeaderMap;
 use minicbor::bytes::ByteVec;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksum, Checksums, Kind};
@@ -19,7 +20,7 @@ use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
 use super::xml::{self, XmlWriter};
-use crate::clock::{from_millis, iso8601};
+use crate::clock::{from_millis, iso8601, parse_http_date};
 use crate::crypto::{digest, random};
 use crate::iam::{Account, Permit};
 use crate::sse::{self, Envelope, Scope};
@@ -33,6 +34,9 @@ const MIN_PART: u64 = 5 << 20;
 const MAX_OBJECT: u64 = 5 << 40;
 /// Longest CompleteMultipartUpload document: 10 000 parts with their checksums.
 const MAX_DOCUMENT: usize = 4 << 20;
+
+/// When an upload must have been begun to be aborted.
+const IF_INITIATED: &str = "x-amz-if-match-initiated-time";
 
 /// What is told to whoever did not sign, however open the bucket is.
 const ANONYMOUS_UPLOAD: &str = "Anonymous users cannot initiate multipart uploads.  Please authenticate.";
@@ -60,6 +64,15 @@ struct NamedPart {
     sha1: Option<String>,
     #[serde(rename = "ChecksumSHA256")]
     sha256: Option<String>,
+    /// Of an algorithm by which no part is checked here.
+    #[serde(
+        rename = "ChecksumSHA512",
+        alias = "ChecksumMD5",
+        alias = "ChecksumXXHASH64",
+        alias = "ChecksumXXHASH3",
+        alias = "ChecksumXXHASH128"
+    )]
+    other: Option<IgnoredAny>,
 }
 
 impl NamedPart {
@@ -77,10 +90,11 @@ impl NamedPart {
 
     /// Whether what the client gives is what was stored.
     fn agrees(&self, stored: &Checksums) -> bool {
-        Algorithm::ALL.into_iter().all(|algorithm| match self.checksum(algorithm) {
-            None => true,
-            Some(given) => Checksum::parse(algorithm, given) == stored.by_algorithm(algorithm),
-        })
+        self.other.is_none()
+            && Algorithm::ALL.into_iter().all(|algorithm| match self.checksum(algorithm) {
+                None => true,
+                Some(given) => Checksum::parse(algorithm, given) == stored.by_algorithm(algorithm),
+            })
     }
 }
 
@@ -331,6 +345,7 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let upload = self.upload(call, bucket, key).await?;
+        judge_initiated(call.header(IF_INITIATED), upload.record.initiated)?;
         if commit::abort_upload(&*self.store, bucket.partition(), &upload).await? {
             Ok(no_content())
         } else {
@@ -513,6 +528,17 @@ fn upload_id(call: &Call<'_>) -> Result<[u8; 16]> {
     call.query.value("uploadId").and_then(decode_upload_id).ok_or_else(|| no_such_upload(call))
 }
 
+/// Whether an upload was begun at the second that a request names. (API reference, AbortMultipartUpload.)
+fn judge_initiated(asked: Option<&str>, initiated: i64) -> Result<()> {
+    let Some(text) = asked else { return Ok(()) };
+    let at = parse_http_date(text).or_else(|| text.parse().ok());
+    let at = at.ok_or_else(|| S3Error::argument(IF_INITIATED, text, "Invalid date"))?;
+    if at.as_second() == from_millis(initiated).as_second() {
+        return Ok(());
+    }
+    Err(ErrorCode::PreconditionFailed.with("Condition", IF_INITIATED))
+}
+
 fn no_such_upload(call: &Call<'_>) -> S3Error {
     ErrorCode::NoSuchUpload.with("UploadId", call.query.value("uploadId").unwrap_or_default())
 }
@@ -530,6 +556,28 @@ mod tests {
         let span = |first, count, size| PartSpan { first, count, size };
         assert_eq!(assembled.spans, [span(1, 2, 5), span(3, 1, 4), span(5, 2, 4)]);
         assert_eq!((assembled.size, assembled.tags.len()), (22, 5));
+    }
+
+    #[test]
+    fn uploads_are_aborted_by_the_second_of_their_beginning() {
+        let judge = |asked| judge_initiated(asked, 1_000_999).map_err(|error| error.code);
+        assert_eq!(judge(None), Ok(()));
+        assert_eq!(judge(Some("Thu, 01 Jan 1970 00:16:40 GMT")), Ok(()));
+        assert_eq!(judge(Some("Thu, 01 Jan 1970 00:16:41 GMT")), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(Some("then")), Err(ErrorCode::InvalidArgument));
+    }
+
+    #[test]
+    fn checksums_that_nobody_computed_do_not_agree() {
+        let part = |element: &str| -> NamedPart {
+            let inner = format!("<PartNumber>1</PartNumber><ETag>e</ETag>{element}");
+            xml::read(format!("<Part>{inner}</Part>").as_bytes(), "Part").unwrap()
+        };
+        assert!(part("").agrees(&Checksums::default()));
+        for name in ["SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"] {
+            let element = format!("<Checksum{name}>AA==</Checksum{name}>");
+            assert!(!part(&element).agrees(&Checksums::default()), "{name}");
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Object Lock: a bucket's configuration, and the retention and legal hold of versions.
 //! (API reference: Get- and PutObjectLockConfiguration, Get- and PutObjectRetention, Get- and PutObjectLegalHold.)
 
+use std::collections::HashMap;
+
 use http::{Response, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::access::{About, AskedLock};
 use super::error::{ErrorCode, Result, S3Error};
@@ -43,6 +46,7 @@ struct DefaultRule {
     mode: Option<String>,
     days: Option<i64>,
     years: Option<i64>,
+    default_event_hold: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -50,12 +54,19 @@ struct DefaultRule {
 struct RetentionDocument {
     mode: Option<String>,
     retain_until_date: Option<String>,
+    event_hold: Option<IgnoredAny>,
+    event_hold_duration: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct LegalHoldDocument {
     status: Option<String>,
+}
+
+/// `NotImplemented`: what AWS has documented of event holds leaves open who may release one, and what it is then held by.
+fn no_event_holds() -> S3Error {
+    S3Error::new(ErrorCode::NotImplemented, "Object Lock event holds are not implemented by this server.")
 }
 
 /// The lock that a document asks for.
@@ -65,9 +76,12 @@ fn parse(document: &[u8]) -> Result<ObjectLock> {
     if object_lock_enabled.as_deref() != Some("Enabled") {
         return Err(malformed());
     }
-    let Some(Rule { default_retention: DefaultRule { mode, days, years } }) = rule else {
+    let Some(Rule { default_retention: DefaultRule { mode, days, years, default_event_hold } }) = rule else {
         return Ok(ObjectLock::default());
     };
+    if default_event_hold.is_some() {
+        return Err(no_event_holds());
+    }
     let mode = mode.as_deref().and_then(mode_of).ok_or_else(malformed)?;
     let bounded = |number: i64, most: i64, unit: &str| match u32::try_from(number) {
         Ok(number) if (1..=most).contains(&i64::from(number)) => Ok(number),
@@ -88,9 +102,18 @@ fn parse(document: &[u8]) -> Result<ObjectLock> {
 /// The retention that a document asks for; `None` for none at all.
 fn parse_retention(document: &[u8], now: i64) -> Result<Option<Retention>> {
     let malformed = || S3Error::from(ErrorCode::MalformedXml);
-    let RetentionDocument { mode, retain_until_date } = xml::read(document, "Retention")?;
+    let RetentionDocument { mode, retain_until_date, event_hold, event_hold_duration } =
+        xml::read(document, "Retention")?;
+    if event_hold.is_some() || event_hold_duration.is_some() {
+        return Err(no_event_holds());
+    }
     let (mode, given) = match (mode, retain_until_date) {
-        (None, None) => return Ok(None),
+        // To lift a retention for a document that says something else would be to lose it.
+        (None, None) => {
+            let said: HashMap<String, Option<IgnoredAny>> = xml::read(document, "Retention")?;
+            let is_empty = said.keys().all(|name| name.starts_with('@'));
+            return if is_empty { Ok(None) } else { Err(malformed()) };
+        }
         (Some(mode), Some(until)) => (mode_of(&mode).ok_or_else(malformed)?, until),
         _ => return Err(malformed()),
     };
@@ -288,6 +311,8 @@ mod tests {
         for bad in ["", "<ObjectLockEnabled>Disabled</ObjectLockEnabled>", &format!("{enabled}<Rule></Rule>")] {
             assert_eq!(read(bad), malformed, "{bad}");
         }
+        let event = "<DefaultEventHold><Days>1</Days></DefaultEventHold>";
+        assert_eq!(rule(&format!("{governance}{event}")), Err(ErrorCode::NotImplemented));
         for bad in
             ["", governance, "<Mode>x</Mode><Days>1</Days>", "<Mode>GOVERNANCE</Mode><Days>1</Days><Years>1</Years>"]
         {
@@ -307,6 +332,13 @@ mod tests {
         let full = "<Mode>COMPLIANCE</Mode><RetainUntilDate>1970-01-01T00:00:02Z</RetainUntilDate>";
         assert_eq!(read(full), Ok(Some(Retention { mode: RetentionMode::Compliance, until: 2_000 })));
         assert_eq!(read(""), Ok(None));
+        let spaced = b"<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n</Retention>";
+        assert!(parse_retention(spaced, 1_000).unwrap().is_none());
+        assert_eq!(read("<Other/>"), Err(ErrorCode::MalformedXml));
+        assert_eq!(read("<EventHold>ON</EventHold>"), Err(ErrorCode::NotImplemented));
+        assert_eq!(read(&format!("{full}<EventHold>OFF</EventHold>")), Err(ErrorCode::NotImplemented));
+        let duration = "<EventHoldDuration><Days>5</Days></EventHoldDuration>";
+        assert_eq!(read(duration), Err(ErrorCode::NotImplemented));
         assert_eq!(read("<Mode>GOVERNANCE</Mode>"), Err(ErrorCode::MalformedXml));
         assert_eq!(read(&full.replace("02Z", "01Z")), Err(ErrorCode::InvalidArgument));
         assert_eq!(read(&full.replace("1970", "x")), Err(ErrorCode::MalformedXml));

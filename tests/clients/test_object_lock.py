@@ -253,6 +253,36 @@ def test_headers_that_say_no_lock(s3, plain_s3, locked, bucket):
     plain_s3.put_object(Bucket=locked, Key="k", Body=b"x", ContentMD5=digest, **held)
 
 
+def test_event_holds_are_refused_rather_than_forgotten(s3, locked):
+    """What releases one, and who may, AWS has not said: none is taken, and nothing is lost for it."""
+    hold = {"ObjectLockEventHold": "ON"}
+    for options in (hold, hold | {"ObjectLockEventHoldDurationDays": 5}, {"ObjectLockEventHoldDurationYears": 1}):
+        with refused("NotImplemented", 501):
+            put(s3, locked, **options)
+        with refused("NotImplemented", 501):
+            s3.create_multipart_upload(Bucket=locked, Key="k", **options)
+    until = soon(days=1)
+    put(s3, locked, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
+    with refused("NotImplemented", 501):
+        s3.copy_object(Bucket=locked, Key="l", CopySource=f"{locked}/k", **hold)
+    for retention in (
+        {"EventHold": "ON"},
+        {"EventHold": "OFF", "EventHoldDuration": {"Days": 5}},
+        {"EventHoldDuration": {"Years": 1}},
+        governance(until) | {"EventHold": "ON"},
+    ):
+        with refused("NotImplemented", 501):
+            s3.put_object_retention(Bucket=locked, Key="k", Retention=retention, BypassGovernanceRetention=True)
+    assert s3.get_object_retention(Bucket=locked, Key="k")["Retention"] == governance(until)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "DefaultEventHold": {"Days": 1}}}
+    for more in ({}, {"Days": 1}):
+        asked = {"DefaultRetention": rule["DefaultRetention"] | more}
+        with refused("NotImplemented", 501):
+            s3.put_object_lock_configuration(
+                Bucket=locked, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": asked}
+            )
+
+
 def test_documents_that_say_no_retention(s3, locked):
     put(s3, locked)
     retain = lambda retention: s3.put_object_retention(Bucket=locked, Key="k", Retention=retention)
