@@ -104,6 +104,9 @@ pub(super) fn names(config: &Config) -> Vec<String> {
         names.push(format!("*.{domain}"));
         names.push(domain);
     }
+    // As clients of S3 Control say whose account they mean; and OpenSSL takes no star in front of a single label.
+    let accounts = std::iter::once(&config.root.account_id).chain(config.accounts.iter().map(|account| &account.id));
+    names.extend(accounts.map(|account| format!("{account}.localhost")));
     names.extend(config.website_domains().iter().map(|domain| format!("*.{domain}")));
     for service in ["kms", "sts", "iam"] {
         names.push(format!("{service}.amazonaws.com"));
@@ -178,6 +181,7 @@ mod tests {
         let names = names(&config);
         for name in [
             "localhost",
+            "000000000000.localhost",
             "127.0.0.1",
             "::1",
             "192.0.2.7",

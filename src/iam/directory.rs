@@ -18,6 +18,7 @@ use crate::kms::root::RootKey;
 use crate::kms::root::rotation::{Reseal, ResealError};
 use crate::policy::{Subject, SubjectKind};
 use crate::sigv4::{self, Found, Secrets, Signed};
+use crate::store::schema::PublicAccessBlock;
 use crate::store::{MetaStore, StoreError};
 
 /// The id of who is not there any more.
@@ -247,6 +248,24 @@ impl Directory {
     pub(in crate::iam) fn last_use(&self, access_key_id: &str) -> Option<LastUseRecord> {
         let uses = self.kept.as_ref()?.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.get(access_key_id).map(|(record, _)| record.clone())
+    }
+
+    /// Which public access the account blocks in all of its buckets; `None` if it has said nothing.
+    pub fn public_access(&self, account: &str) -> Option<PublicAccessBlock> {
+        self.kept.as_ref()?.store.account(account).state.record.public_access
+    }
+
+    /// Says which public access the account blocks in all of its buckets.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_public_access(&self, account: &str, block: Option<PublicAccessBlock>) -> Result<(), StoreError> {
+        let kept = self.kept.as_ref().ok_or_else(|| StoreError::Engine("no accounts are kept".into()))?;
+        let set = |state: &mut AccountState| {
+            state.record.public_access = block;
+            Ok::<_, StoreError>(())
+        };
+        kept.store.change(account, set).await
     }
 
     /// Writes down when keys were last used. A crash loses what happened since it was last called; AWS's own answer lags too.

@@ -46,6 +46,8 @@ const EXISTING_TAG: &str = "s3:existingobjecttag/";
 /// The tags of the bucket, where it is under attribute-based access control.
 const BUCKET_TAG: &str = "s3:buckettag/";
 const RESOURCE_TAG: &str = "aws:resourcetag/";
+/// The tags that a request gives a bucket.
+const REQUEST_BUCKET_TAG: &str = "aws:requesttag/";
 /// What a bucket's `AbacStatus` says then.
 const UNDER_ABAC: &str = "<Status>Enabled</Status>";
 const REQUEST_PAYER: &str = "x-amz-request-payer";
@@ -151,7 +153,7 @@ impl S3 {
     }
 
     /// Whether policies may ask for the bucket's tags. (S3 user guide, "Enabling ABAC in general purpose buckets".)
-    async fn is_under_abac(&self, bucket: &Bucket) -> Result<bool> {
+    pub(super) async fn is_under_abac(&self, bucket: &Bucket) -> Result<bool> {
         let kind = ConfigurationKind::Abac;
         if !bucket.record.may_have(kind) {
             return Ok(false);
@@ -443,6 +445,11 @@ impl<'r> Circumstances<'r> {
         }
     }
 
+    /// Whether the tags of the request are a bucket's.
+    fn changes_tags_of_bucket(&self) -> bool {
+        matches!(self.call.row.operation, Operation::TagResource | Operation::UntagResource)
+    }
+
     fn of_bucket_tag(&self, key: &str) -> Found<'_> {
         match self.bucket {
             Some(bucket) if self.by_tags => of_tag(&bucket.record.tags, key),
@@ -529,6 +536,13 @@ impl Context for Circumstances<'_> {
                 [] => Found::None,
                 tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
             },
+            "aws:tagkeys" if self.changes_tags_of_bucket() => match &self.request_tags[..] {
+                [] => Found::None,
+                tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
+            },
+            _ if key.starts_with(REQUEST_BUCKET_TAG) && call.row.operation == Operation::TagResource => {
+                of_tag(&self.request_tags, &key[REQUEST_BUCKET_TAG.len()..])
+            }
             _ if key.starts_with(REQUEST_TAG) => of_tag(&self.request_tags, &key[REQUEST_TAG.len()..]),
             _ if key.starts_with(EXISTING_TAG) => of_tag(&self.existing_tags, &key[EXISTING_TAG.len()..]),
             _ if key.starts_with(BUCKET_TAG) => self.of_bucket_tag(&key[BUCKET_TAG.len()..]),

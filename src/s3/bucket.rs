@@ -90,6 +90,16 @@ impl S3 {
         }
         self.check_location(configuration.location_constraint.as_deref())?;
         let tags = configuration.tags.unwrap_or_default().check(Tagged::NewBucket)?;
+        // (API reference, CreateBucket, "Permissions", and `Tags`.)
+        for (action, is_asked) in [
+            ("s3:PutBucketObjectLockConfiguration", locked),
+            ("s3:PutBucketVersioning", locked),
+            ("s3:TagResource", !tags.is_empty()),
+        ] {
+            if is_asked {
+                self.authorize_creation(call, action, name, None)?;
+            }
+        }
         let account = call.identity()?.account.id.clone();
         let record = BucketRecord {
             id: random::bytes(&*self.entropy),

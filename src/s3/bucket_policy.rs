@@ -17,7 +17,7 @@ use crate::wire::{RequestBody, ResponseBody};
 const MAX_POLICY: usize = 20 * 1024;
 /// Longest public-access configuration, in bytes.
 const MAX_CONFIGURATION: usize = 16 * 1024;
-const BLOCK: &str = "PublicAccessBlockConfiguration";
+pub(super) const BLOCK: &str = "PublicAccessBlockConfiguration";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -33,9 +33,9 @@ struct Configuration {
 }
 
 impl Bucket {
-    /// What of public access is blocked.
+    /// What of public access is blocked: by the bucket or by its owner, whoever blocks more.
     pub(super) fn public_access(&self) -> PublicAccessBlock {
-        self.record.public_access.unwrap_or(PublicAccessBlock::NONE)
+        self.record.public_access.unwrap_or(PublicAccessBlock::NONE).or(self.account_block)
     }
 }
 
@@ -95,11 +95,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
-        let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
-            xml::read(&document, BLOCK)?;
-        let block =
-            PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets };
+        let block = self.read_public_access_block(call, body).await?;
         self.update_bucket(bucket, |record| record.public_access = Some(block)).await?;
         Ok(render::empty(StatusCode::OK))
     }
@@ -107,12 +103,19 @@ impl S3 {
     pub(super) fn public_access_block(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
         let missing = || ErrorCode::NoSuchPublicAccessBlockConfiguration.with("BucketName", &bucket.name);
         let block = bucket.record.public_access.ok_or_else(missing)?;
-        Ok(render::document(XmlWriter::document(BLOCK, |xml| {
-            xml.text("BlockPublicAcls", block.block_public_acls);
-            xml.text("IgnorePublicAcls", block.ignore_public_acls);
-            xml.text("BlockPublicPolicy", block.block_public_policy);
-            xml.text("RestrictPublicBuckets", block.restrict_public_buckets);
-        })))
+        Ok(render::document(XmlWriter::document(BLOCK, |xml| write_public_access_block(xml, block))))
+    }
+
+    /// The block that a request's document asks for.
+    pub(super) async fn read_public_access_block(
+        &self,
+        call: &Call<'_>,
+        body: RequestBody,
+    ) -> Result<PublicAccessBlock> {
+        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
+        let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
+            xml::read(&document, BLOCK)?;
+        Ok(PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets })
     }
 
     pub(super) async fn delete_public_access_block(
@@ -123,6 +126,14 @@ impl S3 {
         self.update_bucket(bucket, |record| record.public_access = None).await?;
         Ok(no_content())
     }
+}
+
+/// Writes a block, inside its root element.
+pub(super) fn write_public_access_block(xml: &mut XmlWriter, block: PublicAccessBlock) {
+    xml.text("BlockPublicAcls", block.block_public_acls);
+    xml.text("IgnorePublicAcls", block.ignore_public_acls);
+    xml.text("BlockPublicPolicy", block.block_public_policy);
+    xml.text("RestrictPublicBuckets", block.restrict_public_buckets);
 }
 
 fn no_policy(bucket: &Bucket) -> S3Error {

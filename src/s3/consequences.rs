@@ -128,12 +128,12 @@ impl Announce for S3 {
         let gone = (EventName::LifecycleExpirationDelete, EventName::LifecycleExpirationDeleteMarkerCreated);
         let cause = Cause::of_service("s3.amazonaws.com", "Lifecycle Expiration", gone);
         // Events know the bucket's name by its watch.
-        let bucket = Bucket { name: String::new(), record: Arc::new(bucket.clone()) };
+        let bucket = self.bucket_of(String::new(), bucket.clone());
         Ok(Box::new(self.consequences_of(cause, &bucket, key).await?))
     }
 
     async fn log(&self, name: &str, bucket: &BucketRecord, ended: Ended) {
-        self.log_ended(&Bucket { name: name.to_owned(), record: Arc::new(bucket.clone()) }, ended).await;
+        self.log_ended(&self.bucket_of(name.to_owned(), bucket.clone()), ended).await;
     }
 }
 

@@ -5,6 +5,7 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
+use super::control;
 use super::error::S3Error;
 use super::headers::text;
 use super::operation::{Operation, Row};
@@ -22,6 +23,7 @@ const SSE_CUSTOMER: &str = "x-amz-server-side-encryption-customer-algorithm";
 /// Request headers that are shown as they are, beside those that begin with [`SSE`]. What holds a customer's key is not
 /// among them.
 const SHOWN: &[&str] = &[
+    "x-amz-account-id",
     "x-amz-acl",
     "x-amz-bucket-object-lock-enabled",
     "x-amz-bypass-governance-retention",
@@ -103,9 +105,13 @@ impl S3 {
         };
         member("Host", host);
         let bucket = match target {
-            Target::Service => None,
-            Target::Bucket(bucket) => Some((bucket, None)),
-            Target::Object(bucket, key) => Some((bucket, Some(key.as_str()))),
+            Target::Service | Target::AccountBlock | Target::Control => None,
+            Target::ResourceTags(arn) => {
+                member("resourceArn", Some(arn));
+                control::bucket_of_arn(arn).map(|bucket| (bucket, None))
+            }
+            Target::Bucket(bucket) => Some((bucket.as_str(), None)),
+            Target::Object(bucket, key) => Some((bucket.as_str(), Some(key.as_str()))),
         };
         if let Some((bucket, key)) = bucket {
             member("bucketName", Some(bucket));

@@ -12,6 +12,7 @@
 //! | [`payload`], [`checksum`] | bodies that prove their length and digests |
 //! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `list_versions`, `multipart`, `object_lock`, `parts`, `tagging`, `versioning` | the handlers |
 //! | `configuration` | the kinds of bucket configuration, by one table |
+//! | `control` | S3 Control: tags of resources by their ARN, and what an account blocks of public access |
 //! | `access_log` | server access logs |
 //! | `cors`, `website` | cross-origin requests; buckets shown to browsers |
 //! | `access`, `standing`, `acl`, `ownership` | what a request is judged by; access control lists; to whom objects belong |
@@ -28,6 +29,7 @@ pub mod checksum;
 pub mod condition;
 mod configuration;
 mod consequences;
+mod control;
 mod copy;
 mod cors;
 mod delete;

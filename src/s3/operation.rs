@@ -104,6 +104,12 @@ macro_rules! operations {
 operations! {
 //  operation                                       method target  offer   body   IAM action                             selectors
     ListBuckets                                     GET    Service Served  Empty  "s3:ListAllMyBuckets"                    [];
+    DeleteAccountPublicAccessBlock                  DELETE AccountBlock Served Empty "s3:PutAccountPublicAccessBlock"      [];
+    GetAccountPublicAccessBlock                     GET    AccountBlock Served Empty "s3:GetAccountPublicAccessBlock"      [];
+    PutAccountPublicAccessBlock                     PUT    AccountBlock Served Xml   "s3:PutAccountPublicAccessBlock"      [];
+    UntagResource                                   DELETE ResourceTags Served Empty "s3:UntagResource"                    [];
+    ListTagsForResource                             GET    ResourceTags Served Empty "s3:ListTagsForResource"              [];
+    TagResource                                     POST   ResourceTags Served Xml   "s3:TagResource"                      [];
     DeleteBucketAnalyticsConfiguration              DELETE Bucket  Served  Empty  "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
     DeleteBucketIntelligentTieringConfiguration     DELETE Bucket  Served  Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
     DeleteBucketInventoryConfiguration              DELETE Bucket  Served  Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
@@ -268,7 +274,8 @@ mod tests {
 
     #[test]
     fn bucket_policies_can_speak_of_each_action() {
-        for row in TABLE.iter().filter(|row| row.offer == Offer::Served && row.target != TargetKind::Service) {
+        let of_accounts = |row: &&Row| matches!(row.target, TargetKind::Service | TargetKind::AccountBlock);
+        for row in TABLE.iter().filter(|row| row.offer == Offer::Served && !of_accounts(row)) {
             let known = |action| actions::ON_BUCKETS.contains(&action) || actions::ON_OBJECTS.contains(&action);
             assert!(known(row.action), "{}", row.action);
             assert!(row.version_action.is_none_or(known), "{}", row.name);
@@ -286,5 +293,7 @@ mod tests {
         assert_eq!(route(Method::GET, TargetKind::Object, "x-id=GetObject"), Some(Operation::GetObject));
         assert_eq!(route(Method::POST, TargetKind::Object, "uploads"), Some(Operation::CreateMultipartUpload));
         assert_eq!(route(Method::POST, TargetKind::Service, ""), None);
+        assert_eq!(route(Method::POST, TargetKind::ResourceTags, ""), Some(Operation::TagResource));
+        assert_eq!(route(Method::GET, TargetKind::Control, ""), None);
     }
 }

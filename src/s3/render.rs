@@ -30,11 +30,28 @@ pub fn json(text: String) -> Response<ResponseBody> {
 
 /// The response that tells a client of `error`.
 pub fn error(error: &S3Error, id: &RequestId) -> Response<ResponseBody> {
+    respond(error, error_document(error, id))
+}
+
+/// The same from S3 Control, whose clients look for the error inside an `ErrorResponse`.
+pub fn control_error(error: &S3Error, id: &RequestId) -> Response<ResponseBody> {
+    respond(error, control_error_document(error, id))
+}
+
+fn control_error_document(error: &S3Error, id: &RequestId) -> String {
+    XmlWriter::bare_document("ErrorResponse", |xml| {
+        xml.element("Error", |xml| write_error(xml, error));
+        xml.text("RequestId", &id.id);
+        xml.text("HostId", &id.extended);
+    })
+}
+
+fn respond(error: &S3Error, xml: String) -> Response<ResponseBody> {
     // RFC 9110, section 15.4.5: a 304 has no content.
     if error.code == ErrorCode::NotModified {
         return empty(StatusCode::NOT_MODIFIED);
     }
-    let mut response = document(error_document(error, id));
+    let mut response = document(xml);
     *response.status_mut() = error.code.status();
     for (name, value) in &error.headers {
         super::headers::insert(response.headers_mut(), HeaderName::from_static(name), value);
@@ -50,14 +67,18 @@ pub fn error(error: &S3Error, id: &RequestId) -> Response<ResponseBody> {
 /// The `<Error>` document, which also stands in the body of a 200 where the failure came after the head was sent.
 pub fn error_document(error: &S3Error, id: &RequestId) -> String {
     XmlWriter::bare_document("Error", |xml| {
-        xml.text("Code", error.code.as_str());
-        xml.text("Message", &error.message);
-        for (element, value) in &error.detail {
-            xml.text(element, value);
-        }
+        write_error(xml, error);
         xml.text("RequestId", &id.id);
         xml.text("HostId", &id.extended);
     })
+}
+
+fn write_error(xml: &mut XmlWriter, error: &S3Error) {
+    xml.text("Code", error.code.as_str());
+    xml.text("Message", &error.message);
+    for (element, value) in &error.detail {
+        xml.text(element, value);
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +96,17 @@ mod tests {
             xml,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does \
              not exist.</Message><Key>a&lt;b</Key><RequestId>REQ</RequestId><HostId>HOST</HostId></Error>"
+        );
+    }
+
+    #[test]
+    fn errors_of_s3_control_are_wrapped() {
+        let xml = control_error_document(&ErrorCode::MethodNotAllowed.into(), &id());
+        assert_eq!(
+            xml,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ErrorResponse><Error><Code>MethodNotAllowed</Code><Message>The \
+             specified method is not allowed against this resource.</Message></Error><RequestId>REQ</RequestId>\
+             <HostId>HOST</HostId></ErrorResponse>"
         );
     }
 

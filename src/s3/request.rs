@@ -17,6 +17,12 @@ pub enum TargetKind {
     Bucket,
     /// An object.
     Object,
+    /// The tags of a resource, by its ARN.
+    ResourceTags,
+    /// The public access that an account blocks.
+    AccountBlock,
+    /// What else S3 Control is asked about.
+    Control,
 }
 
 /// What a request names.
@@ -28,6 +34,12 @@ pub enum Target {
     Bucket(String),
     /// An object.
     Object(String, ObjectKey),
+    /// The tags of the resource with this ARN.
+    ResourceTags(String),
+    /// The public access that an account blocks.
+    AccountBlock,
+    /// What else S3 Control is asked about.
+    Control,
 }
 
 impl Target {
@@ -56,13 +68,16 @@ impl Target {
             Self::Service => TargetKind::Service,
             Self::Bucket(_) => TargetKind::Bucket,
             Self::Object(..) => TargetKind::Object,
+            Self::ResourceTags(_) => TargetKind::ResourceTags,
+            Self::AccountBlock => TargetKind::AccountBlock,
+            Self::Control => TargetKind::Control,
         }
     }
 
     /// The bucket's name, if one is named.
     pub fn bucket(&self) -> Option<&str> {
         match self {
-            Self::Service => None,
+            Self::Service | Self::ResourceTags(_) | Self::AccountBlock | Self::Control => None,
             Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
         }
     }

@@ -17,7 +17,7 @@ use super::operation::{Offer, Operation, Row};
 use super::replication::Replication;
 use super::request::{ObjectKey, Query, Target};
 use super::website::{Shown, Website};
-use super::{event, headers, render, version};
+use super::{control, event, headers, render, version};
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::config::ArnPattern;
@@ -30,7 +30,7 @@ use crate::policy::Subject;
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
 use crate::store::commit::{Place, Tell};
-use crate::store::schema::{BucketRecord, VersionId};
+use crate::store::schema::{BucketRecord, PublicAccessBlock, VersionId};
 use crate::store::{Partition, SharedStore, StoreError, commit};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
 
@@ -167,6 +167,8 @@ impl Witness {
 pub(super) struct Bucket {
     pub name: String,
     pub record: Arc<BucketRecord>,
+    /// Which public access its owner blocks in all buckets.
+    pub account_block: PublicAccessBlock,
 }
 
 impl Bucket {
@@ -276,7 +278,10 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let head = Head::of_parts(&parts);
         let host = head.host()?.map(String::from_utf8_lossy);
-        let target = Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?;
+        let target = match control::target(head.path, head.headers) {
+            Some(target) => target?,
+            None => Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?,
+        };
         headers::check_size(head.headers)?;
         if head.method == Method::OPTIONS {
             answered.operation = "Preflight";
@@ -351,6 +356,10 @@ impl S3 {
             }
             Target::Bucket(name) => (name, None),
             Target::Object(name, key) => (name, Some(key)),
+            Target::ResourceTags(arn) => return self.on_resource_tags(call, &arn, body).await,
+            Target::AccountBlock => return self.on_account_block(call, body).await,
+            // No row of the table leads here.
+            Target::Control => return Err(ErrorCode::MethodNotAllowed.into()),
         };
         if call.row.operation == Operation::CreateBucket {
             return self.create_bucket(call, &name, body).await;
@@ -456,7 +465,7 @@ impl S3 {
             Operation::PutBucketLifecycleConfiguration => self.put_lifecycle(call, bucket, permit, body).await,
             Operation::DeleteBucketEncryption => self.delete_bucket_encryption(bucket, permit).await,
             Operation::GetBucketEncryption => Ok(Self::bucket_encryption(bucket, permit)),
-            Operation::DeleteBucketTagging => self.delete_bucket_tagging(bucket, permit).await,
+            Operation::DeleteBucketTagging => self.delete_bucket_tagging(call, bucket, permit).await,
             Operation::GetBucketTagging => Self::bucket_tagging(bucket, permit),
             Operation::PutBucketTagging => self.put_bucket_tagging(call, bucket, permit, body).await,
             Operation::GetObjectLockConfiguration => Self::object_lock_configuration(bucket, permit),
@@ -522,7 +531,13 @@ impl S3 {
     /// The bucket called `name`, whoever asks, if it exists.
     pub(super) async fn find_bucket(&self, name: &str) -> Result<Option<Bucket>> {
         let record = commit::read_bucket(&*self.store, name).await?;
-        Ok(record.map(|record| Bucket { name: name.to_owned(), record: Arc::new(record) }))
+        Ok(record.map(|record| self.bucket_of(name.to_owned(), record)))
+    }
+
+    /// The bucket with this name and record.
+    pub(super) fn bucket_of(&self, name: String, record: BucketRecord) -> Bucket {
+        let account_block = self.directory.public_access(&record.account).unwrap_or(PublicAccessBlock::NONE);
+        Bucket { name, record: Arc::new(record), account_block }
     }
 
     /// The account that owns `bucket`, if it is still configured.
@@ -556,6 +571,7 @@ impl Protocol for S3 {
         let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
         let witness = Witness::default();
         let log_head = access_log::Head::of(&parts);
+        let of_control = control::is_asked(parts.uri.path(), &parts.headers);
         let cross_origin = CrossOrigin::of(&parts.method, &parts.headers).filter(|_| parts.method != Method::OPTIONS);
         let site = self.site_of(&parts);
         let website = site.is_some();
@@ -566,6 +582,9 @@ impl Protocol for S3 {
             }
             None => match self.answer(cx, parts, body, &mut answered, &witness).await {
                 Ok(response) => response.into(),
+                Err(error) if of_control => {
+                    Shown { response: render::control_error(&error, &cx.id), failure: Some(error) }
+                }
                 Err(error) => Shown { response: render::error(&error, &cx.id), failure: Some(error) },
             },
         };

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 
 use super::access::About;
-use super::error::{ErrorCode, Result};
+use super::error::{ErrorCode, Result, S3Error};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
@@ -113,6 +113,17 @@ impl S3 {
         }
     }
 
+    /// Tags that policies may ask for are changed one by one. (API reference, PutBucketAbac.)
+    async fn refuse_under_abac(&self, call: &Call<'_>, bucket: &Bucket) -> Result<()> {
+        if !self.is_under_abac(bucket).await? {
+            return Ok(());
+        }
+        let name = call.row.name;
+        let message =
+            format!("{name} is not available while ABAC is enabled on the bucket. Use TagResource or UntagResource.");
+        Err(S3Error::new(ErrorCode::InvalidRequest, message).with("BucketName", &bucket.name))
+    }
+
     pub(super) fn bucket_tagging(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
         match &bucket.record.tags[..] {
             [] => Err(ErrorCode::NoSuchTagSet.with("BucketName", &bucket.name)),
@@ -127,6 +138,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
+        self.refuse_under_abac(call, bucket).await?;
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
         let tags = tags::read_document(&document, Tagged::Bucket)?;
         self.update_bucket(bucket, |record| record.tags.clone_from(&tags)).await?;
@@ -135,9 +147,11 @@ impl S3 {
 
     pub(super) async fn delete_bucket_tagging(
         &self,
+        call: &Call<'_>,
         bucket: &Bucket,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
+        self.refuse_under_abac(call, bucket).await?;
         self.update_bucket(bucket, |record| record.tags.clear()).await?;
         Ok(no_content())
     }

@@ -76,18 +76,51 @@ pub(super) fn read_document(document: &[u8], tagged: Tagged) -> Result<Tags> {
     set.check(tagged)
 }
 
+/// Reads a `TagResourceRequest`.
+///
+/// # Errors
+/// `MalformedXML`, `InvalidTag`, `BadRequest`.
+pub(super) fn read_resource_tags(document: &[u8]) -> Result<Tags> {
+    #[derive(Deserialize)]
+    struct TagResourceRequest {
+        #[serde(rename = "Tags")]
+        tags: TagSet,
+    }
+    let TagResourceRequest { tags } = xml::read(document, "TagResourceRequest")?;
+    tags.check(Tagged::Bucket)
+}
+
+/// The tags of a bucket that has `present` and is given `given`, which win.
+///
+/// # Errors
+/// `BadRequest`: they are too many together.
+pub(super) fn merge(present: &[(String, String)], given: &[(String, String)]) -> Result<Tags> {
+    let mut merged = present.to_vec();
+    for (key, value) in given {
+        match merged.iter_mut().find(|(present, _)| present == key) {
+            Some((_, present)) => present.clone_from(value),
+            None => merged.push((key.clone(), value.clone())),
+        }
+    }
+    check_count(merged.len(), Tagged::Bucket)?;
+    Ok(merged)
+}
+
 /// Writes one.
 pub(super) fn document(tags: &[(String, String)]) -> String {
-    XmlWriter::document("Tagging", |xml| {
-        xml.element("TagSet", |xml| {
-            for (key, value) in tags {
-                xml.element("Tag", |xml| {
-                    xml.text("Key", key);
-                    xml.text("Value", value);
-                });
-            }
-        });
-    })
+    XmlWriter::document("Tagging", |xml| write_set(xml, "TagSet", tags))
+}
+
+/// Writes the list `element` of tags.
+pub(super) fn write_set(xml: &mut XmlWriter, element: &str, tags: &[(String, String)]) {
+    xml.element(element, |xml| {
+        for (key, value) in tags {
+            xml.element("Tag", |xml| {
+                xml.text("Key", key);
+                xml.text("Value", value);
+            });
+        }
+    });
 }
 
 /// Reads `x-amz-tagging`: a query string.
@@ -129,34 +162,42 @@ pub(super) fn of_write(call: &Call<'_>) -> Result<Tags> {
     }
 }
 
-fn check(tags: &[(String, String)], tagged: Tagged) -> Result<()> {
+fn check_count(count: usize, tagged: Tagged) -> Result<()> {
     let (most, too_many) = match tagged {
         Tagged::Object => (10, "Object tags cannot be greater than 10"),
         Tagged::Bucket | Tagged::NewBucket => (50, "Bucket tag count cannot be greater than 50"),
     };
-    if tags.len() > most {
-        return Err(S3Error::new(ErrorCode::BadRequest, too_many));
+    if count > most { Err(S3Error::new(ErrorCode::BadRequest, too_many)) } else { Ok(()) }
+}
+
+fn check(tags: &[(String, String)], tagged: Tagged) -> Result<()> {
+    check_count(tags.len(), tagged)?;
+    tags.iter().try_for_each(|(key, value)| check_tag(key, value, tagged))
+}
+
+/// Whether this may be a tag of what is `tagged`, or be looked for there.
+///
+/// # Errors
+/// `InvalidTag`.
+pub(super) fn check_tag(key: &str, value: &str, tagged: Tagged) -> Result<()> {
+    if key.is_empty() || key.chars().count() > MAX_KEY || !key.chars().all(is_allowed) {
+        let error = S3Error::new(ErrorCode::InvalidTag, "The TagKey you have provided is invalid");
+        return Err(error.with("TagKey", key));
     }
-    for (key, value) in tags {
-        if key.is_empty() || key.chars().count() > MAX_KEY || !key.chars().all(is_allowed) {
-            let error = S3Error::new(ErrorCode::InvalidTag, "The TagKey you have provided is invalid");
-            return Err(error.with("TagKey", key));
-        }
-        if value.chars().count() > MAX_VALUE || !value.chars().all(is_allowed) {
-            let error = S3Error::new(ErrorCode::InvalidTag, "The TagValue you have provided is invalid");
-            return Err(error.with("TagKey", key).with("TagValue", value));
-        }
-        if key.starts_with("aws:") {
-            let of_the_system = |text| S3Error::new(ErrorCode::InvalidTag, text);
-            return Err(match tagged {
-                Tagged::Object => of_the_system("Your TagKey cannot be prefixed with aws:").with("TagKey", key),
-                Tagged::Bucket => of_the_system("System tags cannot be added/updated by requester").with("TagKey", key),
-                Tagged::NewBucket => of_the_system(
-                    "User-defined tag keys can't start with \"aws:\". This prefix is reserved for system tags. Remove \
-                     \"aws:\" from your tag keys and try again.",
-                ),
-            });
-        }
+    if value.chars().count() > MAX_VALUE || !value.chars().all(is_allowed) {
+        let error = S3Error::new(ErrorCode::InvalidTag, "The TagValue you have provided is invalid");
+        return Err(error.with("TagKey", key).with("TagValue", value));
+    }
+    if key.starts_with("aws:") {
+        let of_the_system = |text| S3Error::new(ErrorCode::InvalidTag, text);
+        return Err(match tagged {
+            Tagged::Object => of_the_system("Your TagKey cannot be prefixed with aws:").with("TagKey", key),
+            Tagged::Bucket => of_the_system("System tags cannot be added/updated by requester").with("TagKey", key),
+            Tagged::NewBucket => of_the_system(
+                "User-defined tag keys can't start with \"aws:\". This prefix is reserved for system tags. Remove \
+                 \"aws:\" from your tag keys and try again.",
+            ),
+        });
     }
     Ok(())
 }
@@ -190,6 +231,18 @@ mod tests {
         let many: Vec<String> = (0..11).map(|n| format!("k{n}=v")).collect();
         assert_eq!(read_header(&many.join("&")).unwrap_err().message, "Object tags cannot be greater than 10");
         assert_eq!(read_header(&many[1..].join("&")).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn given_tags_win_and_stay_within_bounds() {
+        let merged = merge(&tags(&[("a", "1"), ("b", "2")]), &tags(&[("c", "3"), ("a", "4")])).unwrap();
+        assert_eq!(merged, tags(&[("a", "4"), ("b", "2"), ("c", "3")]));
+        let many: Tags = (0..50).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(merge(&many, &tags(&[("0", "x")])).unwrap().len(), 50);
+        assert_eq!(merge(&many, &tags(&[("x", "x")])).unwrap_err().code, ErrorCode::BadRequest);
+        let document = "<TagResourceRequest><Tags><Tag><Key>a</Key><Value>1</Value></Tag></Tags></TagResourceRequest>";
+        assert_eq!(read_resource_tags(document.as_bytes()).unwrap(), tags(&[("a", "1")]));
+        assert_eq!(read_resource_tags(b"<TagResourceRequest/>").unwrap_err().code, ErrorCode::MalformedXml);
     }
 
     #[test]

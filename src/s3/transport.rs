@@ -60,7 +60,7 @@ impl S3 {
     /// about all else that the mechanism is not supported.
     pub(super) async fn refuse_mechanism(&self, call: &Call<'_>, target: &Target, refusal: S3Error) -> S3Error {
         let (name, key) = match target {
-            Target::Service => return refusal,
+            Target::Service | Target::ResourceTags(_) | Target::AccountBlock | Target::Control => return refusal,
             Target::Bucket(name) => (name, None),
             Target::Object(name, key) => (name, Some(key)),
         };

@@ -19,7 +19,7 @@ from test_post_object import post, sign
 
 DATA = content(10_000, "authorization")
 TABLE = Path(__file__).resolve().parents[2] / "src" / "s3" / "operation.rs"
-ROW = re.compile(r'^ {4}(\w+)\s+(\w+)\s+(Service|Bucket|Object)\s+(?:Served|Refused)\s+\w+\s+"([^"]+)"\s+\[(.*?)\](?: version "[^"]+")?;$')
+ROW = re.compile(r'^ {4}(\w+)\s+(\w+)\s+(Service|Bucket|Object|ResourceTags|AccountBlock)\s+(?:Served|Refused)\s+\w+\s+"([^"]+)"\s+\[(.*?)\](?: version "[^"]+")?;$')
 
 
 def rows():
@@ -54,7 +54,7 @@ def locked(s3):
 
 def test_the_table_is_read_whole():
     assert len(rows()) > 100
-    assert {"ListBuckets", "PutObject", "CopyObject", "PutBucketPolicy", "DeleteObjects"} <= {row[0] for row in rows()}
+    assert {"ListBuckets", "PutObject", "CopyObject", "PutBucketPolicy", "DeleteObjects", "TagResource"} <= {row[0] for row in rows()}
 
 
 @pytest.mark.parametrize("who", ["nobody", "another account"])
@@ -62,10 +62,19 @@ def test_the_table_is_read_whole():
 def test_no_operation_is_open_to_strangers(server, locked, who, name, method, kind, selectors):
     """A caller whom no policy lets in gets AccessDenied from every operation, or what AWS tells earlier."""
     bucket, upload = locked
-    path = {"Service": "/", "Bucket": f"/{bucket}", "Object": f"/{bucket}/k"}[kind]
+    control = "/v20180820"
+    path = {
+        "Service": "/",
+        "Bucket": f"/{bucket}",
+        "Object": f"/{bucket}/k",
+        "ResourceTags": f"{control}/tags/arn%3Aaws%3As3%3A%3A%3A{bucket}",
+        "AccountBlock": f"{control}/configuration/publicAccessBlock",
+    }[kind]
     known = {"uploadId": upload, "partNumber": "1"}
     query = [tuple(text.split("=")) if "=" in text else (text, known.get(text, "")) for of, text in selectors if of == "query"]
     headers = {"x-amz-copy-source": f"/{bucket}/k"} if ("header", "x-amz-copy-source") in selectors else {}
+    if path.startswith(control):
+        headers["x-amz-account-id"] = "000000000000"
     body = b""
     if name == "DeleteObjects":
         body = b"<Delete><Object><Key>k</Key></Object></Delete>"
@@ -299,7 +308,9 @@ def test_tags_of_the_bucket(server, s3, bucket, put):
     s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Enabled"})
     assert other.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
     assert body_of(other.get_object(Bucket=bucket, Key="k")) == DATA
+    s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Disabled"})
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "red"}]})
+    s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Enabled"})
     with refused("AccessDenied", 403):
         other.get_object(Bucket=bucket, Key="k")
 

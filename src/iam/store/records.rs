@@ -18,6 +18,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::store::StoreError;
+use crate::store::schema::PublicAccessBlock;
 
 const FORMAT: u8 = 1;
 
@@ -53,6 +54,9 @@ pub struct AccountRecord {
     /// The account's alias.
     #[n(1)]
     pub alias: Option<String>,
+    /// Which public access is blocked in all of its buckets.
+    #[n(2)]
+    pub public_access: Option<PublicAccessBlock>,
 }
 
 /// Policies of a user, a group or a role.
@@ -341,7 +345,10 @@ mod tests {
         };
         let boundary = Some(text("arn:aws:iam::111122223333:policy/bound"));
         let tags = vec![(text("Team"), text("blue"))];
-        hold("account.bin", &AccountRecord { generation: 7, alias: Some(text("vault")) });
+        let account = AccountRecord { generation: 7, alias: Some(text("vault")), public_access: None };
+        hold("account.bin", &account);
+        let block = PublicAccessBlock { ignore_public_acls: true, ..PublicAccessBlock::NONE };
+        hold("account-block.bin", &AccountRecord { public_access: Some(block), ..account });
         let (created, path) = (1_700_000_000_000, text("/a/"));
         let user = UserRecord {
             id: text("AIDAEXAMPLE"),

@@ -425,7 +425,8 @@ pub(super) mod tests {
             ownership: None,
             acl: None,
         };
-        Bucket { name: name.to_owned(), record: Arc::new(record) }
+        let account_block = crate::store::schema::PublicAccessBlock::NONE;
+        Bucket { name: name.to_owned(), record: Arc::new(record), account_block }
     }
 
     #[test]

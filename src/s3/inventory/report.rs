@@ -66,7 +66,7 @@ impl S3 {
                 if !record.may_have(ConfigurationKind::Inventory) {
                     continue;
                 }
-                let bucket = Bucket { name, record: record.into() };
+                let bucket = self.bucket_of(name, record);
                 if let Err(error) = self.make_reports_of(&bucket, rate, metrics).await {
                     tracing::error!(bucket = bucket.name, %error, "inventory reports could not be made");
                 }

@@ -123,6 +123,17 @@ impl PublicAccessBlock {
         block_public_policy: false,
         restrict_public_buckets: false,
     };
+
+    /// What this or `other` blocks.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            block_public_acls: self.block_public_acls || other.block_public_acls,
+            ignore_public_acls: self.ignore_public_acls || other.ignore_public_acls,
+            block_public_policy: self.block_public_policy || other.block_public_policy,
+            restrict_public_buckets: self.restrict_public_buckets || other.restrict_public_buckets,
+        }
+    }
 }
 
 /// A bucket's default encryption.
