@@ -54,7 +54,7 @@ test-rust: bootstrap venv
 
 test-clients: build venv node brokers
 	PATH="$(VENV)/bin:$$PATH" NODE_PATH="$(NODE)/node_modules" STRONGROOM_BINARY="$(STRONGROOM)" \
-		STRONGROOM_BROKERS="$(BROKERS)" \
+		STRONGROOM_BROKERS="$(BROKERS)" STRONGROOM_ALL_CLIENTS=1 \
 		"$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
 
 test-conformance: build venv

@@ -25,7 +25,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from minio.sseconfig import Rule, SSEConfig
 
-from support.calls import body_of, keys_of
+from support.calls import body_of, keys_of, missing
 from support.data import content
 from support.server import tool
 
@@ -33,10 +33,10 @@ SIZES = {"small.txt": 20, "with space.bin": 70_000, "deep/er/large.bin": 20_000_
 
 
 def wanted(name):
-    """The path of a command, or a skip that says where to get it."""
+    """The path of a command. Where it is missing, `make test` fails; who runs this file by hand is told where to get it."""
     path = tool(name)
     if path is None:
-        pytest.skip(f"{name} is not installed (pip install -r tests/clients/requirements.txt)")
+        missing(f"{name} is not installed (pip install -r tests/clients/requirements.txt)")
     return path
 
 

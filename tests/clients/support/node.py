@@ -6,16 +6,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from .calls import missing
 
 SCRIPTS = Path(__file__).parents[1] / "node"
 
 
 def modules():
-    """Where the packages are that the scripts need, or a skip that says how to get them."""
+    """Where the packages are that the scripts need."""
     path = os.environ.get("NODE_PATH") or str(Path.home() / ".cache/strongroom/node/node_modules")
     if shutil.which("node") is None or not Path(path, "minio").is_dir():
-        pytest.skip("the JavaScript clients are not installed (make node)")
+        missing("the JavaScript clients are not installed (make node)")
     return path
 
 
