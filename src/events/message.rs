@@ -82,6 +82,9 @@ pub fn compose(origin: &Origin<'_>, event: &EventRecord, sequence: u64, etag: Op
                 },
             },
             replication_event_data: replication,
+            lifecycle_event_data: event.transitioned.as_deref().map(|class| LifecycleData {
+                transition_event_data: TransitionData { destination_storage_class: class },
+            }),
         }],
     })
 }
@@ -119,6 +122,13 @@ fn for_event_bridge(
             detail["deletion-type"] = "Delete Marker Created".into();
         }
         _ => {}
+    }
+    if let Some(class) = &event.transitioned {
+        detail["destination-storage-class"] = class.as_str().into();
+        // What expires has a reason; what transitions has none.
+        if let Some(members) = detail.as_object_mut() {
+            members.remove("reason");
+        }
     }
     // The same event has the same id, however often it is sent.
     let mut id = [0; 16];
@@ -172,6 +182,8 @@ struct Record<'m> {
     s3: S3<'m>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replication_event_data: Option<ReplicationData<'m>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle_event_data: Option<LifecycleData<'m>>,
 }
 
 #[derive(Serialize)]
@@ -236,6 +248,18 @@ struct ReplicationData<'m> {
     failure_reason: Option<&'m str>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LifecycleData<'m> {
+    transition_event_data: TransitionData<'m>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TransitionData<'m> {
+    destination_storage_class: &'m str,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -262,6 +286,7 @@ mod tests {
             generation: [0; 16],
             reason: "PutObject".to_owned(),
             replication: None,
+            transitioned: None,
         }
     }
 
@@ -314,6 +339,22 @@ mod tests {
         assert_eq!(record["eventVersion"], "2.2");
         assert_eq!(record["replicationEventData"]["failureReason"], "x");
         assert_eq!(record["replicationEventData"]["requestTime"], "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn transitions_tell_of_the_class_that_they_led_to() {
+        let of = |destination: &str| {
+            let transitioned = Some("GLACIER_IR".to_owned());
+            parsed(&EventRecord { transitioned, ..event(EventName::LifecycleTransition, destination) })
+        };
+        let record = &of("arn:aws:sqs:us-east-1:111122223333:q")["Records"][0];
+        assert_eq!((&record["eventName"], &record["eventVersion"]), (&"LifecycleTransition".into(), &"2.3".into()));
+        let class = &record["lifecycleEventData"]["transitionEventData"]["destinationStorageClass"];
+        assert_eq!(class, "GLACIER_IR");
+        let event = of(&event_bus("us-east-1", "111122223333"));
+        assert_eq!(event["detail-type"], "Object Storage Class Changed");
+        assert_eq!(event["detail"]["destination-storage-class"], "GLACIER_IR");
+        assert!(event["detail"].get("reason").is_none());
     }
 
     #[test]

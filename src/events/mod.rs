@@ -32,7 +32,7 @@ use crate::store::outbox::{EventRecord, Waiting, WatchRecord};
 use crate::store::schema::{BucketRecord, StoredEtag, VersionId};
 use crate::wire::BoxError;
 
-/// How a life cycle ends something.
+/// How a life cycle ends something, or takes it on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
     /// A version, or a delete marker, is gone.
@@ -41,6 +41,8 @@ pub enum End {
     Marked,
     /// An upload is gone.
     Aborted,
+    /// A version is of this storage class now.
+    Transitioned(&'static str),
 }
 
 /// What a life cycle has ended.
@@ -50,9 +52,9 @@ pub struct Ended {
     pub how: End,
     /// The key.
     pub key: String,
-    /// The version that went, or the delete marker that came, in a bucket that keeps versions.
+    /// The version that went or was changed, or the delete marker that came, in a bucket that keeps versions.
     pub version: Option<VersionId>,
-    /// The size of the object that went, in bytes.
+    /// The size of the object that went or was changed, in bytes.
     pub size: Option<u64>,
 }
 

@@ -68,6 +68,9 @@ impl EventName {
     /// The detail type under which EventBridge has it; `None`: it is not told there. (AWS: "Event message structure" of
     /// EventBridge.)
     pub fn detail_type(self) -> Option<&'static str> {
+        if self == Self::LifecycleTransition {
+            return Some("Object Storage Class Changed");
+        }
         Some(match self.family()? {
             "ObjectCreated" => "Object Created",
             "ObjectRemoved" | "LifecycleExpiration" => "Object Deleted",

@@ -127,6 +127,7 @@ impl Announce for S3 {
     async fn announce(&self, bucket: &BucketRecord, key: &str) -> Result<Box<dyn Tell>, BoxError> {
         let gone = (EventName::LifecycleExpirationDelete, EventName::LifecycleExpirationDeleteMarkerCreated);
         let cause = Cause::of_service("s3.amazonaws.com", "Lifecycle Expiration", gone);
+        let cause = Cause { written: EventName::LifecycleTransition, ..cause };
         // Events know the bucket's name by its watch.
         let bucket = self.bucket_of(String::new(), bucket.clone());
         Ok(Box::new(self.consequences_of(cause, &bucket, key).await?))
@@ -215,7 +216,8 @@ impl Consequences {
         (!destinations.is_empty()).then_some(ReplicationState { is_replica: false, destinations })
     }
 
-    /// Adds the event `name`, of `record` if an object was written.
+    /// Adds the event `name`, of `record` if an object was written. Where its target is not configured any more it waits until it
+    /// is again, as long as the operator lets events wait.
     pub fn enter_event(
         &self,
         mut batch: Batch,
@@ -230,9 +232,6 @@ impl Consequences {
         let wanting = subscriptions.wanting(name, &self.key);
         let wanting = wanting.map(|subscription| (subscription.id.as_str(), subscription.arn.as_str()));
         for (configuration, arn) in wanting.chain(to_bus) {
-            if !self.outboxes.targets.has(arn) {
-                continue;
-            }
             let event = EventRecord {
                 name: name.as_str().to_owned(),
                 at: self.clock.now().as_millisecond(),
@@ -249,6 +248,9 @@ impl Consequences {
                 generation: record.map_or([0; 16], |record| record.generation),
                 reason: self.cause.reason.clone(),
                 replication: facts.cloned(),
+                transitioned: record
+                    .filter(|_| name == EventName::LifecycleTransition)
+                    .map(|record| record.attributes.storage_class.clone()),
             };
             batch = outbox::enter(batch, sequence, &event);
             self.remember(Table::Event, arn);

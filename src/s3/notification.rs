@@ -238,6 +238,7 @@ impl S3 {
         }
         let fresh_id = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
         let subscriptions = parse(&document, &self.settings.region, fresh_id)?;
+        self.find_event_bus(bucket, &subscriptions)?;
         let skips = call.header("x-amz-skip-destination-validation").is_some_and(|v| v.eq_ignore_ascii_case("true"));
         if !skips {
             self.test_targets(call, bucket, &subscriptions).await?;
@@ -251,16 +252,21 @@ impl S3 {
         Ok(render::empty(StatusCode::OK))
     }
 
+    /// Whether the events that a configuration wants on the owner's event bus get there.
+    fn find_event_bus(&self, bucket: &Bucket, subscriptions: &Subscriptions) -> Result<()> {
+        let bus = message::event_bus(&self.settings.region, &bucket.record.account);
+        if !subscriptions.event_bridge || self.outboxes.targets.has(&bus) {
+            return Ok(());
+        }
+        Err(invalid_destination(&bus, "The destination event bus does not exist".to_owned()))
+    }
+
     /// Sends the test event to every topic and queue, as AWS does; functions need only be there.
     async fn test_targets(&self, call: &Call<'_>, bucket: &Bucket, subscriptions: &Subscriptions) -> Result<()> {
         let targets = &self.outboxes.targets;
         for subscription in &subscriptions.list {
             let Subscription { service, arn, .. } = subscription;
-            let refuse = |why: String| {
-                S3Error::new(ErrorCode::InvalidArgument, "Unable to validate the following destination configurations")
-                    .with("ArgumentName1", arn)
-                    .with("ArgumentValue1", why)
-            };
+            let refuse = |why: String| invalid_destination(arn, why);
             if !targets.has(arn) {
                 let what = match service {
                     Service::Topic => "topic",
@@ -309,8 +315,15 @@ impl S3 {
             generation: [0; 16],
             reason: String::new(),
             replication: None,
+            transitioned: None,
         }
     }
+}
+
+fn invalid_destination(arn: &str, why: String) -> S3Error {
+    S3Error::new(ErrorCode::InvalidArgument, "Unable to validate the following destination configurations")
+        .with("ArgumentName1", arn)
+        .with("ArgumentValue1", why)
 }
 
 #[cfg(test)]

@@ -123,6 +123,9 @@ pub struct EventRecord {
     /// What an event about a replication tells beside.
     #[n(14)]
     pub replication: Option<ReplicationFacts>,
+    /// The storage class that a transition led to.
+    #[n(15)]
+    pub transitioned: Option<String>,
 }
 
 /// What an event about a replication tells. (AWS: "Event message structure", `replicationEventData`.)

@@ -116,6 +116,50 @@ def test_targets_that_are_refused(client, buckets):
         enable(client, source, target, TargetObjectKeyFormat={"SimplePrefix": {}, "PartitionedPrefix": {}})
 
 
+def test_target_grants(logged, client, buckets):
+    """They are the log objects' lists, where the target's ownership lets lists count."""
+    source, target = buckets
+    group = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"}
+    owner = {"Type": "CanonicalUser", "ID": OWNER}
+    grants = [{"Grantee": owner, "Permission": "READ"}, {"Grantee": group, "Permission": "READ"}]
+    with refused("AccessControlListNotSupported", 400):
+        enable(client, source, target, "logs/", TargetGrants=grants)
+    client.put_bucket_ownership_controls(
+        Bucket=target, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}
+    )
+    with refused("InvalidBucketAclWithBlockPublicAccessError", 400):
+        enable(client, source, target, "logs/", TargetGrants=grants)
+    client.delete_public_access_block(Bucket=target)
+    with refused("MalformedXML", 400):
+        enable(client, source, target, TargetGrants=[{"Grantee": group, "Permission": "READ_ACP"}])
+    with refused("InvalidArgument", 400):
+        enable(client, source, target, TargetGrants=[{"Grantee": owner | {"ID": "f" * 64}, "Permission": "READ"}])
+    enable(client, source, target, "logs/", TargetGrants=grants)
+    kept = client.get_bucket_logging(Bucket=source)["LoggingEnabled"]["TargetGrants"]
+    assert [grant["Grantee"]["Type"] for grant in kept] == ["CanonicalUser", "Group"]
+    assert [grant["Permission"] for grant in kept] == ["READ", "READ"]
+    client.put_object(Bucket=source, Key="k", Body=b"x")
+    wait_for(client, target, lambda found: by_operation(found, "REST.PUT.OBJECT"), "logs/")
+    [key, *_] = keys_of(client, target, Prefix="logs/")[-1:]
+    list_of = client.get_object_acl(Bucket=target, Key=key)
+    assert [(g["Grantee"].get("URI", g["Grantee"].get("ID")), g["Permission"]) for g in list_of["Grants"]] == [
+        (OWNER, "FULL_CONTROL"),
+        (OWNER, "READ"),
+        (group["URI"], "READ"),
+    ]
+
+
+def test_transitions_have_their_lines(logged, client, buckets):
+    source, target = buckets
+    client.put_object(Bucket=source, Key="k", Body=bytes(128 << 10))
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 0, "StorageClass": "GLACIER_IR"}]}
+    client.put_bucket_lifecycle_configuration(Bucket=source, LifecycleConfiguration={"Rules": [rule]})
+    found = wait_for(client, target, lambda found: by_operation(found, "S3.TRANSITION_GIR.OBJECT"), "logs/", 30)
+    [line] = by_operation(found, "S3.TRANSITION_GIR.OBJECT")
+    assert (line["key"], line["size"], line["requester"]) == ("k", str(128 << 10), "AmazonS3")
+    assert line["version"] == "-"
+
+
 def test_a_line_has_every_field(logged, client, buckets):
     source, target = buckets
     client.put_object(Bucket=source, Key="a b/é", Body=b"x" * 4096)

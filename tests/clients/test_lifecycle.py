@@ -158,14 +158,73 @@ def test_what_aws_refuses_is_refused(s3, bucket, rules, code, message):
         s3.get_bucket_lifecycle_configuration(Bucket=bucket)
 
 
-def test_transitions_are_refused_rather_than_forgotten(s3, bucket):
-    for action in (
-        {"Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]},
-        {"NoncurrentVersionTransitions": [{"NoncurrentDays": 30, "StorageClass": "STANDARD_IA"}]},
-    ):
-        with refused("NotImplemented", 501) as refusal:
-            put(s3, bucket, rule(**action))
-        assert "one storage class" in refusal.message
+def to(days, storage_class, **more):
+    return {"Days": days, "StorageClass": storage_class} | more
+
+
+def test_transitions_come_back_as_they_went_in(s3, bucket):
+    rules = [
+        rule("days", Transitions=[to(30, "STANDARD_IA"), to(60, "GLACIER"), to(180, "DEEP_ARCHIVE")]),
+        rule(
+            "noncurrent",
+            Filter={"Prefix": "a/"},
+            NoncurrentVersionTransitions=[
+                {"NoncurrentDays": 30, "NewerNoncurrentVersions": 3, "StorageClass": "ONEZONE_IA"},
+            ],
+            NoncurrentVersionExpiration={"NoncurrentDays": 90},
+        ),
+        rule(
+            "date",
+            Transitions=[{"Date": datetime(2030, 1, 1, tzinfo=timezone.utc), "StorageClass": "INTELLIGENT_TIERING"}],
+        ),
+    ]
+    put(s3, bucket, *rules)
+    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules
+
+
+@pytest.mark.parametrize(
+    "actions, code, message",
+    [
+        (
+            {"Transitions": [to(29, "STANDARD_IA")]},
+            "InvalidArgument",
+            "'Days' in Transition action must be greater than or equal to 30 for storageClass 'STANDARD_IA'",
+        ),
+        (
+            {"Transitions": [to(30, "STANDARD_IA")], "Expiration": {"Days": 30}},
+            "InvalidArgument",
+            "'Days' in the Expiration action for filter '(prefix=)' must be greater than 'Days' in the Transition action",
+        ),
+        (
+            {"Transitions": [to(1, "GLACIER"), to(2, "GLACIER")]},
+            "InvalidRequest",
+            "'StorageClass' must be different for 'Transition' actions in same 'Rule' with filter '(prefix=)'",
+        ),
+        ({"Transitions": [to(1, "STANDARD")]}, "MalformedXML", None),
+        ({"Transitions": [to(1, "GLACIER", Date=datetime(2030, 1, 1, tzinfo=timezone.utc))]}, "MalformedXML", None),
+    ],
+)
+def test_transitions_that_aws_refuses(s3, bucket, actions, code, message):
+    with refused(code, 400, message):
+        put(s3, bucket, rule(**actions))
+
+
+@pytest.mark.parametrize(
+    "filter, code",
+    [
+        ({"Tag": {"Key": "", "Value": "v"}}, "InvalidTag"),
+        ({"Tag": {"Key": "k" * 129, "Value": "v"}}, "InvalidTag"),
+        ({"Tag": {"Key": "k", "Value": "v" * 257}}, "InvalidTag"),
+        ({"And": {"Prefix": "p", "Tags": [{"Key": "aws:k", "Value": "v"}]}}, "InvalidTag"),
+        ({"Prefix": "p" * 1025}, "InvalidRequest"),
+    ],
+)
+def test_filters_of_what_there_cannot_be(server, bucket, filter, code):
+    from botocore.config import Config
+
+    lax = server.client("s3", config=Config(parameter_validation=False))
+    with refused(code, 400):
+        put(lax, bucket, expire(1, Filter=filter))
 
 
 def test_a_configuration_needs_a_digest(server, bucket):
@@ -290,6 +349,36 @@ def test_a_new_object_does_not_die_for_its_predecessor(quick, room):
         quick.put_object(Bucket=room, Key="k", Body=str(number).encode())
         assert body_of(quick.get_object(Bucket=room, Key="k")) == str(number).encode()
     wait_until(lambda: keys_of(quick, room) == [])
+
+
+def test_objects_come_to_other_classes(quick, room):
+    sizes = {"large": 128 << 10, "small": 10, "any/small": 10}
+    tags = {key: quick.put_object(Bucket=room, Key=key, Body=b"x" * size)["ETag"] for key, size in sizes.items()}
+    put(
+        quick,
+        room,
+        rule("far", Transitions=[to(30, "STANDARD_IA")]),
+        rule("now", Transitions=[to(0, "GLACIER_IR")]),
+        rule("any", Filter={"And": {"Prefix": "any/", "ObjectSizeGreaterThan": 1}}, Transitions=[to(1, "GLACIER")]),
+    )
+    classes = lambda: {o["Key"]: o["StorageClass"] for o in quick.list_objects_v2(Bucket=room)["Contents"]}
+    wait_until(lambda: classes() == {"large": "GLACIER_IR", "small": "STANDARD", "any/small": "GLACIER"})
+    for key, size in sizes.items():
+        found = quick.get_object(Bucket=room, Key=key)
+        assert body_of(found) == b"x" * size and found["ETag"] == tags[key], "nothing need be restored"
+    assert quick.head_object(Bucket=room, Key="large")["StorageClass"] == "GLACIER_IR"
+    put(quick, room, rule("cold", Transitions=[to(0, "DEEP_ARCHIVE")]), TransitionDefaultMinimumObjectSize="varies_by_storage_class")
+    wait_until(lambda: set(classes().values()) == {"DEEP_ARCHIVE"})
+
+
+def test_noncurrent_versions_come_to_other_classes(quick, room):
+    enable_versions(quick, room)
+    ids = [quick.put_object(Bucket=room, Key="k", Body=bytes(128 << 10))["VersionId"] for _ in range(4)]
+    noncurrent = {"NoncurrentDays": 0, "NewerNoncurrentVersions": 1, "StorageClass": "GLACIER"}
+    put(quick, room, rule(NoncurrentVersionTransitions=[noncurrent]))
+    listed = lambda: quick.list_object_versions(Bucket=room)["Versions"]
+    classes = lambda: {version["VersionId"]: version["StorageClass"] for version in listed()}
+    wait_until(lambda: [classes()[id] for id in ids] == ["GLACIER", "GLACIER", "STANDARD", "STANDARD"])
 
 
 def test_old_uploads_are_aborted(quick, room):

@@ -229,6 +229,27 @@ def test_what_the_life_cycle_ends_is_told_of(told, versioned):
     assert told.topic.is_silent(), "it is told of once, and not as a removal"
 
 
+def test_transitions_are_told_of(told):
+    bucket = told.bucket()
+    told.configure(
+        bucket,
+        TopicConfigurations=[{"Id": "t", "TopicArn": TOPIC, "Events": ["s3:LifecycleTransition"]}],
+        EventBridgeConfiguration={},
+    )
+    assert told.topic.message()["Event"] == "s3:TestEvent"
+    told.s3.put_object(Bucket=bucket, Key="k", Body=bytes(128 << 10))
+    assert told.bus.message()["detail-type"] == "Object Created"
+    transition = {"Date": LONG_AGO, "StorageClass": "GLACIER_IR"}
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {}, "Transitions": [transition]}
+    told.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    record = told.topic.record()
+    assert (record["eventName"], record["eventVersion"]) == ("LifecycleTransition", "2.3")
+    assert record["lifecycleEventData"] == {"transitionEventData": {"destinationStorageClass": "GLACIER_IR"}}
+    event = told.bus.message()
+    assert event["detail-type"] == "Object Storage Class Changed"
+    assert event["detail"]["destination-storage-class"] == "GLACIER_IR"
+
+
 def test_filters_choose_and_sequencers_order(told):
     bucket = told.bucket()
     rules = [{"Name": "prefix", "Value": "images/"}, {"Name": "suffix", "Value": ".jpg"}]
@@ -252,6 +273,51 @@ def test_event_bridge_is_told_in_its_own_form(told):
     assert detail["object"]["key"] == "a b" and detail["object"]["size"] == 5
     assert f'"{detail["object"]["etag"]}"' == put["ETag"]
     assert detail["reason"] == "PutObject" and detail["request-id"] == put["ResponseMetadata"]["RequestId"]
+
+
+def test_a_bus_without_a_target_is_refused(s3, bucket):
+    """As a topic is: events that nobody takes are not asked for."""
+    with refused("InvalidArgument", 400, "Unable to validate the following destination configurations"):
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+    with refused("InvalidArgument", 400):
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket,
+            NotificationConfiguration={"EventBridgeConfiguration": {}},
+            SkipDestinationValidation=True,
+        )
+    assert "EventBridgeConfiguration" not in s3.get_bucket_notification_configuration(Bucket=bucket)
+
+
+def test_events_wait_for_a_target_that_comes_back(new_server, tmp_path):
+    receiver = Receiver(tmp_path, "gone")
+    config = tmp_path / "strongroom.toml"
+    with_target, without = target(receiver, TOPIC), "[notifications]\nmax_age_hours = 1\n"
+    config.write_text(with_target)
+    server = new_server(arguments=["--config", str(config)])
+    client = server.client("s3")
+    client.create_bucket(Bucket="waiting")
+    topic = {"Id": "t", "TopicArn": TOPIC, "Events": ["s3:ObjectCreated:*"]}
+    client.put_bucket_notification_configuration(
+        Bucket="waiting", NotificationConfiguration={"TopicConfigurations": [topic]}
+    )
+    assert receiver.message()["Event"] == "s3:TestEvent"
+    assert server.stop() == 0
+    config.write_text(without)
+    server.start()
+    server.client("s3").put_object(Bucket="waiting", Key="k", Body=b"x")
+    waits = 'strongroom_outbox_waiting{kind="event"} 1'
+    deadline = time.monotonic() + 30
+    while waits not in server.get("/_/metrics").read().decode():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert server.stop() == 0
+    assert "no such target is configured any more" in server.log_text()
+    config.write_text(with_target)
+    server.start()
+    assert receiver.record()["s3"]["object"]["key"] == "k"
+    receiver.close()
 
 
 def test_the_entity_tag_lies_sealed_until_it_is_told(told):

@@ -2,6 +2,7 @@
 
 use super::calendar::Calendar;
 use super::rules::{Rules, Subject};
+use super::transition::TransitionClass;
 use crate::store::commit::Found;
 use crate::store::schema::{ObjectRecord, Version, VersionId};
 
@@ -14,6 +15,8 @@ pub(super) enum Deed {
     Remove { key: String, id: VersionId },
     /// A delete marker goes that has no version left behind it.
     Forget { key: String, id: VersionId },
+    /// A version is to be of another storage class.
+    Transition { key: String, judged: Box<ObjectRecord>, class: TransitionClass },
 }
 
 impl Deed {
@@ -23,13 +26,17 @@ impl Deed {
             Self::Expire { .. } => "expire_current",
             Self::Remove { .. } => "expire_noncurrent",
             Self::Forget { .. } => "remove_marker",
+            Self::Transition { .. } => "transition",
         }
     }
 
     /// The key.
     pub fn key(&self) -> &str {
         match self {
-            Self::Expire { key, .. } | Self::Remove { key, .. } | Self::Forget { key, .. } => key,
+            Self::Expire { key, .. }
+            | Self::Remove { key, .. }
+            | Self::Forget { key, .. }
+            | Self::Transition { key, .. } => key,
         }
     }
 }
@@ -71,9 +78,7 @@ impl<'r> Judge<'r> {
             }
         } else {
             self.lone = None;
-            if self.is_noncurrent_due(&found) {
-                deeds.push(Deed::Remove { key: found.key, id: found.version.id() });
-            }
+            deeds.extend(self.judge_noncurrent(found));
             self.noncurrent += 1;
         }
         self.since = Some(modified);
@@ -95,10 +100,15 @@ impl<'r> Judge<'r> {
         let subject = Subject { key: &key, size: Some(object.size), tags: &object.tags };
         if self.rules.expiry(&subject, object.modified, self.calendar).is_some_and(|due| due.at <= self.now) {
             deeds.push(Deed::Expire { key, judged: object });
+            return;
+        }
+        let (current, modified) = (object.attributes.storage_class.as_str(), object.modified);
+        if let Some(class) = self.rules.transition(&subject, current, modified, (self.calendar, self.now)) {
+            deeds.push(Deed::Transition { key, judged: object, class });
         }
     }
 
-    fn is_noncurrent_due(&self, found: &Found) -> bool {
+    fn judge_noncurrent(&self, found: Found) -> Option<Deed> {
         let object = found.version.object();
         let subject = Subject {
             key: &found.key,
@@ -108,6 +118,12 @@ impl<'r> Judge<'r> {
         // A version is noncurrent since the one before it came.
         let since = self.since.unwrap_or_else(|| found.version.modified());
         let due = self.rules.end_of_noncurrent(&subject, since, self.noncurrent, self.calendar);
-        due.is_some_and(|due| due.at <= self.now)
+        if due.is_some_and(|due| due.at <= self.now) {
+            return Some(Deed::Remove { id: found.version.id(), key: found.key });
+        }
+        let (current, when) = (object?.attributes.storage_class.as_str(), (self.calendar, self.now));
+        let class = self.rules.transition_of_noncurrent(&subject, current, (since, self.noncurrent), when)?;
+        let Version::Object(judged) = found.version else { return None };
+        Some(Deed::Transition { key: found.key, judged, class })
     }
 }

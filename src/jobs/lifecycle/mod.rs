@@ -1,10 +1,11 @@
-//! Life cycles: what a bucket's rules say is over goes, in the background.
+//! Life cycles: what a bucket's rules say is over goes, and what is to be of another storage class becomes so, in the background.
 //!
 //! All that can become due becomes so at midnight, or by a configuration. So a **pass** over a bucket is begun when its last one
 //! was begun before the last midnight, or by another configuration:
 //! 1. its record is committed. *Crash: it is taken up again.*
 //! 2. versions are looked at, page by page in the order of their keys; what is due goes, each in one atomic commit that expects
-//!    what was judged: an object that is written meanwhile does not die for its predecessor, and what is locked stays.
+//!    what was judged: an object that is written meanwhile does not die for its predecessor, and what is locked stays. A
+//!    transition changes the record's storage class alone, in such a commit.
 //! 3. after each page the record gets the last key that is done with. *Crash between 2 and 3: the page is looked at again;
 //!    what is gone is gone.*
 //! 4. open uploads, likewise.
@@ -17,12 +18,14 @@ mod cursor;
 mod judge;
 mod rules;
 mod sweep;
+mod transition;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use calendar::Calendar;
 pub use rules::{Due, Expiration, Filter, Form, Noncurrent, Rule, Rules, Subject};
+pub use transition::{NoncurrentTransition, Transition, TransitionClass, When};
 
 use cursor::{Pass, Stage};
 
@@ -131,12 +134,13 @@ impl Lifecycle {
         }
         let done = sweep.work().await?;
         let counts = sweep.counts();
-        if counts.removed > 0 || counts.failed > 0 || counts.locked > 0 {
+        if counts.removed > 0 || counts.transitioned > 0 || counts.failed > 0 || counts.locked > 0 {
             tracing::info!(
                 bucket = name,
                 done,
                 examined = counts.examined,
                 removed = counts.removed,
+                transitioned = counts.transitioned,
                 locked = counts.locked,
                 failed = counts.failed,
                 "a life cycle was tended"

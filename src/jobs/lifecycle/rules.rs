@@ -2,13 +2,14 @@
 //! (S3 user guide, "Lifecycle configuration elements" and "Expiring objects".)
 
 use super::calendar::Calendar;
+use super::transition::{NoncurrentTransition, Transition, TransitionClass, When};
 
 /// A bucket's life-cycle configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rules {
     /// The rules, in the order in which they came.
     pub rules: Vec<Rule>,
-    /// Whether the smallest objects that transitions concern vary by storage class: kept and shown, as nothing here transitions.
+    /// Whether the smallest objects that transitions concern vary by storage class.
     pub varies_by_storage_class: bool,
 }
 
@@ -27,6 +28,10 @@ pub struct Rule {
     pub noncurrent: Option<Noncurrent>,
     /// Days after which uploads that are still open are aborted.
     pub abort_after: Option<u32>,
+    /// Which storage classes current versions come to; no two the same.
+    pub transitions: Vec<Transition>,
+    /// Which storage classes noncurrent versions come to; no two the same.
+    pub noncurrent_transitions: Vec<NoncurrentTransition>,
 }
 
 /// What a rule concerns: everything that fulfils all that is given.
@@ -144,6 +149,58 @@ impl Rules {
         }))
     }
 
+    /// Which storage class the current version `subject`, of the class `current` and written at `modified`, is to be of by now.
+    pub fn transition(
+        &self,
+        subject: &Subject<'_>,
+        current: &str,
+        modified: i64,
+        (calendar, now): (Calendar, i64),
+    ) -> Option<TransitionClass> {
+        let is_due = |when| match when {
+            When::Days(days) => calendar.due(modified, days) <= now,
+            When::Date(date) => date <= now,
+        };
+        let due = |rule: &Rule| {
+            rule.transitions.iter().filter(|transition| is_due(transition.when)).map(|due| due.class).collect()
+        };
+        self.coldest(subject, current, due)
+    }
+
+    /// The same of a noncurrent version that became noncurrent at `since` and has `newer` newer noncurrent ones before it.
+    pub fn transition_of_noncurrent(
+        &self,
+        subject: &Subject<'_>,
+        current: &str,
+        (since, newer): (i64, usize),
+        (calendar, now): (Calendar, i64),
+    ) -> Option<TransitionClass> {
+        let is_due = |transition: &&NoncurrentTransition| {
+            let kept = transition.keep.is_some_and(|keep| newer < usize::try_from(keep).unwrap_or(usize::MAX));
+            !kept && calendar.due(since, transition.days) <= now
+        };
+        let due = |rule: &Rule| rule.noncurrent_transitions.iter().filter(is_due).map(|due| due.class).collect();
+        self.coldest(subject, current, due)
+    }
+
+    /// Of the classes that are due, the coldest to which the version may come: what costs least wins.
+    /// (S3 user guide, "Lifecycle configuration elements", on conflicts.)
+    fn coldest(
+        &self,
+        subject: &Subject<'_>,
+        current: &str,
+        due: impl Fn(&Rule) -> Vec<TransitionClass>,
+    ) -> Option<TransitionClass> {
+        let size = subject.size?;
+        let concerned = self.in_force().filter(|rule| rule.filter.admits(subject));
+        let classes = concerned.flat_map(|rule| {
+            // "Custom filters always take precedence over the default transition behavior."
+            let by_size = rule.filter.larger_than.is_some() || rule.filter.smaller_than.is_some();
+            due(rule).into_iter().filter(move |class| by_size || class.takes(size, self.varies_by_storage_class))
+        });
+        classes.filter(|class| class.may_follow_named(current)).max()
+    }
+
     /// When the delete marker of `key`, written at `modified` and with no version left behind it, goes: at once where lone
     /// markers are to be removed, else when an object of its age would expire.
     pub fn end_of_lone_marker(&self, key: &str, modified: i64, calendar: Calendar) -> Option<Due<'_>> {
@@ -183,8 +240,11 @@ impl Rules {
     }
 
     /// Whether any rule in force is about objects and their versions.
-    pub fn expire_objects(&self) -> bool {
-        self.in_force().any(|rule| rule.expiration.is_some() || rule.noncurrent.is_some())
+    pub fn concern_objects(&self) -> bool {
+        self.in_force().any(|rule| {
+            let transitions = !rule.transitions.is_empty() || !rule.noncurrent_transitions.is_empty();
+            rule.expiration.is_some() || rule.noncurrent.is_some() || transitions
+        })
     }
 
     fn in_force(&self) -> impl Iterator<Item = &Rule> {
@@ -204,7 +264,16 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     fn rule(id: &str, filter: Filter) -> Rule {
-        Rule { id: id.to_owned(), enabled: true, filter, expiration: None, noncurrent: None, abort_after: None }
+        Rule {
+            id: id.to_owned(),
+            enabled: true,
+            filter,
+            expiration: None,
+            noncurrent: None,
+            abort_after: None,
+            transitions: Vec::new(),
+            noncurrent_transitions: Vec::new(),
+        }
     }
 
     fn prefix(prefix: &str) -> Filter {
@@ -298,11 +367,54 @@ mod tests {
     }
 
     #[test]
+    fn the_coldest_class_that_is_due_wins() {
+        use TransitionClass::{Glacier, GlacierIr, OneZoneIa, StandardIa};
+        let by_days = |days, class| Transition { when: When::Days(days), class };
+        let mut first = rule("first", prefix("a"));
+        first.transitions = vec![by_days(30, StandardIa), by_days(90, Glacier)];
+        let mut second = rule("second", prefix("a/b"));
+        second.transitions = vec![Transition { when: When::Date(40 * DAY), class: GlacierIr }];
+        let mut small = rule("small", Filter { smaller_than: Some(10), ..prefix("s") });
+        small.transitions = vec![by_days(0, StandardIa)];
+        let mut rules = rules(vec![first, second, small]);
+        let at = |rules: &Rules, key, size, current: &str, day: i64| {
+            rules.transition(&subject(key, size, &[]), current, 1, (Calendar::default(), day * DAY))
+        };
+        let large = 128 << 10;
+        assert_eq!(at(&rules, "a", large, "STANDARD", 30), None);
+        assert_eq!(at(&rules, "a", large, "STANDARD", 31), Some(StandardIa));
+        assert_eq!(at(&rules, "a", large, "STANDARD_IA", 31), None, "it is there");
+        assert_eq!(at(&rules, "a", large, "GLACIER", 31), None, "it is colder");
+        assert_eq!(at(&rules, "a", large, "STANDARD_IA", 91), Some(Glacier));
+        assert_eq!(at(&rules, "a/b", large, "STANDARD", 40), Some(GlacierIr));
+        assert_eq!(at(&rules, "a/b", large, "ONEZONE_IA", 40), None);
+        assert_eq!(at(&rules, "a/b", large, "STANDARD", 91), Some(Glacier));
+        assert_eq!(at(&rules, "a", large - 1, "STANDARD", 91), None, "it is small");
+        assert_eq!(at(&rules, "s", 9, "STANDARD", 1), Some(StandardIa), "the rule says which sizes");
+        rules.varies_by_storage_class = true;
+        assert_eq!(at(&rules, "a", 1, "STANDARD", 91), Some(Glacier));
+        assert_eq!(at(&rules, "a", 1, "STANDARD", 31), None);
+        rules.rules[0].enabled = false;
+        assert_eq!(at(&rules, "a", large, "STANDARD", 91), None);
+
+        let mut noncurrent = rule("n", Filter::default());
+        noncurrent.noncurrent_transitions = vec![NoncurrentTransition { days: 1, keep: Some(2), class: OneZoneIa }];
+        let rules = Rules { rules: vec![noncurrent], varies_by_storage_class: false };
+        let of = |newer, now| {
+            let subject = subject("k", large, &[]);
+            rules.transition_of_noncurrent(&subject, "STANDARD", (0, newer), (Calendar::default(), now))
+        };
+        assert_eq!((of(0, 9 * DAY), of(1, 9 * DAY), of(2, DAY)), (None, None, None));
+        assert_eq!(of(2, 2 * DAY), Some(OneZoneIa));
+        assert!(rules.concern_objects());
+    }
+
+    #[test]
     fn uploads_are_aborted_by_prefix() {
         let mut abort = rule("r", prefix("a/"));
         abort.abort_after = Some(2);
         let rules = rules(vec![abort]);
-        assert!(rules.abort_uploads() && !rules.expire_objects());
+        assert!(rules.abort_uploads() && !rules.concern_objects());
         assert_eq!(rules.abortion("a/b", 1, Calendar::default()), Some(Due { at: 3 * DAY, rule: "r" }));
         assert_eq!(rules.abortion("b", 1, Calendar::default()), None);
     }

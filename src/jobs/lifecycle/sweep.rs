@@ -10,6 +10,7 @@ use super::Lifecycle;
 use super::cursor::{Pass, Stage};
 use super::judge::{Deed, Judge};
 use super::rules::Rules;
+use super::transition::TransitionClass;
 use crate::crypto::random;
 use crate::events::{End, Ended};
 use crate::store::commit::{self, After, Deletion, Place, Silent, Tell, Upload, WriteError, read_upload_pair};
@@ -28,6 +29,7 @@ const AT_ONCE: usize = 64;
 pub(super) struct Counts {
     pub examined: u64,
     pub removed: u64,
+    pub transitioned: u64,
     pub locked: u64,
     pub failed: u64,
 }
@@ -36,6 +38,8 @@ pub(super) struct Counts {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     Done,
+    /// Done, and what was judged is still there.
+    Transitioned,
     /// What was judged is not there any more.
     Changed,
     Locked,
@@ -45,7 +49,7 @@ enum Fate {
 impl Fate {
     fn name(self) -> &'static str {
         match self {
-            Self::Done => "done",
+            Self::Done | Self::Transitioned => "done",
             Self::Changed => "changed",
             Self::Locked => "locked",
             Self::Failed => "failed",
@@ -80,7 +84,7 @@ impl<'l> Sweep<'l> {
         while self.pass.stage != Stage::Done {
             for prefix in self.rules.prefixes() {
                 let swept = match self.pass.stage {
-                    Stage::Versions if self.rules.expire_objects() => self.sweep_versions(prefix).await?,
+                    Stage::Versions if self.rules.concern_objects() => self.sweep_versions(prefix).await?,
                     Stage::Uploads if self.rules.abort_uploads() => self.sweep_uploads(prefix).await?,
                     _ => Ok(()),
                 };
@@ -230,6 +234,7 @@ impl<'l> Sweep<'l> {
         let key = deed.key().to_owned();
         let result: Result<Option<Version>, WriteError<Infallible>> = match deed {
             Deed::Expire { judged, .. } => return self.expire(&key, &judged).await,
+            Deed::Transition { judged, class, .. } => return self.transition(&key, &judged, class).await,
             Deed::Remove { id, .. } | Deed::Forget { id, .. } => {
                 let claim = match commit::read_lock_time(store, self.now).await {
                     Ok(now) => Claim { now, bypass: false },
@@ -280,6 +285,42 @@ impl<'l> Sweep<'l> {
         }
     }
 
+    /// The version of `key` becomes one of `class`, if it still is as `judged`; all else of it stays as it is.
+    async fn transition(&self, key: &str, judged: &ObjectRecord, class: TransitionClass) -> Fate {
+        let tell = match self.announcement(key).await {
+            Ok(tell) => tell,
+            Err(error) => return failed(key, &*error),
+        };
+        let id = judged.version_id();
+        let change = |present: &mut ObjectRecord| {
+            // Where the null version is says nothing of this one.
+            if (ObjectRecord { null_at: present.null_at, ..judged.clone() }) != *present {
+                return Err(Fate::Changed);
+            }
+            class.as_str().clone_into(&mut present.attributes.storage_class);
+            Ok(())
+        };
+        let bucket = self.bucket.partition();
+        match commit::update_version(&*self.life.store, bucket, key, Some(id), &*tell, change).await {
+            Ok(Some(Version::Object(object))) => {
+                let how = End::Transitioned(class.as_str());
+                let version = self.bucket.versioning.keeps_versions().then_some(id);
+                let ended = Ended { how, key: key.to_owned(), version, size: Some(object.size) };
+                self.log(ended).await;
+                Fate::Transitioned
+            }
+            Ok(_) => Fate::Changed,
+            Err(WriteError::Refused(fate)) => fate,
+            Err(error) => failed(key, &error),
+        }
+    }
+
+    /// Whether the version of `key` became one of `class`, as `judged`.
+    #[cfg(test)]
+    pub async fn transitions(&self, key: &str, judged: &ObjectRecord, class: TransitionClass) -> bool {
+        self.transition(key, judged, class).await == Fate::Transitioned
+    }
+
     /// Has the bucket's access log tell of what was ended.
     async fn log(&self, ended: Ended) {
         if let Some(announcer) = self.life.announcer.as_ref().and_then(Weak::upgrade) {
@@ -308,6 +349,7 @@ impl<'l> Sweep<'l> {
         for fate in fates {
             match fate {
                 Fate::Done => self.counts.removed += 1,
+                Fate::Transitioned => self.counts.transitioned += 1,
                 Fate::Locked => self.counts.locked += 1,
                 Fate::Failed => self.counts.failed += 1,
                 Fate::Changed => {}
@@ -329,6 +371,6 @@ impl<'l> Sweep<'l> {
 }
 
 fn failed(key: &str, error: &dyn std::error::Error) -> Fate {
-    tracing::warn!(key, %error, "what is over could not be removed");
+    tracing::warn!(key, %error, "what is due could not be done");
     Fate::Failed
 }

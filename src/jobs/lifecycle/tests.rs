@@ -40,7 +40,10 @@ fn named_rules(name: &str) -> Option<Rules> {
         expiration: None,
         noncurrent: None,
         abort_after: None,
+        transitions: Vec::new(),
+        noncurrent_transitions: Vec::new(),
     };
+    let of_any_size = Filter { larger_than: Some(0), ..Filter::default() };
     let below = |prefix: &str| Filter { prefix: Some(prefix.to_owned()), ..Filter::default() };
     let rule = match name {
         "a day" => Rule { expiration: Some(Expiration::Days(1)), ..rule },
@@ -53,6 +56,20 @@ fn named_rules(name: &str) -> Option<Rules> {
         "noncurrent" => Rule { noncurrent: Some(Noncurrent { days: 1, keep: Some(1) }), ..rule },
         "markers" => Rule { expiration: Some(Expiration::LoneMarkers(true)), ..rule },
         "uploads below a/" => Rule { abort_after: Some(1), filter: below("a/"), ..rule },
+        "to glacier" => Rule {
+            transitions: vec![Transition { when: When::Days(1), class: TransitionClass::Glacier }],
+            filter: of_any_size,
+            ..rule
+        },
+        "noncurrent to glacier" => Rule {
+            noncurrent_transitions: vec![NoncurrentTransition {
+                days: 1,
+                keep: Some(1),
+                class: TransitionClass::Glacier,
+            }],
+            filter: of_any_size,
+            ..rule
+        },
         _ => return None,
     };
     Some(Rules { rules: vec![rule], varies_by_storage_class: false })
@@ -137,6 +154,13 @@ impl Fixture {
             format!("{}{}{}", if marker { "-" } else { "" }, found.key, if current { "*" } else { "" })
         };
         found.iter().map(show).collect()
+    }
+
+    /// The storage classes of all versions.
+    async fn classes(&self) -> Vec<String> {
+        let found = read_versions(&*self.store, self.bucket().await.partition(), "", None, 10_000).await.unwrap();
+        let class = |found: &Found| found.version.object().map(|object| object.attributes.storage_class.clone());
+        found.iter().filter_map(class).collect()
     }
 
     async fn pass_days(&self, days: i64) {
@@ -337,4 +361,59 @@ async fn what_was_written_meanwhile_does_not_die_for_its_predecessor() {
     let present = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
     assert!(sweep.expires("k", &present).await);
     assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn objects_become_of_another_class_and_stay_what_they_are() {
+    for versioning in [Versioning::Never, Versioning::Enabled] {
+        let fixture = Fixture::new(versioning).await;
+        fixture.write("k").await;
+        let partition = fixture.bucket().await.partition();
+        let before = read_object(&*fixture.store, partition, "k").await.unwrap().unwrap();
+        fixture.configure("to glacier").await;
+        fixture.pass_days(1).await;
+        assert_eq!(fixture.classes().await, ["STANDARD"]);
+        fixture.pass_days(1).await;
+        let mut after = read_object(&*fixture.store, partition, "k").await.unwrap().unwrap();
+        assert_eq!(after.attributes.storage_class, "GLACIER");
+        after.attributes.storage_class.clone_from(&before.attributes.storage_class);
+        assert_eq!(after, before);
+        fixture.pass_days(2).await;
+        let labels = crate::telemetry::metrics::LifecycleLabels { action: "transition", outcome: "done" };
+        assert_eq!(fixture.life.metrics.lifecycle_actions.get_or_create(&labels).get(), 1);
+    }
+}
+
+#[tokio::test]
+async fn noncurrent_versions_transition_but_the_newest_and_locked_ones_too() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    let first = fixture.write("k").await;
+    fixture.write("k").await;
+    fixture.write("k").await;
+    let partition = fixture.bucket().await.partition();
+    let lock = |record: &mut ObjectRecord| {
+        record.legal_hold = Some(true);
+        Ok::<_, Infallible>(())
+    };
+    update_version(&*fixture.store, partition, "k", first, &Silent, lock).await.unwrap();
+    fixture.configure("noncurrent to glacier").await;
+    fixture.pass_days(2).await;
+    assert_eq!(fixture.classes().await, ["STANDARD", "STANDARD", "GLACIER"]);
+    assert_eq!(fixture.versions().await, ["k*", "k", "k"]);
+}
+
+#[tokio::test]
+async fn what_was_changed_meanwhile_does_not_transition() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("k").await;
+    let bucket = fixture.bucket().await;
+    let judged = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
+    fixture.write("k").await;
+    let rules = named_rules("to glacier").unwrap();
+    let sweep = sweep::Sweep::new(&fixture.life, ("bucket", &bucket), &rules, Pass::begin(fixture.now(), 0));
+    assert!(!sweep.transitions("k", &judged, TransitionClass::Glacier).await);
+    assert_eq!(fixture.classes().await, ["STANDARD"]);
+    let present = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
+    assert!(sweep.transitions("k", &present, TransitionClass::Glacier).await);
+    assert_eq!(fixture.classes().await, ["GLACIER"]);
 }

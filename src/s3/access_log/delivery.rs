@@ -18,7 +18,7 @@ use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
 use crate::policy::{Context, Grant};
-use crate::s3::acl::{ObjectAccess, lets_logs_in};
+use crate::s3::acl::lets_logs_in;
 use crate::s3::checksum::Algorithm;
 use crate::s3::condition::Preconditions;
 use crate::s3::consequences::Cause;
@@ -233,7 +233,7 @@ impl S3 {
         let new = NewObject {
             attributes,
             markings: Markings::default(),
-            access: ObjectAccess::default(),
+            access: self.access_of_logs(&way.source, &bucket).await?,
             envelope: &envelope,
             object_key: &object_key,
             sealed,

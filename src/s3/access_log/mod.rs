@@ -15,11 +15,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST, HeaderMap, HeaderValue, 
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri, Version};
 
+use super::acl::{Granting, ObjectAccess, full_control, is_public};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::text;
 use super::operation::{BodyKind, Operation, Row};
 use super::request::{Query, Target, TargetKind};
 use super::service::{Bucket, S3};
+use super::xml::XmlWriter;
 use crate::events::{End, Ended};
 use crate::iam::Identity;
 use crate::sigv4::{Kind, Signed};
@@ -32,6 +34,18 @@ pub use delivery::Figures;
 use delivery::Way;
 use line::{Line, Sent};
 pub(super) use rules::{Logging, canonical};
+
+/// What a transition to a storage class is called. (S3 user guide, "S3 Lifecycle and logging".)
+fn transition_to(class: &str) -> &'static str {
+    match class {
+        "STANDARD_IA" => "S3.TRANSITION_SIA.OBJECT",
+        "ONEZONE_IA" => "S3.TRANSITION_ZIA.OBJECT",
+        "INTELLIGENT_TIERING" => "S3.TRANSITION_INT.OBJECT",
+        "GLACIER_IR" => "S3.TRANSITION_GIR.OBJECT",
+        "DEEP_ARCHIVE" => "S3.TRANSITION_GDA.OBJECT",
+        _ => "S3.TRANSITION.OBJECT",
+    }
+}
 
 /// A request's line and headers, as far as the log tells of them.
 pub(super) struct Head {
@@ -215,6 +229,7 @@ impl S3 {
                 End::Expired => "S3.EXPIRE.OBJECT",
                 End::Marked => "S3.CREATE.DELETEMARKER",
                 End::Aborted => "S3.DELETE.UPLOAD",
+                End::Transitioned(class) => transition_to(class),
             }
             .to_owned(),
             key: Some(ended.key),
@@ -262,24 +277,52 @@ impl S3 {
         })
     }
 
-    /// Judges the bucket that is to get logs.
+    /// Judges the bucket that is to get logs, and the grants that `document` asks for; what is kept is `contents` and they.
     ///
     /// # Errors
-    /// `InvalidTargetBucketForLogging`.
-    pub(super) async fn judge_log_target(&self, bucket: &Bucket, contents: &str) -> Result<()> {
+    /// `InvalidTargetBucketForLogging`; for grants `MalformedXML`, `InvalidArgument`, `AccessControlListNotSupported` where none
+    /// counts, and `InvalidBucketAclWithBlockPublicAccessError` for public ones where those are blocked.
+    pub(super) async fn judge_log_target(&self, bucket: &Bucket, document: &[u8], contents: String) -> Result<String> {
         if contents.is_empty() {
-            return Ok(());
+            return Ok(contents);
         }
-        let Logging { target, .. } = Logging::read(contents)?;
+        let logging = Logging::read(&contents)?;
+        let target = &logging.target;
         let refused = |message: &'static str| {
-            Err(S3Error::new(ErrorCode::InvalidTargetBucketForLogging, message).with("TargetBucket", &target))
+            Err(S3Error::new(ErrorCode::InvalidTargetBucketForLogging, message).with("TargetBucket", target))
         };
-        match self.find_bucket(&target).await? {
-            None => refused("The target bucket for logging does not exist"),
+        let target = match self.find_bucket(target).await? {
+            None => return refused("The target bucket for logging does not exist"),
             Some(found) if found.record.account != bucket.record.account => {
-                refused("The owner for the bucket to be logged and the target bucket must be the same.")
+                return refused("The owner for the bucket to be logged and the target bucket must be the same.");
             }
-            Some(_) => Ok(()),
+            Some(found) => found,
+        };
+        let resolve = |granting: Granting| granting.resolve(ErrorCode::MalformedXml, &self.directory);
+        let grants = rules::asked_grants(document, resolve)?;
+        if !grants.is_empty() && !target.has_acls() {
+            return Err(ErrorCode::AccessControlListNotSupported.with("TargetBucket", &target.name));
         }
+        if is_public(&grants) && target.public_access().block_public_acls {
+            return Err(ErrorCode::InvalidBucketAclWithBlockPublicAccess.with("TargetBucket", &target.name));
+        }
+        Ok(logging.canonical(&XmlWriter::fragment(|xml| {
+            for grant in &grants {
+                xml.element("Grant", |xml| self.write_grant(grant, xml));
+            }
+        })))
+    }
+
+    /// Whom the log objects of `source` in `target` belong to, and their list. Grants that count no longer are left out.
+    async fn access_of_logs(&self, source: &str, target: &Bucket) -> Result<ObjectAccess> {
+        let Some(source) = self.find_bucket(source).await? else { return Ok(ObjectAccess::default()) };
+        let Some(logging) = self.logging_of(&source).await else { return Ok(ObjectAccess::default()) };
+        let grants = &logging.grants;
+        let blocked = is_public(grants) && target.public_access().block_public_acls;
+        if grants.is_empty() || logging.target != target.name || !target.has_acls() || blocked {
+            return Ok(ObjectAccess::default());
+        }
+        let own = self.owner(target).map(|owner| full_control(&owner.canonical_id));
+        Ok(ObjectAccess { owner: None, acl: Some(own.into_iter().chain(grants.iter().cloned()).collect()) })
     }
 }

@@ -4,9 +4,11 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::s3::acl::{Granting, check_count};
 use crate::s3::configuration::Asked;
 use crate::s3::error::{ErrorCode, Result};
 use crate::s3::xml::{self, XmlWriter};
+use crate::store::schema::{AclGrant, Permission};
 
 const ROOT: &str = "BucketLoggingStatus";
 
@@ -31,7 +33,7 @@ struct Enabled {
 #[derive(Debug, Deserialize)]
 struct Grants {
     #[serde(rename = "Grant", default)]
-    grants: Vec<IgnoredAny>,
+    grants: Vec<Granting>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +55,8 @@ pub(in crate::s3) struct Logging {
     pub target: String,
     pub prefix: String,
     pub layout: Layout,
+    /// What whom is granted of the log objects, beside their owner.
+    pub grants: Vec<AclGrant>,
     /// Whether the layout was said.
     said: bool,
 }
@@ -75,18 +79,32 @@ pub(in crate::s3) enum Day {
     Delivery,
 }
 
-/// Judges a document; its canonical form, which is empty where logging is switched off.
+/// Judges a document, save for its grants; its canonical form without them, which is empty where logging is switched off.
 ///
 /// # Errors
-/// `MalformedXML`; `AccessControlListNotSupported` for grants, since buckets' ownership is enforced.
+/// `MalformedXML`.
 pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
     let Document { enabled } = xml::read(asked.document, ROOT)?;
     let Some(enabled) = enabled else { return Ok(String::new()) };
-    if enabled.grants.as_ref().is_some_and(|grants| !grants.grants.is_empty()) {
-        return Err(ErrorCode::AccessControlListNotSupported.into());
+    let logging = Logging::of(Enabled { grants: None, ..enabled })?;
+    Ok(logging.canonical(""))
+}
+
+/// The grants that a document asks for, each as `resolve` understands it.
+///
+/// # Errors
+/// `MalformedXML` for what cannot be granted of log objects, or for too many; what `resolve` refuses with.
+pub(super) fn asked_grants(document: &[u8], resolve: impl Fn(Granting) -> Result<AclGrant>) -> Result<Vec<AclGrant>> {
+    let Document { enabled } = xml::read(document, ROOT)?;
+    let asked = enabled.and_then(|enabled| enabled.grants).map(|grants| grants.grants).unwrap_or_default();
+    let grants = asked.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
+    // (API reference, `BucketLogsPermission`.)
+    let is_offered =
+        |grant: &AclGrant| matches!(grant.permission, Permission::FullControl | Permission::Read | Permission::Write);
+    if !grants.iter().all(is_offered) || check_count(&grants).is_err() {
+        return Err(ErrorCode::MalformedXml.into());
     }
-    let logging = Logging::of(enabled)?;
-    Ok(XmlWriter::fragment(|xml| logging.write(xml)))
+    Ok(grants)
 }
 
 impl Logging {
@@ -98,7 +116,9 @@ impl Logging {
 
     fn of(enabled: Enabled) -> Result<Self> {
         let malformed = || Err(ErrorCode::MalformedXml.into());
-        let Enabled { bucket: target, prefix, key_format, .. } = enabled;
+        let Enabled { bucket: target, prefix, grants, key_format } = enabled;
+        let grants = grants.map(|grants| grants.grants).unwrap_or_default();
+        let grants = grants.into_iter().filter_map(Granting::kept).collect();
         if target.is_empty() {
             return malformed();
         }
@@ -115,12 +135,20 @@ impl Logging {
             },
             Some(_) => return malformed(),
         };
-        Ok(Self { target, prefix, layout, said })
+        Ok(Self { target, prefix, layout, grants, said })
     }
 
-    fn write(&self, xml: &mut XmlWriter) {
+    /// The canonical form, with `grants` as they are written.
+    pub(super) fn canonical(&self, grants: &str) -> String {
+        XmlWriter::fragment(|xml| self.write(grants, xml))
+    }
+
+    fn write(&self, grants: &str, xml: &mut XmlWriter) {
         xml.element("LoggingEnabled", |xml| {
             xml.text("TargetBucket", &self.target);
+            if !grants.is_empty() {
+                xml.element_around("TargetGrants", grants);
+            }
             xml.text("TargetPrefix", &self.prefix);
             if !self.said {
                 return;
@@ -180,7 +208,29 @@ mod tests {
             assert_eq!(put(contents).unwrap_err().code, ErrorCode::MalformedXml, "{contents}");
         }
         let grants = enabled("<TargetGrants><Grant><Permission>READ</Permission></Grant></TargetGrants>");
-        assert_eq!(put(&grants).unwrap_err().code, ErrorCode::AccessControlListNotSupported);
+        assert_eq!(put(&grants).unwrap_err().code, ErrorCode::MalformedXml);
         assert_eq!(put(&enabled("<TargetGrants></TargetGrants>")).unwrap(), enabled(""));
+    }
+
+    #[test]
+    fn grants_are_kept_as_they_were_understood() {
+        let group = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
+        let grants = |permission: &str| {
+            format!(
+                "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\">\
+                 <URI>{group}</URI></Grantee><Permission>{permission}</Permission></Grant>"
+            )
+        };
+        let asked = |permission: &str| {
+            let granted = enabled(&format!("<TargetGrants>{}</TargetGrants>", grants(permission)));
+            let document = format!("<{ROOT}>{granted}</{ROOT}>");
+            let resolve = |granting: Granting| granting.kept().ok_or_else(|| ErrorCode::MalformedXml.into());
+            asked_grants(document.as_bytes(), resolve)
+        };
+        let granted = asked("READ").unwrap();
+        let logging = Logging::read(&enabled("")).unwrap();
+        let kept = Logging::read(&logging.canonical(&grants("READ"))).unwrap();
+        assert_eq!((kept.grants.clone(), granted.len()), (granted, 1));
+        assert_eq!(asked("READ_ACP").unwrap_err().code, ErrorCode::MalformedXml);
     }
 }

@@ -130,7 +130,7 @@ impl S3 {
         }))
     }
 
-    fn write_grant(&self, grant: &AclGrant, xml: &mut XmlWriter) {
+    pub(in crate::s3) fn write_grant(&self, grant: &AclGrant, xml: &mut XmlWriter) {
         const XSI: &str = " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=";
         match &grant.grantee {
             Grantee::Account(id) => {

@@ -20,7 +20,7 @@ use crate::iam::{Account, Identity};
 use crate::policy::Grant;
 use crate::store::schema::{AclGrant, Grantee, Group, Ownership, Permission};
 
-pub(super) use read::Requested;
+pub(super) use read::{Granting, Requested, check_count};
 
 /// What stands for whoever did not sign, where an account's id would.
 pub(super) const ANONYMOUS: &str = "anonymous";
@@ -99,7 +99,7 @@ fn canned(name: &str, owner: &str, bucket_owner: &str, of: Of) -> Option<Vec<Acl
 }
 
 /// The grant that every owner begins with.
-fn full_control(owner: &str) -> AclGrant {
+pub(super) fn full_control(owner: &str) -> AclGrant {
     AclGrant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl }
 }
 
@@ -174,7 +174,7 @@ impl S3 {
         self.account(bucket.owner_of_object(recorded))
     }
 
-    fn canonical_id(&self, account: &str) -> &str {
+    pub(super) fn canonical_id(&self, account: &str) -> &str {
         self.account(account).map_or("", |account| &account.canonical_id)
     }
 

@@ -117,15 +117,45 @@ struct Grants {
     grants: Vec<Granting>,
 }
 
-#[derive(Deserialize)]
+/// A grant as a document has it.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Granting {
+pub(in crate::s3) struct Granting {
     grantee: Party,
     permission: String,
 }
 
+impl Granting {
+    /// The grant.
+    ///
+    /// # Errors
+    /// `malformed` for what is none; `InvalidArgument`, `UnresolvableGrantByEmailAddress` for a grantee that there is not.
+    pub fn resolve(self, malformed: ErrorCode, directory: &Directory) -> Result<AclGrant> {
+        let Self { grantee: Party { kind, id, uri, email }, permission } = self;
+        let grantee = match (kind.as_deref(), id, uri, email) {
+            (Some("CanonicalUser"), Some(id), _, _) => by_id(&id, "CanonicalUser/ID", directory)?,
+            (Some("Group"), _, Some(uri), _) => by_uri(&uri, "Group/URI")?,
+            (Some("AmazonCustomerByEmail"), _, _, Some(email)) => by_email(&email, directory)?,
+            _ => return Err(malformed.into()),
+        };
+        let permission = PERMISSIONS.iter().find(|(name, _)| *name == permission).ok_or(malformed)?.1;
+        Ok(AclGrant { grantee, permission })
+    }
+
+    /// The grant that was resolved before it was kept.
+    pub fn kept(self) -> Option<AclGrant> {
+        let permission = PERMISSIONS.iter().find(|(name, _)| *name == self.permission)?.1;
+        let grantee = match (self.grantee.id, self.grantee.uri) {
+            (Some(id), _) => Grantee::Account(id),
+            (None, Some(uri)) => Grantee::Group(GROUPS.iter().find(|(known, _)| *known == uri)?.1),
+            (None, None) => return None,
+        };
+        Some(AclGrant { grantee, permission })
+    }
+}
+
 /// An owner or a grantee.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Party {
     #[serde(rename = "@type", alias = "@xsi:type")]
     kind: Option<String>,
@@ -151,22 +181,14 @@ pub(super) fn read_document(document: &[u8], owner: &str, directory: &Directory)
         return Err(ErrorCode::AccessDenied.into());
     }
     let mut grants = Vec::new();
-    for Granting { grantee, permission } in list.grants {
-        let Party { kind, id, uri, email } = grantee;
-        let grantee = match (kind.as_deref(), id, uri, email) {
-            (Some("CanonicalUser"), Some(id), _, _) => by_id(&id, "CanonicalUser/ID", directory)?,
-            (Some("Group"), _, Some(uri), _) => by_uri(&uri, "Group/URI")?,
-            (Some("AmazonCustomerByEmail"), _, _, Some(email)) => by_email(&email, directory)?,
-            _ => return Err(malformed()),
-        };
-        let permission = PERMISSIONS.iter().find(|(name, _)| *name == permission).ok_or_else(malformed)?.1;
-        grants.push(AclGrant { grantee, permission });
+    for granting in list.grants {
+        grants.push(granting.resolve(ErrorCode::MalformedAcl, directory)?);
     }
     check_count(&grants)?;
     Ok(grants)
 }
 
-fn check_count(grants: &[AclGrant]) -> Result<()> {
+pub(in crate::s3) fn check_count(grants: &[AclGrant]) -> Result<()> {
     if grants.len() <= MAX_GRANTS { Ok(()) } else { Err(ErrorCode::MalformedAcl.into()) }
 }
 

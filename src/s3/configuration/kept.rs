@@ -4,11 +4,10 @@
 use serde::Deserialize;
 
 use super::super::error::{ErrorCode, Result, S3Error};
+use super::super::tags::{Tagged, check_tag};
 use super::super::xml::{self, XmlWriter};
 use super::Asked;
 
-/// Longest key of a tag in a filter, and longest value, in characters. (S3 user guide, "Categorizing your storage using tags".)
-const MAX_TAG: (usize, usize) = (128, 256);
 /// Days before which an object may not be archived, by tier, and after which it must have been.
 /// (S3 API reference, Tiering.)
 const TIERS: &[(&str, u32)] = &[("ARCHIVE_ACCESS", 90), ("DEEP_ARCHIVE_ACCESS", 180)];
@@ -88,11 +87,7 @@ struct And {
 
 impl Tag {
     fn check(&self) -> Result<()> {
-        let fits = |text: &str, longest| text.chars().count() <= longest;
-        if self.key.is_empty() || !fits(&self.key, MAX_TAG.0) || !fits(&self.value, MAX_TAG.1) {
-            return Err(ErrorCode::InvalidTag.into());
-        }
-        Ok(())
+        check_tag(&self.key, &self.value, Tagged::Object)
     }
 
     fn write(&self, xml: &mut XmlWriter) {

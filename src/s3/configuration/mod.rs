@@ -295,9 +295,9 @@ impl S3 {
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let contents = (row.parse)(&Asked { bucket, id: id.unwrap_or_default(), document: &document })?;
+        let mut contents = (row.parse)(&Asked { bucket, id: id.unwrap_or_default(), document: &document })?;
         if row.kind == Kind::Logging {
-            self.judge_log_target(bucket, &contents).await?;
+            contents = self.judge_log_target(bucket, &document, contents).await?;
         }
         self.keep_configuration(bucket, row.kind, id, contents).await?;
         Ok(render::empty(row.put_status))

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
+use super::transitions::{self, TransitionElement};
 use crate::clock::{Timestamp, from_millis};
 use crate::jobs::lifecycle::{Calendar, Expiration, Filter, Form, Noncurrent, Rule, Rules};
 use crate::s3::error::{ErrorCode, Result, S3Error};
+use crate::s3::tags::{Tagged, check_tag};
 use crate::s3::xml::{self, XmlWriter};
 
 /// The root element.
@@ -20,6 +22,8 @@ const MAX_RULES: usize = 1000;
 const MAX_ID: usize = 255;
 /// Most noncurrent versions that a rule can keep.
 const MAX_KEPT: i64 = 100;
+/// Longest prefix, in bytes.
+const MAX_PREFIX: usize = 1024;
 /// Bounds of object sizes that a filter may name, in bytes.
 const MAX_SIZE: i64 = 1_099_511_627_776_000;
 
@@ -95,21 +99,19 @@ struct AbortElement {
     days_after_initiation: Option<i64>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct TransitionElement {
-    days: Option<i64>,
-    noncurrent_days: Option<i64>,
-    date: Option<String>,
-    storage_class: Option<String>,
-}
-
 /// Reads a configuration; `new_id` names the rules that have no id. Everything is checked but what other rules say is
 /// said once per configuration.
 ///
 /// # Errors
-/// `MalformedXML`, `InvalidArgument` and `InvalidRequest` in AWS's words; `NotImplemented` for transitions.
+/// `MalformedXML`, `InvalidArgument`, `InvalidRequest` and `InvalidTag` in AWS's words.
 pub(super) fn read(document: &[u8], varies_by_storage_class: bool, new_id: impl Fn() -> String) -> Result<Rules> {
+    let rules = parse(document, varies_by_storage_class, new_id)?;
+    rules.rules.iter().try_for_each(|rule| check_filter(&rule.filter))?;
+    Ok(rules)
+}
+
+/// The same, without what earlier versions of this server did not check of filters: what they kept must be read.
+fn parse(document: &[u8], varies_by_storage_class: bool, new_id: impl Fn() -> String) -> Result<Rules> {
     let Document { rules } = xml::read(document, ROOT)?;
     if rules.is_empty() || rules.len() > MAX_RULES {
         return Err(ErrorCode::MalformedXml.into());
@@ -144,8 +146,8 @@ fn read_rule(element: RuleElement, new_id: &impl Fn() -> String) -> Result<Rule>
         (Some(_), Some(_)) => return Err(base_prefix_in_second_version()),
         (None, None) => return Err(ErrorCode::MalformedXml.into()),
     };
-    let transitions = element.transitions.iter().chain(&element.noncurrent_transitions);
-    let transitions = transitions.map(check_transition).collect::<Result<Vec<()>>>()?.len();
+    let transitions = transitions::read(&element.transitions, &filter)?;
+    let noncurrent_transitions = transitions::read_noncurrent(&element.noncurrent_transitions, &filter)?;
     let expiration = element.expiration.map(|expiration| read_expiration(&expiration)).transpose()?;
     let noncurrent = element.noncurrent_version_expiration;
     let noncurrent = noncurrent.map(|noncurrent| read_noncurrent(&noncurrent, filter.form)).transpose()?;
@@ -153,7 +155,8 @@ fn read_rule(element: RuleElement, new_id: &impl Fn() -> String) -> Result<Rule>
         .abort_incomplete_multipart_upload
         .map(|abort| positive("DaysAfterInitiation", "AbortIncompleteMultipartUpload", abort.days_after_initiation));
     let abort_after = abort_after.transpose()?;
-    if expiration.is_none() && noncurrent.is_none() && abort_after.is_none() && transitions == 0 {
+    let acts_at_ends = expiration.is_some() || noncurrent.is_some() || abort_after.is_some();
+    if !acts_at_ends && transitions.is_empty() && noncurrent_transitions.is_empty() {
         return Err(S3Error::new(ErrorCode::InvalidRequest, "At least one action needs to be specified in a rule"));
     }
     if matches!(expiration, Some(Expiration::LoneMarkers(_))) {
@@ -162,13 +165,9 @@ fn read_rule(element: RuleElement, new_id: &impl Fn() -> String) -> Result<Rule>
     if abort_after.is_some() {
         check_filter_of_keys(&filter, "AbortIncompleteMultipartUpload")?;
     }
-    if transitions > 0 {
-        // To take what would never be done would be a lie.
-        let message = "Transition and NoncurrentVersionTransition are not implemented: this server keeps all objects in \
-                       one storage class.";
-        return Err(S3Error::new(ErrorCode::NotImplemented, message));
-    }
-    Ok(Rule { id, enabled, filter, expiration, noncurrent, abort_after })
+    let rule = Rule { id, enabled, filter, expiration, noncurrent, abort_after, transitions, noncurrent_transitions };
+    transitions::check_ends(&rule)?;
+    Ok(rule)
 }
 
 fn read_filter(element: FilterElement) -> Result<Filter> {
@@ -214,6 +213,14 @@ fn read_filter(element: FilterElement) -> Result<Filter> {
     Ok(Filter { form, prefix, tags, larger_than, smaller_than })
 }
 
+/// Refuses what no key begins with, and tags that nothing can have.
+fn check_filter(filter: &Filter) -> Result<()> {
+    if filter.prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
+        return Err(S3Error::new(ErrorCode::InvalidRequest, "The maximum size of a prefix is 1024."));
+    }
+    filter.tags.iter().try_for_each(|(key, value)| check_tag(key, value, Tagged::Object))
+}
+
 fn read_expiration(element: &ExpirationElement) -> Result<Expiration> {
     match (element.days, &element.date, element.expired_object_delete_marker) {
         (Some(days), None, None) => Ok(Expiration::Days(positive("Days", "Expiration", Some(days))?)),
@@ -227,27 +234,23 @@ fn read_noncurrent(element: &NoncurrentElement, form: Form) -> Result<Noncurrent
     const ACTION: &str = "NoncurrentVersionExpiration";
     let days = positive("NoncurrentDays", ACTION, element.noncurrent_days)?;
     let Some(kept) = element.newer_noncurrent_versions else { return Ok(Noncurrent { days, keep: None }) };
+    Ok(Noncurrent { days, keep: Some(read_kept_versions(kept, ACTION, form)?) })
+}
+
+/// How many of the newest noncurrent versions `action` leaves alone.
+pub(super) fn read_kept_versions(kept: i64, action: &str, form: Form) -> Result<u32> {
     // "If you don't provide a Filter element, Amazon S3 generates an InvalidRequest error when you specify the number of
     // versions to retain." (S3 user guide, "Lifecycle configuration elements".)
     if form == Form::BasePrefix {
         let message = "'NewerNoncurrentVersions' can only be specified in a rule with a Filter element.";
         return Err(S3Error::new(ErrorCode::InvalidRequest, message));
     }
-    let keep = positive("NewerNoncurrentVersions", ACTION, Some(kept))?;
+    let keep = positive("NewerNoncurrentVersions", action, Some(kept))?;
     if kept > MAX_KEPT {
-        let message = format!("'NewerNoncurrentVersions' for {ACTION} action must not be greater than {MAX_KEPT}");
+        let message = format!("'NewerNoncurrentVersions' for {action} action must not be greater than {MAX_KEPT}");
         return Err(S3Error::argument("NewerNoncurrentVersions", kept.to_string(), message));
     }
-    Ok(Noncurrent { days, keep: Some(keep) })
-}
-
-/// What AWS would refuse of a transition is refused so here.
-fn check_transition(element: &TransitionElement) -> Result<()> {
-    let moments = [element.days.is_some(), element.noncurrent_days.is_some(), element.date.is_some()];
-    if moments.into_iter().filter(|given| *given).count() != 1 || element.storage_class.is_none() {
-        return Err(ErrorCode::MalformedXml.into());
-    }
-    element.date.as_deref().map(midnight).transpose().map(drop)
+    Ok(keep)
 }
 
 fn positive(name: &'static str, action: &str, number: Option<i64>) -> Result<u32> {
@@ -263,7 +266,7 @@ fn positive(name: &'static str, action: &str, number: Option<i64>) -> Result<u32
 }
 
 /// A date in ISO 8601, in milliseconds since the Unix epoch.
-fn midnight(text: &str) -> Result<i64> {
+pub(super) fn midnight(text: &str) -> Result<i64> {
     // The basic form, without hyphens, is none of XML's.
     if text.get(4..5) != Some("-") {
         return Err(ErrorCode::MalformedXml.into());
@@ -293,8 +296,10 @@ fn check_filter_of_keys(filter: &Filter, action: &str) -> Result<()> {
 type Action = (&'static str, fn(&Rule) -> bool);
 
 /// The actions of rules.
-const ACTIONS: [Action; 3] = [
+const ACTIONS: [Action; 5] = [
+    ("Transition", |rule| !rule.transitions.is_empty()),
     ("Expiration", |rule| rule.expiration.is_some()),
+    ("NoncurrentVersionTransition", |rule| !rule.noncurrent_transitions.is_empty()),
     ("NoncurrentVersionExpiration", |rule| rule.noncurrent.is_some()),
     ("AbortIncompleteMultipartUpload", |rule| rule.abort_after.is_some()),
 ];
@@ -363,7 +368,7 @@ pub(super) fn read_kept(contents: &str) -> Result<Rules> {
     let Kept { varies } = xml::read_fragment(contents, ROOT).map_err(S3Error::internal)?;
     // Whatever was kept has ids.
     let document = format!("<{ROOT}>{contents}</{ROOT}>");
-    read(document.as_bytes(), varies, String::new).map_err(S3Error::internal)
+    parse(document.as_bytes(), varies, String::new).map_err(S3Error::internal)
 }
 
 fn write_rules(xml: &mut XmlWriter, rules: &Rules) {
@@ -394,9 +399,26 @@ fn write_rule(xml: &mut XmlWriter, rule: &Rule) {
             xml.optional("NewerNoncurrentVersions", keep);
         });
     }
+    transitions::write(xml, rule);
     if let Some(days) = rule.abort_after {
         xml.element("AbortIncompleteMultipartUpload", |xml| xml.text("DaysAfterInitiation", days));
     }
+}
+
+/// As errors tell of the filter of a rule.
+pub(super) fn describe(filter: &Filter) -> String {
+    let prefix = filter.prefix.as_deref();
+    if filter.form == Form::BasePrefix {
+        return format!("prefix '{}'", prefix.unwrap_or_default());
+    }
+    let conditions: Vec<String> = prefix
+        .map(|prefix| format!("prefix={prefix}"))
+        .into_iter()
+        .chain(filter.tags.iter().map(|(key, value)| format!("tag: key={key}, value={value}")))
+        .chain(filter.larger_than.map(|bytes| format!("objectsizegreaterthan={bytes}")))
+        .chain(filter.smaller_than.map(|bytes| format!("objectsizelessthan={bytes}")))
+        .collect();
+    format!("filter '({})'", conditions.join(" and "))
 }
 
 fn write_conditions(xml: &mut XmlWriter, filter: &Filter) {
@@ -608,10 +630,27 @@ mod tests {
     }
 
     #[test]
-    fn transitions_are_refused_honestly() {
-        let rule = rule(
-            "<Filter/><Status>Enabled</Status><Transition><Days>0</Days><StorageClass>GLACIER</StorageClass></Transition>",
-        );
-        assert_eq!(parse(&rule).unwrap_err().code, ErrorCode::NotImplemented);
+    fn filters_name_what_there_can_be() {
+        let tag = |key: &str, value: &str| {
+            let tag = format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>");
+            parse(&one_day("r", &format!("<Filter>{tag}</Filter>"))).map(drop).map_err(|error| error.code)
+        };
+        assert_eq!(tag(&"k".repeat(128), &"v".repeat(256)), Ok(()));
+        let long = "v".repeat(257);
+        for (key, value) in [("", "v"), (&*"k".repeat(129), "v"), ("aws:k", "v"), ("k", &long), ("k<", "v")] {
+            let key = key.replace('<', "&lt;");
+            assert_eq!(tag(&key, value), Err(ErrorCode::InvalidTag), "{key}");
+        }
+        let below = |length: usize| {
+            let prefix = "p".repeat(length);
+            [format!("<Filter><Prefix>{prefix}</Prefix></Filter>"), format!("<Prefix>{prefix}</Prefix>")]
+        };
+        for (fits, too_long) in below(1024).iter().zip(&below(1025)) {
+            assert!(parse(&one_day("r", fits)).is_ok());
+            refused(&one_day("r", too_long), ErrorCode::InvalidRequest, "The maximum size of a prefix is 1024.");
+        }
+        // What was kept before this was checked is still read.
+        let kept = one_day("r", &format!("<Filter><Prefix>{}</Prefix></Filter>", "p".repeat(1025)));
+        assert!(read_kept(&kept).is_ok());
     }
 }

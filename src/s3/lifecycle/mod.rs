@@ -5,6 +5,7 @@
 //! The work itself is [`crate::jobs::lifecycle`]'s.
 
 mod document;
+mod transitions;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::wire::{RequestBody, ResponseBody};
 
 /// Longest document, in bytes: a thousand rules of any kind.
 const MAX_DOCUMENT: usize = 2 << 20;
-/// Which objects transitions pass over by default: kept and shown, as nothing here transitions.
+/// Which objects transitions pass over by default.
 const MINIMUM: &str = "x-amz-transition-default-minimum-object-size";
 const ALL_CLASSES: &str = "all_storage_classes_128K";
 const BY_CLASS: &str = "varies_by_storage_class";

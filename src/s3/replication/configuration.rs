@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use super::super::error::{ErrorCode, Result, S3Error};
+use super::super::headers::is_storage_class;
+use super::super::tags::{Tagged, check_tag};
 use super::super::xml::{self, XmlWriter};
 use crate::sse::SseKind;
 
@@ -214,6 +216,10 @@ impl Replication {
         if !is_role(&role) {
             return Err(S3Error::argument("Role", role, "Invalid Role specified in replication configuration"));
         }
+        if rules.iter().any(Rule::wants_modifications) {
+            let message = "ReplicaModifications are not implemented by this server: changes of replicas stay theirs.";
+            return Err(S3Error::new(ErrorCode::NotImplemented, message));
+        }
         let (mut ids, mut priorities, mut prefixes) = (HashSet::new(), HashSet::new(), Vec::<String>::new());
         let v2 = rules.iter().any(|rule| rule.filter.is_some());
         for rule in &mut rules {
@@ -345,7 +351,7 @@ impl Rule {
     fn applies(&self, candidate: &Candidate<'_>) -> bool {
         let criteria = self.source_selection_criteria.as_ref();
         let on = |switched: Option<&Switched>| switched.is_some_and(|switched| switched.status == Switch::Enabled);
-        if candidate.is_replica && !on(criteria.and_then(|criteria| criteria.replica_modifications.as_ref())) {
+        if candidate.is_replica {
             return false;
         }
         match candidate.encryption {
@@ -356,6 +362,13 @@ impl Rule {
                 on(criteria.and_then(|criteria| criteria.sse_kms_encrypted_objects.as_ref()))
             }
         }
+    }
+
+    /// Whether it asks that what is changed of replicas be changed at their sources.
+    fn wants_modifications(&self) -> bool {
+        let criteria = self.source_selection_criteria.as_ref();
+        let asked = criteria.and_then(|criteria| criteria.replica_modifications.as_ref());
+        asked.is_some_and(|switched| switched.status == Switch::Enabled)
     }
 
     /// V1 rules replicate delete markers, V2 rules where they say so.
@@ -415,6 +428,7 @@ impl Filter {
         if given.into_iter().filter(|given| *given).count() > 1 {
             return Err(malformed());
         }
+        self.tags().try_for_each(|tag| check_tag(&tag.key, &tag.value, Tagged::Object))?;
         if let Some(And { prefix, tags, not }) = &self.and {
             let twice = tags.iter().enumerate().any(|(at, tag)| tags[..at].iter().any(|other| other.key == tag.key));
             if usize::from(prefix.is_some()) + tags.len() + usize::from(not.is_some()) < 2 || twice {
@@ -443,10 +457,15 @@ impl Filter {
     }
 
     fn has_tags(&self) -> bool {
-        let not = |not: &Not| not.tag.is_some() || not.or.as_ref().is_some_and(|or| !or.tags.is_empty());
-        self.tag.is_some()
-            || self.not.as_ref().is_some_and(not)
-            || self.and.as_ref().is_some_and(|and| !and.tags.is_empty() || and.not.as_ref().is_some_and(not))
+        self.tags().next().is_some()
+    }
+
+    /// All tags that it names.
+    fn tags(&self) -> impl Iterator<Item = &Tag> {
+        let and = self.and.as_ref();
+        let nots = self.not.iter().chain(and.and_then(|and| and.not.as_ref()));
+        let of_nots = nots.flat_map(|not| not.tag.iter().chain(not.or.iter().flat_map(|or| &or.tags)));
+        self.tag.iter().chain(and.into_iter().flat_map(|and| &and.tags)).chain(of_nots)
     }
 
     fn selects(&self, candidate: &Candidate<'_>) -> bool {
@@ -525,6 +544,9 @@ impl Destination {
             .is_some_and(|account| account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()))
         {
             return Err(S3Error::argument("Account", self.account.clone().unwrap_or_default(), "Invalid account ID."));
+        }
+        if self.storage_class.as_deref().is_some_and(|class| !is_storage_class(class)) {
+            return Err(malformed());
         }
         if let Some(Translation { owner }) = &self.access_control_translation {
             if owner != "Destination" {
@@ -718,6 +740,22 @@ mod tests {
         for bad in ["d", "arn:aws:s3:::", "arn:aws:s3:::d/k"] {
             let rule = rule("a", 1, "", &TO.replace("arn:aws:s3:::d", bad));
             assert_eq!(code(&format!("{ROLE}{rule}")), ErrorCode::InvalidArgument, "{bad}");
+        }
+        let of_class = |class: &str| {
+            let destination = TO.replace("</Bucket>", &format!("</Bucket><StorageClass>{class}</StorageClass>"));
+            parse(&format!("{ROLE}{}", rule("a", 1, "", &destination))).map(drop).map_err(|error| error.code)
+        };
+        assert_eq!(of_class("GLACIER_IR"), Ok(()));
+        for class in ["", "COLD", "standard", "OUTPOSTS"] {
+            assert_eq!(of_class(class), Err(ErrorCode::MalformedXml), "{class}");
+        }
+        let modifications = "<SourceSelectionCriteria><ReplicaModifications><Status>Enabled</Status></ReplicaModifications>\
+                             </SourceSelectionCriteria>";
+        let rule_of_modifications = rule("a", 1, "", &format!("{modifications}{TO}"));
+        assert_eq!(code(&format!("{ROLE}{rule_of_modifications}")), ErrorCode::NotImplemented);
+        for key in ["", "aws:k", &"k".repeat(129)] {
+            let tagged = rule("a", 1, &format!("<Tag><Key>{key}</Key><Value>v</Value></Tag>"), TO);
+            assert_eq!(code(&format!("{ROLE}{tagged}")), ErrorCode::InvalidTag, "{key}");
         }
         let v1 = |prefix: &str| format!("<Rule><Prefix>{prefix}</Prefix><Status>Enabled</Status>{TO}</Rule>");
         assert!(message(&format!("{ROLE}{}{}", v1("a"), v1("ab"))).starts_with("Found overlapping prefixes"));

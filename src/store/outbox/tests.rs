@@ -22,6 +22,7 @@ fn event(key: &str, destination: &str) -> EventRecord {
         generation: [5; 16],
         reason: "PutObject".to_owned(),
         replication: None,
+        transitioned: None,
     }
 }
 
@@ -67,6 +68,12 @@ fn stored_forms_do_not_change() {
         ..event("k", "arn:aws:sqs:us-east-1:111122223333:q")
     };
     hold("event-replication.bin", &about);
+    let transitioned = EventRecord {
+        name: "LifecycleTransition".to_owned(),
+        transitioned: Some("GLACIER_IR".to_owned()),
+        ..event("k", "arn:aws:sqs:us-east-1:111122223333:q")
+    };
+    hold("event-transition.bin", &transitioned);
     hold("replication.bin", &replication("k"));
     let progress = ReplicationProgress { upload: "u".to_owned(), parts: vec!["\"e1\"".to_owned()] };
     hold("replication-progress.bin", &ReplicationRecord { progress: Some(progress), ..replication("k") });
