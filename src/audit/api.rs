@@ -14,7 +14,7 @@ use super::search::{ATTRIBUTES, Filter, Page, search, username};
 use super::{Category, Deed, Event, Said, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis};
 use crate::crypto::SharedEntropy;
-use crate::iam::{self, Circumstances, Directory, Identity, Question, json::authenticate};
+use crate::iam::{self, Circumstances, Denied, Directory, Explanation, Identity, Permit, Question, json::authenticate};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::read_whole;
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -86,7 +86,15 @@ impl CloudTrail {
             _ => return Err(refuse("SerializationException", "The request is not a JSON object")),
         };
         *event = self.audit.wants(Category::Management).then(|| self.event(cx, &parts, &identity));
-        let result = self.look_up(cx, &parts, &identity, &document).await;
+        let judged = self.authorize(cx, &parts, &identity);
+        if let Some(event) = event {
+            event.judge(iam::explanation(&judged).map(Explanation::told));
+        }
+        let judged = judged.map_err(|denied| refuse("AccessDeniedException", denied.sentence()));
+        let result = match judged {
+            Ok(permit) => self.look_up(&identity, &document, permit).await,
+            Err(denied) => Err(denied),
+        };
         if let (Some(event), Err(Failure(_, kind, message))) = (event, &result) {
             event.fail(*kind, message.as_str());
         }
@@ -118,13 +126,8 @@ impl CloudTrail {
         Event::of_request(deed, cx, said, identity.audited())
     }
 
-    async fn look_up(
-        &self,
-        cx: &RequestContext,
-        parts: &Parts,
-        identity: &Identity,
-        document: &Value,
-    ) -> Result<Value, Failure> {
+    /// Whether the caller may look events up.
+    fn authorize(&self, cx: &RequestContext, parts: &Parts, identity: &Identity) -> Result<Permit, Denied> {
         let circumstances = Circumstances {
             cx,
             identity: Some(identity),
@@ -135,7 +138,9 @@ impl CloudTrail {
         };
         let question = Question::new(Some(identity), "cloudtrail:LookupEvents", "*", None);
         iam::authorize(&Question { context: &circumstances, ..question })
-            .map_err(|denied| refuse("AccessDeniedException", denied.sentence()))?;
+    }
+
+    async fn look_up(&self, identity: &Identity, document: &Value, _permit: Permit) -> Result<Value, Failure> {
         let Query { filter, before, limit } = parse(document, &identity.account.id)?;
         let Some(dir) = self.audit.dir().filter(|_| document["EventCategory"].is_null()) else {
             return Ok(json!({"Events": []}));

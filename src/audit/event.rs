@@ -320,6 +320,13 @@ impl Event {
         }
     }
 
+    /// Adds what decided whether it might happen, if something did: AWS's event has no such member.
+    pub fn judge(&mut self, decided: Option<Value>) {
+        if let Some(decided) = decided {
+            self.add("authorization", decided);
+        }
+    }
+
     /// Adds how many bytes of bodies went in and out, if the service tells that.
     pub fn transferred(&mut self, received: u64, sent: u64) {
         if self.tells_bytes {

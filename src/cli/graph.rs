@@ -221,7 +221,6 @@ impl Graph {
             region,
             inline_limit: INLINE_LIMIT,
             share_on_copy: config.s3.share_on_copy,
-            explain_denials: config.s3.explain_denials,
             body_timeout,
             calendar,
             remote_destinations: config.replication.destinations.iter().map(|remote| remote.bucket.clone()).collect(),
@@ -343,6 +342,7 @@ async fn open_directory(
 ) -> Result<Directory, GraphError> {
     let mut directory = accounts::directory(config, &root.id, &root.secret);
     directory.limit_failures(config.limits.failed_signatures);
+    directory.explain_denials(config.s3.explain_denials);
     directory.open(Arc::clone(store) as Arc<dyn MetaStore>, Arc::clone(root_key), clock, entropy).await?;
     Ok(directory)
 }

@@ -33,6 +33,7 @@ pub struct Directory {
     roots: HashMap<String, Arc<AccessKey>>,
     kept: Option<Kept>,
     throttle: Option<Throttle>,
+    explains_denials: bool,
 }
 
 /// What is stored.
@@ -76,6 +77,11 @@ impl Directory {
     /// Bounds the wrong signatures that a client address may send each minute; 0: not at all.
     pub fn limit_failures(&mut self, per_minute: u32) {
         self.throttle = Some(Throttle::new(per_minute));
+    }
+
+    /// Has refusals name the statement that denies to all callers of the owner's account, not to its root alone.
+    pub fn explain_denials(&mut self, wanted: bool) {
+        self.explains_denials = wanted;
     }
 
     /// The root's access key with this id.
@@ -125,6 +131,12 @@ impl Directory {
 
     /// Whom the key that signed speaks for; `None` if it, or its user or role, has gone since the signature was verified.
     pub fn identify(&self, signed: &Signed) -> Option<Identity> {
+        let identity = self.find_identity(signed)?;
+        let is_told_statements = identity.is_told_statements || self.explains_denials;
+        Some(Identity { is_told_statements, ..identity })
+    }
+
+    fn find_identity(&self, signed: &Signed) -> Option<Identity> {
         let id = signed.access_key_id();
         if let Some(root) = self.roots.get(id) {
             return Some(root.identity.clone());

@@ -23,8 +23,9 @@ use std::sync::Arc;
 use crate::audit::UserIdentity;
 use crate::crypto::SecretBytes;
 use crate::kms::audited::user_identity;
-use crate::policy::{Ask, Context, Decision, Grant, Grounds, Policy, Subject};
+use crate::policy::{Ask, Context, Decision, Grant, Policy, Subject};
 
+pub use crate::policy::Explanation;
 pub use circumstances::Circumstances;
 pub use directory::Directory;
 pub use store::OpenError;
@@ -66,6 +67,8 @@ pub struct Identity {
     pub access_key_id: String,
     /// The principal, with its policies.
     pub subject: Arc<Subject>,
+    /// Whether refusals name it the statement that denies: an account's root always, others if the operator wants it.
+    pub is_told_statements: bool,
 }
 
 impl Identity {
@@ -76,6 +79,7 @@ impl Identity {
             arn: subject.arn.clone(),
             access_key_id: access_key_id.into(),
             subject: Arc::clone(subject),
+            is_told_statements: subject.is_root(),
         }
     }
 
@@ -85,9 +89,6 @@ impl Identity {
     }
 }
 
-/// What an explanation calls a list that allows.
-const BY_LIST: &str = "access control list";
-
 /// Proof that a request was authorised. Handlers ask for one; only this module makes it.
 #[derive(Debug)]
 pub struct Permit(Option<Explanation>);
@@ -96,39 +97,6 @@ impl Permit {
     /// What it rests on, where a policy decided.
     pub fn explanation(&self) -> Option<&Explanation> {
         self.0.as_ref()
-    }
-}
-
-/// What decided, for the audit and, where that is wanted, for the caller.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Explanation {
-    /// The IAM action that was judged.
-    pub action: &'static str,
-    /// `Allow`, `Deny` (a statement denies it) or `ImplicitDeny` (nothing allows it).
-    pub decision: &'static str,
-    /// The kind of policy that decided, or whose allowance is missing: `resource-based policy`; beside AWS's four kinds
-    /// `access control list` and `ownership`.
-    pub source: &'static str,
-    /// The statement's `Sid`, or `statement 2` if it has none; `None` where no statement decided.
-    pub statement: Option<Arc<str>>,
-}
-
-impl Explanation {
-    /// Whether an access control list was what allowed it.
-    pub fn is_by_list(&self) -> bool {
-        self.source == BY_LIST
-    }
-
-    fn of(decision: Decision<'_>, action: &'static str) -> Self {
-        let (verdict, source) = match decision {
-            Decision::Allowed(Grounds::Statement(source, _)) => ("Allow", source.as_str()),
-            Decision::Allowed(Grounds::AccessControlList) => ("Allow", BY_LIST),
-            Decision::Allowed(Grounds::Ownership) => ("Allow", "ownership"),
-            Decision::Denied(source, _) => ("Deny", source.as_str()),
-            Decision::NotAllowed(source) => ("ImplicitDeny", source.as_str()),
-        };
-        let statement = decision.statement().map(|statement| Arc::clone(&statement.label));
-        Self { action, decision: verdict, source, statement }
     }
 }
 
@@ -200,7 +168,7 @@ pub struct Denied {
     pub action: &'static str,
     /// The ARN of what it was asked of.
     pub resource: String,
-    /// Why, as AWS ends its sentence; told to callers of the owner's account alone.
+    /// Why, as AWS ends its sentence, and by which statement; told to callers of the owner's account alone.
     pub reason: Option<String>,
     /// What decided.
     pub explanation: Box<Explanation>,
@@ -225,14 +193,24 @@ pub fn authorize(question: &Question<'_>) -> Result<Permit, Denied> {
             return Ok(Permit(Some(explanation)));
         }
         let is_of_owner = question.identity.is_some() && subject.account == owner;
+        let is_told = question.identity.is_some_and(|identity| identity.is_told_statements);
+        let suffix = if is_told { explanation.suffix() } else { String::new() };
         Err(Denied {
             principal: subject.arn.clone(),
             action: question.action,
             resource: question.resource.to_owned(),
-            reason: decision.reason(question.action).filter(|_| is_of_owner),
+            reason: decision.reason(question.action).filter(|_| is_of_owner).map(|reason| reason + &suffix),
             explanation: Box::new(explanation),
         })
     })
+}
+
+/// What decided, whichever way it went; `None` of what nothing need be decided on.
+pub fn explanation(judged: &Result<Permit, Denied>) -> Option<&Explanation> {
+    match judged {
+        Ok(permit) => permit.explanation(),
+        Err(denied) => Some(&denied.explanation),
+    }
 }
 
 /// What `explain` makes of the decision on `question`.
@@ -295,7 +273,8 @@ mod tests {
         let by_policy = |who| authorize(&Question { policy: Some(&policy), ..question(who) });
         assert!(by_policy(Some(other)).is_ok());
         let denied = by_policy(Some(owner)).unwrap_err();
-        assert_eq!(denied.reason.unwrap(), "with an explicit deny in a resource-based policy");
+        let told = "with an explicit deny in a resource-based policy (statement: statement 2)";
+        assert_eq!(denied.reason.unwrap(), told, "the account's root is told always");
         assert_eq!(denied.explanation.statement.as_deref(), Some("statement 2"));
         assert_eq!((denied.explanation.decision, denied.explanation.source), ("Deny", "resource-based policy"));
         assert_eq!(by_policy(Some(other)).unwrap().explanation().unwrap().statement.as_deref(), Some("statement 1"));
@@ -319,5 +298,15 @@ mod tests {
              arn:aws:s3:::b/k because no identity-based policy allows the s3:GetObject action"
         );
         assert!(!question.is_owners_root());
+        let text = r#"{"Statement": {"Sid": "NoReading", "Effect": "Deny", "Principal": "*", "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::b/*"}}"#;
+        let policy = Policy::parse(text, Kind::Bucket("arn:aws:s3:::b")).unwrap();
+        let reason = |identity: &Identity| {
+            let question = Question { identity: Some(identity), policy: Some(&policy), ..question };
+            authorize(&question).unwrap_err().reason.unwrap()
+        };
+        assert_eq!(reason(&alice), "with an explicit deny in a resource-based policy");
+        let told = Identity { is_told_statements: true, ..alice.clone() };
+        assert_eq!(reason(&told), "with an explicit deny in a resource-based policy (statement: NoReading)");
     }
 }

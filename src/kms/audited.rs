@@ -109,6 +109,8 @@ impl AuditedKms {
             event.recipient_account_id = key.account_id.clone().unwrap_or_default();
         }
         event.request_parameters = Value::Object(parameters);
+        let is_refused = result.as_ref().is_err_and(|error| error.kind == KmsErrorKind::AccessDenied);
+        event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));
         self.audit.record_surely(event).await.map_err(|error| KmsErrorKind::Unavailable.because("", error))?;
         result
     }
@@ -134,6 +136,7 @@ impl Kms for AuditedKms {
         key: &KeyRef,
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
+        let caller = &caller.watched();
         let result = self.inner.generate_data_key(caller, key, context).await;
         let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
         self.record("GenerateDataKey", caller, parameters, result, |made| vec![&made.wrapped.key_arn]).await
@@ -146,6 +149,7 @@ impl Kms for AuditedKms {
         key: Option<&KeyRef>,
         context: &EncryptionContext,
     ) -> Result<Decrypted, KmsError> {
+        let caller = &caller.watched();
         let result = self.inner.decrypt(caller, blob, key, context).await;
         let key = key.map(ToString::to_string);
         let parameters =
@@ -160,6 +164,7 @@ impl Kms for AuditedKms {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
+        let caller = &caller.watched();
         let result = self.inner.encrypt(caller, key, plaintext, context).await;
         let parameters = parameters(
             json!({"keyId": key.to_string(), "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}),
@@ -175,6 +180,7 @@ impl Kms for AuditedKms {
         data_key: &Secret<32>,
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
+        let caller = &caller.watched();
         let result = self.inner.wrap_data_key(caller, key, data_key, context).await;
         let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
         // What a copy asks of AWS KMS.
@@ -188,6 +194,7 @@ impl Kms for AuditedKms {
         from: (Option<&KeyRef>, &EncryptionContext),
         to: (&KeyRef, &EncryptionContext),
     ) -> Result<WrappedKey, KmsError> {
+        let caller = &caller.watched();
         let result = self.inner.re_encrypt(caller, blob, from, to).await;
         let members = json!({
             "sourceKeyId": from.0.map(ToString::to_string),

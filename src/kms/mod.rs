@@ -42,7 +42,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::crypto::{Secret, SecretBytes};
-use crate::policy::{Subject, SubjectKind};
+use crate::policy::{Subject, SubjectKind, Witness};
 
 pub use arn::{KeyArn, KeyRef};
 pub use conditions::ConditionValues;
@@ -65,6 +65,10 @@ pub struct Caller {
     pub request_id: String,
     /// What the request itself brings to the conditions of policies; `None` of calls that services make.
     pub conditions: Option<Arc<ConditionValues>>,
+    /// Whether a refusal names it the statement that denies, if the key is its account's.
+    pub is_told_statements: bool,
+    /// What sees how it is judged.
+    pub witness: Witness,
 }
 
 impl Caller {
@@ -79,12 +83,20 @@ impl Caller {
             via_service,
             request_id: request_id.into(),
             conditions: None,
+            is_told_statements: subject.is_root(),
+            witness: Witness::default(),
         }
     }
 
     /// Whether `arn` is the principal's, or its role's.
     pub fn goes_by(&self, arn: &str) -> bool {
         self.principal == arn || matches!(&self.subject.kind, SubjectKind::Role(role) if role == arn)
+    }
+
+    /// The same, with a witness of its own.
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        Self { witness: Witness::watching(), ..self.clone() }
     }
 
     /// The root of `account`, asking by way of a service or directly.

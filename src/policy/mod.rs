@@ -25,6 +25,7 @@ pub mod actions;
 mod condition;
 mod document;
 mod evaluate;
+mod explanation;
 mod json;
 mod keys;
 mod pattern;
@@ -38,5 +39,6 @@ mod tests;
 
 pub use document::{Kind, MalformedPolicy, Policy, Statement};
 pub use evaluate::{Decision, Grant, Grounds, List, Policies, Source, decide};
+pub use explanation::{Decisions, Explanation, Witness};
 pub use request::{Context, Found, Principal, Request};
 pub use subject::{Ask, Attached, Concerned, Session, Subject, SubjectKind};

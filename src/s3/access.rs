@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{REFERER, USER_AGENT};
@@ -190,14 +189,8 @@ impl S3 {
                 permit.explanation().into_iter().for_each(|explanation| call.witness.see_decision(explanation));
                 Ok(permit)
             }
-            Err(mut denied) => {
+            Err(denied) => {
                 call.witness.see_decision(&denied.explanation);
-                if let (true, Some(reason), Some(statement)) =
-                    (self.settings.explain_denials, &mut denied.reason, &denied.explanation.statement)
-                {
-                    // Writing to a string cannot fail.
-                    let _ = write!(reason, " (statement: {statement})");
-                }
                 Err(denied.into())
             }
         }

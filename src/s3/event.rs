@@ -3,7 +3,7 @@
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, Method};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::control;
 use super::error::S3Error;
@@ -162,13 +162,7 @@ pub(super) fn end(
     decision: Option<&Explanation>,
     result: Result<&HeaderMap, &S3Error>,
 ) {
-    if let Some(Explanation { action, decision, source, statement }) = decision {
-        let mut judged = json!({"action": action, "decision": decision, "policyType": source});
-        if let Some(statement) = statement {
-            judged["statement"] = Value::from(&**statement);
-        }
-        event.add("authorization", judged);
-    }
+    event.judge(decision.map(Explanation::told));
     if let Some(owner) = owner {
         owner.clone_into(&mut event.recipient_account_id);
         for resource in event.resources.iter_mut().filter(|resource| resource.kind == "AWS::S3::Bucket") {

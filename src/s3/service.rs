@@ -26,7 +26,7 @@ use crate::events::Subscriptions;
 use crate::iam::{Account, Directory, Explanation, Identity, Permit};
 use crate::jobs::lifecycle::Calendar;
 use crate::kms::Caller;
-use crate::policy::Subject;
+use crate::policy::{Decisions, Subject};
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
 use crate::store::commit::{Place, Tell};
@@ -70,8 +70,6 @@ pub struct Settings {
     pub share_on_copy: bool,
     /// The length of a day, as life cycles and inventory reports count.
     pub calendar: Calendar,
-    /// Whether refusals name the statement that decided, to callers of the owner's account.
-    pub explain_denials: bool,
     /// How long a request's body may stall.
     pub body_timeout: std::time::Duration,
     /// Buckets that are reached at other servers, by their ARNs.
@@ -102,9 +100,7 @@ struct Seen {
     bucket: Option<Bucket>,
     asked: Option<access_log::Asked>,
     asides: Vec<Aside>,
-    /// What let it in, first of all, and what was refused to it, last.
-    allowed: Option<Explanation>,
-    denied: Option<Explanation>,
+    decisions: Decisions,
 }
 
 impl Witness {
@@ -127,13 +123,7 @@ impl Witness {
 
     /// How the request was judged.
     pub fn see_decision(&self, decision: &Explanation) {
-        self.note(|seen| {
-            if decision.decision == "Allow" {
-                seen.allowed.get_or_insert_with(|| decision.clone());
-            } else {
-                seen.denied = Some(decision.clone());
-            }
-        });
+        self.note(|seen| seen.decisions.see(decision.clone()));
     }
 
     /// It is `identity` who asks, and signed so.
@@ -552,7 +542,8 @@ impl S3 {
             .as_ref()
             .map_or_else(|| Arc::new(Subject::anonymous()), |identity| Arc::clone(&identity.subject));
         let via_service = Some(format!("s3.{}.amazonaws.com", self.settings.region));
-        Caller::new(&subject, via_service, call.cx.id.id.as_str())
+        let is_told_statements = call.identity.as_ref().is_some_and(|identity| identity.is_told_statements);
+        Caller { is_told_statements, ..Caller::new(&subject, via_service, call.cx.id.id.as_str()) }
     }
 
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.
@@ -595,18 +586,17 @@ impl Protocol for S3 {
                 tracing::error!(request_id = %cx.id, operation = answered.operation, code = error.code.as_str(), cause, "request failed");
             }
         }
-        let Seen { mut event, name, bucket, asked, asides, allowed, denied } = witness.into_seen();
+        let Seen { mut event, name, bucket, asked, asides, decisions } = witness.into_seen();
         // A request that failed before its bucket was looked for is the bucket's affair all the same.
         let bucket = match (bucket, name) {
             (None, Some(name)) if failure.is_some() => self.find_bucket(&name).await.ok().flatten(),
             (bucket, _) => bucket,
         };
-        let by_list = failure.is_none() && allowed.as_ref().is_some_and(Explanation::is_by_list);
+        let by_list = failure.is_none() && decisions.allowed.as_ref().is_some_and(Explanation::is_by_list);
         if let Some(event) = &mut event {
             let owner = bucket.as_ref().map(|bucket| bucket.record.account.as_str());
-            // What was refused on the way, and did not matter, is not what decided.
             let is_refused = failure.as_ref().is_some_and(|error| error.code == ErrorCode::AccessDenied);
-            let decision = if is_refused { denied.or(allowed) } else { allowed };
+            let decision = decisions.decisive(is_refused);
             event::end(event, owner, decision.as_ref(), failure.as_ref().map_or_else(|| Ok(response.headers()), Err));
         }
         if let Some(bucket) = &bucket {

@@ -67,7 +67,11 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
     let Some(resource) = resource(call, operation, &mut known) else { return Ok(Permit::of_anybody()) };
     let context = circumstances(call, &known);
     let question = Question::new(Some(identity), operation.action, &resource, None);
-    Ok(iam::authorize(&Question { context: &context, ..question })?)
+    let judged = iam::authorize(&Question { context: &context, ..question });
+    if let Some(explanation) = iam::explanation(&judged) {
+        call.witness.see(|| explanation.clone());
+    }
+    Ok(judged?)
 }
 
 /// Temporary credentials of a user's or root's own may not call IAM, nor most of STS.

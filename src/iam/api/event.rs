@@ -4,10 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use super::Call;
-use super::failure::{Result, lower_first};
+use super::failure::{ACCESS_DENIED, Result, lower_first};
 use super::operation::Operation;
 use super::params::Params;
 use crate::audit::{Category, Deed, Event, Said, UserIdentity};
+use crate::policy::Witness;
 
 /// Members that never reach the log.
 const WITHHELD: &[&str] = &["SecretAccessKey", "SessionToken", "WebIdentityToken", "TokenCode"];
@@ -28,8 +29,10 @@ pub(super) fn begin(call: &Call<'_>, operation: &'static Operation, said: Said<'
     event
 }
 
-/// Adds how the request was answered.
-pub(super) fn end(event: &mut Event, result: &Result<Value>) {
+/// Adds how the request was answered, and what decided on it.
+pub(super) fn end(event: &mut Event, result: &Result<Value>, witness: &Witness) {
+    let is_refused = result.as_ref().is_err_and(|failure| failure.code == ACCESS_DENIED);
+    event.judge(witness.decisions().decisive(is_refused).map(|decided| decided.told()));
     match result {
         // CloudTrail tells what STS answers, though it changes nothing.
         Ok(answer) if !event.read_only || answer["Credentials"].is_object() => {

@@ -28,6 +28,9 @@ impl Failure {
     }
 }
 
+/// What want of permission is called.
+pub(super) const ACCESS_DENIED: &str = "AccessDenied";
+
 macro_rules! kinds {
     ($($function:ident $code:literal $status:ident;)*) => {
         $(pub(super) fn $function(message: impl Into<Cow<'static, str>>) -> Failure {

@@ -27,6 +27,7 @@ use super::{Directory, Identity};
 use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis};
 use crate::crypto::{SharedEntropy, digest};
+use crate::policy::Witness;
 use crate::sigv4::{Head, Presented, Signed, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -67,6 +68,7 @@ struct Call<'c> {
     params: &'c Params,
     user_agent: Option<&'c str>,
     now: Timestamp,
+    witness: Witness,
 }
 
 impl<'c> Call<'c> {
@@ -152,6 +154,7 @@ impl QueryApi {
             params: &params,
             user_agent: said.user_agent,
             now: self.clock.now(),
+            witness: Witness::watching(),
         };
         if self.audit.wants(Category::Management) {
             *event = Some(event::begin(&call, operation, said));
@@ -161,7 +164,7 @@ impl QueryApi {
             Err(denied) => Err(denied),
         };
         if let Some(event) = event {
-            event::end(event, &result);
+            event::end(event, &result, &call.witness);
         }
         (service, result.map(|answer| (operation.name, answer)))
     }

@@ -21,13 +21,14 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use self::fields::Fields;
+use super::Caller;
 use super::error::{KmsError, KmsErrorKind};
 use super::local::LocalKms;
-use super::{Caller, ConditionValues};
 use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::iam::{self, Circumstances, Directory, Identity, Permit, Question, json::authenticate};
+use crate::policy::{Context, Witness};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -116,9 +117,17 @@ impl KmsApi {
             *event = Some(event::begin(self, operation, (cx, said), &identity, &document));
         }
         let conditions = conditions::values(cx, &parts.headers, operation.action, &document);
-        let result = self.perform(cx, operation, &identity, &document, conditions).await;
+        let caller = Caller {
+            conditions: Some(conditions),
+            is_told_statements: identity.is_told_statements,
+            witness: Witness::watching(),
+            ..Caller::new(&identity.subject, None, cx.id.id.as_str())
+        };
+        let result = self.perform(cx, operation, &identity, &document, &caller).await;
         if let Some(event) = event {
             event::end(event, &document, &result, &identity, self.kms.region());
+            let is_refused = result.as_ref().is_err_and(|failure| failure.kind == KmsErrorKind::AccessDenied.code());
+            event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));
         }
         result
     }
@@ -141,16 +150,15 @@ impl KmsApi {
         operation: &'static Operation,
         identity: &Identity,
         document: &Value,
-        conditions: Arc<ConditionValues>,
+        caller: &Caller,
     ) -> Result<Value, Failure> {
-        let permit = self.authorize(cx, operation, identity, (document, &conditions))?;
+        let permit = self.authorize(cx, operation, identity, (document, caller))?;
         let Offer::Served(handler) = &operation.offer else {
             let message = format!("{} is not supported by this key service.", operation.name);
             return Err(KmsErrorKind::UnsupportedOperation.with(message).into());
         };
-        let caller = Caller { conditions: Some(conditions), ..Caller::new(&identity.subject, None, cx.id.id.as_str()) };
         let fields = Fields::new(document)?;
-        handlers::perform(*handler, &self.kms, &caller, &fields, permit).await
+        handlers::perform(*handler, &self.kms, caller, &fields, permit).await
     }
 
     /// Whether the caller may do what is no key's affair alone; the rest the key service judges by the key.
@@ -159,7 +167,7 @@ impl KmsApi {
         cx: &RequestContext,
         operation: &'static Operation,
         identity: &Identity,
-        (document, conditions): (&Value, &ConditionValues),
+        (document, caller): (&Value, &Caller),
     ) -> Result<Permit, Failure> {
         let arn = |name: &str| format!("arn:aws:kms:{}:{}:{name}", self.kms.region(), identity.account.id);
         let resource = match operation.subject {
@@ -167,17 +175,21 @@ impl KmsApi {
             Subject::Alias => arn(document["AliasName"].as_str().unwrap_or("alias/")),
             Subject::Account => "*".to_owned(),
         };
+        let conditions = caller.conditions.as_ref().map(|conditions| conditions.of(operation.action));
         let circumstances = Circumstances {
             cx,
             identity: Some(identity),
             region: self.kms.region(),
             now: self.clock.now(),
             user_agent: None,
-            more: &conditions.of(operation.action),
+            more: conditions.as_ref().map_or(&(), |conditions| conditions as &dyn Context),
         };
         let question = Question::new(Some(identity), operation.action, &resource, None);
-        iam::authorize(&Question { context: &circumstances, ..question })
-            .map_err(|denied| KmsErrorKind::AccessDenied.with(denied.sentence()).into())
+        let judged = iam::authorize(&Question { context: &circumstances, ..question });
+        if let Some(explanation) = iam::explanation(&judged) {
+            caller.witness.see(|| explanation.clone());
+        }
+        judged.map_err(|denied| KmsErrorKind::AccessDenied.with(denied.sentence()).into())
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {

@@ -227,14 +227,16 @@ impl LocalKms {
         if tokens.iter().all(is_ours) { Ok(()) } else { Err(KmsErrorKind::InvalidGrantToken.with("")) }
     }
 
-    /// Whether a grant lets `caller` do `deed`.
-    pub(super) fn is_granted(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
+    /// The id of the grant that lets `caller` do `deed`.
+    pub(super) fn grant_for(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> Option<String> {
         let operation = deed.action.strip_prefix("kms:").unwrap_or(deed.action);
-        self.grants_to(key, caller).iter().any(|grant| {
+        let grants = self.grants_to(key, caller);
+        let found = grants.into_iter().find(|grant| {
             let terms = &grant.terms;
             terms.operations.iter().any(|granted| granted.as_str() == operation)
                 && (operation == GrantOperation::CreateGrant.as_str() || terms.constraints.hold(deed.context))
-        })
+        });
+        found.map(|grant| grant.id)
     }
 
     /// Whoever may make grants by a grant alone can give no more than it gives. (AWS: developer guide, "Granting CreateGrant

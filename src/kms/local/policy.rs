@@ -11,7 +11,9 @@ use super::records::KeyRecord;
 use super::{LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::{Caller, EncryptionContext, KeyRef};
-use crate::policy::{Ask, Context, Decision, Kind, MalformedPolicy, Policies, Policy, Principal, Request, decide};
+use crate::policy::{
+    Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policies, Policy, Principal, Request, Source, decide,
+};
 
 /// Longest policy, in bytes. (AWS: "Resource quotas", key policy document size.)
 pub const MAX_POLICY: usize = 32 * 1024;
@@ -88,7 +90,12 @@ impl LocalKms {
         let deed = deed.into();
         if key.record.aws_managed {
             let own = key.record.account == caller.account && caller.via_service.is_some();
-            return if own { Ok(()) } else { Err(denied(caller, key, deed.action)) };
+            if !own {
+                return Err(denied(caller, key, deed.action));
+            }
+            let (action, source) = (deed.action, Source::Resource.as_str());
+            caller.witness.see(|| Explanation { action, decision: "Allow", source, statement: None });
+            return Ok(());
         }
         self.permit_by_policy(caller, key, deed)
     }
@@ -97,11 +104,11 @@ impl LocalKms {
     pub(super) fn permit_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> Result<(), KmsError> {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances);
-        match decision {
-            Decision::Allowed(_) => Ok(()),
-            Decision::NotAllowed(_) if self.is_granted(caller, key, deed) => Ok(()),
-            decision => Err(refused(caller, key, deed.action, decision)),
+        if let (Decision::NotAllowed(_), Some(grant)) = (decision, self.grant_for(caller, key, deed)) {
+            caller.witness.see(|| Explanation::by_grant(deed.action, &grant));
+            return Ok(());
         }
+        settle(caller, (key.arn.as_str(), &key.record.account), deed.action, decision)
     }
 
     /// Whether the key's policy by itself, or what it hands the decision to, lets `caller` do `deed`.
@@ -133,6 +140,7 @@ pub(super) fn read(text: &str) -> Result<Policy, KmsError> {
 }
 
 pub(super) fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsError {
+    caller.witness.see(|| Explanation::of(Decision::NotAllowed(Source::Resource), action));
     KmsErrorKind::AccessDenied.with(format!(
         "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows the \
          {action} action",
@@ -140,15 +148,20 @@ pub(super) fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsErr
     ))
 }
 
-fn refused(caller: &Caller, key: &Key, action: &'static str, decision: Decision<'_>) -> KmsError {
-    refusal(caller, key.arn.as_str(), action, decision)
-}
-
-fn refusal(caller: &Caller, arn: &str, action: &'static str, decision: Decision<'_>) -> KmsError {
-    let reason = decision.reason(action).unwrap_or_default();
-    let principal = &caller.principal;
-    KmsErrorKind::AccessDenied
-        .with(format!("User: {principal} is not authorized to perform: {action} on resource: {arn} {reason}"))
+/// What comes of `decision` on a key of `owner`; the caller's witness sees it.
+fn settle(
+    caller: &Caller,
+    (arn, owner): (&str, &str),
+    action: &'static str,
+    decision: Decision<'_>,
+) -> Result<(), KmsError> {
+    let explanation = Explanation::of(decision, action);
+    caller.witness.see(|| explanation.clone());
+    let Some(reason) = decision.reason(action) else { return Ok(()) };
+    let is_told = caller.is_told_statements && caller.account == owner;
+    let (principal, suffix) = (&caller.principal, if is_told { explanation.suffix() } else { String::new() });
+    Err(KmsErrorKind::AccessDenied
+        .with(format!("User: {principal} is not authorized to perform: {action} on resource: {arn} {reason}{suffix}")))
 }
 
 fn judge<'p>(
@@ -191,9 +204,7 @@ impl LocalKms {
     pub fn judge_remote(&self, policy: &Policy, deed: &RemoteDeed<'_>) -> Result<(), KmsError> {
         let RemoteDeed { caller, account, arn, action, context } = *deed;
         let deed = Deed { action, context, same_key: None };
-        match judge(caller, account, arn, policy, action, &Circumstances { kms: self, caller, key: None, deed }) {
-            Decision::Allowed(_) => Ok(()),
-            decision => Err(refusal(caller, arn, action, decision)),
-        }
+        let circumstances = Circumstances { kms: self, caller, key: None, deed };
+        settle(caller, (arn, account), action, judge(caller, account, arn, policy, action, &circumstances))
     }
 }

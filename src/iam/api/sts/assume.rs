@@ -17,7 +17,7 @@ use crate::iam::arn;
 use crate::iam::session::Who;
 use crate::iam::store::records::{RoleRecord, Tag};
 use crate::iam::store::{Compiled, RoleView};
-use crate::policy::{Ask, Subject, SubjectKind};
+use crate::policy::{Ask, Explanation, Subject, SubjectKind};
 
 /// Least and most seconds of a session, the default, and the most of one that a session asks for.
 pub(super) const LEAST: i64 = 900;
@@ -48,7 +48,16 @@ impl Role {
     }
 
     /// Whether `subject` may do `action` to it.
-    pub fn allows(&self, call: &Call<'_>, subject: &Subject, action: &str, known: &Known) -> bool {
+    ///
+    /// # Errors
+    /// What is told of the statement that denies it, if there is one and the caller is to be told.
+    pub fn allows(
+        &self,
+        call: &Call<'_>,
+        subject: &Subject,
+        action: &'static str,
+        known: &Known,
+    ) -> Result<(), String> {
         let context = circumstances(call, known);
         let ask = Ask {
             action,
@@ -58,7 +67,15 @@ impl Role {
             policy_must_allow: true,
             context: &context,
         };
-        subject.judge(&ask).is_allowed()
+        let decision = subject.judge(&ask);
+        let explanation = Explanation::of(decision, action);
+        call.witness.see(|| explanation.clone());
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        let is_told = self.account == subject.account && call.identity.is_some_and(|caller| caller.is_told_statements);
+        let reason = decision.reason(action).filter(|_| is_told && explanation.statement.is_some());
+        Err(reason.map(|reason| format!(" {reason}{}", explanation.suffix())).unwrap_or_default())
     }
 
     /// Whose the credentials of a session of this name are.
@@ -107,8 +124,8 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     if identity.subject.is_root() {
         return Err(access_denied("Roles may not be assumed by root accounts."));
     }
-    let refused = |action: &str| not_authorized(&identity.arn, action, role_arn);
-    let role = Role::find(call, role_arn).ok_or_else(|| refused("sts:AssumeRole"))?;
+    let refused = |action: &str, reason: &str| not_authorized(&identity.arn, action, role_arn, reason);
+    let role = Role::find(call, role_arn).ok_or_else(|| refused("sts:AssumeRole", ""))?;
     let mut known = Known::default();
     known.add("sts:rolesessionname", session);
     if let Some(id) = external_id {
@@ -130,9 +147,8 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
         ("sts:SetSourceIdentity", source_identity.is_some()),
     ];
     for (action, _) in deeds.into_iter().filter(|(_, done)| *done) {
-        if !role.allows(call, &identity.subject, action, &known) {
-            return Err(refused(action));
-        }
+        let allowed = role.allows(call, &identity.subject, action, &known);
+        allowed.map_err(|reason| refused(action, &reason))?;
     }
 
     let seconds = role.seconds(call)?;
@@ -192,6 +208,6 @@ fn session_tags(call: &Call<'_>, inherited: Option<(&[Tag], &[String])>) -> Resu
     Ok((tags, transitive))
 }
 
-pub(super) fn not_authorized(principal: &str, action: &str, role_arn: &str) -> Failure {
-    access_denied(format!("User: {principal} is not authorized to perform: {action} on resource: {role_arn}"))
+fn not_authorized(principal: &str, action: &str, role_arn: &str, reason: &str) -> Failure {
+    access_denied(format!("User: {principal} is not authorized to perform: {action} on resource: {role_arn}{reason}"))
 }

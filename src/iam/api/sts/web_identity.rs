@@ -118,7 +118,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
         ("sts:TagSession", !tags.is_empty()),
         ("sts:SetSourceIdentity", claims.source_identity.is_some()),
     ];
-    if deeds.into_iter().any(|(action, done)| done && !role.allows(call, &subject, action, &known)) {
+    if deeds.into_iter().any(|(action, done)| done && role.allows(call, &subject, action, &known).is_err()) {
         return Err(refused());
     }
 
