@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
+use super::date::date;
 use super::pattern::{Pattern, Syntax};
 use super::request::{Context, Found};
 use crate::clock::Timestamp;
@@ -45,8 +46,8 @@ enum Test {
     Bool(Vec<bool>),
     Binary(Vec<Vec<u8>>),
     Address(Vec<IpNet>),
-    /// Whether the key must be absent.
-    Null(bool),
+    /// Whether the key may be absent, and whether it may be there.
+    Null(Vec<bool>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -108,8 +109,8 @@ impl Condition {
             Found::Many(values) if values.is_empty() => Found::None,
             found => found,
         };
-        if let Test::Null(absent) = self.test {
-            return matches!(found, Found::None) == absent;
+        if let Test::Null(absent) = &self.test {
+            return absent.contains(&matches!(found, Found::None));
         }
         let test = |value: &Cow<'_, str>| self.test.matches(value, context) != self.negated;
         match (self.quantifier, found) {
@@ -229,10 +230,7 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         "BinaryEquals" => (Test::Binary(all(values, |value| STANDARD.decode(value).ok())?), false),
         "IpAddress" => (address()?, false),
         "NotIpAddress" => (address()?, true),
-        "Null" => match all(values, boolean)?.as_slice() {
-            [absent] => (Test::Null(*absent), false),
-            _ => return Err(Malformed::Value),
-        },
+        "Null" => (Test::Null(all(values, boolean)?), false),
         _ => return Err(Malformed::Operator),
     })
 }
@@ -257,18 +255,4 @@ fn number(text: &str) -> Option<f64> {
 /// A network, or an address that is one by itself.
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
-}
-
-/// A date as W3C's profile of ISO 8601 has it: a month, a day, a time to the minute, the second or parts of one, in UTC or with
-/// an offset; or seconds since the epoch. What a date leaves out is its beginning.
-fn date(text: &str) -> Option<Timestamp> {
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Timestamp::from_second(seconds).ok();
-    }
-    let whole = match text.len() {
-        7 => Cow::Owned(format!("{text}-01T00:00:00Z")),
-        10 => Cow::Owned(format!("{text}T00:00:00Z")),
-        _ => Cow::Borrowed(text),
-    };
-    whole.parse().ok()
 }

@@ -56,7 +56,7 @@ pub(super) struct Listed {
 pub struct MalformedPolicy(pub String);
 
 /// What is wrong with a document.
-enum Fault {
+pub(super) enum Fault {
     /// It is no JSON object, or says one thing twice.
     NotJson,
     /// An element is of another type than it must be.
@@ -87,13 +87,23 @@ type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl Fault {
     /// AWS's text: S3's for bucket policies, IAM's for what identities have, KMS's where it differs from S3's.
-    fn text(self, kind: Kind<'_>) -> String {
+    pub(super) fn text(self, kind: Kind<'_>) -> String {
         let of_iam = matches!(kind, Kind::Identity | Kind::Trust);
         match self {
-            Self::NotJson | Self::Syntax | Self::UnknownField(_) | Self::Version | Self::NoStatement if of_iam => {
+            Self::NotJson
+            | Self::Syntax
+            | Self::UnknownField(_)
+            | Self::MissingField("Statement" | "Effect")
+            | Self::Version
+            | Self::NoStatement
+            | Self::Effect(_)
+            | Self::Both(..)
+            | Self::ConditionType(_)
+                if of_iam =>
+            {
                 "Syntax errors in policy.".to_owned()
             }
-            Self::MissingField("Statement") | Self::Effect(_) if of_iam => "Syntax errors in policy.".to_owned(),
+            Self::ConditionValue(..) if of_iam => "The policy failed legacy parsing".to_owned(),
             Self::MissingField("Action") if of_iam => "Policy statement must contain actions.".to_owned(),
             Self::MissingField("Resource") if of_iam => "Policy statement must contain resources.".to_owned(),
             Self::MissingField(field) if of_iam => format!("Missing required field {field} cannot be empty!"),
@@ -134,10 +144,13 @@ impl Fault {
     }
 }
 
+/// The version that has policy variables, and all that there are.
+pub(super) const VERSION: &str = "2012-10-17";
+pub(super) const VERSIONS: &[&str] = &["2008-10-17", VERSION];
 /// Elements of a document.
-const ELEMENTS: &[&str] = &["Version", "Id", "Statement"];
+pub(super) const ELEMENTS: &[&str] = &["Version", "Id", "Statement"];
 /// Elements of a statement.
-const STATEMENT_ELEMENTS: &[&str] =
+pub(super) const STATEMENT_ELEMENTS: &[&str] =
     &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 
 impl Policy {
@@ -157,8 +170,8 @@ impl Policy {
         let document = document.as_object().ok_or(Fault::NotJson)?;
         only(document, ELEMENTS)?;
         let variables = match document.get("Version").map(Value::as_str) {
-            None | Some(Some("2008-10-17")) => false,
-            Some(Some("2012-10-17")) => true,
+            None => false,
+            Some(Some(version)) if VERSIONS.contains(&version) => version == VERSION,
             Some(_) => return Err(Fault::Version),
         };
         if document.get("Id").is_some_and(|id| !id.is_string()) {
@@ -172,7 +185,7 @@ impl Policy {
         let read = |(index, statement)| Statement::read(index + 1, statement, kind, variables);
         let statements = statements.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
         if matches!(kind, Kind::Identity | Kind::Trust) {
-            check_sids(&statements)?;
+            check_sids(statements.iter().filter_map(|statement| statement.sid.as_deref()))?;
         }
         Ok(Self { statements })
     }
@@ -233,9 +246,9 @@ impl Statement {
 }
 
 /// What identities have names its statements by letters and digits, and each differently.
-fn check_sids(statements: &[Statement]) -> Result<()> {
+pub(super) fn check_sids<'s>(sids: impl Iterator<Item = &'s str>) -> Result<()> {
     let mut seen = Vec::new();
-    for sid in statements.iter().filter_map(|statement| statement.sid.as_deref()).filter(|sid| !sid.is_empty()) {
+    for sid in sids.filter(|sid| !sid.is_empty()) {
         if !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(Fault::Sid);
         }
@@ -385,7 +398,7 @@ fn either(
 }
 
 /// One value or several; numbers and booleans stand for their texts.
-fn strings(value: &Value) -> Option<Vec<String>> {
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
     let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),

@@ -23,9 +23,11 @@
 pub mod actions;
 
 mod condition;
+mod date;
 mod document;
 mod evaluate;
 mod explanation;
+mod identity;
 mod json;
 mod keys;
 mod pattern;
@@ -40,5 +42,6 @@ mod tests;
 pub use document::{Kind, MalformedPolicy, Policy, Statement};
 pub use evaluate::{Decision, Grant, Grounds, List, Policies, Source, decide};
 pub use explanation::{Decisions, Explanation, Witness};
+pub use identity::check_identity;
 pub use request::{Context, Found, Principal, Request};
 pub use subject::{Ask, Attached, Concerned, Session, Subject, SubjectKind};

@@ -6,19 +6,31 @@ use crate::iam::managed;
 use crate::iam::store::records::Grants;
 use crate::iam::store::{AccountState, Holder};
 use crate::iam::{arn, store::records::PolicyRecord};
-use crate::policy::{Kind, Policy};
+use crate::policy::{Kind, Policy, check_identity};
 
 /// Longest document that is read at all, in characters. (AWS: API reference, `policyDocumentType`.)
 const MAX_DOCUMENT: usize = 131_072;
 
 /// A document of `kind`, without the white space around it.
 pub(super) fn document(call: &Call<'_>, member: &str, kind: Kind<'_>) -> Result<String> {
+    let text = read(call, member)?;
+    Policy::parse(text, kind)?;
+    Ok(text.to_owned())
+}
+
+/// A document that an identity is to have: by itself, or as a managed policy, of which more is asked.
+pub(super) fn identity_document(call: &Call<'_>, member: &str, is_managed: bool) -> Result<String> {
+    let text = read(call, member)?;
+    check_identity(text, is_managed)?;
+    Ok(text.to_owned())
+}
+
+fn read<'c>(call: &'c Call<'_>, member: &str) -> Result<&'c str> {
     let text = call.params.required(member)?.trim();
     if text.chars().count() > MAX_DOCUMENT {
         return Err(constraint("...", member, &format!("have length less than or equal to {MAX_DOCUMENT}")));
     }
-    Policy::parse(text, kind)?;
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// How long a document counts as: white space does not. (AWS: "IAM and AWS STS quotas".)

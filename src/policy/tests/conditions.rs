@@ -200,6 +200,8 @@ const TABLE: &str = "
     Null                                s         true                          no
     Null                                none      true                          yes
     Null                                none      false                         no
+    Null                                s         true|false                    yes
+    Null                                none      true|false                    yes
     Null                                tags      false                         yes
     ForAnyValue:StringEquals            tags      b|c                           yes
     ForAnyValue:StringEquals            tags      c                             no
@@ -271,7 +273,7 @@ fn operators_and_values_that_are_none() {
         ("Bool", &["yes", "1", ""]),
         ("IpAddress", &["10.0.0.0/33", "10.0.0", "localhost", ""]),
         ("BinaryEquals", &["no base64!"]),
-        ("Null", &["maybe", "true|false"]),
+        ("Null", &["maybe", "true|maybe"]),
     ] {
         for value in values {
             assert_eq!(condition(operator, "k", value, true), Err(Malformed::Value), "{operator} {value}");

@@ -3,6 +3,7 @@
 mod conditions;
 mod decisions;
 mod documented;
+mod identity;
 mod malformed;
 mod patterns;
 mod properties;

@@ -178,7 +178,7 @@ fn holds(
         None => (operator, false),
     };
     if operator == "Null" {
-        return found.is_empty() == wanted[0].eq_ignore_ascii_case("true");
+        return wanted.iter().any(|wanted| found.is_empty() == wanted.eq_ignore_ascii_case("true"));
     }
     // `ArnNotLike`, `NotIpAddress`: what they are the negation of.
     let negated = operator.contains("Not");
@@ -261,11 +261,55 @@ fn within(address: &str, network: &str) -> bool {
     size == base_size && (length == 0 || address >> (size - length) == base >> (size - length))
 }
 
+/// A date, written out in full and read again.
 fn date(text: &str) -> Option<Timestamp> {
-    if let Ok(seconds) = text.parse() {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    if let (Ok(seconds), false) = (text.parse(), text.len() == 4 && is_number(text)) {
         return Timestamp::from_second(seconds).ok();
     }
-    ["", "T00:00:00Z", "-01T00:00:00Z"].iter().find_map(|rest| format!("{text}{rest}").parse().ok())
+    let (day, rest) = text.split_once(['T', 't']).unwrap_or((text, ""));
+    let zone = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(zone);
+    let day: Vec<&str> = day.split('-').collect();
+    let year = |year: &str| (is_number(year) && year.len() <= 4).then(|| format!("{year:0>4}"));
+    let two = |text: &str| (is_number(text) && text.len() <= 2).then(|| format!("{text:0>2}"));
+    let days = match day[..] {
+        [of, nth] if nth.len() == 3 && is_number(nth) => {
+            let (year, nth) = (year(of)?, nth.parse::<i64>().unwrap());
+            let first: Timestamp = format!("{year}-01-01T00:00:00Z").parse().ok()?;
+            let day = Timestamp::from_second(first.as_second() + (nth - 1) * 86_400).ok()?.to_string();
+            day.starts_with(&year).then(|| day[..10].to_owned())?
+        }
+        [of] => format!("{}-01-01", year(of)?),
+        [of, month] => format!("{}-{}-01", year(of)?, two(month)?),
+        [of, month, day] => format!("{}-{}-{}", year(of)?, two(month)?, two(day)?),
+        _ => return None,
+    };
+    let (time, decimals) = match time.split_once(['.', ',']) {
+        Some((time, decimals)) => (time, Some(decimals)),
+        None => (time, None),
+    };
+    let mut clock: Vec<String> =
+        if time.is_empty() { Vec::new() } else { time.split(':').map(two).collect::<Option<_>>()? };
+    match (clock.len(), decimals) {
+        (3, Some(decimals)) if is_number(decimals) && decimals.len() <= 9 => clock[2] += &format!(".{decimals}"),
+        (0..=3, None) => clock.resize(3, "00".to_owned()),
+        _ => return None,
+    }
+    // A leap second, or midnight by another name, is none here.
+    if clock[0].as_str() > "23" || clock[2].as_str() >= "60" {
+        return None;
+    }
+    let zone = match zone.chars().collect::<Vec<_>>()[..] {
+        [] | ['Z' | 'z'] => "Z".to_owned(),
+        ['+' | '-', a, b] if is_number(&format!("{a}{b}")) => format!("{zone}:00"),
+        ['+' | '-', a, b, ':', c, d] if is_number(&format!("{a}{b}{c}{d}")) => zone.to_owned(),
+        _ => return None,
+    };
+    if zone.len() > 1 && &zone[1..3] > "23" {
+        return None;
+    }
+    format!("{days}T{}{zone}", clock.join(":")).parse().ok()
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -12,7 +12,6 @@ use crate::iam::arn;
 use crate::iam::managed::{self, MANAGED, Managed};
 use crate::iam::store::records::{PolicyRecord, VersionRecord};
 use crate::iam::store::{AccountState, Holder};
-use crate::policy::Kind;
 
 /// Limits of an account, a policy, and a user, group or role. (AWS: "IAM and AWS STS quotas".)
 const MOST_POLICIES: usize = 1500;
@@ -332,7 +331,7 @@ pub(super) fn changeable<'c>(call: &'c Call<'_>) -> Result<&'c str> {
 }
 
 fn document(call: &Call<'_>) -> Result<String> {
-    let text = policies::document(call, "PolicyDocument", Kind::Identity)?;
+    let text = policies::identity_document(call, "PolicyDocument", true)?;
     if policies::weight(&text) > MAX_DOCUMENT {
         return Err(limit_exceeded(format!("Cannot exceed quota for PolicySize: {MAX_DOCUMENT}")));
     }

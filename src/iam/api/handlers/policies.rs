@@ -7,7 +7,6 @@ use crate::iam::api::failure::{Failure, Result, no_such_entity};
 use crate::iam::api::{Call, policies};
 use crate::iam::store::records::Grants;
 use crate::iam::store::{AccountState, Holder};
-use crate::policy::Kind;
 
 const MAX_NAME: usize = 128;
 
@@ -40,7 +39,7 @@ each_holder! {
 
 async fn put(call: &Call<'_>, holder: Holder) -> Result<Value> {
     let (name, policy) = (name_of(call, holder)?, call.params.name("PolicyName", MAX_NAME)?);
-    let document = policies::document(call, "PolicyDocument", Kind::Identity)?;
+    let document = policies::identity_document(call, "PolicyDocument", false)?;
     call.change(|state| {
         let grants = grants_mut(state, holder, name)?;
         grants.inline.retain(|(other, _)| other != policy);

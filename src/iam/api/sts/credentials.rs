@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::super::failure::{Result, constraint, packed_policy_too_large, validation};
 use super::super::{Call, policies, time};
 use crate::iam::session::{Bounds, SessionRecord, Who};
-use crate::policy::Kind;
 
 /// Longest session policy, in characters, and most managed ones. (AWS: "IAM and AWS STS quotas".)
 const MAX_POLICY: usize = 2048;
@@ -14,7 +13,7 @@ const MOST_ARNS: usize = 10;
 /// Session policies that the request gives: a document, and managed policies by ARN.
 pub(super) fn bounds(call: &Call<'_>, account: &str) -> Result<Option<Bounds>> {
     let document =
-        call.params.text("Policy").map(|_| policies::document(call, "Policy", Kind::Identity)).transpose()?;
+        call.params.text("Policy").map(|_| policies::identity_document(call, "Policy", false)).transpose()?;
     if document.as_ref().is_some_and(|text| text.chars().count() > MAX_POLICY) {
         return Err(constraint("...", "Policy", &format!("have length less than or equal to {MAX_POLICY}")));
     }
