@@ -344,6 +344,7 @@ async fn open_directory(
     directory.limit_failures(config.limits.failed_signatures);
     directory.explain_denials(config.s3.explain_denials);
     directory.open(Arc::clone(store) as Arc<dyn MetaStore>, Arc::clone(root_key), clock, entropy).await?;
+    directory.date_accounts().await?;
     Ok(directory)
 }
 

@@ -10,7 +10,7 @@
 //! | `POST /` with `X-Amz-Target` of CloudTrail | CloudTrail |
 //! | `POST /` with any other `X-Amz-Target` | KMS |
 //! | `POST /` with a form (`Action=...`) | query |
-//! | `GET /` with `Action` and `Version` in its query | query |
+//! | `GET /` or `POST /` with `Action` and `Version` in its query | query |
 //! | all else | S3 |
 
 use http::header::{CONTENT_TYPE, HOST};
@@ -52,7 +52,8 @@ impl Route {
             _ => {}
         }
         // A presigned `GetCallerIdentity`, as other services take it for a proof of who somebody is.
-        if request.method() == Method::GET && path == "/" && request.uri().query().is_some_and(is_query) {
+        let may_be_query = matches!(*request.method(), Method::GET | Method::POST) && path == "/";
+        if may_be_query && request.uri().query().is_some_and(is_query) {
             return Self::Query;
         }
         if request.method() != Method::POST || path != "/" {
@@ -118,7 +119,10 @@ mod tests {
         assert_eq!(route("POST", "/", &look_up), Route::CloudTrail);
         assert_eq!(route("POST", "https://cloudtrail.us-east-1.amazonaws.com/", &[]), Route::CloudTrail);
         assert_eq!(route("POST", "/", &form), Route::Query);
-        assert_eq!(route("GET", "/?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::Query);
+        for method in ["GET", "POST"] {
+            assert_eq!(route(method, "/?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::Query);
+            assert_eq!(route(method, "/bucket?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::S3);
+        }
     }
 
     #[test]

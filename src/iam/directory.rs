@@ -74,6 +74,28 @@ impl Directory {
         Ok(())
     }
 
+    /// Writes down since when each account is known, of those for which that was not done yet: since the first thing that was
+    /// made in it, or now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn date_accounts(&self) -> Result<(), StoreError> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let now = kept.clock.now().as_millisecond();
+        for account in self.accounts.keys() {
+            let date = |state: &mut AccountState| {
+                if state.record.created.is_none() {
+                    let users = state.users.iter().map(|user| user.created);
+                    let roles = state.roles.iter().map(|role| role.created);
+                    state.record.created = users.chain(roles).chain([now]).min();
+                }
+                Ok::<_, StoreError>(())
+            };
+            kept.store.change(account, date).await?;
+        }
+        Ok(())
+    }
+
     /// Bounds the wrong signatures that a client address may send each minute; 0: not at all.
     pub fn limit_failures(&mut self, per_minute: u32) {
         self.throttle = Some(Throttle::new(per_minute));
@@ -139,6 +161,7 @@ impl Directory {
     fn find_identity(&self, signed: &Signed) -> Option<Identity> {
         let id = signed.access_key_id();
         if let Some(root) = self.roots.get(id) {
+            self.kept.iter().for_each(|kept| kept.note_use(signed));
             return Some(root.identity.clone());
         }
         let kept = self.kept.as_ref()?;
@@ -288,7 +311,7 @@ impl Directory {
         let Some(kept) = &self.kept else { return Ok(()) };
         let fresh: Vec<(String, LastUseRecord)> = {
             let mut uses = kept.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            uses.retain(|id, _| kept.store.key(id).is_some());
+            uses.retain(|id, _| kept.store.key(id).is_some() || self.roots.contains_key(id));
             let fresh = uses.iter().filter(|(_, (_, written))| !written);
             fresh.map(|(id, (record, _))| (id.clone(), record.clone())).collect()
         };

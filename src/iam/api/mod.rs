@@ -116,7 +116,9 @@ impl QueryApi {
             Ok(body) => body,
             Err(error) => return (service, Err(unread(error))),
         };
-        let form = if parts.method == Method::GET { parts.uri.query().unwrap_or_default().as_bytes() } else { &body };
+        // What is presigned has its parameters in the query, by whichever method it is sent.
+        let in_query = parts.method == Method::GET || body.is_empty();
+        let form = if in_query { parts.uri.query().unwrap_or_default().as_bytes() } else { &body };
         let Some(params) = std::str::from_utf8(form).ok().and_then(Params::parse) else {
             let message = "The request is not a form of AWS's query protocol.";
             return (service, Err(Failure::new(StatusCode::BAD_REQUEST, "MalformedQueryString", message)));

@@ -122,8 +122,10 @@ operations! {
         User CreateUser;
         User DeleteAccessKey;
         All DeleteAccountAlias;
+        All DeleteAccountPasswordPolicy;
         Group DeleteGroup;
         Group DeleteGroupPolicy;
+        User DeleteLoginProfile;
         Provider DeleteOpenIDConnectProvider;
         Policy DeletePolicy;
         Policy DeletePolicyVersion;
@@ -138,11 +140,13 @@ operations! {
         User DetachUserPolicy;
         UserOfKey GetAccessKeyLastUsed;
         All GetAccountAuthorizationDetails;
+        All GetAccountPasswordPolicy;
         All GetAccountSummary;
         All GetContextKeysForCustomPolicy;
         Source GetContextKeysForPrincipalPolicy;
         Group GetGroup;
         Group GetGroupPolicy;
+        User GetLoginProfile;
         Provider GetOpenIDConnectProvider;
         Policy GetPolicy;
         Policy GetPolicyVersion;
@@ -159,19 +163,26 @@ operations! {
         Group ListGroupPolicies;
         Group ListGroups;
         User ListGroupsForUser;
+        All ListInstanceProfiles;
         Role ListInstanceProfilesForRole;
         User ListMFADevices;
-        All ListOpenIDConnectProviders;
         Provider ListOpenIDConnectProviderTags;
+        All ListOpenIDConnectProviders;
         Policies ListPolicies;
         Policy ListPolicyTags;
         Policy ListPolicyVersions;
         Role ListRolePolicies;
         Role ListRoleTags;
         Role ListRoles;
+        All ListSAMLProviders;
+        User ListSSHPublicKeys;
+        All ListServerCertificates;
+        User ListServiceSpecificCredentials;
+        User ListSigningCertificates;
         User ListUserPolicies;
         User ListUserTags;
         User ListUsers;
+        All ListVirtualMFADevices;
         Group PutGroupPolicy;
         Role PutRolePermissionsBoundary;
         Role PutRolePolicy;
@@ -199,28 +210,26 @@ operations! {
         User UpdateUser;
     } refused {
             AcceptDelegationRequest AcquireRole AddRoleToInstanceProfile AssociateDelegationRequest ChangePassword
-            CreateDelegationRequest CreateInstanceProfile CreateLoginProfile CreateSAMLProvider
-            CreateServiceLinkedRole CreateServiceSpecificCredential CreateVirtualMFADevice DeactivateMFADevice
-            DeleteAccountPasswordPolicy DeleteInstanceProfile DeleteLoginProfile DeleteSAMLProvider DeleteSSHPublicKey
-            DeleteServerCertificate DeleteServiceLinkedRole DeleteServiceSpecificCredential DeleteSigningCertificate
-            DeleteVirtualMFADevice DisableOrganizationsRootCredentialsManagement DisableOrganizationsRootSessions
+            CreateDelegationRequest CreateInstanceProfile CreateLoginProfile CreateSAMLProvider CreateServiceLinkedRole
+            CreateServiceSpecificCredential CreateVirtualMFADevice DeactivateMFADevice DeleteInstanceProfile
+            DeleteSAMLProvider DeleteSSHPublicKey DeleteServerCertificate DeleteServiceLinkedRole
+            DeleteServiceSpecificCredential DeleteSigningCertificate DeleteVirtualMFADevice
+            DisableOrganizationsRootCredentialsManagement DisableOrganizationsRootSessions
             DisableOutboundWebIdentityFederation EnableMFADevice EnableOrganizationsRootCredentialsManagement
             EnableOrganizationsRootSessions EnableOutboundWebIdentityFederation GenerateCredentialReport
-            GenerateOrganizationsAccessReport GenerateServiceLastAccessedDetails GetAccountPasswordPolicy
-            GetAccountProperties GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetInstanceProfile
-            GetLoginProfile GetMFADevice GetOrganizationsAccessReport GetOutboundWebIdentityFederationInfo
-            GetRoleTemplateVersion GetSAMLProvider GetSSHPublicKey GetServerCertificate GetServiceLastAccessedDetails
-            GetServiceLastAccessedDetailsWithEntities GetServiceLinkedRoleDeletionStatus ListDelegationRequests
-            ListInstanceProfileTags ListInstanceProfiles ListMFADeviceTags ListOrganizationsFeatures
-            ListPoliciesGrantingServiceAccess ListSAMLProviderTags ListSAMLProviders ListSSHPublicKeys
-            ListServerCertificateTags ListServerCertificates ListServiceSpecificCredentials ListSigningCertificates
-            ListVirtualMFADevices PutAccountProperties RejectDelegationRequest RemoveRoleFromInstanceProfile
-            ResetServiceSpecificCredential ResyncMFADevice SendDelegationToken SetSecurityTokenServicePreferences
-            TagInstanceProfile TagMFADevice TagSAMLProvider TagServerCertificate UntagInstanceProfile UntagMFADevice
-            UntagSAMLProvider UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest
-            UpdateLoginProfile UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate
+            GenerateOrganizationsAccessReport GenerateServiceLastAccessedDetails GetAccountProperties
+            GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetInstanceProfile GetMFADevice
+            GetOrganizationsAccessReport GetOutboundWebIdentityFederationInfo GetRoleTemplateVersion GetSAMLProvider
+            GetSSHPublicKey GetServerCertificate GetServiceLastAccessedDetails GetServiceLastAccessedDetailsWithEntities
+            GetServiceLinkedRoleDeletionStatus ListDelegationRequests ListInstanceProfileTags ListMFADeviceTags
+            ListOrganizationsFeatures ListPoliciesGrantingServiceAccess ListSAMLProviderTags ListServerCertificateTags
+            PutAccountProperties RejectDelegationRequest RemoveRoleFromInstanceProfile ResetServiceSpecificCredential
+            ResyncMFADevice SendDelegationToken SetSecurityTokenServicePreferences TagInstanceProfile TagMFADevice
+            TagSAMLProvider TagServerCertificate UntagInstanceProfile UntagMFADevice UntagSAMLProvider
+            UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest UpdateLoginProfile
+            UpdateOpenIDConnectProvider UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate
             UpdateServiceSpecificCredential UpdateSigningCertificate UploadSSHPublicKey UploadServerCertificate
-            UploadSigningCertificate UpdateOpenIDConnectProvider
+            UploadSigningCertificate
     }
     Sts "sts:" served {
         Trust AssumeRole;

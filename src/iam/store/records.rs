@@ -57,6 +57,9 @@ pub struct AccountRecord {
     /// Which public access is blocked in all of its buckets.
     #[n(2)]
     pub public_access: Option<PublicAccessBlock>,
+    /// Since when the account is known, in milliseconds since the Unix epoch; `None` until that is written down.
+    #[n(3)]
+    pub created: Option<i64>,
 }
 
 /// Policies of a user, a group or a role.
@@ -345,10 +348,11 @@ mod tests {
         };
         let boundary = Some(text("arn:aws:iam::111122223333:policy/bound"));
         let tags = vec![(text("Team"), text("blue"))];
-        let account = AccountRecord { generation: 7, alias: Some(text("vault")), public_access: None };
+        let account = AccountRecord { generation: 7, alias: Some(text("vault")), public_access: None, created: None };
         hold("account.bin", &account);
         let block = PublicAccessBlock { ignore_public_acls: true, ..PublicAccessBlock::NONE };
-        hold("account-block.bin", &AccountRecord { public_access: Some(block), ..account });
+        hold("account-block.bin", &AccountRecord { public_access: Some(block), ..account.clone() });
+        hold("account-dated.bin", &AccountRecord { created: Some(1_700_000_000_000), ..account });
         let (created, path) = (1_700_000_000_000, text("/a/"));
         let user = UserRecord {
             id: text("AIDAEXAMPLE"),

@@ -12,6 +12,8 @@ use super::Common;
 pub(super) struct Request {
     pub action: &'static str,
     pub params: Vec<(&'static str, String)>,
+    /// A parameter whose value the answers before have: its name, and where it stands there.
+    pub found: Option<(&'static str, &'static [&'static str])>,
 }
 
 /// How the last answer is shown to people.
@@ -28,6 +30,8 @@ pub(super) enum Answer {
     Document(&'static [&'static str]),
     /// A list: title and member of each column; an empty name is the entry itself.
     Table(&'static str, &'static [(&'static str, &'static str)]),
+    /// The policies of a user, group or role, inline and attached.
+    Policies,
 }
 
 #[derive(Subcommand)]
@@ -113,8 +117,13 @@ pub(in crate::cli) enum RoleCommand {
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum PolicyCommand {
-    /// List managed policies.
-    List(#[command(flatten)] Common),
+    /// List managed policies, or all that a user, group or role has: inline and attached.
+    List {
+        #[command(flatten)]
+        of: Holder,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Make a managed policy, and print its ARN.
     Create {
         /// The policy's name.
@@ -124,20 +133,24 @@ pub(in crate::cli) enum PolicyCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Show the document of a managed policy's version.
+    /// Show the document of a managed policy, or of an inline one of a user, group or role.
     Show {
-        /// The policy's ARN.
-        arn: String,
-        /// Which version.
-        #[arg(long, default_value = "v1")]
-        version: String,
+        /// The managed policy's ARN, or the inline one's name.
+        policy: String,
+        #[command(flatten)]
+        of: Holder,
+        /// Which version of a managed policy; without it, its default version.
+        #[arg(long, conflicts_with_all = ["user", "group", "role"])]
+        version: Option<String>,
         #[command(flatten)]
         common: Common,
     },
-    /// Delete a managed policy that is attached to nothing.
+    /// Delete a managed policy that is attached to nothing, or an inline one of a user, group or role.
     Delete {
-        /// The policy's ARN.
-        arn: String,
+        /// The managed policy's ARN, or the inline one's name.
+        policy: String,
+        #[command(flatten)]
+        of: Holder,
         #[command(flatten)]
         common: Common,
     },
@@ -210,14 +223,40 @@ pub(in crate::cli) struct To {
     role: Option<String>,
 }
 
-impl To {
-    /// The operation of the three, and the parameter that names whom.
-    fn choose(self, [user, group, role]: [&'static str; 3]) -> (&'static str, (&'static str, String)) {
-        match (self.user, self.group) {
-            (Some(name), _) => (user, ("UserName", name)),
-            (None, Some(name)) => (group, ("GroupName", name)),
-            (None, None) => (role, ("RoleName", self.role.unwrap_or_default())),
+/// Whose inline policies are meant, if any are.
+#[derive(Args, Clone)]
+#[group(multiple = false)]
+pub(in crate::cli) struct Holder {
+    /// Of this user.
+    #[arg(long)]
+    user: Option<String>,
+    /// Of this group.
+    #[arg(long)]
+    group: Option<String>,
+    /// Of this role.
+    #[arg(long)]
+    role: Option<String>,
+}
+
+/// The operation of the three, and the parameter that names whom.
+type Chosen = (&'static str, (&'static str, String));
+
+impl Holder {
+    fn choose(self, [user, group, role]: [&'static str; 3]) -> Option<Chosen> {
+        match (self.user, self.group, self.role) {
+            (Some(name), ..) => Some((user, ("UserName", name))),
+            (None, Some(name), _) => Some((group, ("GroupName", name))),
+            (None, None, Some(name)) => Some((role, ("RoleName", name))),
+            (None, None, None) => None,
         }
+    }
+}
+
+impl To {
+    fn choose(self, actions: [&'static str; 3]) -> Chosen {
+        let Self { user, group, role } = self;
+        // One of them is there: the command line says so.
+        Holder { user, group, role }.choose(actions).unwrap_or((actions[2], ("RoleName", String::new())))
     }
 }
 
@@ -225,7 +264,7 @@ type Asked = (Vec<Request>, Answer, Common);
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands where a file may have had to be read")]
 fn ask(action: &'static str, params: Vec<(&'static str, String)>, answer: Answer, common: Common) -> io::Result<Asked> {
-    Ok((vec![Request { action, params }], answer, common))
+    Ok((vec![Request { action, params, found: None }], answer, common))
 }
 
 impl IamCommand {
@@ -327,16 +366,42 @@ impl PolicyCommand {
             ask(action, params, Answer::Nothing, attachment.common)
         };
         match self {
-            Self::List(common) => ask("ListPolicies", Vec::new(), Answer::Table("Policies", COLUMNS), common),
+            Self::List { of, common } => {
+                let inline = of.clone().choose(["ListUserPolicies", "ListGroupPolicies", "ListRolePolicies"]);
+                let attached =
+                    of.choose(["ListAttachedUserPolicies", "ListAttachedGroupPolicies", "ListAttachedRolePolicies"]);
+                if inline.is_none() {
+                    return ask("ListPolicies", Vec::new(), Answer::Table("Policies", COLUMNS), common);
+                }
+                let both = inline.into_iter().chain(attached);
+                let both = both.map(|(action, of)| Request { action, params: vec![of], found: None }).collect();
+                Ok((both, Answer::Policies, common))
+            }
             Self::Create { name, file, common } => {
                 let params = vec![("PolicyName", name), ("PolicyDocument", read(&file)?)];
                 ask("CreatePolicy", params, Answer::Member(&["Policy", "Arn"]), common)
             }
-            Self::Show { arn, version, common } => {
-                let params = vec![("PolicyArn", policy_arn(arn)), ("VersionId", version)];
-                ask("GetPolicyVersion", params, Answer::Document(&["PolicyVersion", "Document"]), common)
+            Self::Show { policy, of, version, common } => {
+                if let Some((action, of)) = of.choose(["GetUserPolicy", "GetGroupPolicy", "GetRolePolicy"]) {
+                    let params = vec![of, ("PolicyName", policy)];
+                    return ask(action, params, Answer::Document(&["PolicyDocument"]), common);
+                }
+                let arn = ("PolicyArn", policy_arn(policy));
+                let answer = Answer::Document(&["PolicyVersion", "Document"]);
+                if let Some(version) = version {
+                    return ask("GetPolicyVersion", vec![arn, ("VersionId", version)], answer, common);
+                }
+                let found = Some(("VersionId", &["Policy", "DefaultVersionId"][..]));
+                let first = Request { action: "GetPolicy", params: vec![arn.clone()], found: None };
+                let then = Request { action: "GetPolicyVersion", params: vec![arn], found };
+                Ok((vec![first, then], answer, common))
             }
-            Self::Delete { arn, common } => ask("DeletePolicy", vec![("PolicyArn", arn)], Answer::Nothing, common),
+            Self::Delete { policy, of, common } => {
+                match of.choose(["DeleteUserPolicy", "DeleteGroupPolicy", "DeleteRolePolicy"]) {
+                    Some((action, of)) => ask(action, vec![of, ("PolicyName", policy)], Answer::Nothing, common),
+                    None => ask("DeletePolicy", vec![("PolicyArn", policy)], Answer::Nothing, common),
+                }
+            }
             Self::Attach(to) => attachment(["AttachUserPolicy", "AttachGroupPolicy", "AttachRolePolicy"], to),
             Self::Detach(from) => attachment(["DetachUserPolicy", "DetachGroupPolicy", "DetachRolePolicy"], from),
             Self::Put { to, name, file, common } => {

@@ -4,7 +4,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::server::{Server, ServerArgs};
 use super::{Outcome, show};
@@ -24,8 +24,9 @@ pub(in crate::cli) struct Common {
 pub(super) async fn run(command: IamCommand) -> Outcome {
     let (requests, answer, common) = command.requests()?;
     let server = Server::find(common.server)?;
-    let mut last = Value::Null;
-    for Request { action, params } in requests {
+    let mut all = json!({});
+    for Request { action, mut params, found } in requests {
+        params.extend(found.map(|(name, path)| (name, show::text(at(&all, path)))));
         let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut result = server.ask_iam(action, &params).await?;
         let mut more = result["IsTruncated"] == "true";
@@ -36,10 +37,17 @@ pub(super) async fn run(command: IamCommand) -> Outcome {
             append(&mut result, &mut page);
             result["Marker"] = page["Marker"].take();
         }
-        last = result;
+        if let (Value::Object(all), Value::Object(members)) = (&mut all, result) {
+            all.extend(members);
+        }
     }
-    print(&last, answer, common.json)?;
+    print(&all, answer, common.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What stands in `answer` at the end of `path`.
+fn at<'a>(answer: &'a Value, path: &[&str]) -> &'a Value {
+    path.iter().fold(answer, |value, name| &value[*name])
 }
 
 /// Adds the lists of `page` to those of `all`.
@@ -62,7 +70,7 @@ fn print(result: &Value, answer: Answer, as_json: bool) -> std::io::Result<()> {
     }
     match answer {
         Answer::Nothing => Ok(()),
-        Answer::Member(path) => show::line(&show::text(path.iter().fold(result, |value, name| &value[*name]))),
+        Answer::Member(path) => show::line(&show::text(at(result, path))),
         Answer::Key => {
             let key = &result["AccessKey"];
             show::line(&format!("aws_access_key_id = {}", show::text(&key["AccessKeyId"])))?;
@@ -71,8 +79,17 @@ fn print(result: &Value, answer: Answer, as_json: bool) -> std::io::Result<()> {
         }
         Answer::Object(member) => show::json(&result[member]),
         Answer::Document(path) => {
-            let text = show::text(path.iter().fold(result, |value, name| &value[*name]));
+            let text = show::text(at(result, path));
             show::line(&crate::wire::percent::percent_decode(&text, false).unwrap_or(text))
+        }
+        Answer::Policies => {
+            let entries = |member: &str| result[member].as_array().cloned().unwrap_or_default();
+            let inline = entries("PolicyNames").into_iter().map(|name| vec![show::text(&name), "(inline)".to_owned()]);
+            let attached = entries("AttachedPolicies").into_iter();
+            let attached =
+                attached.map(|policy| ["PolicyName", "PolicyArn"].map(|name| show::text(&policy[name])).to_vec());
+            let titles = ["POLICY", "ARN"];
+            show::line(&show::table(&titles, titles.len(), inline.chain(attached).collect()).to_string())
         }
         Answer::Table(member, columns) => {
             let rows = result[member].as_array().into_iter().flatten().map(|entry| {

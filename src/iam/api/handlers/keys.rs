@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{paged, users};
-use crate::iam::api::failure::{Result, limit_exceeded, missing, no_such_entity};
+use crate::iam::api::failure::{Result, invalid_input, limit_exceeded, missing, no_such_entity};
 use crate::iam::api::{Call, time};
 use crate::iam::store::records::KeyRecord;
 
@@ -11,7 +11,7 @@ use crate::iam::store::records::KeyRecord;
 const MOST_KEYS: usize = 2;
 
 pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
-    let name = users::name(call)?;
+    let name = name(call)?;
     let (id, secret) = (call.directory().draw_id::<16>("AKIA"), call.directory().draw_secret());
     let sealed = call.directory().seal_secret(&id, secret.expose());
     let user = call
@@ -44,11 +44,12 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
     let identity = call.identity()?;
     if call.params.text("UserName").is_none() && identity.subject.is_root() {
         // The root's own key is the configuration's.
-        let key = json!({"AccessKeyId": identity.access_key_id, "Status": "Active"});
+        let created = call.state().record.created.map(time);
+        let key = json!({"AccessKeyId": identity.access_key_id, "Status": "Active", "CreateDate": created});
         let own = Some((String::new(), key)).filter(|_| identity.subject.session.is_none());
         return paged(call, "AccessKeyMetadata", own.into_iter());
     }
-    let (state, name) = (call.state(), users::name(call)?);
+    let (state, name) = (call.state(), name(call)?);
     let user = users::find(&state, &name)?;
     let of_user = user.name.to_lowercase();
     let keys = state.keys.iter().filter(|key| key.user == of_user).map(|key| {
@@ -66,7 +67,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
 pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
     let id = call.params.required("AccessKeyId")?;
     let active = call.params.choice("Status", &["Active", "Inactive"])?.ok_or_else(|| missing("Status"))? == "Active";
-    let name = users::name(call)?.to_lowercase();
+    let name = name(call)?.to_lowercase();
     call.change(|state| {
         users::find(state, &name)?;
         let key = state.keys.get_mut(id).filter(|key| key.user == name && key.id == id);
@@ -78,7 +79,7 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
     let id = call.params.required("AccessKeyId")?;
-    let name = users::name(call)?.to_lowercase();
+    let name = name(call)?.to_lowercase();
     call.change(|state| {
         users::find(state, &name)?;
         state.keys.get(id).filter(|key| key.user == name && key.id == id).ok_or_else(|| missing_key(id))?;
@@ -90,14 +91,30 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn last_used(call: &Call<'_>) -> Result<Value> {
     let id = call.params.required("AccessKeyId")?;
-    let state = call.state();
-    let key = state.keys.get(id).filter(|key| key.id == id).ok_or_else(|| missing_key(id))?;
-    let user = users::find(&state, &key.user)?;
     let last = match call.directory().last_use(id) {
         Some(last) => json!({"LastUsedDate": time(last.at), "ServiceName": last.service, "Region": last.region}),
         None => json!({"ServiceName": "N/A", "Region": "N/A"}),
     };
+    let of_root = call.directory().access_key(id).filter(|key| key.identity.account.id == call.account());
+    if of_root.is_some() {
+        // A root has no name.
+        return Ok(json!({"AccessKeyLastUsed": last}));
+    }
+    let state = call.state();
+    let key = state.keys.get(id).filter(|key| key.id == id).ok_or_else(|| missing_key(id))?;
+    let user = users::find(&state, &key.user)?;
     Ok(json!({"UserName": user.name, "AccessKeyLastUsed": last}))
+}
+
+/// The user that the request names, or else the one that asks. The keys of an account's root are none of IAM's.
+fn name(call: &Call<'_>) -> Result<String> {
+    if call.params.text("UserName").is_none() && call.identity()?.subject.is_root() {
+        return Err(invalid_input(
+            "The access key of an account's root is set by the operator, in the server's configuration, and cannot be made, \
+             changed or deleted here. Name a user by UserName.",
+        ));
+    }
+    users::name(call)
 }
 
 fn status(active: bool) -> &'static str {

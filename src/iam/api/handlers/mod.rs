@@ -1,5 +1,6 @@
 //! What each operation does, and what it answers.
 
+mod absent;
 mod account;
 mod entities;
 mod groups;
@@ -51,8 +52,10 @@ handlers! {
     CreateUser users::create;
     DeleteAccessKey keys::delete;
     DeleteAccountAlias account::delete_alias;
+    DeleteAccountPasswordPolicy absent::password_policy_to_delete;
     DeleteGroup groups::delete;
     DeleteGroupPolicy policies::delete_of_group;
+    DeleteLoginProfile absent::login_profile;
     DeleteOpenIDConnectProvider providers::delete;
     DeletePolicy managed::delete;
     DeletePolicyVersion managed::delete_version;
@@ -68,6 +71,7 @@ handlers! {
     GetAccessKeyInfo sts::identity::access_key_info;
     GetAccessKeyLastUsed keys::last_used;
     GetAccountAuthorizationDetails account::authorization_details;
+    GetAccountPasswordPolicy absent::password_policy;
     GetAccountSummary account::summary;
     GetCallerIdentity sts::identity::caller_identity;
     GetContextKeysForCustomPolicy simulate::context_keys_of_custom;
@@ -75,6 +79,7 @@ handlers! {
     GetFederationToken sts::federation::federation_token;
     GetGroup groups::get;
     GetGroupPolicy policies::get_of_group;
+    GetLoginProfile absent::login_profile;
     GetOpenIDConnectProvider providers::get;
     GetPolicy managed::get;
     GetPolicyVersion managed::get_version;
@@ -92,8 +97,9 @@ handlers! {
     ListGroupPolicies policies::list_of_group;
     ListGroups groups::list;
     ListGroupsForUser groups::list_of_user;
+    ListInstanceProfiles absent::instance_profiles;
     ListInstanceProfilesForRole roles::no_instance_profiles;
-    ListMFADevices users::no_mfa_devices;
+    ListMFADevices absent::mfa_devices;
     ListOpenIDConnectProviderTags tags::list_of_provider;
     ListOpenIDConnectProviders providers::list;
     ListPolicies managed::list;
@@ -102,9 +108,15 @@ handlers! {
     ListRolePolicies policies::list_of_role;
     ListRoleTags tags::list_of_role;
     ListRoles roles::list;
+    ListSAMLProviders absent::saml_providers;
+    ListSSHPublicKeys absent::ssh_keys;
+    ListServerCertificates absent::server_certificates;
+    ListServiceSpecificCredentials absent::service_credentials;
+    ListSigningCertificates absent::signing_certificates;
     ListUserPolicies policies::list_of_user;
     ListUserTags tags::list_of_user;
     ListUsers users::list;
+    ListVirtualMFADevices absent::virtual_mfa_devices;
     PutGroupPolicy policies::put_to_group;
     PutRolePermissionsBoundary policies::bound_role;
     PutRolePolicy policies::put_to_role;

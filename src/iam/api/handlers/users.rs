@@ -45,7 +45,9 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
     let state = call.state();
     if call.params.text("UserName").is_none() && call.identity()?.subject.is_root() {
         let identity = call.identity()?;
-        return Ok(json!({"User": {"Path": "/", "UserId": identity.account.id, "Arn": identity.arn}}));
+        let created = state.record.created.map(time);
+        let root = json!({"Path": "/", "UserId": identity.account.id, "Arn": identity.arn, "CreateDate": created});
+        return Ok(json!({"User": root}));
     }
     let user = find(&state, &name(call)?)?;
     Ok(json!({"User": shown(call.account(), user, true)}))
@@ -104,14 +106,6 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
         Ok(Value::Null)
     })
     .await
-}
-
-/// There are none: this server has no second factor.
-pub(super) async fn no_mfa_devices(call: &Call<'_>) -> Result<Value> {
-    if call.params.text("UserName").is_some() {
-        find(&call.state(), &name(call)?)?;
-    }
-    Ok(json!({"MFADevices": [], "IsTruncated": false}))
 }
 
 /// The user that the request names, or else the one that asks.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::Call;
 use super::super::authority::{Known, circumstances};
 use super::super::failure::{Failure, Result, access_denied, constraint, validation};
-use super::credentials::{bounds, issue, packed_size};
+use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::session::Who;
 use crate::iam::store::records::{RoleRecord, Tag};
@@ -110,6 +110,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     if let Some(id) = external_id.filter(|id| !(2..=1224).contains(&id.len())) {
         return Err(constraint(id, "ExternalId", "have length between 2 and 1224"));
     }
+    check_second_factor(call)?;
     let chained = matches!(identity.subject.kind, SubjectKind::Role(_));
     let inherited = call.signed.and_then(|signed| call.directory().session(signed)).filter(|_| chained);
     let inherited = inherited.as_deref().map(|opened| &opened.record);

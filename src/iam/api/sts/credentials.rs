@@ -2,13 +2,39 @@
 
 use serde_json::{Value, json};
 
-use super::super::failure::{Result, constraint, packed_policy_too_large, validation};
+use super::super::failure::{Result, access_denied, constraint, packed_policy_too_large, validation};
 use super::super::{Call, policies, time};
 use crate::iam::session::{Bounds, SessionRecord, Who};
 
 /// Longest session policy, in characters, and most managed ones. (AWS: "IAM and AWS STS quotas".)
 const MAX_POLICY: usize = 2048;
 const MOST_ARNS: usize = 10;
+
+/// Refuses who brings a second factor: nobody has one here, so that none can be right. (AWS's texts for a device that is not the
+/// caller's, and for half of what it takes.)
+pub(super) fn check_second_factor(call: &Call<'_>) -> Result<()> {
+    let (serial, code) = (call.params.text("SerialNumber"), call.params.text("TokenCode"));
+    if let Some(serial) = serial.filter(|serial| !(9..=256).contains(&serial.chars().count())) {
+        return Err(constraint(serial, "SerialNumber", "have length between 9 and 256"));
+    }
+    if code.is_some_and(|code| !code.bytes().all(|byte| byte.is_ascii_digit())) {
+        // What may be somebody's code for elsewhere is not said again.
+        return Err(constraint("...", "TokenCode", r"satisfy regular expression pattern: [\d]*"));
+    }
+    if code.is_some_and(|code| code.len() != 6) {
+        return Err(constraint("...", "TokenCode", "have length equal to 6"));
+    }
+    match (serial, code) {
+        (None, None) => Ok(()),
+        (Some(_), Some(_)) => Err(access_denied(
+            "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and \
+             associated with this user.",
+        )),
+        _ => Err(access_denied(
+            "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.",
+        )),
+    }
+}
 
 /// Session policies that the request gives: a document, and managed policies by ARN.
 pub(super) fn bounds(call: &Call<'_>, account: &str) -> Result<Option<Bounds>> {

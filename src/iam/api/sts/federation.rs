@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Call;
 use super::super::failure::{Result, access_denied, constraint};
-use super::credentials::{bounds, issue, packed_size};
+use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::session::{Bounds, Who};
 use crate::policy::SubjectKind;
@@ -28,6 +28,7 @@ pub(in super::super) async fn session_token(call: &Call<'_>) -> Result<Value> {
             Who::User { name, id: identity.subject.id.clone() }
         }
     };
+    check_second_factor(call)?;
     Ok(json!({"Credentials": issue(call, call.account(), who, seconds, |_| {})}))
 }
 
