@@ -20,6 +20,8 @@ use crate::clock::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     key: String,
+    /// The key as it was written.
+    name: Box<str>,
     test: Test,
     negated: bool,
     if_exists: bool,
@@ -85,7 +87,7 @@ impl Condition {
         if matches!(test, Test::Null(_)) && if_exists {
             return Err(Malformed::Operator);
         }
-        Ok(Self { key: key.to_ascii_lowercase(), test, negated, if_exists, quantifier })
+        Ok(Self { key: key.to_ascii_lowercase(), name: key.into(), test, negated, if_exists, quantifier })
     }
 
     /// The condition key, in lower case.
@@ -95,11 +97,19 @@ impl Condition {
 
     /// Every key that it asks for, in lower case: its own, and those whose values stand in what that is held against.
     pub fn asked(&self) -> impl Iterator<Item = &str> {
-        let patterns = match &self.test {
-            Test::Text(patterns) | Test::Arn(patterns) => patterns.as_slice(),
+        std::iter::once(self.key()).chain(self.patterns().iter().flat_map(Pattern::variables))
+    }
+
+    /// The same as they are written, and whether a request must have them.
+    pub fn context_keys(&self) -> impl Iterator<Item = (&str, bool)> {
+        std::iter::once((&*self.name, true)).chain(self.patterns().iter().flat_map(Pattern::context_keys))
+    }
+
+    fn patterns(&self) -> &[Pattern] {
+        match &self.test {
+            Test::Text(patterns) | Test::Arn(patterns) => patterns,
             _ => &[],
-        };
-        std::iter::once(self.key()).chain(patterns.iter().flat_map(Pattern::variables))
+        }
     }
 
     /// Whether it holds.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::condition::{Condition, Malformed};
 use super::pattern::{Pattern, Syntax};
+use super::position::{self, Span};
 use super::principal::{self, Principals};
 use super::{actions, json};
 
@@ -35,6 +36,8 @@ pub struct Statement {
     pub sid: Option<String>,
     /// What explanations call it: its name, or `statement 2`, counted from 1.
     pub label: Arc<str>,
+    /// Where it stands in the document.
+    pub span: Option<Span>,
     pub(super) allows: bool,
     pub(super) principals: Principals,
     pub(super) actions: Listed,
@@ -182,7 +185,11 @@ impl Policy {
         if statements.is_empty() {
             return Err(Fault::NoStatement);
         }
-        let read = |(index, statement)| Statement::read(index + 1, statement, kind, variables);
+        let spans = position::spans(text);
+        let read = |(index, statement)| {
+            let span = spans.get(index).copied();
+            Ok(Statement { span, ..Statement::read(index + 1, statement, kind, variables)? })
+        };
         let statements = statements.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
         if matches!(kind, Kind::Identity | Kind::Trust) {
             check_sids(statements.iter().filter_map(|statement| statement.sid.as_deref()))?;
@@ -241,7 +248,7 @@ impl Statement {
             check_actions_against_resources(bucket, &actions, resources)?;
         }
         let conditions = conditions(statement, variables)?;
-        Ok(Self { sid, label, allows, principals, actions, resources, conditions })
+        Ok(Self { sid, label, span: None, allows, principals, actions, resources, conditions })
     }
 }
 
@@ -333,6 +340,12 @@ impl Listed {
 }
 
 impl Statement {
+    /// Every key that it asks for, as it writes it, and whether a request must have it: of a variable with a default it need not.
+    pub fn context_keys(&self) -> impl Iterator<Item = (&str, bool)> {
+        let patterns = self.resources.iter().flat_map(|resources| &resources.patterns).chain(&self.actions.patterns);
+        self.conditions.iter().flat_map(Condition::context_keys).chain(patterns.flat_map(Pattern::context_keys))
+    }
+
     /// Every key (in lower case) that it asks for.
     fn asked(&self) -> impl Iterator<Item = &str> {
         let patterns = self.resources.iter().flat_map(|resources| &resources.patterns).chain(&self.actions.patterns);

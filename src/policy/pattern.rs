@@ -35,6 +35,8 @@ enum Piece {
     /// `${key}` or `${key, 'default'}`: the value stands for itself, wildcards in it included.
     Variable {
         key: String,
+        /// The key as it was written.
+        name: Box<str>,
         default: Option<String>,
     },
 }
@@ -155,6 +157,14 @@ impl Pattern {
         })
     }
 
+    /// The same as they are written, and whether there is no value without them.
+    pub fn context_keys(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable { name, default, .. } => Some((&**name, default.is_none())),
+            Piece::Symbols(_) => None,
+        })
+    }
+
     /// The text that it matches, if that is one text.
     pub fn literal(&self) -> Option<String> {
         let [Piece::Symbols(symbols)] = self.pieces.as_slice() else { return None };
@@ -206,7 +216,8 @@ fn variable(text: &str) -> Option<(Result<char, Piece>, &str)> {
         }
         None => (inner, None),
     };
-    Some((Err(Piece::Variable { key: key.trim().to_ascii_lowercase(), default }), after))
+    let (name, key) = (Box::from(key.trim()), key.trim().to_ascii_lowercase());
+    Some((Err(Piece::Variable { key, name, default }), after))
 }
 
 fn expand(pieces: &[Piece], context: &dyn Context) -> Option<Vec<Symbol>> {
@@ -214,7 +225,7 @@ fn expand(pieces: &[Piece], context: &dyn Context) -> Option<Vec<Symbol>> {
     for piece in pieces {
         match piece {
             Piece::Symbols(more) => symbols.extend_from_slice(more),
-            Piece::Variable { key, default } => {
+            Piece::Variable { key, default, .. } => {
                 let value = match context.find(key) {
                     Found::One(value) => value,
                     // Several values have no one text.

@@ -1,7 +1,7 @@
 //! What policies would say: SimulatePrincipalPolicy and SimulateCustomPolicy, by the evaluator that judges every request;
 //! and which condition keys policies ask for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,35 +11,56 @@ use crate::iam::api::Call;
 use crate::iam::api::authority::Known;
 use crate::iam::api::failure::{Result, invalid_input, no_such_entity};
 use crate::iam::arn;
-use crate::policy::{Ask, Attached, Context, Decision, Found, Kind, Policy, Statement, Subject, SubjectKind};
+use crate::policy::{
+    Ask, Attached, Context, Decision, Found, Kind, Policy, Position, Span, Statement, Subject, SubjectKind,
+};
 
 pub(super) async fn custom(call: &Call<'_>) -> Result<Value> {
-    let caller = call.params.text("CallerArn");
-    let mut subject = if let Some(caller) = caller {
-        (*call.directory().subject_of_arn(caller)).clone()
-    } else {
-        let account = call.account();
-        Subject::new(SubjectKind::User, account, format!("arn:aws:iam::{account}:user/simulated"), "simulated")
-    };
-    (subject.policies, subject.boundary) = (Vec::new(), None);
-    simulate(call, subject)
+    let account = call.account();
+    let nobody =
+        || Subject::new(SubjectKind::User, account, format!("arn:aws:iam::{account}:user/simulated"), "simulated");
+    let subject = caller(call, false)?.unwrap_or_else(nobody);
+    simulate(call, Subject { policies: Vec::new(), boundary: None, ..subject })
 }
 
 pub(super) async fn principal(call: &Call<'_>) -> Result<Value> {
-    let subject = source(call)?;
+    let source = source(call)?;
+    let is_user = arn::split(&source.arn).is_some_and(|(_, resource)| resource.starts_with("user/"));
+    let subject = match caller(call, is_user)? {
+        // As if the one had the other's policies.
+        Some(caller) => Subject { policies: source.policies, boundary: source.boundary, ..caller },
+        None => source,
+    };
     simulate(call, subject)
+}
+
+/// The user who is supposed to ask, if the request names one: it must where a resource's policy is to name somebody, and whose
+/// policies are asked about `is_user` not.
+fn caller(call: &Call<'_>, is_user: bool) -> Result<Option<Subject>> {
+    let Some(caller) = call.params.text("CallerArn") else {
+        return match call.params.text("ResourcePolicy") {
+            Some(_) if !is_user => Err(invalid_input("CallerArn must be provided when a ResourcePolicy is provided.")),
+            _ => Ok(None),
+        };
+    };
+    match arn::split(caller) {
+        Some((_, resource)) if resource.starts_with("user/") => {
+            Ok(Some((*call.directory().subject_of_arn(caller)).clone()))
+        }
+        _ => Err(invalid_input(format!("Invalid CallerArn: {caller} is not the ARN of an IAM user."))),
+    }
 }
 
 pub(super) async fn context_keys_of_custom(call: &Call<'_>) -> Result<Value> {
     let policies = inputs(call, "PolicyInputList")?;
-    Ok(json!({"ContextKeyNames": keys(policies.iter().map(|attached| &*attached.policy))}))
+    Ok(json!({"ContextKeyNames": keys(policies.iter().map(|attached| &*attached.policy), true)}))
 }
 
 pub(super) async fn context_keys_of_principal(call: &Call<'_>) -> Result<Value> {
     let subject = source(call)?;
     let given = inputs(call, "PolicyInputList")?;
     let all = subject.policies.iter().chain(&given).map(|attached| &*attached.policy);
-    Ok(json!({"ContextKeyNames": keys(all)}))
+    Ok(json!({"ContextKeyNames": keys(all, true)}))
 }
 
 /// The user, group or role whose policies are asked about.
@@ -86,7 +107,7 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     if actions.is_empty() {
         return Err(super::super::failure::missing("ActionNames"));
     }
-    if let Some(action) = actions.iter().find(|action| !action.contains(':')) {
+    if let Some(action) = actions.iter().find(|action| !action.contains(':') || action.contains(['*', '?'])) {
         return Err(invalid_input(format!("Invalid action name: {action}")));
     }
     let mut resources = call.params.list("ResourceArns");
@@ -145,9 +166,15 @@ fn verdict(decision: &Decision<'_>) -> &'static str {
 /// The statement that decided, and whose policy it stands in.
 fn matched(subject: &Subject, of_resource: Option<&Policy>, decision: &Decision<'_>) -> Value {
     let Some(statement) = decision.statement() else { return json!([]) };
+    let place = |Position { line, column }: Position| json!({"Line": line, "Column": column});
+    let positions = statement.span.map(|Span { start, end }| (place(start), place(end)));
+    let (start, end) = positions.unwrap_or_default();
     let stands_in = |policy: &Policy| policy.statements().iter().any(|other| std::ptr::eq(other, statement));
     if of_resource.is_some_and(stands_in) {
-        return json!([{"SourcePolicyId": "ResourcePolicy", "SourcePolicyType": "resource"}]);
+        return json!([{
+            "SourcePolicyId": "ResourcePolicy", "SourcePolicyType": "resource",
+            "StartPosition": start, "EndPosition": end,
+        }]);
     }
     let found = subject.all_policies().find(|attached| stands_in(&attached.policy));
     let shown = |attached: &Attached| {
@@ -157,7 +184,10 @@ fn matched(subject: &Subject, of_resource: Option<&Policy>, decision: &Decision<
             Some("arn") => "user-managed",
             _ => "none",
         };
-        json!({"SourcePolicyId": arn::name_of(&attached.id), "SourcePolicyType": kind})
+        json!({
+            "SourcePolicyId": arn::name_of(&attached.id), "SourcePolicyType": kind,
+            "StartPosition": start, "EndPosition": end,
+        })
     };
     found.map(shown).into_iter().collect()
 }
@@ -189,13 +219,20 @@ impl Context for Simulated<'_> {
     }
 }
 
-fn keys<'p>(policies: impl Iterator<Item = &'p Policy>) -> BTreeSet<String> {
-    policies.flat_map(Policy::statements).flat_map(Statement::condition_keys).map(str::to_owned).collect()
+/// The keys that policies ask for, as they write them; those alone that requests must have, if that is wanted.
+fn keys<'p>(policies: impl Iterator<Item = &'p Policy>, all: bool) -> Vec<String> {
+    let asked = policies.flat_map(Policy::statements).flat_map(Statement::context_keys);
+    // Keys have no case: the first way of writing one stands for it.
+    let mut keys = BTreeMap::new();
+    for (key, _) in asked.filter(|(_, is_needed)| all || *is_needed) {
+        keys.entry(key.to_ascii_lowercase()).or_insert_with(|| key.to_owned());
+    }
+    keys.into_values().collect()
 }
 
 fn missing_keys(subject: &Subject, of_resource: Option<&Policy>, context: &dyn Context) -> Vec<String> {
     let all = subject.all_policies().map(|attached| &*attached.policy).chain(of_resource);
-    keys(all).into_iter().filter(|key| context.find(key) == Found::None).collect()
+    keys(all, false).into_iter().filter(|key| context.find(&key.to_ascii_lowercase()) == Found::None).collect()
 }
 
 /// The rules that a resource's policy is under.
