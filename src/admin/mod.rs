@@ -35,8 +35,10 @@ use self::error::{Failure, bad_request, not_found};
 use crate::audit::{Said, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
+use crate::iam::resource::Buckets;
 use crate::iam::{self, Directory, Identity, Question};
 use crate::jobs::{JobId, Jobs, Order};
+use crate::kms::local::LocalKms;
 use crate::kms::root::rotation::Rotation;
 use crate::kms::{Caller, KeyRef, SharedKms};
 use crate::policy::SubjectKind;
@@ -60,6 +62,10 @@ pub struct Admin {
     pub jobs: Arc<Jobs>,
     /// The keys.
     pub kms: SharedKms,
+    /// The embedded key service, whose grants decide beside policies.
+    pub local_kms: Arc<LocalKms>,
+    /// Who keeps the buckets.
+    pub buckets: Arc<dyn Buckets>,
     /// The root key and its rotation.
     pub root_key: Arc<Rotation>,
     /// The account that the server belongs to.

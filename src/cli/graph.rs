@@ -25,6 +25,7 @@ use crate::crypto::SharedEntropy;
 use crate::events::Announce;
 use crate::http::Protocols;
 use crate::iam::api::{IssuerError, Issuers, QueryApi};
+use crate::iam::resource::Buckets;
 use crate::iam::{self, Directory};
 use crate::jobs::Jobs;
 use crate::jobs::lifecycle::{Calendar, Lifecycle, Rates};
@@ -182,20 +183,6 @@ impl Graph {
         let ground = (Arc::clone(&clock), Arc::clone(&entropy));
         let jobs = Jobs::new(Arc::clone(&shared), Arc::clone(&sse), Arc::clone(&directory), ground, region.clone());
         let jobs = Arc::new(jobs);
-        let admin = Admin {
-            store: Arc::clone(&shared),
-            jobs: Arc::clone(&jobs),
-            kms: metered,
-            root_key,
-            operator: config.root.account_id.to_string(),
-            audit: Arc::clone(&audit),
-            directory: Arc::clone(&directory),
-            keys: Arc::clone(&signing_keys),
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
-            region: region.clone(),
-            body_timeout,
-        };
         let cloudtrail = CloudTrail {
             audit: Arc::clone(&audit),
             directory: Arc::clone(&directory),
@@ -215,6 +202,7 @@ impl Graph {
             issuers: Issuers::new(config.sts.issuer_authorities.as_deref())?,
             body_timeout,
         };
+        let admin_region = region.clone();
         let settings = Settings {
             base_domains: config.virtual_host_domains(),
             website_domains: config.website_domains(),
@@ -244,6 +232,7 @@ impl Graph {
             metrics: Arc::clone(&metrics),
         };
         let outboxes = outbox::open(&parts)?;
+        let admin_store = Arc::clone(&shared);
         let s3 = S3::new(
             settings,
             shared,
@@ -272,6 +261,22 @@ impl Graph {
                 config.inventory.objects_per_second,
             )),
         ];
+        let admin = Admin {
+            store: admin_store,
+            jobs: Arc::clone(&jobs),
+            kms: metered,
+            local_kms: Arc::clone(&kms),
+            buckets: Arc::clone(&s3) as Arc<dyn Buckets>,
+            root_key,
+            operator: config.root.account_id.to_string(),
+            audit: Arc::clone(&audit),
+            directory: Arc::clone(&directory),
+            keys: Arc::clone(&signing_keys),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            region: admin_region,
+            body_timeout,
+        };
         let kms_api =
             KmsApi::new(kms, Arc::clone(&directory), signing_keys, Arc::clone(&audit), (clock, entropy), body_timeout);
         let protocols = Protocols {

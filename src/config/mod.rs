@@ -171,7 +171,8 @@ options! {
         share_on_copy: bool = true,
         /// Seconds that lines of server access logs gather before they are delivered.
         access_log_seconds: u32 = 60,
-        /// Whether a refusal names the policy statement that decided, to callers of the account that owns the bucket.
+        /// Whether a refusal, of whichever service, names the policy statement that denies to all callers of the account that
+        /// owns the resource; its root is told in any case.
         explain_denials: bool = false,
     }
 }

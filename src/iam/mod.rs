@@ -12,6 +12,7 @@ pub mod circumstances;
 pub mod directory;
 pub mod json;
 pub mod managed;
+pub mod resource;
 pub mod session;
 pub mod throttle;
 

@@ -14,7 +14,7 @@ pub(super) fn date(text: &str) -> Option<Timestamp> {
     if let (false, Ok(seconds)) = (is_year, text.parse::<i64>()) {
         return Timestamp::from_second(seconds).ok();
     }
-    let (day, rest) = text.split_once(['T', 't']).map_or((text, ""), |(day, rest)| (day, rest));
+    let (day, rest) = text.split_once(['T', 't']).unwrap_or((text, ""));
     let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
         Some(at) => (&rest[..at], offset(&rest[at..])?),
         None => (rest, Offset::UTC),

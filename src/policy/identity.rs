@@ -128,10 +128,10 @@ fn has_wildcards(text: &str) -> bool {
 
 fn check_principals(statements: &[&Statement]) -> Result {
     let names = |statement: &&Statement| statement.contains_key("Principal") || statement.contains_key("NotPrincipal");
-    match statements.iter().any(names) {
-        true => Err("Policy document should not specify a principal.".to_owned()),
-        false => Ok(()),
+    if statements.iter().any(names) {
+        return Err("Policy document should not specify a principal.".to_owned());
     }
+    Ok(())
 }
 
 fn check_sids(statements: &[&Statement]) -> Result {
@@ -196,8 +196,6 @@ fn check_action(action: &str) -> Result {
     if name.contains(':') {
         return Err("Actions/Condition can contain only one colon.".to_owned());
     }
-    match vendor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) {
-        true => Ok(()),
-        false => Err(format!("Vendor {vendor} is not valid")),
-    }
+    let is_vendor = vendor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if is_vendor { Ok(()) } else { Err(format!("Vendor {vendor} is not valid")) }
 }

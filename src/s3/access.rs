@@ -14,10 +14,10 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
-use super::standing::Standing;
+use super::standing::{Asker, Standing};
 use super::tags::{self, Tags};
 use crate::clock::{Timestamp, iso8601};
-use crate::iam::{self, Permit, Question};
+use crate::iam::{self, Identity, Permit, Question};
 use crate::kms::KeyRef;
 use crate::policy::{Context, Found, Grant, Kind, MalformedPolicy, Policy};
 use crate::sigv4;
@@ -82,6 +82,15 @@ impl<'r> About<'r> {
     }
 }
 
+impl Bucket {
+    /// Whether public access is restricted to the bucket's account, which is not the caller's.
+    pub(super) fn bars(&self, policy: Option<&Policy>, identity: Option<&Identity>) -> bool {
+        self.public_access().restrict_public_buckets
+            && policy.is_some_and(Policy::is_public)
+            && identity.is_none_or(|caller| caller.account.id != self.record.account)
+    }
+}
+
 impl CompiledPolicies {
     fn obtain(&self, bucket: &Bucket, text: &str, compile: impl FnOnce(&str) -> Result<Policy>) -> Result<Arc<Policy>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,8 +133,11 @@ impl S3 {
         bucket: &Bucket,
         about: About<'_>,
     ) -> Result<Permit> {
-        let standing =
-            if bucket.has_acls() { self.standing(call, action, bucket, about).await? } else { Standing::PLAIN };
+        let standing = if bucket.has_acls() {
+            self.standing(Asker::Request(call), action, bucket, about).await?
+        } else {
+            Standing::PLAIN
+        };
         self.judge(call, action, bucket, about, standing).await
     }
 
@@ -183,7 +195,7 @@ impl S3 {
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub(super) fn ask(&self, call: &Call<'_>, question: &Question<'_>) -> Result<Permit> {
+    pub(super) fn ask(call: &Call<'_>, question: &Question<'_>) -> Result<Permit> {
         match iam::authorize(question) {
             Ok(permit) => {
                 permit.explanation().into_iter().for_each(|explanation| call.witness.see_decision(explanation));
@@ -219,15 +231,9 @@ impl S3 {
             acl: standing.acl,
             ..Question::new(call.identity.as_ref(), action, &resource, Some(owner))
         };
-        let policy = match &bucket.record.policy {
-            Some(_) if OWN_AFFAIRS.contains(&action) && question.is_owners_root() => None,
-            Some(_) => self.policy_of(bucket)?,
-            None => None,
-        };
+        let policy = self.policy_on(bucket, action, call.identity.as_ref())?;
         let policy = policy.as_deref();
-        let is_public = policy.is_some_and(Policy::is_public);
-        let restricted = bucket.public_access().restrict_public_buckets && is_public;
-        if restricted && call.identity.as_ref().is_none_or(|caller| caller.account.id != bucket.record.account) {
+        if bucket.bars(policy, call.identity.as_ref()) {
             return Err(ErrorCode::AccessDenied.into());
         }
         // What is costly to know is found out where somebody asks for it.
@@ -258,7 +264,21 @@ impl S3 {
         let of_bucket = Circumstances::new(self, call, Some(bucket));
         let lock = lock.cloned().unwrap_or_else(|| AskedLock::of_headers(call));
         let context = Circumstances { encryption, lock, request_tags, existing_tags, by_tags, ..of_bucket };
-        self.ask(call, &Question { policy, context: &context, ..question })
+        Self::ask(call, &Question { policy, context: &context, ..question })
+    }
+
+    /// The policy by which `action` on the bucket is judged.
+    pub(super) fn policy_on(
+        &self,
+        bucket: &Bucket,
+        action: &str,
+        identity: Option<&Identity>,
+    ) -> Result<Option<Arc<Policy>>> {
+        let of_owner = |caller: &Identity| caller.subject.is_root() && caller.account.id == bucket.record.account;
+        if OWN_AFFAIRS.contains(&action) && identity.is_some_and(of_owner) {
+            return Ok(None);
+        }
+        self.policy_of(bucket)
     }
 
     /// Whether the caller may create a bucket; `action` is that, or what its request asks for beside it.
@@ -274,7 +294,7 @@ impl S3 {
     ) -> Result<Permit> {
         let resource = format!("arn:aws:s3:::{name}");
         let context = Circumstances { location, ..Circumstances::new(self, call, None) };
-        self.ask(
+        Self::ask(
             call,
             &Question { context: &context, ..Question::new(call.identity.as_ref(), action, &resource, None) },
         )
@@ -287,7 +307,7 @@ impl S3 {
     pub(super) fn authorize_in_account(&self, call: &Call<'_>, resource: &str) -> Result<Permit> {
         let context = Circumstances::new(self, call, None);
         let question = Question::new(call.identity.as_ref(), call.row.action, resource, None);
-        self.ask(call, &Question { context: &context, ..question })
+        Self::ask(call, &Question { context: &context, ..question })
     }
 
     /// A bucket's policy, with the accounts that it names by canonical id.

@@ -13,8 +13,10 @@ use crate::policy::{Kind, Policy};
 use crate::store::schema::PublicAccessBlock;
 use crate::wire::{RequestBody, ResponseBody};
 
-/// Longest policy, in bytes. (S3 user guide, "Bucket policies".)
+/// Longest policy, in bytes, white space between its elements not counted. (S3 user guide, "Bucket policies".)
 const MAX_POLICY: usize = 20 * 1024;
+/// Longest document that is read, in bytes.
+const MAX_DOCUMENT: usize = 4 * MAX_POLICY;
 /// Longest public-access configuration, in bytes.
 const MAX_CONFIGURATION: usize = 16 * 1024;
 pub(super) const BLOCK: &str = "PublicAccessBlockConfiguration";
@@ -47,7 +49,11 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_POLICY).await?;
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
+        let document = document.map_err(|error| match error.code {
+            ErrorCode::MaxMessageLengthExceeded | ErrorCode::EntityTooLarge => ErrorCode::PolicyTooLarge.into(),
+            _ => error,
+        })?;
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
@@ -55,6 +61,10 @@ impl S3 {
         let text = String::from_utf8(document.to_vec())
             .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'".to_owned()))?;
         let policy = self.read_policy(&bucket.arn(), &text).map_err(|error| malformed(error.0))?;
+        let compact: serde_json::Value = serde_json::from_str(&text).map_err(S3Error::internal)?;
+        if compact.to_string().len() > MAX_POLICY {
+            return Err(ErrorCode::PolicyTooLarge.into());
+        }
         if bucket.public_access().block_public_policy && policy.is_public() {
             let message = format!(
                 "User: {} is not authorized to perform: s3:PutBucketPolicy on resource: \"{}\" because public policies \

@@ -4,13 +4,18 @@
 //! The bucket's policy speaks for the bucket's owner. Over an object of another account it can deny, but it cannot allow: that
 //! the object's owner alone can, by the object's list.
 
+use async_trait::async_trait;
+
 use super::access::About;
 use super::acl::{ANONYMOUS, granted};
-use super::error::Result;
+use super::error::{Result, S3Error};
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::version::Missing;
+use crate::iam::Identity;
+use crate::iam::resource::{Brought, Buckets};
 use crate::policy::Grant;
+use crate::store::StoreError;
 use crate::store::schema::{ObjectRecord, Permission, VersionId};
 
 /// Whom what is asked of belongs to, and what its list gives to the caller.
@@ -18,6 +23,24 @@ pub(super) struct Standing {
     /// The account's id, or `anonymous`; `None`: the bucket's.
     pub owner: Option<String>,
     pub acl: Grant,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) enum Asker<'r> {
+    /// By a request.
+    Request(&'r Call<'r>),
+    /// As it is supposed.
+    Supposed(Option<&'r Identity>),
+}
+
+impl<'r> Asker<'r> {
+    fn identity(self) -> Option<&'r Identity> {
+        match self {
+            Self::Request(call) => call.identity.as_ref(),
+            Self::Supposed(identity) => identity,
+        }
+    }
 }
 
 impl Standing {
@@ -75,19 +98,19 @@ impl S3 {
     /// Whom the bucket, or its object `key`, belongs to for `action`, and what its list gives to the caller.
     pub(super) async fn standing(
         &self,
-        call: &Call<'_>,
-        action: &'static str,
+        asker: Asker<'_>,
+        action: &str,
         bucket: &Bucket,
         about: About<'_>,
     ) -> Result<Standing> {
         let About { key, version, .. } = about;
-        let identity = call.identity.as_ref();
+        let identity = asker.identity();
         match (list_of(action), key) {
             (Some(List::Bucket(permission)), _) => {
                 let mut acl = granted(bucket.counts(bucket.acl()), permission, identity);
                 if acl != Grant::None
                     && permission == Permission::Write
-                    && !self.may_replace(call, action, bucket, about).await?
+                    && !self.may_replace(asker, action, bucket, about).await?
                 {
                     acl = Grant::None;
                 }
@@ -95,7 +118,7 @@ impl S3 {
             }
             (Some(List::Object(permission)), Some(key)) => {
                 Ok(match self.version_of(bucket, key, version).await? {
-                    Some(record) => of_object(call, bucket, permission, &record),
+                    Some(record) => of_object(identity, bucket, permission, &record),
                     // That there is nothing is told to those whom the bucket's list lets see what there is.
                     None if permission.is_some() => {
                         let acl = granted(bucket.counts(bucket.acl()), Permission::Read, identity);
@@ -123,7 +146,7 @@ impl S3 {
     ) -> Result<()> {
         match list_of(action) {
             Some(List::Object(permission)) if bucket.has_acls() => {
-                let standing = of_object(call, bucket, permission, record);
+                let standing = of_object(call.identity.as_ref(), bucket, permission, record);
                 let about = About { version: Some(record.version_id()), ..about };
                 self.judge(call, action, bucket, about, standing).await.map(drop)
             }
@@ -133,10 +156,12 @@ impl S3 {
 
     /// Whether what is there, if anything is, is the caller's own: the permission to write into a bucket lets one create what is
     /// not there yet, and replace, delete or abort what is one's own.
-    async fn may_replace(&self, call: &Call<'_>, action: &str, bucket: &Bucket, about: About<'_>) -> Result<bool> {
+    async fn may_replace(&self, asker: Asker<'_>, action: &str, bucket: &Bucket, about: About<'_>) -> Result<bool> {
         let Some(key) = about.key else { return Ok(true) };
-        let caller = call.identity.as_ref().map_or(ANONYMOUS, |identity| &identity.account.id);
+        let caller = asker.identity().map_or(ANONYMOUS, |identity| &identity.account.id);
         if matches!(action, "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts") {
+            // Which upload is supposed, is not said.
+            let Asker::Request(call) = asker else { return Ok(true) };
             return Ok(self.upload(call, bucket, key).await.map_or(true, |upload| upload.record.account == caller));
         }
         let version = about.version.filter(|_| action == "s3:DeleteObjectVersion");
@@ -159,12 +184,45 @@ impl S3 {
     }
 }
 
+#[async_trait]
+impl Buckets for S3 {
+    async fn brought(
+        &self,
+        identity: Option<&Identity>,
+        action: &str,
+        arn: &str,
+    ) -> Result<Option<Brought>, StoreError> {
+        let Some(place) = arn.strip_prefix("arn:aws:s3:::") else { return Ok(None) };
+        let (name, key) = place.split_once('/').map_or((place, None), |(name, key)| (name, ObjectKey::parse(key).ok()));
+        let failed = |error: S3Error| StoreError::Engine(error.into());
+        let Some(bucket) = self.find_bucket(name).await.map_err(failed)? else { return Ok(None) };
+        let about = About { key: key.as_ref(), ..About::default() };
+        let standing = if bucket.has_acls() {
+            self.standing(Asker::Supposed(identity), action, &bucket, about).await.map_err(failed)?
+        } else {
+            Standing::PLAIN
+        };
+        let policy = self.policy_on(&bucket, action, identity).map_err(failed)?;
+        Ok(Some(Brought {
+            is_barred: bucket.bars(policy.as_deref(), identity),
+            policy_only_denies: standing.owner.is_some(),
+            owner: standing.owner.unwrap_or_else(|| bucket.record.account.clone()),
+            policy,
+            acl: standing.acl,
+        }))
+    }
+}
+
 fn list_of(action: &str) -> Option<List> {
     BY_LIST.iter().find(|(actions, _)| actions.contains(&action)).map(|(_, list)| *list)
 }
 
-fn of_object(call: &Call<'_>, bucket: &Bucket, permission: Option<Permission>, record: &ObjectRecord) -> Standing {
-    let identity = call.identity.as_ref();
+fn of_object(
+    identity: Option<&Identity>,
+    bucket: &Bucket,
+    permission: Option<Permission>,
+    record: &ObjectRecord,
+) -> Standing {
     let owner = bucket.owner_of_object(record.owner.as_deref());
     let acl = match permission {
         // What nobody signed for belongs to whoever does not sign, which is to everybody.

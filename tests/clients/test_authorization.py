@@ -12,6 +12,8 @@ from botocore.config import Config
 
 from support.calls import body_of, refused
 from support.data import content
+from support.identities import Identities, allow, trust
+from support.identities import document as document_of
 from support.requests import send, signed, target
 from support.server import OTHER_ACCOUNT as OTHER
 from test_bucket_policy import KEY, KMS, OPEN, SSE, document
@@ -165,6 +167,194 @@ def test_the_audit_tells_what_allowed(server, s3, bucket, put):
     server.other.client("s3").get_object(Bucket=bucket, Key="read")
     allowed = {"action": "s3:GetObject", "decision": "Allow", "policyType": "resource-based policy", "statement": "statement 1"}
     assert judged(server, "GetObject", "read") == allowed
+
+
+def decision(server, who, name, **parameters):
+    """What the audit tells of the last request `name` of the user `who` with these request parameters."""
+    server.client("cloudtrail").lookup_events(MaxResults=1)  # what was answered before is written
+    found = []
+    for path in sorted((server.data / "audit").glob("events-*.jsonl")):
+        for event in (json.loads(line)["event"] for line in path.read_text().splitlines()):
+            given = event["requestParameters"] or {}
+            if event["eventName"] == name and event["userIdentity"].get("userName") == who:
+                if all(given.get(key) == value for key, value in parameters.items()):
+                    found.append(event)
+    return (found[-1].get("additionalEventData") or {}).get("authorization")
+
+
+@pytest.fixture
+def identities(server):
+    made = Identities(server)
+    yield made
+    made.clean()
+
+
+def test_every_service_tells_what_decided(server, kms, s3, bucket, identities):
+    """IAM, STS, KMS, CloudTrail, and S3's uses of keys: what was denied, what nothing allows, and what is allowed."""
+    user = identities.user()
+    role = identities.role(trust({"AWS": user.arn}))
+    key = kms.create_key()["KeyMetadata"]
+    blob = kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    refuse = ["iam:ListUsers", "kms:Decrypt", "kms:ListKeys", "sts:AssumeRole", "cloudtrail:*"]
+    deny = {"Sid": "Never", "Effect": "Deny", "Action": refuse, "Resource": "*"}
+    server.client("iam").put_user_policy(
+        UserName=user.name, PolicyName="p", PolicyDocument=document_of(deny, allow(["s3:*", "kms:*", "sts:*"], "*"))
+    )
+    iam, sts, cloudtrail = (identities.client(name, user) for name in ("iam", "sts", "cloudtrail"))
+    theirs, s3_theirs = identities.client("kms", user), identities.client("s3", user)
+    named = " (statement: Never)"
+    denied = {"decision": "Deny", "policyType": "identity-based policy", "statement": "Never"}
+    encrypted = {"Bucket": bucket, "Key": "secret", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["Arn"]}
+    s3.put_object(Body=DATA, **encrypted)
+    for name, code, action, call in (
+        ("ListUsers", "AccessDenied", "iam:ListUsers", iam.list_users),
+        ("Decrypt", "AccessDeniedException", "kms:Decrypt", lambda: theirs.decrypt(CiphertextBlob=blob)),
+        ("ListKeys", "AccessDeniedException", "kms:ListKeys", theirs.list_keys),
+        ("LookupEvents", "AccessDeniedException", "cloudtrail:LookupEvents", cloudtrail.lookup_events),
+        (
+            "AssumeRole",
+            "AccessDenied",
+            "sts:AssumeRole",
+            lambda: sts.assume_role(RoleArn=role["Arn"], RoleSessionName="session"),
+        ),
+    ):
+        with refused(code) as refusal:
+            call()
+        assert refusal.message.endswith(f"with an explicit deny in an identity-based policy{named}"), refusal.message
+        assert decision(server, user.name, name) == {"action": action} | denied, name
+    with refused("AccessDenied") as refusal:
+        iam.get_user()
+    assert refusal.message.endswith("because no identity-based policy allows the iam:GetUser action")
+    implicit = {"action": "iam:GetUser", "decision": "ImplicitDeny", "policyType": "identity-based policy"}
+    assert decision(server, user.name, "GetUser") == implicit
+    theirs.encrypt(KeyId=key["KeyId"], Plaintext=b"x")
+    allowed = {"decision": "Allow", "policyType": "identity-based policy", "statement": "statement 2"}
+    assert decision(server, user.name, "Encrypt") == {"action": "kms:Encrypt"} | allowed
+    # What S3 asks of the key on the user's behalf.
+    with refused("AccessDenied", 403) as refusal:
+        s3_theirs.get_object(Bucket=bucket, Key="secret")
+    assert refusal.message.endswith(f"with an explicit deny in an identity-based policy{named}"), refusal.message
+    used = {"encryptionContext": {"aws:s3:arn": f"arn:aws:s3:::{bucket}/secret"}}
+    assert decision(server, user.name, "Decrypt", **used) == {"action": "kms:Decrypt"} | denied
+    s3_theirs.put_object(Body=DATA, **encrypted)
+    assert decision(server, user.name, "GenerateDataKey", **used) == {"action": "kms:GenerateDataKey"} | allowed
+
+
+def test_a_grant_is_told_as_what_allowed(server, kms, identities):
+    user = identities.user()
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    grant = kms.create_grant(KeyId=key, GranteePrincipal=user.arn, Operations=["Encrypt"])["GrantId"]
+    identities.client("kms", user).encrypt(KeyId=kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"], Plaintext=b"x")
+    expected = {"action": "kms:Encrypt", "decision": "Allow", "policyType": "grant", "statement": grant}
+    assert decision(server, user.name, "Encrypt") == expected
+
+
+def test_the_accounts_root_is_told_always(fresh_server):
+    """A root that a policy denies has to find the statement; others are told if the operator wants it."""
+    s3 = fresh_server.client("s3")
+    s3.create_bucket(Bucket="rootless")
+    deny = {"Sid": "NoCors", "Effect": "Deny", "Principal": "*", "Action": "s3:GetBucketCORS"}
+    s3.put_bucket_policy(Bucket="rootless", Policy=document_of(deny | {"Resource": "arn:aws:s3:::rootless"}))
+    with refused("AccessDenied", 403) as refusal:
+        s3.get_bucket_cors(Bucket="rootless")
+    assert refusal.message.endswith("with an explicit deny in a resource-based policy (statement: NoCors)")
+    identities = Identities(fresh_server)
+    with refused("AccessDenied", 403) as refusal:
+        identities.client("s3", identities.user()).get_bucket_cors(Bucket="rootless")
+    assert refusal.message.endswith("with an explicit deny in a resource-based policy")
+
+
+def s3_account(server):
+    return server.client("sts").get_caller_identity()["Account"]
+
+
+def explain(server, principal, action, resource, *more):
+    arguments = ("--principal", principal, "--action", action, "--resource", resource, *more, "--json")
+    return server.strongroom("policy", "explain", *arguments, check=False)
+
+
+def test_decisions_across_accounts_are_explained(server, s3, identities, bucket, put):
+    """As they are made: for other accounts' principals, for nobody, by policies and by lists."""
+    other, anybody = f"arn:aws:iam::{OTHER}:root", "anonymous"
+    arn = f"arn:aws:s3:::{bucket}"
+    told = explain(server, other, "s3:GetObject", f"{arn}/k").json
+    assert (told["decision"], told["reason"]) == (
+        "implicitDeny",
+        "because no resource-based policy allows the s3:GetObject action",
+    )
+    put({"Principal": {"AWS": OTHER}, "Sid": "them"})
+    told = explain(server, other, "s3:GetObject", f"{arn}/k").json
+    assert (told["decision"], told["grounds"]) == ("allowed", "statement")
+    assert [(statement["sid"], statement["decisive"]) for statement in told["statements"]] == [("them", True)]
+    assert explain(server, anybody, "s3:GetObject", f"{arn}/k").json["decision"] == "implicitDeny"
+    theirs = Identities(server.other)
+    try:
+        user = theirs.user(keys=False)
+        assert explain(server, user.arn, "s3:GetObject", f"{arn}/k").json["reason"].startswith("because no identity-based")
+        theirs.iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document_of(allow("s3:*", "*")))
+        assert explain(server, user.arn, "s3:GetObject", f"{arn}/k").json["decision"] == "allowed"
+    finally:
+        theirs.clean()
+    put({"Principal": "*"})
+    assert explain(server, anybody, "s3:GetObject", f"{arn}/k").json["decision"] == "allowed"
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={"RestrictPublicBuckets": True})
+    told = explain(server, anybody, "s3:GetObject", f"{arn}/k").json
+    assert told["decision"] == "implicitDeny" and "RestrictPublicBuckets" in told["reason"]
+
+
+def test_lists_and_grants_are_part_of_an_explanation(server, s3, kms, identities):
+    """What lets a request in beside the policies, as it does in life."""
+    bucket, other = identities.name("listed"), server.other.client("s3")
+    s3.create_bucket(Bucket=bucket, ObjectOwnership="ObjectWriter")
+    s3.delete_public_access_block(Bucket=bucket)
+    root = f"arn:aws:iam::{OTHER}:root"
+    listing = (root, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
+    assert explain(server, *listing).json["decision"] == "implicitDeny"
+    theirs = f"id={other.list_buckets()['Owner']['ID']}"
+    s3.put_bucket_acl(Bucket=bucket, GrantRead=theirs, GrantWrite=theirs)
+    told = explain(server, *listing).json
+    assert (told["decision"], told["grounds"], told["accessControlList"]) == ("allowed", "access control list", "account")
+    other.put_object(Bucket=bucket, Key="theirs", Body=DATA)
+    own = f"arn:aws:iam::{s3_account(server)}:root"
+    reading = (own, "s3:GetObject", f"arn:aws:s3:::{bucket}/theirs")
+    with refused("AccessDenied", 403):
+        s3.get_object(Bucket=bucket, Key="theirs")
+    told = explain(server, *reading).json
+    assert (told["decision"], told["owner"]) == ("implicitDeny", OTHER)
+    other.put_object_acl(Bucket=bucket, Key="theirs", ACL="public-read")
+    assert explain(server, "anonymous", *reading[1:]).json["accessControlList"] == "everybody"
+    user = identities.user()
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    using = (user.arn, "kms:Decrypt", key)
+    assert explain(server, *using).json["decision"] == "implicitDeny"
+    constraints = {"EncryptionContextEquals": {"a": "b"}}
+    grant = kms.create_grant(
+        KeyId=key, GranteePrincipal=user.arn, Operations=["Decrypt"], Constraints=constraints
+    )["GrantId"]
+    assert explain(server, *using).json["decision"] == "implicitDeny"
+    told = explain(server, *using, "--context", "kms:EncryptionContext:a=b").json
+    assert (told["decision"], told["grounds"]) == ("allowed", f"grant {grant}")
+    s3.put_object(Bucket=bucket, Key="managed", Body=DATA, ServerSideEncryption="aws:kms")
+    managed = s3.head_object(Bucket=bucket, Key="managed")["SSEKMSKeyId"]
+    assert explain(server, own, "kms:Decrypt", managed).json["decision"] == "implicitDeny"
+    via = ("--context", "kms:ViaService=s3.us-east-1.amazonaws.com")
+    assert explain(server, own, "kms:Decrypt", managed, *via).json["decision"] == "allowed"
+
+
+def test_accounts_explain_their_own_alone(server, bucket, identities):
+    """All but the server's own, which may ask about everybody."""
+    user, theirs = identities.user(keys=False), f"arn:aws:iam::{OTHER}:root"
+    body = {"action": "s3:GetObject", "resource": "arn:aws:s3:::unheard-of/k", "context": {}}
+
+    def asked(**more):
+        return signed(server.other, "POST", "/_/v1/policy/explain", body=json.dumps(body | more).encode())
+
+    assert asked(principal=theirs).status == 200
+    assert asked(principal="anonymous").status == 200
+    foreign = asked(principal=user.arn)
+    assert (foreign.status, json.loads(foreign.body)["code"]) == (404, "NoSuchPrincipal")
+    foreign = asked(principal=theirs, resource=f"arn:aws:s3:::{bucket}/k")
+    assert (foreign.status, json.loads(foreign.body)["code"]) == (404, "NoSuchBucket")
 
 
 # --- the two policies of SSE-KMS, on every way to write ---------------------------------------------------------------------

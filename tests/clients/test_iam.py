@@ -171,9 +171,9 @@ def test_managed_policies_and_their_versions(iam, identities, user, bucket):
     attached = iam.list_attached_user_policies(UserName=user.name)["AttachedPolicies"]
     assert [entry["PolicyArn"] for entry in attached] == [policy]
     for _ in range(3):
-        iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(reading))
+    iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(reading))
     with refused("LimitExceeded", 409):
-        iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(reading))
+    iam.create_policy_version(PolicyArn=policy, PolicyDocument=document(reading))
     iam.detach_user_policy(UserName=user.name, PolicyArn=policy)
     with refused("AccessDenied", 403):
         s3.put_object(Bucket=bucket, Key="k", Body=DATA)
@@ -447,7 +447,19 @@ def test_the_servers_own_command(server, tmp_path, identities):
     strongroom("iam", "policy", "put", "--user", name, "inline", file)
     policy = strongroom("iam", "policy", "create", identities.name("own"), file).stdout.strip()
     assert json.loads(strongroom("iam", "policy", "show", policy).stdout) == json.loads(file.read_text())
+    second = document(allow("s3:PutObject", "*"))
+    identities.iam.create_policy_version(PolicyArn=policy, PolicyDocument=second, SetAsDefault=True)
+    assert json.loads(strongroom("iam", "policy", "show", policy).stdout) == json.loads(second), "its default version"
+    first = strongroom("iam", "policy", "show", policy, "--version", "v1").stdout
+    assert json.loads(first) == json.loads(file.read_text())
+    identities.iam.delete_policy_version(PolicyArn=policy, VersionId="v1")
     strongroom("iam", "policy", "delete", policy)
+    listed = strongroom("iam", "policy", "list", "--user", name).stdout
+    assert "inline" in listed and "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess" in listed
+    inline = strongroom("iam", "policy", "show", "inline", "--user", name).stdout
+    assert json.loads(inline) == json.loads(file.read_text())
+    strongroom("iam", "policy", "delete", "inline", "--user", name)
+    assert "(inline)" not in strongroom("iam", "policy", "list", "--user", name).stdout
     trusted = tmp_path / "trust.json"
     trusted.write_text(trust({"AWS": arn}))
     assert strongroom("iam", "role", "create", role, "--trust", trusted).stdout.strip().endswith(f":role/{role}")
@@ -493,6 +505,124 @@ def test_what_policies_would_say(iam, identities, user, account):
         iam.simulate_principal_policy(PolicySourceArn=f"arn:aws:iam::{account}:user/nobody", ActionNames=names)
     with refused("InvalidInput", 400):
         iam.simulate_custom_policy(PolicyInputList=["{}"], ActionNames=names)
+
+
+def test_the_root_is_an_identity_of_the_account(server, iam):
+    """With a date, and with its use; its key is the operator's to make."""
+    root = iam.get_user()["User"]
+    assert root["CreateDate"] <= datetime.datetime.now(datetime.UTC)
+    key = iam.list_access_keys()["AccessKeyMetadata"][0]
+    assert (key["AccessKeyId"], key["CreateDate"]) == (server.access_key, root["CreateDate"])
+    used = iam.get_access_key_last_used(AccessKeyId=server.access_key)["AccessKeyLastUsed"]
+    assert used["ServiceName"] == "iam" and "LastUsedDate" in used
+    for call in (
+        iam.create_access_key,
+        lambda: iam.delete_access_key(AccessKeyId=server.access_key),
+        lambda: iam.update_access_key(AccessKeyId=server.access_key, Status="Inactive"),
+    ):
+        with refused("InvalidInput", 400) as refusal:
+            call()
+        assert "operator" in refusal.message
+
+
+def test_what_there_is_none_of_is_answered(iam, account, user):
+    """Reads and clean-up calls of clients such as Terraform, as AWS answers where there is nothing."""
+    for name, member, parameters in (
+        ("list_ssh_public_keys", "SSHPublicKeys", {"UserName": user.name}),
+        ("list_signing_certificates", "Certificates", {"UserName": user.name}),
+        ("list_service_specific_credentials", "ServiceSpecificCredentials", {"UserName": user.name}),
+        ("list_mfa_devices", "MFADevices", {"UserName": user.name}),
+        ("list_virtual_mfa_devices", "VirtualMFADevices", {}),
+        ("list_instance_profiles", "InstanceProfiles", {}),
+        ("list_saml_providers", "SAMLProviderList", {}),
+        ("list_server_certificates", "ServerCertificateMetadataList", {}),
+        ("list_account_aliases", "AccountAliases", {}),
+    ):
+        assert getattr(iam, name)(**parameters)[member] == [], name
+        if parameters:
+            with refused("NoSuchEntity", 404, "The user with name nobody cannot be found."):
+                getattr(iam, name)(UserName="nobody")
+    for call in (iam.get_login_profile, iam.delete_login_profile):
+        with refused("NoSuchEntity", 404, f"Login Profile for User {user.name} cannot be found."):
+            call(UserName=user.name)
+    with refused("NoSuchEntity", 404, f"The Password Policy with domain name {account} cannot be found."):
+        iam.get_account_password_policy()
+    with refused("NoSuchEntity", 404, "The account policy with name PasswordPolicy cannot be found."):
+        iam.delete_account_password_policy()
+
+
+MANAGED = "Policy document must be version 2012-10-17 or greater."
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"Version": "2008-10-17"}, MANAGED),
+        ({"Statement": []}, "Syntax errors in policy."),
+        ({"Statement": allow("s3:*", "*", NotAction="s3:Get*")}, "Syntax errors in policy."),
+        ({"Statement": allow("s3:*", "*") | {"Effect": "allow"}}, "The policy failed legacy parsing"),
+        ({"Statement": allow([], "*")}, "Policy statement must contain actions."),
+        ({"Statement": allow("my s3:*", "*")}, "Vendor my s3 is not valid"),
+        ({"Statement": allow("s3:*", "arn:aws:*:*:*:b")}, "Resource vendor must be fully qualified and cannot contain regexes."),
+        ({"Statement": allow("s3:*", "arn:mars:s3:::b")}, 'Partition "mars" is not valid for resource "arn:mars:s3:::b".'),
+    ],
+)
+def test_documents_are_refused_in_iams_words(iam, identities, user, change, text):
+    malformed = json.dumps({"Version": "2012-10-17", "Statement": allow("s3:*", "*")} | change)
+    with refused("MalformedPolicyDocument", 400, text):
+        iam.create_policy(PolicyName=identities.name(), PolicyDocument=malformed)
+    if text == MANAGED:
+        iam.put_user_policy(UserName=user.name, PolicyName="old", PolicyDocument=malformed)
+        return
+    with refused("MalformedPolicyDocument", 400, text):
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=malformed)
+
+
+def test_a_simulation_has_its_caller(iam, account, identities):
+    """As if the caller had the source's policies; a resource's policy needs somebody to name."""
+    caller, group = identities.user(keys=False), identities.group()
+    named = {"Effect": "Allow", "Principal": {"AWS": caller.arn}, "Action": "s3:GetObject"}
+    policy = document(named | {"Resource": "arn:aws:s3:::vault/*"})
+    asked = {"ActionNames": ["s3:GetObject"], "ResourceArns": ["arn:aws:s3:::vault/k"], "ResourcePolicy": policy}
+    source = {"PolicySourceArn": f"arn:aws:iam::{account}:group/{group}"}
+
+    def decision(call, **more):
+        return call(**asked, **more)["EvaluationResults"][0]["EvalDecision"]
+
+    custom = {"PolicyInputList": [document(allow("s3:ListBucket", "*"))]}
+    assert decision(iam.simulate_principal_policy, CallerArn=caller.arn, **source) == "allowed"
+    assert decision(iam.simulate_custom_policy, CallerArn=caller.arn, **custom) == "allowed"
+    assert decision(iam.simulate_principal_policy, PolicySourceArn=caller.arn) == "allowed"
+    assert decision(iam.simulate_principal_policy, CallerArn=caller.arn + "x", **source) == "implicitDeny"
+    for call, given in ((iam.simulate_principal_policy, source), (iam.simulate_custom_policy, custom)):
+        with refused("InvalidInput", 400):
+            call(**asked, **given)
+        with refused("InvalidInput", 400):
+            call(CallerArn=f"arn:aws:iam::{account}:role/r", **asked, **given)
+        for action in ("s3:*", "s3:Get?bject", "GetObject"):
+            with refused("InvalidInput", 400):
+                call(ActionNames=[action], **given)
+
+
+def test_a_simulation_tells_where_and_what_for(iam):
+    """The places of statements as AWS's own examples have them, and keys as the policies write them."""
+    condition = {"DateGreaterThan": {"aws:CurrentTime": "2018-08-16T12:00:00Z"}}
+    statement = {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*", "Condition": condition}
+    text = json.dumps({"Version": "2012-10-17", "Statement": statement}, separators=(",", ":"))
+    entry = {"ContextKeyName": "aws:CurrentTime", "ContextKeyValues": ["2019-04-25T11:00:00Z"], "ContextKeyType": "date"}
+    result = iam.simulate_custom_policy(
+        PolicyInputList=[text], ActionNames=["dynamodb:CreateBackup"], ContextEntries=[entry]
+    )["EvaluationResults"][0]
+    matched = result["MatchedStatements"][0]
+    assert (matched["StartPosition"], matched["EndPosition"]) == ({"Line": 1, "Column": 38}, {"Line": 1, "Column": 167})
+    home = "arn:aws:s3:::b/${aws:username}/${aws:PrincipalTag/Site, 'x'}"
+    like = {"StringLike": {"s3:Prefix": "${aws:PrincipalTag/Team}", "aws:UserName": "*"}}
+    policies = [document(allow("s3:*", home, Condition=like))]
+    keys = iam.get_context_keys_for_custom_policy(PolicyInputList=policies)["ContextKeyNames"]
+    assert sorted(keys, key=str.lower) == ["aws:PrincipalTag/Site", "aws:PrincipalTag/Team", "aws:UserName", "s3:Prefix"]
+    missing = iam.simulate_custom_policy(PolicyInputList=policies, ActionNames=["s3:GetObject"])["EvaluationResults"][0]
+    wanted = ["aws:PrincipalTag/Team", "aws:UserName", "s3:Prefix"]
+    assert sorted(missing["MissingContextValues"], key=str.lower) == wanted
 
 
 def test_a_decision_is_explained(server, s3, kms, iam, identities, user, bucket):

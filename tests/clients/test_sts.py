@@ -330,6 +330,36 @@ def test_session_tokens_of_ones_own(server, identities, user, role, bucket):
     by(server, root, "s3").list_objects_v2(Bucket=bucket)
 
 
+@pytest.mark.parametrize("given", [{"SerialNumber": "GAHT12345678"}, {"TokenCode": "123456"}, None])
+def test_a_second_factor_is_never_right(identities, user, role, given):
+    """Nobody has one, and none is taken for right: neither is ignored."""
+    identities.iam.attach_user_policy(UserName=user.name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    sts = identities.client("sts", user)
+    text = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
+    if given is None:
+        given = {"SerialNumber": "arn:aws:iam::000000000000:mfa/me", "TokenCode": "123456"}
+        text = "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and"
+    for call in (
+        lambda: sts.get_session_token(**given),
+        lambda: sts.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION, **given),
+    ):
+        with refused("AccessDenied", 403) as refusal:
+            call()
+        assert refusal.message.startswith(text)
+    with refused("ValidationError", 400):
+        sts.get_session_token(SerialNumber="GAHT12345678", TokenCode="12345x")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_one_is_can_be_asked_by_url(server, account, method):
+    """As boto3 presigns it by default, for POST."""
+    url = server.client("sts").generate_presigned_url("get_caller_identity", HttpMethod=method)
+    answer = server.curl(url, "--request", method, sign=False)
+    assert f"<Arn>arn:aws:iam::{account}:root</Arn>" in answer.stdout
+    tampered = server.curl(url.replace("GetCallerIdentity", "GetSessionToken"), "--request", method, sign=False)
+    assert "<Code>SignatureDoesNotMatch</Code>" in tampered.stdout
+
+
 def test_federated_users(server, identities, user, account, bucket):
     identities.iam.attach_user_policy(UserName=user.name, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
     sts = identities.client("sts", user)

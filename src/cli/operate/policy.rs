@@ -18,7 +18,7 @@ pub(in crate::cli) enum PolicyCommand {
 
 #[derive(Args)]
 pub(in crate::cli) struct ExplainArgs {
-    /// The ARN of a user, of a role, or of the account's root.
+    /// The ARN of a user, of a role, or of an account's root; `anonymous` of whoever does not sign.
     #[arg(long, value_name = "ARN")]
     principal: String,
     /// The action, such as `s3:GetObject`.
@@ -73,9 +73,11 @@ fn told(answer: &Value) -> String {
         Some("explicitDeny") => "DENIED",
         _ => "NOT ALLOWED",
     };
-    let mut told = match answer["reason"].as_str() {
-        Some(reason) => format!("{verdict}: {reason}"),
-        None => verdict.to_owned(),
+    let mut told = match (answer["reason"].as_str(), answer["grounds"].as_str()) {
+        (Some(reason), _) => format!("{verdict}: {reason}"),
+        // The statement is marked below.
+        (None, Some(grounds)) if grounds != "statement" => format!("{verdict}: by {grounds}"),
+        (None, _) => verdict.to_owned(),
     };
     let rows: Vec<Vec<String>> = answer["statements"]
         .as_array()
@@ -125,5 +127,8 @@ mod tests {
         let told = told(&answer);
         assert!(told.starts_with("DENIED: with an explicit deny\n"));
         assert!(told.contains("2 (no)") && told.contains('*'));
+        let by = |grounds: &str| super::told(&json!({"decision": "allowed", "reason": null, "grounds": grounds}));
+        assert_eq!(by("access control list"), "ALLOWED: by access control list");
+        assert_eq!(by("statement"), "ALLOWED");
     }
 }

@@ -211,9 +211,12 @@ fn unread(error: ReadError) -> Failure {
     }
 }
 
-/// What IAM answers to operations that it does not have.
+/// What IAM answers to operations that it does not have, and what those are told that this server does not offer.
 fn unknown(params: &Params) -> Failure {
     match params.text("Action") {
+        Some(action) if Operation::by_name(action).is_some() => {
+            failure::invalid_action(format!("The operation {action} is not offered by this server."))
+        }
         Some(action) => {
             let version = params.text("Version").unwrap_or_default();
             failure::invalid_action(format!("Could not find operation {action} for version {version}"))

@@ -227,14 +227,20 @@ impl LocalKms {
         if tokens.iter().all(is_ours) { Ok(()) } else { Err(KmsErrorKind::InvalidGrantToken.with("")) }
     }
 
-    /// The id of the grant that lets `caller` do `deed`.
-    pub(super) fn grant_for(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> Option<String> {
-        let operation = deed.action.strip_prefix("kms:").unwrap_or(deed.action);
+    /// The id of the grant that lets `caller` do `action` with an encryption context.
+    pub(super) fn grant_for(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        action: &str,
+        context: Option<&EncryptionContext>,
+    ) -> Option<String> {
+        let operation = action.strip_prefix("kms:").unwrap_or(action);
         let grants = self.grants_to(key, caller);
         let found = grants.into_iter().find(|grant| {
             let terms = &grant.terms;
             terms.operations.iter().any(|granted| granted.as_str() == operation)
-                && (operation == GrantOperation::CreateGrant.as_str() || terms.constraints.hold(deed.context))
+                && (operation == GrantOperation::CreateGrant.as_str() || terms.constraints.hold(context))
         });
         found.map(|grant| grant.id)
     }

@@ -49,7 +49,7 @@ pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
 pub use ciphers::{Cipher, MAX_PLAINTEXT};
 pub use grants::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee};
 pub use import::{Import, ImportParameters, Wrapping};
-pub use policy::{MAX_POLICY, RemoteDeed, default_policy};
+pub use policy::{Beside, MAX_POLICY, RemoteDeed, default_policy};
 pub use rotation::{DEFAULT_PERIOD, ImportEntry, MaterialEntry, MaterialState, RotationStatus};
 pub use state::{KeyState, Need};
 pub use upkeep::Tended;

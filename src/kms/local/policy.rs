@@ -10,7 +10,7 @@ use super::keyring::Key;
 use super::records::KeyRecord;
 use super::{LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
-use crate::kms::{Caller, EncryptionContext, KeyRef};
+use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef};
 use crate::policy::{
     Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policies, Policy, Principal, Request, Source, decide,
 };
@@ -89,8 +89,7 @@ impl LocalKms {
     pub(super) fn permit<'r>(&self, caller: &Caller, key: &Key, deed: impl Into<Deed<'r>>) -> Result<(), KmsError> {
         let deed = deed.into();
         if key.record.aws_managed {
-            let own = key.record.account == caller.account && caller.via_service.is_some();
-            if !own {
+            if !is_for_service(caller, key) {
                 return Err(denied(caller, key, deed.action));
             }
             let (action, source) = (deed.action, Source::Resource.as_str());
@@ -104,11 +103,29 @@ impl LocalKms {
     pub(super) fn permit_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> Result<(), KmsError> {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances);
-        if let (Decision::NotAllowed(_), Some(grant)) = (decision, self.grant_for(caller, key, deed)) {
+        if let (Decision::NotAllowed(_), Some(grant)) =
+            (decision, self.grant_for(caller, key, deed.action, deed.context))
+        {
             caller.witness.see(|| Explanation::by_grant(deed.action, &grant));
             return Ok(());
         }
         settle(caller, (key.arn.as_str(), &key.record.account), deed.action, decision)
+    }
+
+    /// What decides on a use beside the key's policy: for those who ask what would be decided of what nothing there denies.
+    /// `None` if there is no such key here.
+    pub fn beside_policy(
+        &self,
+        caller: &Caller,
+        arn: &KeyArn,
+        action: &str,
+        context: Option<&EncryptionContext>,
+    ) -> Option<Beside> {
+        let key = self.find(caller, &KeyRef::from(arn)).ok()?;
+        if key.record.aws_managed {
+            return Some(Beside::Service(is_for_service(caller, &key)));
+        }
+        Some(self.grant_for(caller, &key, action, context).map_or(Beside::Nothing, Beside::Grant))
     }
 
     /// Whether the key's policy by itself, or what it hands the decision to, lets `caller` do `deed`.
@@ -132,6 +149,22 @@ impl LocalKms {
         let message = "The new key policy will not allow you to update the key policy in the future.";
         Err(KmsErrorKind::MalformedPolicyDocument.with(message))
     }
+}
+
+/// What decides on a use beside a key's policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// The grant with this id lets it happen.
+    Grant(String),
+    /// The key is a service's: whether it is used by way of that alone decides.
+    Service(bool),
+}
+
+/// Whether a service uses its key for the key's account.
+fn is_for_service(caller: &Caller, key: &Key) -> bool {
+    key.record.account == caller.account && caller.via_service.is_some()
 }
 
 /// The policy that `text` is.

@@ -1,5 +1,7 @@
 //! Documents that identities are to be given: which are taken, and what is said of the others.
 
+#![expect(clippy::needless_pass_by_value, reason = "callers write the value in place")]
+
 use serde_json::{Value, json};
 
 use crate::policy::check_identity;

@@ -292,7 +292,9 @@ fn date(text: &str) -> Option<Timestamp> {
     let mut clock: Vec<String> =
         if time.is_empty() { Vec::new() } else { time.split(':').map(two).collect::<Option<_>>()? };
     match (clock.len(), decimals) {
-        (3, Some(decimals)) if is_number(decimals) && decimals.len() <= 9 => clock[2] += &format!(".{decimals}"),
+        (3, Some(decimals)) if is_number(decimals) && decimals.len() <= 9 => {
+            clock[2] = format!("{}.{decimals}", clock[2]);
+        }
         (0..=3, None) => clock.resize(3, "00".to_owned()),
         _ => return None,
     }

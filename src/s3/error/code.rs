@@ -112,6 +112,7 @@ error_codes! {
     ObjectLockConfigurationNotFound "ObjectLockConfigurationNotFoundError" NOT_FOUND "Object Lock configuration does not exist for this bucket";
     OperationAborted "OperationAborted" CONFLICT "A conflicting conditional operation is currently in progress against this resource. Please try again.";
     OwnershipControlsNotFound "OwnershipControlsNotFoundError" NOT_FOUND "The bucket ownership controls were not found";
+    PolicyTooLarge "PolicyTooLarge" BAD_REQUEST "Policy exceeds the maximum allowed document size.";
     PreconditionFailed "PreconditionFailed" PRECONDITION_FAILED "At least one of the pre-conditions you specified did not hold";
     ReplicationConfigurationNotFound "ReplicationConfigurationNotFoundError" NOT_FOUND "The replication configuration was not found";
     RequestHeaderSectionTooLarge "RequestHeaderSectionTooLarge" BAD_REQUEST "Your request header and query parameters used to make the request exceed the maximum allowed size";

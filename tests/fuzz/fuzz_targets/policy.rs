@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use policy::{Context, Decision, Found, Kind, List, Policies, Policy, Principal, Request, decide};
+use policy::{Context, Decision, Found, Kind, List, Policies, Policy, Principal, Request, check_identity, decide};
 use reference::{Asked, Documents};
 
 const OWNER: &str = "111122223333";
@@ -70,9 +70,15 @@ fn contexts() -> [BTreeMap<String, Vec<String>>; 2] {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for is_managed in [true, false] {
+        if check_identity(text, is_managed).is_ok() {
+            Policy::parse(text, Kind::Identity).expect("what may be put can be read");
+        }
+    }
     for kind in [Kind::Bucket("arn:aws:s3:::b"), Kind::Key, Kind::Identity, Kind::Trust] {
         let Ok(policy) = Policy::parse(text, kind) else { continue };
         let _ = policy.is_public();
+        assert!(policy.statements().iter().all(|statement| statement.span.is_some()), "each stands somewhere");
         if text.matches('*').count() > STARS {
             continue;
         }

@@ -55,6 +55,58 @@ async fn grants_are_kept_and_listed() {
 }
 
 #[tokio::test]
+async fn what_decides_is_seen_and_told_to_the_root() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let key = fixture.key().await;
+    let name = KeyRef::from(&key);
+    let decided = |caller: &Caller, is_refused| caller.witness.decisions().decisive(is_refused).unwrap().told();
+    let told = |decision, kind, statement: Option<&str>| {
+        let mut told = serde_json::json!({"action": "kms:Encrypt", "decision": decision, "policyType": kind});
+        if let Some(statement) = statement {
+            told["statement"] = statement.into();
+        }
+        told
+    };
+    let encrypt = async |caller: &Caller| kms.encrypt(caller, &name, b"x", &context()).await;
+    let worker = as_role("worker").watched();
+    assert_eq!(encrypt(&worker).await.unwrap_err().kind, KmsErrorKind::AccessDenied);
+    assert_eq!(decided(&worker, true), told("ImplicitDeny", "resource-based policy", None));
+    let (grant, _) = kms.create_grant(&owner, &name, terms(None), false).await.unwrap();
+    let worker = worker.watched();
+    encrypt(&worker).await.unwrap();
+    assert_eq!(decided(&worker, false), told("Allow", "grant", Some(&grant)));
+    assert_eq!(
+        kms.beside_policy(&worker, &key, "kms:Encrypt", Some(&context())),
+        Some(Beside::Grant(grant)),
+        "and it is what those are told who ask"
+    );
+    let without = EncryptionContext::new();
+    assert_eq!(kms.beside_policy(&worker, &key, "kms:Encrypt", Some(&without)), Some(Beside::Nothing));
+
+    let root = owner.watched();
+    encrypt(&root).await.unwrap();
+    let enabled = Some("Enable IAM User Permissions");
+    assert_eq!(decided(&root, false), told("Allow", "resource-based policy", enabled));
+    let mut policy: serde_json::Value = serde_json::from_str(&default_policy(OWNER)).unwrap();
+    let deny =
+        serde_json::json!({"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*"});
+    policy["Statement"].as_array_mut().unwrap().push(deny);
+    kms.put_policy(&owner, &name, &policy.to_string(), false).await.unwrap();
+    let root = root.watched();
+    let error = encrypt(&root).await.unwrap_err();
+    let named = "with an explicit deny in a resource-based policy (statement: No)";
+    assert!(error.message.ends_with(named), "{}", error.message);
+    assert_eq!(decided(&root, true), told("Deny", "resource-based policy", Some("No")));
+    let error = encrypt(&as_role("worker")).await.unwrap_err();
+    assert!(!error.message.contains("statement:"), "another account's principal is not told: {}", error.message);
+
+    let managed = kms.describe(&via_s3(OWNER), &KeyRef::aws_s3()).await.unwrap().arn;
+    let beside = |caller: &Caller| kms.beside_policy(caller, &managed, "kms:Decrypt", None);
+    assert_eq!((beside(&via_s3(OWNER)), beside(&owner)), (Some(Beside::Service(true)), Some(Beside::Service(false))));
+}
+
+#[tokio::test]
 async fn grants_end_by_whoever_may_end_them() {
     let fixture = Fixture::new().await;
     let (kms, owner) = (&fixture.kms, direct(OWNER));
