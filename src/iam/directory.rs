@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use super::service_role::ServiceSessions;
 use super::session::{SessionRecord, Tokens};
 use super::store::records::LastUseRecord;
 use super::store::{AccountState, Compiled, IdentityStore, OpenError};
@@ -34,6 +35,7 @@ pub struct Directory {
     kept: Option<Kept>,
     throttle: Option<Throttle>,
     explains_denials: bool,
+    pub(super) service_sessions: ServiceSessions,
 }
 
 /// What is stored.
@@ -210,12 +212,23 @@ impl Directory {
         found.unwrap_or_else(|| nobody(account))
     }
 
+    /// The time, in milliseconds since the Unix epoch; `None` where no identities are kept.
+    pub(super) fn now(&self) -> Option<i64> {
+        Some(self.kept.as_ref()?.clock.now().as_millisecond())
+    }
+
     /// A session of a role, without tags or bounds.
-    fn session_of(&self, compiled: &Compiled, account: &str, role: &str, session: &str) -> Option<Arc<Subject>> {
+    pub(super) fn session_of(
+        &self,
+        compiled: &Compiled,
+        account: &str,
+        role: &str,
+        session: &str,
+    ) -> Option<Arc<Subject>> {
         let role = compiled.state.roles.get(role)?;
         let record = SessionRecord {
             secret: String::new(),
-            issued: self.kept.as_ref()?.clock.now().as_millisecond(),
+            issued: self.now()?,
             expires: i64::MAX,
             account: account.to_owned(),
             who: super::session::Who::Role {

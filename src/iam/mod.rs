@@ -17,6 +17,7 @@ pub mod session;
 pub mod throttle;
 
 mod service;
+mod service_role;
 mod store;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use directory::Directory;
 pub use store::OpenError;
 
 pub use service::authorize_service;
+pub use service_role::ServiceRole;
 
 /// An account: the owner of buckets and keys.
 #[derive(Clone, Debug, Eq, PartialEq)]

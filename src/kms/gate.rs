@@ -83,7 +83,6 @@ impl Gated {
     }
 }
 
-const GENERATE: &str = "kms:GenerateDataKey";
 const DECRYPT: &str = "kms:Decrypt";
 const ENCRYPT: &str = "kms:Encrypt";
 const DESCRIBE: &str = "kms:DescribeKey";
@@ -98,9 +97,9 @@ impl Kms for Gated {
         key: &KeyRef,
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
-        let judged = self.before(caller, key, GENERATE, Some(context))?;
+        let judged = self.before(caller, key, caller.wrapping(), Some(context))?;
         let generated = self.inner.generate_data_key(caller, key, context).await?;
-        self.after(judged, caller, &generated.wrapped.key_arn, GENERATE, Some(context))?;
+        self.after(judged, caller, &generated.wrapped.key_arn, caller.wrapping(), Some(context))?;
         Ok(generated)
     }
 
@@ -140,9 +139,9 @@ impl Kms for Gated {
         data_key: &Secret<32>,
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
-        let judged = self.before(caller, key, GENERATE, Some(context))?;
+        let judged = self.before(caller, key, caller.wrapping(), Some(context))?;
         let wrapped = self.inner.wrap_data_key(caller, key, data_key, context).await?;
-        self.after(judged, caller, &wrapped.key_arn, GENERATE, Some(context))?;
+        self.after(judged, caller, &wrapped.key_arn, caller.wrapping(), Some(context))?;
         Ok(wrapped)
     }
 

@@ -69,6 +69,9 @@ pub struct Caller {
     pub is_told_statements: bool,
     /// What sees how it is judged.
     pub witness: Witness,
+    /// Whether a service writes the replica of an object for it. The data key is the source's then, for which `kms:Encrypt` must
+    /// be allowed, and not `kms:GenerateDataKey`. (S3 user guide, "Replicating encrypted objects".)
+    pub replicates: bool,
 }
 
 impl Caller {
@@ -85,7 +88,13 @@ impl Caller {
             conditions: None,
             is_told_statements: subject.is_root(),
             witness: Witness::default(),
+            replicates: false,
         }
+    }
+
+    /// What must be allowed for it to have a data key wrapped, new or not.
+    pub const fn wrapping(&self) -> &'static str {
+        if self.replicates { "kms:Encrypt" } else { "kms:GenerateDataKey" }
     }
 
     /// Whether `arn` is the principal's, or its role's.

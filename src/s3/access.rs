@@ -191,6 +191,11 @@ impl S3 {
         self.judge(call, "s3:PutObjectAcl", bucket, about, standing).await
     }
 
+    /// What conditions may ask of a request about the bucket.
+    pub(super) fn circumstances<'r>(&'r self, call: &'r Call<'r>, bucket: &'r Bucket) -> Circumstances<'r> {
+        Circumstances::new(self, call, Some(bucket))
+    }
+
     /// Asks `question`, and tells the audit what decided.
     ///
     /// # Errors
@@ -420,7 +425,7 @@ pub(super) fn method_of(kind: SseKind) -> Option<String> {
 }
 
 /// The circumstances of a request.
-struct Circumstances<'r> {
+pub(super) struct Circumstances<'r> {
     s3: &'r S3,
     call: &'r Call<'r>,
     /// `None`: it is about to be made.

@@ -85,6 +85,8 @@ pub(super) struct Call<'r> {
     pub identity: Option<Identity>,
     pub signed: Option<Signed>,
     pub witness: &'r Witness,
+    /// Whether it is replication that asks, for its role.
+    pub replicates: bool,
 }
 
 /// What the audit learns while a request is carried out.
@@ -288,7 +290,16 @@ impl S3 {
         let signed = match self.authenticate(cx, &head) {
             Err(sigv4::Error::UnsupportedMechanism) => {
                 let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
-                let call = Call { cx, row, query, headers: parts.headers, identity: None, signed: None, witness };
+                let call = Call {
+                    cx,
+                    row,
+                    query,
+                    headers: parts.headers,
+                    identity: None,
+                    signed: None,
+                    witness,
+                    replicates: false,
+                };
                 return Err(self.refuse_mechanism(&call, &target, refusal).await);
             }
             signed => signed?,
@@ -296,7 +307,7 @@ impl S3 {
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
         witness.see_caller(identity.as_ref(), signed.as_ref());
-        let call = Call { cx, row, query, headers: parts.headers, identity, signed, witness };
+        let call = Call { cx, row, query, headers: parts.headers, identity, signed, witness, replicates: false };
         witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
     }
@@ -543,7 +554,8 @@ impl S3 {
             .map_or_else(|| Arc::new(Subject::anonymous()), |identity| Arc::clone(&identity.subject));
         let via_service = Some(format!("s3.{}.amazonaws.com", self.settings.region));
         let is_told_statements = call.identity.as_ref().is_some_and(|identity| identity.is_told_statements);
-        Caller { is_told_statements, ..Caller::new(&subject, via_service, call.cx.id.id.as_str()) }
+        let caller = Caller::new(&subject, via_service, call.cx.id.id.as_str());
+        Caller { is_told_statements, replicates: call.replicates, ..caller }
     }
 
     /// SSE-KMS data is not given to callers on plain HTTP, nor to unsigned requests.

@@ -73,7 +73,10 @@ const BY_LIST: &[(&[&str], List)] = {
         ),
         (&["s3:GetBucketAcl"], List::Bucket(ReadAcp)),
         (&["s3:PutBucketAcl"], List::Bucket(WriteAcp)),
-        (&["s3:GetObject", "s3:GetObjectTorrent", "s3:GetObjectVersion"], List::Object(Some(Read))),
+        (
+            &["s3:GetObject", "s3:GetObjectTorrent", "s3:GetObjectVersion", "s3:GetObjectVersionForReplication"],
+            List::Object(Some(Read)),
+        ),
         (&["s3:GetObjectAcl", "s3:GetObjectVersionAcl"], List::Object(Some(ReadAcp))),
         (&["s3:PutObjectAcl", "s3:PutObjectVersionAcl"], List::Object(Some(WriteAcp))),
         (

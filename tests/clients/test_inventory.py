@@ -13,6 +13,7 @@ import duckdb
 import pyarrow.parquet
 import pytest
 
+from support.identities import replication_role
 from support.calls import body_of, keys_of, multipart, refused
 from support.data import content
 from support.server import OTHER_ACCOUNT, Server
@@ -275,7 +276,7 @@ def test_all_versions(quick, pair):
     ]
 
 
-def test_replication_is_told_of(quick, pair, bucket_names):
+def test_replication_is_told_of(hasty, quick, pair, bucket_names):
     source, destination = pair
     copy = next(bucket_names)
     quick.create_bucket(Bucket=copy)
@@ -289,7 +290,7 @@ def test_replication_is_told_of(quick, pair, bucket_names):
         "DeleteMarkerReplication": {"Status": "Disabled"},
         "Destination": {"Bucket": f"arn:aws:s3:::{copy}"},
     }
-    replication = {"Role": "arn:aws:iam::000000000000:role/replicate", "Rules": [rule]}
+    replication = {"Role": replication_role(hasty), "Rules": [rule]}
     quick.put_bucket_replication(Bucket=source, ReplicationConfiguration=replication)
     for key in ("far/k", "near"):
         quick.put_object(Bucket=source, Key=key, Body=b"x")

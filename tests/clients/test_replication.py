@@ -7,6 +7,7 @@ import pytest
 
 from support.calls import body_of, headers_of, multipart, refused
 from support.data import content
+from support.identities import Identities, allow, document, replication_role, trust
 from support.receiver import Receiver
 from support.server import OTHER_ACCOUNT, Server, two_accounts
 
@@ -40,8 +41,8 @@ def make(client, name, status="Enabled"):
     return name
 
 
-def replicate(client, bucket, *rules):
-    client.put_bucket_replication(Bucket=bucket, ReplicationConfiguration={"Role": ROLE, "Rules": list(rules)})
+def replicate(client, bucket, *rules, role=ROLE):
+    client.put_bucket_replication(Bucket=bucket, ReplicationConfiguration={"Role": role, "Rules": list(rules)})
 
 
 def settle(client, bucket, key, version=None, wait=40, wanted=("COMPLETED", "FAILED")):
@@ -65,6 +66,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     server = Server().start()
+    assert replication_role(server) == ROLE
     yield server
     server.destroy()
 
@@ -261,8 +263,121 @@ def test_versions_that_were_there_before_the_rule_are_replicated_where_it_says_s
     assert settle(s3, bucket, "kms/k", wanted=("COMPLETED",)) == "COMPLETED"
 
 
+def test_who_puts_a_configuration_must_be_let_pass_its_role(here, pair):
+    identities = Identities(here)
+    try:
+        ivy = identities.user()
+        s3 = identities.client("s3", ivy)
+
+        def give(*statements):
+            bucket = [f"arn:aws:s3:::{pair.source}", f"arn:aws:s3:::{pair.source}/*"]
+            policy = document(allow("s3:*", bucket), *statements)
+            here.client("iam").put_user_policy(UserName=ivy.name, PolicyName="p", PolicyDocument=policy)
+
+        def refuse(role=ROLE):
+            with refused("AccessDenied", 403) as refusal:
+                replicate(s3, pair.source, rule(pair.copy), role=role)
+            return refusal.message
+
+        give()
+        missing = f"arn:aws:iam::{ACCOUNT}:role/doesnotexist"
+        for role in (ROLE, missing):
+            assert refuse(role) == (
+                f'User: {ivy.arn} is not authorized to perform: iam:PassRole on resource: "{role}" because no identity-based '
+                "policy allows the iam:PassRole action"
+            )
+        to = {"StringEquals": {"iam:PassedToService": "s3.amazonaws.com"}}
+        give(allow("iam:PassRole", ROLE, Condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}))
+        refuse()
+        give(allow("iam:PassRole", ROLE, Condition={"StringEquals": {"iam:ResourceTag/for": "replication"}}))
+        refuse()
+        here.client("iam").tag_role(RoleName="replicate", Tags=[{"Key": "for", "Value": "replication"}])
+        replicate(s3, pair.source, rule(pair.copy))
+        of_bucket = {"ArnLike": {"iam:AssociatedResourceARN": f"arn:aws:s3:::{pair.source}"}}
+        give(allow("iam:PassRole", [ROLE, missing], Condition=to | of_bucket))
+        replicate(s3, pair.source, rule(pair.copy))
+        with refused("InvalidArgument", 400) as refusal:
+            replicate(s3, pair.source, rule(pair.copy), role=missing)
+        assert refusal.message == "Invalid Role specified in replication configuration"
+        give(allow("iam:PassRole", "*"))
+        assert refuse(f"arn:aws:iam::{OTHER_ACCOUNT}:role/replicate") == "Cross-account pass role is not allowed."
+        here.client("iam").untag_role(RoleName="replicate", TagKeys=["for"])
+    finally:
+        identities.clean()
+
+
+def test_replication_may_do_what_its_role_may(here, pair):
+    s3, kms, iam = pair.s3, pair.kms, here.client("iam")
+    name = f"by-{pair.source}"
+    role = replication_role(here, name, statements=[])
+    at_source, at_copy = f"arn:aws:s3:::{pair.source}", f"arn:aws:s3:::{pair.copy}/*"
+    own, theirs = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    replicate(s3, pair.source, rule(pair.copy, kms=theirs, markers=True), role=role)
+    number = iter(range(100))
+
+    def put(**options):
+        key = f"k{next(number)}"
+        s3.put_object(Bucket=pair.source, Key=key, Body=b"x", Tagging="a=1", **options)
+        return key, settle(s3, pair.source, key)
+
+    def give(*statements):
+        iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document(*statements))
+
+    bucket = allow("s3:GetReplicationConfiguration", at_source)
+    objects = allow(["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl"], f"{at_source}/*")
+    writing = allow("s3:ReplicateObject", at_copy)
+    assert put()[1] == "FAILED", "the role may nothing"
+    for missing in (bucket, objects, writing):
+        give(*(statement for statement in (bucket, objects, writing) if statement is not missing))
+        assert put()[1] == "FAILED", missing
+    give(bucket, objects, writing)
+    key, status = put()
+    assert status == "COMPLETED"
+    assert s3.get_object_tagging(Bucket=pair.copy, Key=key)["TagSet"] == [], "tags need permissions of their own"
+    tags = allow("s3:GetObjectVersionTagging", f"{at_source}/*"), allow("s3:ReplicateTags", at_copy)
+    give(bucket, objects, writing, *tags)
+    key, status = put()
+    assert status == "COMPLETED"
+    assert s3.get_object_tagging(Bucket=pair.copy, Key=key)["TagSet"] == [{"Key": "a", "Value": "1"}]
+    # Keys: what opens the source's, and what closes the replica's, for S3 alone.
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": own}
+    for_s3 = {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}
+    opening = allow("kms:Decrypt", own, Condition=for_s3)
+    closing = allow("kms:Encrypt", theirs, Condition=for_s3)
+    for given, wanted in [((), "FAILED"), ((opening,), "FAILED"), ((closing,), "FAILED"), ((opening, closing), "COMPLETED")]:
+        give(bucket, objects, writing, *given)
+        key, status = put(**sealed)
+        assert status == wanted, given
+    assert s3.head_object(Bucket=pair.copy, Key=key)["SSEKMSKeyId"] == theirs
+    # Delete markers.
+    markers = lambda: s3.list_object_versions(Bucket=pair.copy, Prefix=key).get("DeleteMarkers", [])
+    give(bucket, objects, writing, allow("s3:ListBucket", at_source), allow("s3:ReplicateDelete", at_copy))
+    s3.delete_object(Bucket=pair.source, Key=key)
+    deadline = time.monotonic() + 20
+    while not markers():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Whom the role does not trust does not act by it.
+    give(bucket, objects, writing)
+    for principal, condition, wanted in [
+        ({"Service": "ec2.amazonaws.com"}, {}, "FAILED"),
+        ({"Service": "s3.amazonaws.com"}, {"StringEquals": {"aws:SourceAccount": OTHER_ACCOUNT}}, "FAILED"),
+        (
+            {"Service": "s3.amazonaws.com"},
+            {"StringEquals": {"aws:SourceAccount": ACCOUNT}, "ArnLike": {"aws:SourceArn": at_source}},
+            "COMPLETED",
+        ),
+    ]:
+        more = {"Condition": condition} if condition else {}
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust(principal, **more))
+        assert put()[1] == wanted, condition
+    iam.put_role_policy(RoleName=name, PolicyName="d", PolicyDocument=document(allow("s3:*", "*") | {"Effect": "Deny"}))
+    assert put()[1] == "FAILED"
+
+
 def test_another_account_must_permit_replicas(tmp_path):
     server = two_accounts(tmp_path)
+    replication_role(server)
     try:
         s3, other = server.client("s3"), server.other.client("s3")
         make(s3, "mine"), make(other, "theirs")
@@ -332,6 +447,7 @@ class TwoServers:
         self.here = Server(directory / "here", arguments=["--config", str(self.config)])
         self.point()
         self.here.start()
+        replication_role(self.here)
         self.connect()
         self.far.create_bucket(Bucket="offsite")
         self.far.put_bucket_versioning(Bucket="offsite", VersioningConfiguration={"Status": "Enabled"})

@@ -271,7 +271,7 @@ impl Kms for LocalKms {
         if caller.via_service.is_some() {
             self.ensure_managed_key(caller, name).await?;
         }
-        let key = self.symmetric(caller, name, ("kms:GenerateDataKey", context))?;
+        let key = self.symmetric(caller, name, (caller.wrapping(), context))?;
         let secret = Secret::filled(|bytes: &mut [u8; 32]| self.entropy.fill(bytes));
         let wrapped = self.wrap(&key, secret.expose(), context)?;
         self.used(&key.arn, "GenerateDataKey", caller);
@@ -315,7 +315,7 @@ impl Kms for LocalKms {
         if caller.via_service.is_some() {
             self.ensure_managed_key(caller, key).await?;
         }
-        let key = self.symmetric(caller, key, ("kms:GenerateDataKey", context))?;
+        let key = self.symmetric(caller, key, (caller.wrapping(), context))?;
         let wrapped = self.wrap(&key, data_key.expose(), context)?;
         self.used(&key.arn, "GenerateDataKey", caller);
         Ok(wrapped)

@@ -53,6 +53,7 @@ impl S3 {
             identity: signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?,
             signed,
             witness: call.witness,
+            replicates: false,
         };
         let target = Target::Object(bucket.name.clone(), key.clone());
         call.witness.see_request(posted.row, &posted.query, &target);

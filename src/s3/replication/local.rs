@@ -8,7 +8,7 @@ use super::super::error::{ErrorCode, Result, S3Error};
 use super::super::markings::Markings;
 use super::super::operation::Operation;
 use super::super::put::Origin;
-use super::super::request::{ObjectKey, Query};
+use super::super::request::ObjectKey;
 use super::super::service::{Bucket, Call, S3, Witness, no_such_bucket};
 use super::super::{checksum::Algorithm, object::Object};
 use super::{Errand, Rule};
@@ -20,10 +20,12 @@ use crate::store::schema::{MarkerRecord, Version, Versioning};
 impl S3 {
     /// Writes a replica of a version to the bucket that the rule names, unless it is there.
     pub(super) async fn replicate_locally(&self, errand: &Errand<'_>) -> Result<()> {
-        let Errand { bucket, key, id, object, rule } = *errand;
+        let Errand { bucket, key, id, object, rule, role } = *errand;
         let cx = self.own_request();
         let witness = Witness::default();
-        let call = self.call_of_owner(&cx, bucket, Operation::PutObject, Query::parse("")?, &witness)?;
+        let call = self.call_of_role(&cx, bucket, role, Operation::PutObject, &witness)?;
+        let record = &object.record;
+        let mut tags = self.authorize_source(&call, bucket, key, record).await?;
         let encryption = replica_encryption(object, rule)?;
         let mut asked = AskedEncryption { method: method_of(object.envelope.kind()), key: None };
         if object.envelope.uses_kms() {
@@ -34,18 +36,20 @@ impl S3 {
         if hands_over && target.record.account != bucket.record.account {
             self.authorize(&call, "s3:ObjectOwnerOverrideToBucketOwner", &target, Some(key)).await?;
         }
+        let about = About { key: Some(key), ..About::default() };
+        if !tags.is_empty() && !self.role_may(&call, "s3:ReplicateTags", &target, about).await? {
+            tags.clear();
+        }
         let present = commit::read_version(&*self.store, target.partition(), key.as_str(), Some(id)).await?;
         if present.is_some() {
             return Ok(());
         }
-        let record = &object.record;
         let plan = Plan::decide(encryption, target.default_encryption().as_ref());
         let mut attributes = record.attributes.clone();
         if let Some(class) = &rule.destination.storage_class {
             attributes.storage_class.clone_from(class);
         }
-        let markings =
-            Markings { tags: record.tags.clone(), retention: record.retention, legal_hold: record.legal_hold };
+        let markings = Markings { tags, retention: record.retention, legal_hold: record.legal_hold };
         // A replica keeps its owner and its list, where lists count and the rule does not say otherwise.
         let access = if target.has_acls() && !hands_over {
             let owner = Some(bucket.owner_of_object(record.owner.as_deref()).to_owned());
@@ -82,11 +86,12 @@ impl S3 {
         bucket: &Bucket,
         key: &ObjectKey,
         marker: MarkerRecord,
-        rule: &Rule,
+        (rule, role): (&Rule, &str),
     ) -> Result<()> {
         let cx = self.own_request();
         let witness = Witness::default();
-        let call = self.call_of_owner(&cx, bucket, Operation::DeleteObject, Query::parse("")?, &witness)?;
+        let call = self.call_of_role(&cx, bucket, role, Operation::DeleteObject, &witness)?;
+        self.authorize_source_of_marker(&call, bucket).await?;
         let target = self.replica_bucket(&call, rule, key, "s3:ReplicateDelete", None).await?;
         let consequences = self.consequences(&call, &target, key.as_str()).await?.of_replica();
         let place = target.place(key, &consequences);
@@ -94,7 +99,7 @@ impl S3 {
         Ok(())
     }
 
-    /// The bucket that the rule names, if the caller may write replicas to it.
+    /// The bucket that the rule names, if the role may write replicas to it.
     async fn replica_bucket(
         &self,
         call: &Call<'_>,

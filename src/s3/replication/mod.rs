@@ -12,18 +12,19 @@
 //! 3. the version is marked COMPLETED, or FAILED. *Crash: 2 finds the replica, or writes it again, and 3 is done then.*
 //! 4. the entry is removed.
 //!
-//! KMS keys are used on behalf of the source bucket's owner: `kms:Decrypt` with the source's, `kms:GenerateDataKey` with the
-//! replica's. (S3 user guide, "Replicating encrypted objects".)
+//! All of it is done by the configuration's role (`role`), which S3 assumes. KMS keys are used on its behalf: `kms:Decrypt` with
+//! the source's, `kms:Encrypt` with the replica's. (S3 user guide, "Replicating encrypted objects".)
 
 mod configuration;
 mod existing;
 mod local;
 mod remote;
+mod role;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 
 pub(in crate::s3) use configuration::{Candidate, ROOT, Replication, Rule};
 pub(in crate::s3) use remote::ORIGIN;
@@ -35,12 +36,11 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::object::Object;
 use super::operation::Operation;
 use super::render;
-use super::request::{ObjectKey, Query};
+use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, Witness};
 use crate::crypto::random;
 use crate::events::{Carried, Carrier, EventName};
-use crate::iam::{Identity, Permit};
-use crate::policy::Subject;
+use crate::iam::Permit;
 use crate::store::commit::{self, Silent};
 use crate::store::outbox::{
     self, ReplicationAction, ReplicationFacts, ReplicationProgress, ReplicationRecord, Waiting, WatchRecord,
@@ -87,6 +87,8 @@ struct Errand<'e> {
     id: VersionId,
     object: &'e Object,
     rule: &'e Rule,
+    /// The ARN of the role that does it.
+    role: &'e str,
 }
 
 /// Keeps how far the upload of a large object is, in its entry, for the next attempt.
@@ -130,6 +132,7 @@ impl S3 {
         }
         let fresh_id = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
         let replication = Replication::parse(&document, fresh_id)?;
+        self.authorize_passing(call, bucket, &replication.role)?;
         let refuse = |message: &'static str| S3Error::new(ErrorCode::InvalidRequest, message);
         if bucket.record.versioning != Versioning::Enabled {
             return Err(refuse("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
@@ -175,15 +178,16 @@ impl Replicator {
         // A bucket that is gone has no versions to be replicated; neither has one of the same name made later.
         let Some(bucket) = bucket.filter(|bucket| bucket.partition() == partition) else { return Ok(()) };
         let replication = self.s3.replication_of(&bucket).await?;
-        let rule = replication.as_ref().and_then(|replication| replication.rule(&entry.rule));
-        let rule = rule.filter(|rule| rule.destination.bucket == entry.destination);
-        let Some(rule) = rule else { return Err(Failure::Lasting("the rule is not there any more".to_owned())) };
+        let found = replication.as_ref().and_then(|replication| {
+            let rule = replication.rule(&entry.rule)?;
+            (rule.destination.bucket == entry.destination).then_some((replication, rule))
+        });
+        let gone = || Failure::Lasting("the rule is not there any more".to_owned());
+        let (replication, rule) = found.ok_or_else(gone)?;
         if entry.action == ReplicationAction::Existing {
-            return match &replication {
-                Some(replication) => self.s3.pass(&bucket, rule, replication, waiting).await,
-                None => Ok(()),
-            };
+            return self.s3.pass(&bucket, rule, replication, waiting).await;
         }
+        let role = replication.role.as_str();
         let key = ObjectKey::parse(&entry.key)?;
         let id: VersionId = entry.version.parse().map_err(|_| Failure::Lasting("no such version".to_owned()))?;
         let version = commit::read_version(&*self.s3.store, partition, key.as_str(), Some(id)).await;
@@ -196,7 +200,7 @@ impl Replicator {
                 let record = &object.record;
                 // The null version has no id; its replica gets the one that it would have.
                 let id = VersionId::Own { order: record.order(), generation: record.generation };
-                let errand = Errand { bucket: &bucket, key: &key, id, object: &object, rule };
+                let errand = Errand { bucket: &bucket, key: &key, id, object: &object, rule, role };
                 match remote {
                     Some(remote) => self.send(remote, &errand, partition, waiting).await?,
                     None => self.s3.replicate_locally(&errand).await?,
@@ -205,10 +209,13 @@ impl Replicator {
             }
             (Version::Marker(marker), ReplicationAction::DeleteMarker) => match remote {
                 Some(remote) => {
+                    let (cx, witness) = (self.s3.own_request(), Witness::default());
+                    let call = self.s3.call_of_role(&cx, &bucket, role, Operation::GetObject, &witness)?;
+                    self.s3.authorize_source_of_marker(&call, &bucket).await?;
                     let named = (rule.destination.bucket_name(), key.as_str());
                     remote.delete(named, (id, marker.modified), &self.s3.clock).await?;
                 }
-                None => self.s3.mark_locally(&bucket, &key, marker, rule).await?,
+                None => self.s3.mark_locally(&bucket, &key, marker, (rule, role)).await?,
             },
             _ => {}
         }
@@ -228,12 +235,13 @@ impl Replicator {
         waiting: &Waiting<ReplicationRecord>,
     ) -> Result<(), Failure> {
         let cx = self.s3.own_request();
-        let (witness, query) = (Witness::default(), Query::parse("")?);
-        let call = self.s3.call_of_owner(&cx, errand.bucket, Operation::GetObject, query, &witness)?;
+        let witness = Witness::default();
+        let call = self.s3.call_of_role(&cx, errand.bucket, errand.role, Operation::GetObject, &witness)?;
         let object = errand.object;
+        let tags = self.s3.authorize_source(&call, errand.bucket, errand.key, &object.record).await?;
         let source_key = self.s3.unlock(&call, &errand.bucket.name, errand.key, &object.envelope, None).await?;
         let ledger = Ledger { s3: &self.s3, partition, waiting };
-        remote.put(&self.s3, errand, source_key, &ledger).await?;
+        remote.put(&self.s3, errand, &tags, source_key, &ledger).await?;
         Ok(())
     }
 
@@ -348,20 +356,5 @@ impl S3 {
             // It does not leave the process.
             forwarded_over_tls: true,
         }
-    }
-
-    /// A request that the root of the bucket's owner makes of this server.
-    fn call_of_owner<'c>(
-        &self,
-        cx: &'c RequestContext,
-        bucket: &Bucket,
-        operation: Operation,
-        query: Query,
-        witness: &'c Witness,
-    ) -> Result<Call<'c>> {
-        let account = self.owner(bucket).ok_or_else(|| S3Error::from(ErrorCode::AccessDenied))?;
-        let identity = Identity::new(account, &Arc::new(Subject::root(&account.id)), "");
-        let row = operation.row();
-        Ok(Call { cx, row, query, headers: HeaderMap::new(), identity: Some(identity), signed: None, witness })
     }
 }

@@ -182,11 +182,12 @@ impl Remote {
         self.buckets.matches(bucket_arn)
     }
 
-    /// Sends an object; `ledger` keeps how far its upload is.
+    /// Sends an object, with these of its tags; `ledger` keeps how far its upload is.
     pub(super) async fn put(
         &self,
         s3: &S3,
         errand: &Errand<'_>,
+        tags: &[(String, String)],
         source_key: sse::ObjectKey,
         ledger: &Ledger<'_>,
     ) -> Result<(), RemoteError> {
@@ -194,7 +195,7 @@ impl Remote {
         let path = path.ok_or(RemoteError::Unsendable)?;
         let target = Target { remote: self, clock: &s3.clock, path };
         let record = &errand.object.record;
-        let headers = headers_of(errand);
+        let headers = headers_of(errand, tags);
         if record.size <= self.part {
             let mut headers = headers;
             // What arrives is held against what was once written here.
@@ -257,7 +258,7 @@ fn path_of(bucket: &str, key: &str) -> Option<String> {
 }
 
 /// What is said of the object beside its bytes.
-fn headers_of(errand: &Errand<'_>) -> Vec<(String, String)> {
+fn headers_of(errand: &Errand<'_>, tags: &[(String, String)]) -> Vec<(String, String)> {
     let Errand { object, rule, id, .. } = errand;
     let record = &object.record;
     let mut headers = record.attributes.headers.clone();
@@ -265,9 +266,8 @@ fn headers_of(errand: &Errand<'_>) -> Vec<(String, String)> {
     headers.extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())));
     let class = rule.destination.storage_class.as_ref().unwrap_or(&record.attributes.storage_class);
     headers.push(("x-amz-storage-class".to_owned(), class.clone()));
-    if !record.tags.is_empty() {
-        let tags: Vec<String> =
-            record.tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    if !tags.is_empty() {
+        let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         headers.push(("x-amz-tagging".to_owned(), tags.join("&")));
     }
     let method = match object.envelope.kind() {

@@ -87,8 +87,16 @@ impl S3 {
         };
         let query = Query::default();
         witness.see_request(operation.row(), &query, &target);
-        let call =
-            Call { cx, row: operation.row(), query, headers: parts.headers, identity: None, signed: None, witness };
+        let call = Call {
+            cx,
+            row: operation.row(),
+            query,
+            headers: parts.headers,
+            identity: None,
+            signed: None,
+            witness,
+            replicates: false,
+        };
         witness.see(self.event_of(&call, &target));
         let bucket = self.find_bucket(&name).await?.ok_or_else(|| no_such_bucket(&name))?;
         witness.see_bucket(&bucket);

@@ -18,6 +18,28 @@ def trust(principal, *actions, **more):
     return document(statement | more)
 
 
+def replication_role(endpoint, name="replicate", statements=None):
+    """The ARN of a role that S3 replicates by, made at `endpoint`; without `statements` it may do all that AWS's example says,
+    everywhere. (S3 user guide, "Setting up permissions for live replication".)"""
+    source = [
+        "s3:GetReplicationConfiguration",
+        "s3:ListBucket",
+        "s3:GetObjectVersionForReplication",
+        "s3:GetObjectVersionAcl",
+        "s3:GetObjectVersionTagging",
+        "s3:GetObjectRetention",
+        "s3:GetObjectLegalHold",
+    ]
+    destination = ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags", "s3:ObjectOwnerOverrideToBucketOwner"]
+    if statements is None:
+        statements = [allow([*source, *destination, "kms:Decrypt", "kms:Encrypt"], "*")]
+    iam = endpoint.client("iam")
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust({"Service": "s3.amazonaws.com"}))["Role"]
+    if statements:
+        iam.put_role_policy(RoleName=name, PolicyName="replicate", PolicyDocument=document(*statements))
+    return role["Arn"]
+
+
 class User:
     def __init__(self, made, key):
         self.name, self.arn, self.id = made["UserName"], made["Arn"], made["UserId"]
