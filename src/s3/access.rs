@@ -54,7 +54,8 @@ const REQUEST_PAYER: &str = "x-amz-request-payer";
 pub(super) const REQUEST_CHARGED: &str = "x-amz-request-charged";
 /// What a configuration of request payment says where requesters pay.
 const REQUESTER_PAYS: &str = "<Payer>Requester</Payer>";
-/// The bucket owner's root may always mend the policy. (S3 user guide, "Bucket policies".)
+/// The bucket owner's root may always mend the policy, and nobody of another account may see or change it, whatever it says.
+/// (S3 API reference, GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy.)
 const OWN_AFFAIRS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 
 /// What a question is about.
@@ -238,6 +239,7 @@ impl S3 {
         };
         let policy = self.policy_on(bucket, action, call.identity.as_ref())?;
         let policy = policy.as_deref();
+        let is_owners = call.identity.as_ref().is_some_and(|caller| caller.account.id == bucket.record.account);
         if bucket.bars(policy, call.identity.as_ref()) {
             return Err(ErrorCode::AccessDenied.into());
         }
@@ -269,7 +271,12 @@ impl S3 {
         let of_bucket = Circumstances::new(self, call, Some(bucket));
         let lock = lock.cloned().unwrap_or_else(|| AskedLock::of_headers(call));
         let context = Circumstances { encryption, lock, request_tags, existing_tags, by_tags, ..of_bucket };
-        Self::ask(call, &Question { policy, context: &context, ..question })
+        let permit = Self::ask(call, &Question { policy, context: &context, ..question })?;
+        if OWN_AFFAIRS.contains(&action) && !is_owners {
+            let method = call.row.method.as_str();
+            return Err(ErrorCode::MethodNotAllowed.with("Method", method).with("ResourceType", "BUCKETPOLICY"));
+        }
+        Ok(permit)
     }
 
     /// The policy by which `action` on the bucket is judged.

@@ -47,7 +47,8 @@ def anonymous(server):
 
 def document(bucket, **statement):
     default = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [default | statement]})
+    made = {name: value for name, value in (default | statement).items() if value is not None}
+    return json.dumps({"Version": "2012-10-17", "Statement": [made]})
 
 
 @pytest.fixture

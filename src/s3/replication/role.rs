@@ -80,7 +80,7 @@ impl S3 {
         let role = self.directory.service_role(role_arn);
         let tags = role.as_ref().map(ServiceRole::tags).unwrap_or_default();
         let passing = Passing { account, tags, bucket: &arn, request: &request };
-        self.ask(call, &Question { context: &passing, ..question })?;
+        Self::ask(call, &Question { context: &passing, ..question })?;
         // Whether there is such a role is told to those alone who might pass it.
         let missing = || S3Error::argument("Role", role_arn, "Invalid Role specified in replication configuration");
         role.map(drop).ok_or_else(missing)
