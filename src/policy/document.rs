@@ -72,6 +72,8 @@ pub(super) enum Fault {
     /// Two elements that exclude each other.
     Both(&'static str, &'static str),
     Principal,
+    /// An allowance for all but some.
+    AllowNotPrincipal,
     /// What this kind of document must not have.
     Prohibited(&'static str),
     Action,
@@ -119,6 +121,7 @@ impl Fault {
             Self::Principal if kind == Kind::Key => {
                 "Policy contains a statement with one or more invalid principals.".to_owned()
             }
+            Self::AllowNotPrincipal => "Allow with NotPrincipal is not allowed.".to_owned(),
             Self::Prohibited("Principal") => "Policy document should not specify a principal.".to_owned(),
             Self::Resource(resource) if kind == Kind::Identity => {
                 format!("Resource {resource} must be in ARN format or \"*\".")
@@ -206,6 +209,21 @@ impl Policy {
     /// know need not be found out if not.
     pub fn asks_for_some(&self, wanted: impl Fn(&str) -> bool) -> bool {
         self.statements.iter().flat_map(Statement::asked).any(wanted)
+    }
+
+    /// Judges the principals of a policy of `kind` that is to be kept. Kept policies are read without: what was once taken keeps
+    /// its meaning.
+    ///
+    /// # Errors
+    /// [`MalformedPolicy`], if it allows something to all but some, or trusts all but some.
+    /// (IAM user guide, "AWS JSON policy elements: NotPrincipal".)
+    pub fn check_principals(&self, kind: Kind<'_>) -> Result<(), MalformedPolicy> {
+        let mut all_but = self.statements.iter().filter(|of| matches!(of.principals, Principals::AllBut(_)));
+        let fault = match kind {
+            Kind::Trust => all_but.next().map(|_| Fault::Prohibited("NotPrincipal")),
+            _ => all_but.any(|statement| statement.allows).then_some(Fault::AllowNotPrincipal),
+        };
+        fault.map_or(Ok(()), |fault| Err(MalformedPolicy(fault.text(kind))))
     }
 
     /// Puts accounts in the place of the canonical ids that the policy names as principals.

@@ -189,8 +189,9 @@ fn denial<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option<(Sou
         (Source::Identity, policies.identity),
         (Source::Session, policies.session.unwrap_or_default()),
     ];
+    let bounded = policies.boundary.is_some();
     lists.into_iter().find_map(|(source, list)| {
-        let statement = list.iter().find_map(|policy| find(policy, false, request))?;
+        let statement = list.iter().find_map(|policy| find(policy, false, request, bounded))?;
         Some((source, statement))
     })
 }
@@ -221,16 +222,16 @@ fn decide_identity<'p>(
     if given.is_none() && (policies.resource_must_allow || !same_account) {
         return Decision::NotAllowed(Source::Resource);
     }
-    let by_identity = policies.identity.iter().find_map(|policy| find(policy, true, request));
+    let by_identity = policies.identity.iter().find_map(|policy| find_allowance(policy, request));
     let grounds = match (by_identity, given) {
         (Some(statement), _) => Grounds::Statement(Source::Identity, statement),
         (None, Some((grounds, found))) if same_account && found >= Match::World => grounds,
         _ => return Decision::NotAllowed(Source::Identity),
     };
-    if policies.boundary.is_some_and(|boundary| find(boundary, true, request).is_none()) {
+    if policies.boundary.is_some_and(|boundary| find_allowance(boundary, request).is_none()) {
         return Decision::NotAllowed(Source::Boundary);
     }
-    if policies.session.is_some_and(|session| !session.iter().any(|policy| find(policy, true, request).is_some())) {
+    if policies.session.is_some_and(|session| !session.iter().any(|policy| find_allowance(policy, request).is_some())) {
         return Decision::NotAllowed(Source::Session);
     }
     Decision::Allowed(grounds)
@@ -240,7 +241,7 @@ fn decide_identity<'p>(
 fn best_allow<'p>(policy: &'p Policy, request: &Request<'_>) -> Option<(&'p Statement, Match)> {
     let mut best = None;
     for statement in policy.statements().iter().filter(|statement| statement.allows) {
-        match statement.applies(request) {
+        match statement.applies(request, false) {
             Match::None => {}
             Match::Direct => return Some((statement, Match::Direct)),
             found => best = best.filter(|(_, best)| *best >= found).or(Some((statement, found))),
@@ -249,10 +250,15 @@ fn best_allow<'p>(policy: &'p Policy, request: &Request<'_>) -> Option<(&'p Stat
     best
 }
 
+/// The first statement of `policy` that allows; no boundary changes whom that is about.
+fn find_allowance<'p>(policy: &'p Policy, request: &Request<'_>) -> Option<&'p Statement> {
+    find(policy, true, request, false)
+}
+
 /// The first statement of `policy` with this effect that applies.
-fn find<'p>(policy: &'p Policy, allows: bool, request: &Request<'_>) -> Option<&'p Statement> {
+fn find<'p>(policy: &'p Policy, allows: bool, request: &Request<'_>, bounded: bool) -> Option<&'p Statement> {
     let mut of_effect = policy.statements().iter().filter(|statement| statement.allows == allows);
-    of_effect.find(|statement| statement.applies(request) != Match::None)
+    of_effect.find(|statement| statement.applies(request, bounded) != Match::None)
 }
 
 impl Statement {
@@ -261,13 +267,13 @@ impl Statement {
         self.allows
     }
 
-    /// Whether it is about the request: principal, action, resource and conditions.
-    pub fn concerns(&self, request: &Request<'_>) -> bool {
-        self.applies(request) != Match::None
+    /// Whether it is about the request: principal (which may have a permissions boundary), action, resource and conditions.
+    pub fn concerns(&self, request: &Request<'_>, bounded: bool) -> bool {
+        self.applies(request, bounded) != Match::None
     }
 
     /// How the principal is named, if the statement is about the request at all.
-    fn applies(&self, request: &Request<'_>) -> Match {
+    fn applies(&self, request: &Request<'_>, bounded: bool) -> Match {
         let context = request.context;
         let action = self.actions.holds(|pattern| pattern.matches(request.action, context));
         let resource = || {
@@ -277,7 +283,7 @@ impl Statement {
         if !action || !resource() {
             return Match::None;
         }
-        let found = self.principals.names(request.principal);
+        let found = self.principals.names(request.principal, self.allows, bounded);
         if found == Match::None || !self.conditions.iter().all(|condition| condition.holds(context)) {
             return Match::None;
         }

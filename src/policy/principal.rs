@@ -49,14 +49,23 @@ pub(super) enum Match {
 }
 
 impl Principals {
-    /// How `principal` is named.
-    pub(super) fn names(&self, principal: Principal<'_>) -> Match {
+    /// How `principal` is named by a statement that allows, or denies; `bounded`: it has a permissions boundary.
+    ///
+    /// Of a denial whoever is named, as a whole, is excepted: with a user its account, with a role's session the role and the
+    /// account too. So the name of an account excepts its root alone. Who has a boundary is never excepted. An allowance for all
+    /// but some is not taken any more; from one that was kept, all of whom something is named are left out.
+    /// (IAM user guide, "AWS JSON policy elements: NotPrincipal".)
+    pub(super) fn names(&self, principal: Principal<'_>, allows: bool, bounded: bool) -> Match {
         match self {
             Self::Unsaid => Match::Direct,
             Self::These(named) => named.iter().map(|named| named.names(principal)).max().unwrap_or(Match::None),
             Self::AllBut(named) => {
-                let named = named.iter().any(|named| named.names(principal) != Match::None);
-                if named { Match::None } else { Match::World }
+                let excepted = if allows {
+                    named.iter().any(|named| named.names(principal) != Match::None)
+                } else {
+                    !bounded && except(named, principal)
+                };
+                if excepted { Match::None } else { Match::World }
             }
         }
     }
@@ -82,6 +91,27 @@ impl Principals {
             Self::Unsaid => false,
             Self::These(named) => named.contains(&Named::Everybody),
             Self::AllBut(_) => true,
+        }
+    }
+}
+
+/// Whether a denial of all but `named` excepts `principal`.
+fn except(named: &[Named], principal: Principal<'_>) -> bool {
+    let has = |wanted: &dyn Fn(&Named) -> bool| named.iter().any(wanted);
+    if has(&|named| *named == Named::Everybody) {
+        return true;
+    }
+    let account = principal.account();
+    let has_account = || has(&|named| matches!(named, Named::Account(id) if Some(id.as_str()) == account));
+    let has_arn = |arn: &str| has(&|named| matches!(named, Named::Arn(name) if name == arn));
+    match principal {
+        Principal::Anonymous => false,
+        Principal::Service(_) | Principal::Federated(_) => has(&|named| named.names(principal) == Match::Direct),
+        Principal::Root { .. } => has_account(),
+        Principal::User { arn, .. } => has_account() && has_arn(arn),
+        // A session that a root asked for has the root in the place of the role.
+        Principal::Session { arn, role, .. } => {
+            has_account() && has_arn(arn) && (has_arn(role) || role.ends_with(":root"))
         }
     }
 }

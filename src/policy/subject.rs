@@ -224,16 +224,14 @@ impl Subject {
             .chain(of(Source::Identity, &self.policies))
             .chain(of(Source::Boundary, self.boundary.as_slice()))
             .chain(of(Source::Session, session));
+        let bounded = self.boundary.is_some();
         let mut concerned = Vec::new();
         for (source, policy, document) in all {
             let statements = document.statements().iter().enumerate();
             concerned.extend(
-                statements.filter(|(_, statement)| statement.concerns(&request)).map(|(index, statement)| Concerned {
-                    source,
-                    policy,
-                    number: index + 1,
-                    statement,
-                }),
+                statements
+                    .filter(|(_, statement)| statement.concerns(&request, bounded))
+                    .map(|(index, statement)| Concerned { source, policy, number: index + 1, statement }),
             );
         }
         concerned

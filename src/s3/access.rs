@@ -338,6 +338,7 @@ impl S3 {
     /// [`MalformedPolicy`].
     pub(super) fn read_policy(&self, bucket: &str, text: &str) -> Result<Policy, MalformedPolicy> {
         let mut policy = Policy::parse(text, Kind::Bucket(bucket))?;
+        policy.check_principals(Kind::Bucket(bucket))?;
         policy.check_conditions(bucket)?;
         policy.resolve(|id| self.account_of(id))?;
         Ok(policy)

@@ -8,6 +8,8 @@ from botocore.config import Config
 
 from support.calls import body_of, completed, refused, status_of
 from support.data import content
+from support.identities import Identities, allow
+from support.identities import document as policy
 from support.requests import send
 from support.server import OTHER_ACCOUNT as OTHER
 
@@ -154,6 +156,64 @@ def test_another_account(s3, bucket, put, stranger):
     with refused("NoSuchKey", 404):
         stranger.get_object(Bucket=bucket, Key="a/none")
     assert [entry["Key"] for entry in stranger.list_objects_v2(Bucket=bucket)["Contents"]] == ["a/k", "b/k"]
+
+
+def test_no_other_account_sees_or_changes_the_policy(s3, bucket, put, stranger):
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    with refused("AccessDenied", 403):
+        stranger.get_bucket_policy(Bucket=bucket)
+    put(Principal={"AWS": OTHER}, Action="s3:*", Resource=resources)
+    before = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    stranger.list_objects_v2(Bucket=bucket)
+    for call in (
+        lambda: stranger.get_bucket_policy(Bucket=bucket),
+        lambda: stranger.put_bucket_policy(Bucket=bucket, Policy=before),
+        lambda: stranger.delete_bucket_policy(Bucket=bucket),
+    ):
+        with refused("MethodNotAllowed", 405, "The specified method is not allowed against this resource."):
+            call()
+    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == before
+
+
+def test_all_but_some_are_denied(server, s3, bucket, put):
+    identities = Identities(server)
+    try:
+        bob, alice = identities.user(), identities.user()
+        for user in (bob, alice):
+            server.client("iam").put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=policy(allow("s3:*", "*")))
+        s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+        account = bob.arn.split(":")[4]
+
+        def deny_all_but(*principals):
+            statement = {"Effect": "Deny", "NotPrincipal": {"AWS": list(principals)}, "Action": "s3:GetObject"}
+            statement["Resource"] = f"arn:aws:s3:::{bucket}/*"
+            s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+
+        def gets(user):
+            client = identities.client("s3", user) if user else s3
+            try:
+                client.get_object(Bucket=bucket, Key="k")
+                return True
+            except client.exceptions.ClientError:
+                return False
+
+        deny_all_but(bob.arn, f"arn:aws:iam::{account}:root")
+        assert (gets(bob), gets(alice), gets(None)) == (True, False, True)
+        # A user is a part of its account: both must be named.
+        deny_all_but(bob.arn)
+        assert (gets(bob), gets(alice), gets(None)) == (False, False, False)
+        deny_all_but(account)
+        assert (gets(bob), gets(alice), gets(None)) == (False, False, True)
+        deny_all_but(bob.arn, account)
+        assert gets(bob)
+        boundary = "arn:aws:iam::aws:policy/AmazonS3FullAccess"
+        server.client("iam").put_user_permissions_boundary(UserName=bob.name, PermissionsBoundary=boundary)
+        assert not gets(bob), "who has a boundary is never excepted"
+        with refused("MalformedPolicy", 400, "Allow with NotPrincipal is not allowed."):
+            put(Principal=None, NotPrincipal={"AWS": bob.arn})
+        s3.delete_bucket_policy(Bucket=bucket)
+    finally:
+        identities.clean()
 
 
 def test_another_account_needs_the_key_as_well(s3, kms, bucket, put, stranger):

@@ -169,7 +169,17 @@ fn is_for_service(caller: &Caller, key: &Key) -> bool {
 
 /// The policy that `text` is.
 pub(super) fn read(text: &str) -> Result<Policy, KmsError> {
-    Policy::parse(text, Kind::Key).map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))
+    let read = Policy::parse(text, Kind::Key).and_then(|policy| policy.check_principals(Kind::Key).map(|()| policy));
+    read.map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))
+}
+
+/// What a stranger is told of a key that it may not use, and of one that is not there.
+pub(super) fn untold(caller: &Caller, action: &'static str) -> KmsError {
+    KmsErrorKind::AccessDenied.with(format!(
+        "User: {} is not authorized to perform: {action} on this resource because the resource does not exist in this Region, \
+         no resource-based policies allow access, or a resource-based policy explicitly denies access",
+        caller.principal
+    ))
 }
 
 pub(super) fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsError {

@@ -67,6 +67,12 @@ fn who_may() {
     let but_root = bucket_policy(json!({"Principal": null, "NotPrincipal": {"AWS": OWNER}, "Effect": "Deny"}));
     assert!(judge(&resource(&but_root), ROOT, &()));
     assert!(!judge(&Policies { identity: List::Plain(&mine), ..resource(&but_root) }, FOREIGN_USER, &()));
+    // Who has a boundary is never excepted from a denial.
+    let but_alice =
+        bucket_policy(json!({"Principal": null, "NotPrincipal": {"AWS": [OWNER, USER.arn()]}, "Effect": "Deny"}));
+    let excepted = Policies { identity: List::Plain(&mine), ..resource(&but_alice) };
+    assert!(judge(&excepted, USER, &()));
+    assert!(!judge(&Policies { boundary: Some(&identity), ..excepted }, USER, &()));
     // By name: boundaries and sessions do not bound what the resource itself gives.
     let alice = allows(json!({"AWS": USER.arn()}));
     let bounded = Policies { boundary: Some(&silent), ..resource(&alice) };

@@ -468,10 +468,42 @@ const EXAMPLES: &[Example] = &[
         cases: "
             other:user/Bob s3:GetObject b/k => none
             other:root s3:GetObject b/k => none
+            other:user/Alice s3:GetObject b/k => deny
+            other:role/Bob/s1 s3:GetObject b/k => deny
             own:root s3:GetObject b/k => deny
             own:user/alice s3:GetObject b/k => deny
             anonymous s3:GetObject b/k => deny
             s3.amazonaws.com s3:GetObject b/k => deny",
+    },
+    Example {
+        of: "IAM: JSON policy elements NotPrincipal, a user without its account",
+        kind: BUCKET,
+        policy: r#""Effect": "Deny", "NotPrincipal": {"AWS": "arn:aws:iam::444455556666:user/Bob"},
+            "Action": "s3:*", "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]"#,
+        cases: "
+            other:user/Bob s3:GetObject b/k => deny
+            other:root s3:GetObject b/k => deny",
+    },
+    Example {
+        of: "IAM: JSON policy elements NotPrincipal, all but one session of a role",
+        kind: BUCKET,
+        policy: r#""Effect": "Deny", "NotPrincipal": {"AWS": ["arn:aws:sts::444455556666:assumed-role/cross-account-read-only-role/cross-account-audit-app",
+            "arn:aws:iam::444455556666:role/cross-account-read-only-role", "arn:aws:iam::444455556666:root"]},
+            "Action": "s3:*", "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]"#,
+        cases: "
+            other:role/cross-account-read-only-role/cross-account-audit-app s3:GetObject b/k => none
+            other:role/cross-account-read-only-role/another s3:GetObject b/k => deny
+            other:role/another/cross-account-audit-app s3:GetObject b/k => deny
+            other:root s3:GetObject b/k => none
+            other:user/Bob s3:GetObject b/k => deny",
+    },
+    Example {
+        of: "IAM: JSON policy elements NotPrincipal, a role without its sessions",
+        kind: BUCKET,
+        policy: r#""Effect": "Deny", "NotPrincipal": {"AWS": ["arn:aws:iam::444455556666:role/reader", "arn:aws:iam::444455556666:root"]},
+            "Action": "s3:*", "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]"#,
+        cases: "
+            other:role/reader/s1 s3:GetObject b/k => deny",
     },
     Example {
         of: "IAM: Policy variables, home folders of users",

@@ -184,3 +184,23 @@ proptest! {
         }
     }
 }
+
+/// What was kept before it was refused is still read.
+#[test]
+fn all_but_some_can_only_be_denied_and_never_be_trusted() {
+    let of = |effect: &str, action: &str, kind: Kind<'_>| {
+        let mut statement = json!({"Effect": effect, "NotPrincipal": {"AWS": "111122223333"}, "Action": action, "Resource": "arn:aws:s3:::b/*"});
+        if kind == Kind::Trust {
+            statement.as_object_mut().unwrap().remove("Resource");
+        }
+        let policy = Policy::parse(&json!({"Statement": statement}).to_string(), kind).unwrap();
+        policy.check_principals(kind).map_err(|error| error.0)
+    };
+    for (action, kind) in [("s3:GetObject", BUCKET), ("kms:*", Kind::Key)] {
+        assert_eq!(of("Allow", action, kind).unwrap_err(), "Allow with NotPrincipal is not allowed.");
+        assert_eq!(of("Deny", action, kind), Ok(()));
+    }
+    for effect in ["Allow", "Deny"] {
+        assert_eq!(of(effect, "sts:AssumeRole", Kind::Trust).unwrap_err(), "Has prohibited field NotPrincipal");
+    }
+}

@@ -41,15 +41,16 @@ enum Named {
 
 /// `allow`, `deny` (a statement denies it) or `none` (nothing allows it).
 pub fn decide(documents: &Documents, asked: &Asked<'_>) -> &'static str {
-    let denies = |document: &Value| strongest(document, "Deny", asked) != Named::Not;
-    let allows = |document: &Value| strongest(document, "Allow", asked) != Named::Not;
+    let bounded = documents.boundary.is_some();
+    let denies = |document: &Value| strongest(document, "Deny", asked, bounded) != Named::Not;
+    let allows = |document: &Value| strongest(document, "Allow", asked, bounded) != Named::Not;
     let sessions = documents.session.clone().unwrap_or_default();
     let everything = documents.resource.iter().chain(&documents.identity).chain(&documents.boundary).chain(&sessions);
     if everything.clone().any(denies) {
         return "deny";
     }
     let by_policy = match &documents.resource {
-        Some(document) if !documents.resource_only_denies => strongest(document, "Allow", asked),
+        Some(document) if !documents.resource_only_denies => strongest(document, "Allow", asked, bounded),
         _ => Named::Not,
     };
     let by_acl = match documents.acl {
@@ -79,14 +80,14 @@ pub fn decide(documents: &Documents, asked: &Asked<'_>) -> &'static str {
 }
 
 /// How the document's statements of this effect name the principal, at their strongest.
-fn strongest(document: &Value, effect: &str, asked: &Asked<'_>) -> Named {
+fn strongest(document: &Value, effect: &str, asked: &Asked<'_>, bounded: bool) -> Named {
     let variables = document["Version"] == "2012-10-17";
     let statements = list(&document["Statement"]);
     let of_effect = statements.iter().filter(|statement| statement["Effect"] == effect);
-    of_effect.map(|statement| names(statement, variables, asked)).max().unwrap_or(Named::Not)
+    of_effect.map(|statement| names(statement, variables, asked, bounded)).max().unwrap_or(Named::Not)
 }
 
-fn names(statement: &Value, variables: bool, asked: &Asked<'_>) -> Named {
+fn names(statement: &Value, variables: bool, asked: &Asked<'_>, bounded: bool) -> Named {
     let any = |element: &str, text: &str, fold: bool| {
         list(&statement[element]).iter().any(|pattern| {
             let (mut pattern, mut text) = (self::text(pattern), text.to_owned());
@@ -111,10 +112,39 @@ fn names(statement: &Value, variables: bool, asked: &Asked<'_>) -> Named {
     }
     match (statement.get("Principal"), statement.get("NotPrincipal")) {
         (Some(principal), _) => named(principal, asked.principal),
-        (_, Some(principal)) if named(principal, asked.principal) == Named::Not => Named::WithinBounds,
-        (_, Some(_)) => Named::Not,
+        (_, Some(excepted)) => {
+            let is_excepted = if statement["Effect"] == "Deny" {
+                !bounded && layers(asked.principal).iter().all(|layer| is_listed(excepted, layer))
+            } else {
+                named(excepted, asked.principal) != Named::Not
+            };
+            if is_excepted { Named::Not } else { Named::WithinBounds }
+        }
         _ => Named::ByItself,
     }
+}
+
+/// What must be listed for a denial of all but some to except the principal: all that it consists of.
+fn layers(principal: Principal<'_>) -> Vec<String> {
+    let root = |account: &str| format!("arn:aws:iam::{account}:root");
+    match principal {
+        Principal::Anonymous => vec!["anonymous".to_owned()],
+        Principal::Service(name) | Principal::Federated(name) => vec![name.to_owned()],
+        Principal::Root { account, .. } => vec![root(account)],
+        Principal::User { account, arn } => vec![root(account), arn.to_owned()],
+        Principal::Session { account, arn, role } => vec![root(account), role.to_owned(), arn.to_owned()],
+    }
+}
+
+fn is_listed(element: &Value, layer: &str) -> bool {
+    let of_kind = |(kind, names): (&String, &Value)| {
+        list(names).iter().any(|name| match (kind.as_str(), name.as_str().unwrap()) {
+            ("AWS", "*") => true,
+            ("AWS", account) if !account.contains(':') => layer == format!("arn:aws:iam::{account}:root"),
+            (_, name) => name == layer,
+        })
+    };
+    element == "*" || element.as_object().unwrap().iter().any(of_kind)
 }
 
 fn named(element: &Value, principal: Principal<'_>) -> Named {
