@@ -32,6 +32,8 @@ impl Context for Circumstances<'_> {
         match key {
             "aws:currenttime" => Found::of(Some(iso8601(self.now))),
             "aws:epochtime" => Found::of(Some(self.now.as_second().to_string())),
+            // What is asked of these services is the caller's account's, where `more` knows no better.
+            "aws:resourceaccount" => Found::of(self.identity.map(|identity| identity.account.id.as_str())),
             "aws:requestedregion" => Found::of(Some(self.region)),
             "aws:securetransport" => Found::of(Some(if self.cx.is_secure() { "true" } else { "false" })),
             "aws:sourceip" => Found::of(Some(self.cx.client.to_string())),

@@ -152,6 +152,41 @@ def test_who_may_not(server, iam, identities, user, role, account):
         sts.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION, DurationSeconds=7200)
 
 
+def test_a_role_is_told_by_its_tags_and_its_account(iam, identities, role, account):
+    iam.tag_role(RoleName=role["RoleName"], Tags=[{"Key": "project", "Value": "pegasus"}])
+    user = identities.user(Tags=[{"Key": "project", "Value": "pegasus"}])
+    sts = identities.client("sts", user)
+    assume = lambda: sts.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION)
+
+    def give(*statements):
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
+
+    for condition, wanted in [
+        ({"aws:ResourceTag/project": "${aws:PrincipalTag/project}"}, True),
+        ({"iam:ResourceTag/project": "pegasus"}, True),
+        ({"aws:ResourceAccount": account}, True),
+        ({"aws:ResourceTag/project": "unicorn"}, False),
+        ({"aws:ResourceAccount": "999999999999"}, False),
+    ]:
+        give(allow("sts:AssumeRole", role["Arn"], Condition={"StringEquals": condition}))
+        if wanted:
+            assume()
+        else:
+            with refused("AccessDenied", 403):
+                assume()
+    tagged = {"StringEquals": {"aws:ResourceTag/project": "pegasus"}}
+    give(allow("sts:AssumeRole", "*"), allow("sts:*", "*", Condition=tagged) | {"Effect": "Deny"})
+    with refused("AccessDenied", 403):
+        assume()
+
+
+def test_nobody_is_trusted_by_exception(iam, role, account):
+    for effect in ("Allow", "Deny"):
+        statement = {"Effect": effect, "NotPrincipal": {"AWS": account}, "Action": "sts:AssumeRole"}
+        with refused("MalformedPolicyDocument", 400, "Has prohibited field NotPrincipal"):
+            iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=document(statement))
+
+
 def test_an_external_id(identities, user, iam, role, account):
     only = trust({"AWS": account}, Condition={"StringEquals": {"sts:ExternalId": "secret word"}})
     iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=only)

@@ -9,12 +9,24 @@ use crate::iam::{self, Circumstances, Permit, Question, arn};
 use crate::policy::{Context, Found, SubjectKind};
 
 /// Condition keys, in lower case, and their values; a key that stands there twice has two.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known(Vec<(String, String)>);
 
 impl Known {
     pub fn add(&mut self, key: impl Into<String>, value: impl Into<String>) {
         self.0.push((key.into().to_lowercase(), value.into()));
+    }
+
+    /// The tags of the resource.
+    pub fn add_tags(&mut self, tags: &[(String, String)]) {
+        for (key, value) in tags {
+            self.add(format!("aws:resourcetag/{key}"), value);
+            self.add(format!("iam:resourcetag/{key}"), value);
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == key)
     }
 }
 
@@ -42,6 +54,29 @@ pub(super) fn circumstances<'r>(call: &Call<'r>, more: &'r dyn Context) -> Circu
     }
 }
 
+/// What is done to a user or role whose boundary, as it is, conditions may ask for; of all else they are asked for the one that
+/// the request names. (Service authorization reference, "Actions defined by AWS IAM": `iam:PermissionsBoundary`.)
+const TO_THE_BOUNDED: &[&str] = &[
+    "AttachRolePolicy",
+    "AttachUserPolicy",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DeleteUserPermissionsBoundary",
+    "DeleteUserPolicy",
+    "DetachRolePolicy",
+    "DetachUserPolicy",
+    "PutRolePolicy",
+    "PutUserPolicy",
+];
+/// What makes something that can have tags, and the permission to give it some.
+/// (Service authorization reference, "Actions defined by AWS IAM": dependent actions.)
+const TAGGED_AT_BIRTH: &[(&str, &str)] = &[
+    ("CreateOpenIDConnectProvider", "iam:TagOpenIDConnectProvider"),
+    ("CreatePolicy", "iam:TagPolicy"),
+    ("CreateRole", "iam:TagRole"),
+    ("CreateUser", "iam:TagUser"),
+];
+
 /// Whether the caller may.
 pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Result<Permit> {
     let Some(identity) = call.identity else {
@@ -50,28 +85,47 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
     };
     check_session(identity, operation)?;
     let mut known = Known::default();
-    // Tags that are not well-formed are refused by the handler.
-    for (key, value) in call.params.tags("Tags").unwrap_or_default() {
-        known.add(format!("aws:requesttag/{key}"), value);
-        known.add("aws:tagkeys", key);
-    }
-    for key in call.params.list("TagKeys") {
-        known.add("aws:tagkeys", key);
-    }
-    if let Some(boundary) = call.params.text("PermissionsBoundary") {
-        known.add("iam:permissionsboundary", boundary);
-    }
-    if let Some(policy) = call.params.text("PolicyArn") {
-        known.add("iam:policyarn", policy);
-    }
+    requested(call, operation, &mut known);
     let Some(resource) = resource(call, operation, &mut known) else { return Ok(Permit::of_anybody()) };
     let context = circumstances(call, &known);
-    let question = Question::new(Some(identity), operation.action, &resource, None);
-    let judged = iam::authorize(&Question { context: &context, ..question });
-    if let Some(explanation) = iam::explanation(&judged) {
-        call.witness.see(|| explanation.clone());
+    let ask = |action| {
+        let question = Question::new(Some(identity), action, &resource, None);
+        let judged = iam::authorize(&Question { context: &context, ..question });
+        if let Some(explanation) = iam::explanation(&judged) {
+            call.witness.see(|| explanation.clone());
+        }
+        judged
+    };
+    let permit = ask(operation.action)?;
+    let tagging = TAGGED_AT_BIRTH.iter().find(|(made, _)| *made == operation.name);
+    if let Some((_, action)) = tagging.filter(|_| known.has("aws:tagkeys")) {
+        ask(action)?;
     }
-    Ok(judged?)
+    Ok(permit)
+}
+
+/// What the request itself says, of those keys that the operation has: a parameter that it does not know says nothing.
+fn requested(call: &Call<'_>, operation: &Operation, known: &mut Known) {
+    let (params, name) = (call.params, operation.name);
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let makes_tagged = TAGGED_AT_BIRTH.iter().any(|(made, _)| *made == name) || name == "GetFederationToken";
+    if makes_tagged || begins(&["Tag"]) {
+        // Tags that are not well-formed are refused by the handler.
+        for (key, value) in params.tags("Tags").unwrap_or_default() {
+            known.add(format!("aws:requesttag/{key}"), value);
+            known.add("aws:tagkeys", key);
+        }
+    }
+    if begins(&["Untag"]) {
+        params.list("TagKeys").into_iter().for_each(|key| known.add("aws:tagkeys", key));
+    }
+    let sets_boundary = ["CreateRole", "CreateUser"].contains(&name) || name.ends_with("PermissionsBoundary");
+    if let Some(boundary) = params.text("PermissionsBoundary").filter(|_| sets_boundary && !begins(&["Delete"])) {
+        known.add("iam:permissionsboundary", boundary);
+    }
+    if let Some(policy) = params.text("PolicyArn").filter(|_| begins(&["Attach", "Detach"])) {
+        known.add("iam:policyarn", policy);
+    }
 }
 
 /// Temporary credentials of a user's or root's own may not call IAM, nor most of STS.
@@ -98,18 +152,20 @@ fn resource(call: &Call<'_>, operation: &Operation, known: &mut Known) -> Option
     };
     let path = params.text("Path").unwrap_or("/");
     let is_list = |member: &str| operation.name.starts_with("List") && params.text(member).is_none();
-    let mut tagged = |tags: &[(String, String)]| {
-        for (key, value) in tags {
-            known.add(format!("aws:resourcetag/{key}"), value);
-            known.add(format!("iam:resourcetag/{key}"), value);
+    let known = std::cell::RefCell::new(known);
+    let described = |tags: &[(String, String)], boundary: Option<&str>| {
+        let mut known = known.borrow_mut();
+        known.add_tags(tags);
+        if let Some(boundary) = boundary.filter(|_| TO_THE_BOUNDED.contains(&operation.name)) {
+            known.add("iam:permissionsboundary", boundary);
         }
     };
-    let mut user = |name: Option<&str>| {
+    let user = |name: Option<&str>| {
         let own = call.identity.and_then(|identity| identity.subject.name.as_deref());
         let Some(name) = name.or(own) else { return call.identity.map(|identity| identity.arn.clone()) };
         let found = state.users.get(name);
         if let Some(user) = found {
-            tagged(&user.tags);
+            described(&user.tags, user.boundary.as_deref());
         }
         let path = found.map_or(path, |user| &user.path);
         Some(arn::user(account, path, found.map_or(name, |user| &user.name)))
@@ -139,14 +195,14 @@ fn resource(call: &Call<'_>, operation: &Operation, known: &mut Known) -> Option
             let name = params.text("RoleName").unwrap_or_default();
             let found = state.roles.get(name);
             if let Some(role) = found {
-                tagged(&role.tags);
+                described(&role.tags, role.boundary.as_deref());
             }
             Some(arn::role(account, found.map_or(path, |role| &role.path), found.map_or(name, |role| &role.name)))
         }
         On::Policy => Some(match params.text("PolicyArn") {
             Some(arn) => {
                 if let Some(policy) = super::policies::find(account, &state, arn) {
-                    tagged(&policy.tags);
+                    described(&policy.tags, None);
                 }
                 arn.to_owned()
             }
@@ -154,10 +210,25 @@ fn resource(call: &Call<'_>, operation: &Operation, known: &mut Known) -> Option
         }),
         On::Provider => {
             let url = params.text("Url").unwrap_or_default();
-            let new = || arn::provider(account, url.trim_start_matches("https://").trim_end_matches('/'));
-            Some(params.text("OpenIDConnectProviderArn").map_or_else(new, str::to_owned))
+            let Some(arn) = params.text("OpenIDConnectProviderArn") else {
+                return Some(arn::provider(account, url.trim_start_matches("https://").trim_end_matches('/')));
+            };
+            let name = arn::split(arn).and_then(|(_, resource)| resource.strip_prefix("oidc-provider/"));
+            if let Some(provider) = name.and_then(|name| state.providers.get(name)) {
+                described(&provider.tags, None);
+            }
+            Some(arn.to_owned())
         }
-        On::Source => Some(params.text("PolicySourceArn").unwrap_or("*").to_owned()),
+        On::Source => {
+            let arn = params.text("PolicySourceArn").unwrap_or("*");
+            let (name, resource) = (arn::name_of(arn), arn::split(arn).map_or("", |(_, resource)| resource));
+            match resource.split_once('/') {
+                Some(("user", _)) => state.users.get(name).into_iter().for_each(|user| described(&user.tags, None)),
+                Some(("role", _)) => state.roles.get(name).into_iter().for_each(|role| described(&role.tags, None)),
+                _ => {}
+            }
+            Some(arn.to_owned())
+        }
     }
 }
 

@@ -58,6 +58,11 @@ impl Role {
         action: &'static str,
         known: &Known,
     ) -> Result<(), String> {
+        // It is the role that is asked of: its account and its tags.
+        let mut known = known.clone();
+        known.add("aws:resourceaccount", self.account.as_str());
+        known.add_tags(&self.record.tags);
+        let known = &known;
         let context = circumstances(call, known);
         let ask = Ask {
             action,
