@@ -73,6 +73,15 @@ pub(super) struct About<'r> {
     pub lock: Option<&'r AskedLock>,
 }
 
+/// What is asked of a bucket that is to be made.
+#[derive(Default)]
+pub(super) struct Creation {
+    /// Where.
+    pub location: Option<String>,
+    /// With which tags.
+    pub tags: Tags,
+}
+
 impl<'r> About<'r> {
     /// The object that the request names, as it names it.
     ///
@@ -302,10 +311,10 @@ impl S3 {
         call: &Call<'_>,
         action: &'static str,
         name: &str,
-        location: Option<&str>,
+        creation: &Creation,
     ) -> Result<Permit> {
         let resource = format!("arn:aws:s3:::{name}");
-        let context = Circumstances { location, ..Circumstances::new(self, call, None) };
+        let context = Circumstances { creation: Some(creation), ..Circumstances::new(self, call, None) };
         Self::ask(
             call,
             &Question { context: &context, ..Question::new(call.identity.as_ref(), action, &resource, None) },
@@ -438,8 +447,8 @@ pub(super) struct Circumstances<'r> {
     call: &'r Call<'r>,
     /// `None`: it is about to be made.
     bucket: Option<&'r Bucket>,
-    /// Where a bucket is to be made.
-    location: Option<&'r str>,
+    /// How a bucket is to be made.
+    creation: Option<&'r Creation>,
     encryption: AskedEncryption,
     lock: AskedLock,
     now: Timestamp,
@@ -455,8 +464,8 @@ impl<'r> Circumstances<'r> {
     fn new(s3: &'r S3, call: &'r Call<'r>, bucket: Option<&'r Bucket>) -> Self {
         let (encryption, lock) = (AskedEncryption::default(), AskedLock::default());
         let (request_tags, existing_tags) = (Tags::new(), Tags::new());
-        let (location, by_tags, now) = (None, false, s3.clock.now());
-        Self { s3, call, bucket, location, encryption, lock, now, request_tags, existing_tags, by_tags }
+        let (creation, by_tags, now) = (None, false, s3.clock.now());
+        Self { s3, call, bucket, creation, encryption, lock, now, request_tags, existing_tags, by_tags }
     }
 
     /// Whether the request itself makes an object, which an upload's beginning and its parts do not.
@@ -474,6 +483,10 @@ impl<'r> Circumstances<'r> {
     /// Whether the tags of the request are a bucket's.
     fn changes_tags_of_bucket(&self) -> bool {
         matches!(self.call.row.operation, Operation::TagResource | Operation::UntagResource)
+    }
+
+    fn tags_of_new_bucket(&self) -> &[(String, String)] {
+        self.creation.map(|creation| &creation.tags[..]).unwrap_or_default()
     }
 
     fn of_bucket_tag(&self, key: &str) -> Found<'_> {
@@ -535,7 +548,7 @@ impl Context for Circumstances<'_> {
                 Found::of(call.query.value(key.trim_start_matches("s3:")).map(Cow::Borrowed))
             }
             "s3:versionid" => Found::of(call.query.value("versionId")),
-            "s3:locationconstraint" => Found::of(self.location),
+            "s3:locationconstraint" => Found::of(self.creation.and_then(|creation| creation.location.as_deref())),
             "s3:objectcreationoperation" => Found::of(self.creates_object()),
             "s3:object-lock-remaining-retention-days" => {
                 Found::of(self.lock.remaining_days(self.now).map(|days| days.to_string()))
@@ -558,16 +571,14 @@ impl Context for Circumstances<'_> {
             | "s3:x-amz-server-side-encryption-customer-algorithm"
             | "s3:x-amz-storage-class"
             | "s3:x-amz-website-redirect-location" => header(key.trim_start_matches("s3:")),
-            "s3:requestobjecttagkeys" => match &self.request_tags[..] {
-                [] => Found::None,
-                tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
-            },
-            "aws:tagkeys" if self.changes_tags_of_bucket() => match &self.request_tags[..] {
-                [] => Found::None,
-                tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
-            },
+            "s3:requestobjecttagkeys" => all_keys(&self.request_tags),
+            "aws:tagkeys" if self.changes_tags_of_bucket() => all_keys(&self.request_tags),
+            "aws:tagkeys" => all_keys(self.tags_of_new_bucket()),
             _ if key.starts_with(REQUEST_BUCKET_TAG) && call.row.operation == Operation::TagResource => {
                 of_tag(&self.request_tags, &key[REQUEST_BUCKET_TAG.len()..])
+            }
+            _ if key.starts_with(REQUEST_BUCKET_TAG) => {
+                of_tag(self.tags_of_new_bucket(), &key[REQUEST_BUCKET_TAG.len()..])
             }
             _ if key.starts_with(REQUEST_TAG) => of_tag(&self.request_tags, &key[REQUEST_TAG.len()..]),
             _ if key.starts_with(EXISTING_TAG) => of_tag(&self.existing_tags, &key[EXISTING_TAG.len()..]),
@@ -576,6 +587,13 @@ impl Context for Circumstances<'_> {
             _ if key.starts_with("s3:") => self.of_signature(key),
             _ => self.of_principal(key),
         }
+    }
+}
+
+fn all_keys(tags: &[(String, String)]) -> Found<'_> {
+    match tags {
+        [] => Found::None,
+        tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
     }
 }
 

@@ -4,6 +4,7 @@ use http::header::{HeaderName, LOCATION};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::access::Creation;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, refuse_not_offered};
 use super::render;
@@ -55,7 +56,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         // Nobody's body is asked for; the caller's may have to say where, for its policies to judge.
         if call.identity.is_none() {
-            self.authorize_creation(call, call.row.action, name, None)?;
+            self.authorize_creation(call, call.row.action, name, &Creation::default())?;
         }
         let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
         let configuration = if document.is_empty() {
@@ -63,8 +64,12 @@ impl S3 {
         } else {
             xml::read(&document, "CreateBucketConfiguration")
         };
-        let location = configuration.as_ref().ok().and_then(|asked| asked.location_constraint.as_deref());
-        let permit = self.authorize_creation(call, call.row.action, name, location)?;
+        let asked = configuration.as_ref().ok();
+        let creation = Creation {
+            location: asked.and_then(|asked| asked.location_constraint.clone()),
+            tags: asked.and_then(|asked| asked.tags.as_ref()).map(TagSet::pairs).unwrap_or_default(),
+        };
+        let permit = self.authorize_creation(call, call.row.action, name, &creation)?;
         self.make_bucket(call, name, permit, configuration?).await
     }
 
@@ -90,14 +95,15 @@ impl S3 {
         }
         self.check_location(configuration.location_constraint.as_deref())?;
         let tags = configuration.tags.unwrap_or_default().check(Tagged::NewBucket)?;
+        let creation = Creation { location: None, tags };
         // (API reference, CreateBucket, "Permissions", and `Tags`.)
         for (action, is_asked) in [
             ("s3:PutBucketObjectLockConfiguration", locked),
             ("s3:PutBucketVersioning", locked),
-            ("s3:TagResource", !tags.is_empty()),
+            ("s3:TagResource", !creation.tags.is_empty()),
         ] {
             if is_asked {
-                self.authorize_creation(call, action, name, None)?;
+                self.authorize_creation(call, action, name, &creation)?;
             }
         }
         let account = call.identity()?.account.id.clone();
@@ -112,7 +118,7 @@ impl S3 {
             public_access: Some(PublicAccessBlock::ALL),
             versioning: if locked { Versioning::Enabled } else { Versioning::Never },
             object_lock: locked.then(ObjectLock::default),
-            tags,
+            tags: creation.tags,
             configured: None,
             ownership: Some(ownership),
             acl,

@@ -4,6 +4,7 @@
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::access::Creation;
 use super::acl::{Of, Requested, is_public};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
@@ -63,7 +64,7 @@ impl S3 {
             Some(asked) => {
                 let invalid = || S3Error::argument(HEADER, asked, format!("Invalid {HEADER} header: {asked}"));
                 let ownership = by_name(asked).ok_or_else(invalid)?;
-                self.authorize_creation(call, "s3:PutBucketOwnershipControls", name, None)?;
+                self.authorize_creation(call, "s3:PutBucketOwnershipControls", name, &Creation::default())?;
                 ownership
             }
         };
@@ -80,7 +81,7 @@ impl S3 {
             return Err(ErrorCode::InvalidBucketAclWithBlockPublicAccess.with("BucketName", name));
         }
         if shared {
-            self.authorize_creation(call, "s3:PutBucketAcl", name, None)?;
+            self.authorize_creation(call, "s3:PutBucketAcl", name, &Creation::default())?;
         }
         Ok((ownership, Some(grants).filter(|_| shared)))
     }

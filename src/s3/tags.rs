@@ -50,6 +50,11 @@ struct Tag {
 }
 
 impl TagSet {
+    /// The tags as they stand there, well-formed or not.
+    pub fn pairs(&self) -> Tags {
+        self.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()
+    }
+
     /// The tags, if they may be tags of what is `tagged`.
     ///
     /// # Errors

@@ -212,6 +212,143 @@ def test_a_boundary_bounds(iam, identities, user, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=DATA)
 
 
+def test_conditions_on_the_boundary_that_a_user_or_role_has(iam, identities, user):
+    """AWS's example of an administrator to whom users are delegated, who must give them a boundary and not take it away.
+    (IAM user guide, "Permissions boundaries for IAM entities".)"""
+    bound, other = (f"arn:aws:iam::aws:policy/AmazonS3{name}Access" for name in ("ReadOnly", "Full"))
+    bounded, free = identities.user(keys=False, PermissionsBoundary=bound), identities.user(keys=False)
+    role = identities.role(trust({"Service": "s3.amazonaws.com"}), PermissionsBoundary=bound)["RoleName"]
+    delegated = identities.client("iam", user)
+    p = {"PolicyName": "p", "PolicyDocument": document(allow("s3:*", "*"))}
+
+    def give(*statements):
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
+
+    with_it = {"StringEquals": {"iam:PermissionsBoundary": bound}}
+    give(
+        allow(["iam:CreateUser", "iam:Put*Policy", "iam:Delete*Policy", "iam:Attach*", "iam:Detach*"], "*", Condition=with_it),
+        allow(["iam:PutUserPermissionsBoundary", "iam:DeleteUserPermissionsBoundary"], "*", Condition=with_it),
+    )
+    delegated.put_user_policy(UserName=bounded.name, **p)
+    delegated.delete_user_policy(UserName=bounded.name, PolicyName="p")
+    delegated.attach_user_policy(UserName=bounded.name, PolicyArn=other)
+    delegated.detach_user_policy(UserName=bounded.name, PolicyArn=other)
+    delegated.put_role_policy(RoleName=role, **p)
+    delegated.delete_role_policy(RoleName=role, PolicyName="p")
+    delegated.put_user_permissions_boundary(UserName=bounded.name, PermissionsBoundary=bound)
+    for call in (
+        lambda: delegated.put_user_policy(UserName=free.name, **p),
+        lambda: delegated.attach_user_policy(UserName=free.name, PolicyArn=other),
+        lambda: delegated.create_user(UserName=identities.name()),
+        lambda: delegated.create_user(UserName=identities.name(), PermissionsBoundary=other),
+        lambda: delegated.put_user_permissions_boundary(UserName=bounded.name, PermissionsBoundary=other),
+    ):
+        with refused("AccessDenied", 403):
+            call()
+    # A parameter that the operation does not have says nothing.
+    forged = identities.client("iam", user)
+    add = lambda params, **_: params["body"].update(PermissionsBoundary=bound)
+    forged.meta.events.register("before-call.iam.PutUserPolicy", add)
+    with refused("AccessDenied", 403):
+        forged.put_user_policy(UserName=free.name, **p)
+    give(allow("iam:*", "*"), allow(["iam:Delete*Boundary", "iam:PutUserPolicy"], "*", Condition=with_it) | {"Effect": "Deny"})
+    for call in (
+        lambda: delegated.put_user_policy(UserName=bounded.name, **p),
+        lambda: delegated.delete_user_permissions_boundary(UserName=bounded.name),
+        lambda: delegated.delete_role_permissions_boundary(RoleName=role),
+    ):
+        with refused("AccessDenied", 403):
+            call()
+    delegated.put_user_policy(UserName=free.name, **p)
+
+
+def test_what_is_made_with_tags_needs_the_permission_to_tag(iam, identities, user, account):
+    delegated = identities.client("iam", user)
+    tags = [{"Key": "team", "Value": "x"}]
+    name = identities.name()
+    trusting = trust({"Service": "s3.amazonaws.com"})
+    makes = {
+        "User": lambda **more: delegated.create_user(UserName=name, **more),
+        "Role": lambda **more: delegated.create_role(RoleName=name, AssumeRolePolicyDocument=trusting, **more),
+        "Policy": lambda **more: delegated.create_policy(PolicyName=name, PolicyDocument=document(allow("s3:*", "*")), **more),
+        "OpenIDConnectProvider": lambda **more: delegated.create_open_id_connect_provider(Url=f"https://{name}.example.com", **more),
+    }
+    for kind, make in makes.items():
+        policy = document(allow(f"iam:Create{kind}", "*"))
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=policy)
+        with refused("AccessDenied", 403) as refusal:
+            make(Tags=tags)
+        assert f"is not authorized to perform: iam:Tag{kind} on resource: arn:aws:iam::{account}:" in refusal.message
+        tagged = allow(f"iam:Tag{kind}", "*", Condition={"StringEquals": {"aws:RequestTag/team": "x"}})
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(allow(f"iam:Create{kind}", "*"), tagged))
+        with refused("AccessDenied", 403):
+            make(Tags=[{"Key": "team", "Value": "y"}])
+        make(Tags=tags)
+    provider = f"arn:aws:iam::{account}:oidc-provider/{name}.example.com"
+    # What has tags can be told by them, and by its account.
+    for condition, wanted in [
+        ({"aws:ResourceTag/team": "x"}, True),
+        ({"iam:ResourceTag/team": "x", "aws:ResourceAccount": account}, True),
+        ({"aws:ResourceTag/team": "y"}, False),
+        ({"aws:ResourceAccount": "999999999999"}, False),
+    ]:
+        actions = ["iam:GetOpenIDConnectProvider", "iam:GetUser", "iam:GetRole", "iam:GetPolicy"]
+        policy = document(allow(actions, "*", Condition={"StringEquals": condition}))
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=policy)
+        for call in (
+            lambda: delegated.get_open_id_connect_provider(OpenIDConnectProviderArn=provider),
+            lambda: delegated.get_user(UserName=name),
+            lambda: delegated.get_role(RoleName=name),
+            lambda: delegated.get_policy(PolicyArn=f"arn:aws:iam::{account}:policy/{name}"),
+        ):
+            if wanted:
+                call()
+            else:
+                with refused("AccessDenied", 403):
+                    call()
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=provider)
+    iam.delete_user(UserName=name)
+    iam.delete_role(RoleName=name)
+    iam.delete_policy(PolicyArn=f"arn:aws:iam::{account}:policy/{name}")
+
+
+def test_buckets_and_keys_made_with_tags_or_a_lock_need_more(s3, kms, iam, identities, user):
+    theirs, keys = identities.client("s3", user), identities.client("kms", user)
+    tagged = {"CreateBucketConfiguration": {"Tags": [{"Key": "team", "Value": "x"}]}}
+
+    def give(*statements):
+        iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
+
+    def refuse(action, call):
+        code = "AccessDeniedException" if action.startswith("kms:") else "AccessDenied"
+        with refused(code) as refusal:
+            call()
+        assert f"is not authorized to perform: {action} on resource" in refusal.message
+
+    names = [f"made-{identities.name()}" for _ in range(3)]
+    create, tag = allow("s3:CreateBucket", "*"), allow("s3:TagResource", "*")
+    give(create)
+    refuse("s3:TagResource", lambda: theirs.create_bucket(Bucket=names[0], **tagged))
+    refuse("s3:PutBucketObjectLockConfiguration", lambda: theirs.create_bucket(Bucket=names[1], ObjectLockEnabledForBucket=True))
+    give(create, allow("s3:PutBucketObjectLockConfiguration", "*"))
+    refuse("s3:PutBucketVersioning", lambda: theirs.create_bucket(Bucket=names[1], ObjectLockEnabledForBucket=True))
+    give(create, allow(["s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"], "*"))
+    theirs.create_bucket(Bucket=names[1], ObjectLockEnabledForBucket=True)
+    asked = {"StringEquals": {"aws:RequestTag/team": "x"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}
+    give(allow("s3:CreateBucket", "*", Condition=asked), tag)
+    refuse("s3:CreateBucket", lambda: theirs.create_bucket(Bucket=names[2]))
+    more = {"CreateBucketConfiguration": {"Tags": [{"Key": "team", "Value": "x"}, {"Key": "more", "Value": "x"}]}}
+    refuse("s3:CreateBucket", lambda: theirs.create_bucket(Bucket=names[2], **more))
+    theirs.create_bucket(Bucket=names[2], **tagged)
+    give(allow("kms:CreateKey", "*"))
+    keys.create_key()
+    refuse("kms:TagResource", lambda: keys.create_key(Tags=[{"TagKey": "team", "TagValue": "x"}]))
+    give(allow(["kms:CreateKey", "kms:TagResource"], "*"))
+    keys.create_key(Tags=[{"TagKey": "team", "TagValue": "x"}])
+    for name in names[1:]:
+        s3.delete_bucket(Bucket=name)
+
+
 def test_tags_and_what_they_permit(iam, identities, user, bucket):
     tagged = allow("s3:*", "*", Condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}})
     iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(tagged))
@@ -263,7 +400,7 @@ def test_users_of_iam_itself(iam, identities, user, account):
     statements = [
         allow(["iam:GetUser", "iam:*AccessKey*"], f"arn:aws:iam::{account}:user/${{aws:username}}"),
         allow("iam:AttachUserPolicy", "*", Condition={"ArnEquals": {"iam:PolicyARN": readonly}}),
-        allow("iam:CreateUser", "*", Condition={"StringEquals": {"aws:RequestTag/team": "blue"}}),
+        allow(["iam:CreateUser", "iam:TagUser"], "*", Condition={"StringEquals": {"aws:RequestTag/team": "blue"}}),
     ]
     iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
     assert own.get_user()["User"]["UserName"] == user.name
@@ -336,6 +473,120 @@ def test_a_bucket_policy_names_a_user(s3, identities, user, bucket):
     s3.put_bucket_policy(Bucket=bucket, Policy=document(named))
     with refused("AccessDenied", 403):
         own.list_objects_v2(Bucket=bucket)
+
+
+def test_a_policy_names_this_user_or_role_and_none_of_the_same_name_later(server, s3, kms, iam, identities, account, bucket):
+    """AWS keeps principals by their unique ids, and shows the bare id of one that is gone.
+    (IAM user guide, "AWS JSON policy elements: Principal".)"""
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    resource = f"arn:aws:s3:::{bucket}/*"
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    role = identities.role(trust({"AWS": account}))["RoleName"]
+    name = identities.name("named")
+    arn = f"arn:aws:iam::{account}:user/{name}"
+    own = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "kms:*", "Resource": "*"}
+
+    def policies(principal):
+        named = {"Effect": "Allow", "Principal": {"AWS": principal}}
+        equal = {"ArnEquals": {"aws:PrincipalArn": arn}}
+        return (
+            document(named | {"Action": "s3:GetObject", "Resource": resource, "Condition": equal}),
+            document(own, named | {"Action": "kms:Encrypt", "Resource": "*"}),
+            trust({"AWS": principal}),
+        )
+
+    def put(principal):
+        of_bucket, of_key, of_role = policies(principal)
+        s3.put_bucket_policy(Bucket=bucket, Policy=of_bucket)
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=of_key)
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=of_role)
+
+    def shown():
+        return (
+            s3.get_bucket_policy(Bucket=bucket)["Policy"],
+            kms.get_key_policy(KeyId=key)["Policy"],
+            json.dumps(iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]),
+        )
+
+    def make():
+        id = iam.create_user(UserName=name)["User"]["UserId"]
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return id, dict(aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+
+    def delete():
+        for made in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=name, AccessKeyId=made["AccessKeyId"])
+        iam.delete_user(UserName=name)
+
+    def may(credentials):
+        done = []
+        for service, call in (
+            ("s3", lambda client: client.get_object(Bucket=bucket, Key="k")),
+            ("kms", lambda client: client.encrypt(KeyId=key, Plaintext=b"x")),
+            ("sts", lambda client: client.assume_role(RoleArn=f"arn:aws:iam::{account}:role/{role}", RoleSessionName="by-name")),
+        ):
+            client = server.client(service, **credentials)
+            try:
+                call(client)
+                done.append(True)
+            except client.exceptions.ClientError:
+                done.append(False)
+        return done
+
+    for put_refused in (
+        lambda: s3.put_bucket_policy(Bucket=bucket, Policy=policies(arn)[0]),
+        lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policies(arn)[1]),
+        lambda: iam.update_assume_role_policy(RoleName=role, PolicyDocument=policies(arn)[2]),
+    ):
+        with pytest.raises(s3.exceptions.ClientError, match="[Ii]nvalid principal"):
+            put_refused()
+    first, credentials = make()
+    put(arn)
+    assert shown() == policies(arn) and may(credentials) == [True] * 3
+    delete()
+    gone = policies(first)
+    assert shown() == gone
+    second, credentials = make()
+    assert second != first and shown() == gone and may(credentials) == [False] * 3
+    with refused("MalformedPolicy", 400, "Invalid principal in policy"):
+        s3.put_bucket_policy(Bucket=bucket, Policy=gone[0])
+    # An id is taken as an ARN is.
+    put(second)
+    assert shown() == policies(arn) and may(credentials) == [True] * 3
+    # Under another name it is the same user.
+    iam.update_user(UserName=name, NewUserName=f"{name}-2")
+    assert shown()[2] == trust({"AWS": f"{arn}-2"}) and may(credentials)[1:] == [True, True]
+    name = f"{name}-2"
+    delete()
+    s3.delete_bucket_policy(Bucket=bucket)
+
+
+def test_principals_that_are_none_are_refused(s3, iam, identities, account, bucket):
+    role = identities.role(trust({"AWS": account}))["RoleName"]
+    resource = f"arn:aws:s3:::{bucket}/*"
+    statement = {"Effect": "Deny", "Action": "s3:GetObject", "Resource": resource}
+    for principal in (
+        {"AWS": "999999999999"},
+        {"AWS": f"arn:aws:iam::{account}:group/g"},
+        {"AWS": f"arn:aws:iam::{account}:policy/p"},
+        {"AWS": f"arn:aws:iam::{account}:foo"},
+        {"AWS": "AIDAAAAAAAAAAAAAAAAAA"},
+        {"AWS": f"arn:aws:sts::{account}:assumed-role/nobody/s"},
+        {"Service": "foo"},
+        {"Service": "*"},
+        {"Federated": "foo"},
+        {"CanonicalUser": "0" * 64},
+    ):
+        with refused("MalformedPolicy", 400, "Invalid principal in policy"):
+            s3.put_bucket_policy(Bucket=bucket, Policy=document(statement | {"Principal": principal}))
+        with pytest.raises(iam.exceptions.MalformedPolicyDocumentException):
+            iam.update_assume_role_policy(RoleName=role, PolicyDocument=trust(principal))
+    session = f"arn:aws:sts::{account}:assumed-role/{role}/s"
+    for principal in ({"AWS": session}, {"Service": "logging.s3.amazonaws.com"}, {"AWS": ["*", account]}):
+        text = document(statement | {"Principal": principal})
+        s3.put_bucket_policy(Bucket=bucket, Policy=text)
+        assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == text
+    s3.delete_bucket_policy(Bucket=bucket)
 
 
 def test_the_account(iam, identities, user):

@@ -94,7 +94,7 @@ pub(super) fn values(
             values.insert(Some(*action), "kms:requestalias", alias);
         }
     }
-    tags(&mut values, document);
+    tags(&mut values, action, document);
     Arc::new(values)
 }
 
@@ -131,11 +131,19 @@ fn insert(
     }
 }
 
+/// The actions whose requests give tags, and that whose requests name some: no others' members are condition keys.
+const TAGGING: &[&str] = &["kms:CreateKey", "kms:ReplicateKey", "kms:TagResource"];
+const UNTAGGING: &[&str] = &["kms:UntagResource"];
+
 /// `aws:RequestTag/KEY` and `aws:TagKeys`.
-fn tags(values: &mut ConditionValues, document: &Value) {
-    let list = |member: &str| document[member].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut keys: Vec<String> = list("TagKeys").iter().filter_map(|key| key.as_str().map(str::to_owned)).collect();
-    for tag in list("Tags") {
+fn tags(values: &mut ConditionValues, action: &str, document: &Value) {
+    let list = |member: &str, actions: &[&str]| {
+        let items = document[member].as_array().filter(|_| actions.contains(&action));
+        items.map(Vec::as_slice).unwrap_or_default()
+    };
+    let mut keys: Vec<String> =
+        list("TagKeys", UNTAGGING).iter().filter_map(|key| key.as_str().map(str::to_owned)).collect();
+    for tag in list("Tags", TAGGING) {
         if let (Some(key), Some(value)) = (tag["TagKey"].as_str(), tag["TagValue"].as_str()) {
             values.insert(None, format!("aws:requesttag/{}", key.to_ascii_lowercase()), value.to_owned());
             keys.push(key.to_owned());

@@ -175,21 +175,30 @@ impl KmsApi {
             Subject::Alias => arn(document["AliasName"].as_str().unwrap_or("alias/")),
             Subject::Account => "*".to_owned(),
         };
-        let conditions = caller.conditions.as_ref().map(|conditions| conditions.of(operation.action));
-        let circumstances = Circumstances {
-            cx,
-            identity: Some(identity),
-            region: self.kms.region(),
-            now: self.clock.now(),
-            user_agent: None,
-            more: conditions.as_ref().map_or(&(), |conditions| conditions as &dyn Context),
+        let ask = |action: &'static str, resource: &str| {
+            let conditions = caller.conditions.as_ref().map(|conditions| conditions.of(action));
+            let circumstances = Circumstances {
+                cx,
+                identity: Some(identity),
+                region: self.kms.region(),
+                now: self.clock.now(),
+                user_agent: None,
+                more: conditions.as_ref().map_or(&(), |conditions| conditions as &dyn Context),
+            };
+            let question = Question::new(Some(identity), action, resource, None);
+            let judged = iam::authorize(&Question { context: &circumstances, ..question });
+            if let Some(explanation) = iam::explanation(&judged) {
+                caller.witness.see(|| explanation.clone());
+            }
+            judged.map_err(|denied| Failure::from(KmsErrorKind::AccessDenied.with(denied.sentence())))
         };
-        let question = Question::new(Some(identity), operation.action, &resource, None);
-        let judged = iam::authorize(&Question { context: &circumstances, ..question });
-        if let Some(explanation) = iam::explanation(&judged) {
-            caller.witness.see(|| explanation.clone());
+        let permit = ask(operation.action, &resource)?;
+        // "Required permissions: kms:CreateKey, kms:TagResource to use the Tags parameter" (API reference, CreateKey). There is
+        // no key yet: it may be any.
+        if operation.action == "kms:CreateKey" && document["Tags"].as_array().is_some_and(|tags| !tags.is_empty()) {
+            ask("kms:TagResource", &arn("key/*"))?;
         }
-        judged.map_err(|denied| KmsErrorKind::AccessDenied.with(denied.sentence()).into())
+        Ok(permit)
     }
 
     async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
