@@ -93,7 +93,7 @@ def test_another_account_by_policy(server, s3, kms, key, policy, other):
     theirs_kms, theirs = other.client("kms"), other.client("s3")
     with refused("AccessDeniedException", 400) as refusal:
         theirs_kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")
-    assert refusal.message.endswith("because no resource-based policy allows the kms:Encrypt action")
+    assert refusal.message.endswith("no resource-based policies allow access, or a resource-based policy explicitly denies access")
     kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(allow(OTHER)))
     blob = theirs_kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")["CiphertextBlob"]
     assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
@@ -107,6 +107,47 @@ def test_another_account_by_policy(server, s3, kms, key, policy, other):
     with refused("AccessDenied", 403):
         theirs.get_object(Bucket="theirs", Key="k")
     assert theirs.head_object(Bucket="theirs", Key="k")["SSEKMSKeyId"] == key["Arn"]
+
+
+def test_a_stranger_is_not_told_whether_there_is_a_key(kms, key, policy, other, account):
+    """One text for a key that one may not use and for one that is not there, whatever else is wrong."""
+    theirs, key = other.client("kms"), key["KeyId"]
+    stranger = f"arn:aws:iam::{OTHER}:root"
+    alias = f"alias/{key}"
+    kms.create_alias(AliasName=alias, TargetKeyId=key)
+    signing = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    present = kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"]
+    absent = f"{present[:-12]}{'0' * 12}"
+    named = [present, absent, signing, present.replace(f"key/{key}", alias), present.replace(f"key/{key}", "alias/none")]
+    for action, call in (
+        ("kms:Encrypt", lambda name: theirs.encrypt(KeyId=name, Plaintext=b"x")),
+        ("kms:Decrypt", lambda name: theirs.decrypt(KeyId=name, CiphertextBlob=b"no ciphertext")),
+        ("kms:DescribeKey", lambda name: theirs.describe_key(KeyId=name)),
+        ("kms:Sign", lambda name: theirs.sign(KeyId=name, Message=b"x", SigningAlgorithm="ECDSA_SHA_256")),
+        ("kms:GetKeyPolicy", lambda name: theirs.get_key_policy(KeyId=name)),
+        ("kms:DisableKey", lambda name: theirs.disable_key(KeyId=name)),
+        ("kms:ListGrants", lambda name: theirs.list_grants(KeyId=name)),
+        ("kms:RetireGrant", lambda name: theirs.retire_grant(KeyId=name, GrantId="0" * 64)),
+    ):
+        takes_aliases = action in ("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:Sign")
+        for name in named if takes_aliases else named[:3]:
+            with refused("AccessDeniedException", 400) as refusal:
+                call(name)
+            assert refusal.message == (
+                f"User: {stranger} is not authorized to perform: {action} on this resource because the resource does not exist "
+                "in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+            ), (action, name)
+    # Its own account is told, and so are those whom the policy lets in.
+    with refused("NotFoundException", 400):
+        kms.describe_key(KeyId=absent)
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy(allow(stranger)))
+    theirs.encrypt(KeyId=present, Plaintext=b"x")
+
+
+def test_a_policy_allows_nothing_to_all_but_some(kms, key, policy, account):
+    statement = {"Effect": "Allow", "NotPrincipal": {"AWS": account}, "Action": "kms:Decrypt", "Resource": "*"}
+    with refused("MalformedPolicyDocumentException", 400, "Allow with NotPrincipal is not allowed."):
+        kms.put_key_policy(KeyId=key["KeyId"], PolicyName="default", Policy=policy(statement))
 
 
 def test_a_denial_bites_on_the_next_request_and_with_bucket_keys_too(s3, kms, bucket, key, policy):

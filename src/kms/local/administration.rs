@@ -314,7 +314,7 @@ impl LocalKms {
         change: impl FnOnce(&Key, &mut KeyRecord) -> Result<(), KmsError>,
     ) -> Result<Arc<Key>, KmsError> {
         let _changing = self.changing.lock().await;
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, action)?;
         self.permit_change(caller, &key, action)?;
         key.state(self.clock.now()).allow(need, key.arn.as_str())?;
         let mut record = key.record.clone();

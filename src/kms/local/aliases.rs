@@ -114,7 +114,7 @@ impl LocalKms {
         if matches!(target, KeyRef::Alias(_) | KeyRef::AliasArn { .. }) {
             return Err(KmsErrorKind::Validation.with("Aliases must refer to keys. Not aliases"));
         }
-        let key = self.find(caller, target)?;
+        let key = self.find(caller, target, action)?;
         self.permit_change(caller, &key, action)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;
         Ok(key)

@@ -78,7 +78,7 @@ impl LocalKms {
     /// # Errors
     /// `UnsupportedOperationException` of a key that has none, and as the key's state and policy say.
     pub fn public_key(&self, caller: &Caller, name: &KeyRef) -> Result<PublicKey, KmsError> {
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, "kms:GetPublicKey")?;
         self.permit(caller, &key, "kms:GetPublicKey")?;
         if !key.spec.is_asymmetric() {
             let message = format!("{} key spec is {} which is not valid for GetPublicKey.", key.arn, key.spec.as_str());

@@ -195,9 +195,9 @@ impl LocalKms {
     fn stays_under(&self, caller: &Caller, blob: &[u8], from: Option<&KeyRef>, to: &KeyRef) -> Option<bool> {
         let source = match BlobHeader::read(blob) {
             Some(header) => header.key,
-            None => self.find(caller, from?).ok()?.raw_id,
+            None => self.find(caller, from?, "kms:ReEncryptFrom").ok()?.raw_id,
         };
-        Some(self.find(caller, to).ok()?.raw_id == source)
+        Some(self.find(caller, to, "kms:ReEncryptTo").ok()?.raw_id == source)
     }
 
     /// Whether `caller` might do `action` with the key, whatever the ciphertext: what a dry run asks without one.
@@ -224,14 +224,18 @@ impl LocalKms {
         deed: Deed<'_>,
     ) -> Result<Decrypted, KmsError> {
         let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB);
-        let named = name.map(|name| self.find(caller, name)).transpose()?;
+        let named = name.map(|name| self.find(caller, name, deed.action)).transpose()?;
         if let Some(named) = &named {
+            if named.record.account != caller.account {
+                // By nothing that is wrong besides is a stranger told that there is the key.
+                self.permit(caller, named, deed)?;
+            }
             check_usage(named, deed.action, KeyUsage::EncryptDecrypt)?;
             check_algorithm(named, EncryptionAlgorithm::SymmetricDefault)?;
         }
         let header = header.ok_or_else(invalid_ciphertext)?;
         let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid_ciphertext)?;
-        if key.is_due(self.clock.now()) {
+        if key.is_due(self.clock.now()) && key.record.account == caller.account {
             return Err(KmsErrorKind::NotFound.with(format!("Key '{}' does not exist", key.arn)));
         }
         let may_know = named.is_some() || key.record.account == caller.account;
@@ -239,16 +243,17 @@ impl LocalKms {
             return Err(KmsErrorKind::IncorrectKey
                 .with("The key ID in the request does not identify a CMK that can perform this operation."));
         }
-        self.permit(caller, &key, deed).map_err(|refusal| {
-            if may_know {
-                return refusal;
-            }
-            // The ciphertext alone has named it: that is no reason to tell a stranger whose it is.
+        // The ciphertext alone has named it: that is no reason to tell a stranger whose it is.
+        let unknown = || {
             KmsErrorKind::AccessDenied.with(
                 "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
                  you are not allowed to access.",
             )
-        })?;
+        };
+        if key.is_due(self.clock.now()) {
+            return Err(unknown());
+        }
+        self.permit(caller, &key, deed).map_err(|refusal| if may_know { refusal } else { unknown() })?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         let material = key.material(&header.material).filter(|material| !material.pending);
         let material = material.ok_or_else(invalid_ciphertext)?;
@@ -342,7 +347,7 @@ impl Kms for LocalKms {
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
         self.ensure_managed_key(caller, key).await?;
         // A service that asks to know a key of the caller's account by its ARN tells nobody else.
-        let found = self.find(caller, key)?;
+        let found = self.find(caller, key, "kms:DescribeKey")?;
         let own = caller.via_service.is_some() && found.record.account == caller.account;
         let key = if own { found } else { self.visible(caller, key, "kms:DescribeKey")? };
         Ok(KeyDescription {

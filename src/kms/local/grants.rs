@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::keyring::{Key, raw_id};
 use super::policy::Deed;
 use super::records::{GrantRecord, Pairs, grant_key, to_value};
-use super::{LocalKms, Need, denied};
+use super::{LocalKms, Need, denied, untold};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::random;
 use crate::kms::error::{KmsError, KmsErrorKind};
@@ -94,7 +94,7 @@ impl LocalKms {
         dry: bool,
     ) -> Result<(String, String), KmsError> {
         let _changing = self.changing.lock().await;
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, "kms:CreateGrant")?;
         // The context that a grant is bound to is what policies are asked about.
         let context = terms.constraints.subset.as_ref().or(terms.constraints.equals.as_ref());
         let deed = Deed { context, ..Deed::from("kms:CreateGrant") };
@@ -161,7 +161,7 @@ impl LocalKms {
     /// `InvalidGrantIdException`, and as the key's policy says.
     pub async fn revoke_grant(&self, caller: &Caller, name: &KeyRef, id: &str, dry: bool) -> Result<(), KmsError> {
         let _changing = self.changing.lock().await;
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, "kms:RevokeGrant")?;
         self.permit(caller, &key, "kms:RevokeGrant")?;
         self.end_grant(&key.record.id, id, dry).await
     }
@@ -173,7 +173,10 @@ impl LocalKms {
     pub async fn retire_grant(&self, caller: &Caller, grant: &GrantRef, dry: bool) -> Result<(), KmsError> {
         let _changing = self.changing.lock().await;
         let (key, id) = match grant {
-            GrantRef::Id(name, id) => (self.find(caller, name)?.record.id.clone(), id.clone()),
+            GrantRef::Id(name, id) => {
+                let key = self.find(caller, name, "kms:RetireGrant")?;
+                (key.record.id.clone(), id.clone())
+            }
             GrantRef::Token(token) => {
                 let named = read_token(token).filter(|(key, id)| {
                     let ring = self.ring();
@@ -187,18 +190,22 @@ impl LocalKms {
             let owner = ring.keys.get(&key).cloned();
             (owner, ring.grants.get(&(key.clone(), id.clone())).cloned())
         };
-        let (Some(owner), Some(found)) = (owner, found) else {
+        let (Some(owner), Some(found)) = (owner.as_ref(), found) else {
+            // Nor is it told to strangers by that there is no such grant of it that there is the key.
+            if owner.is_some_and(|owner| owner.record.account != caller.account) {
+                return Err(untold(caller, "kms:RetireGrant"));
+            }
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
-        let terms = to_grant(&owner, &found).terms;
+        let terms = to_grant(owner, &found).terms;
         let asks = |grantee: &Grantee| matches!(grantee, Grantee::Principal(arn) if caller.goes_by(arn));
         let of_account = owner.record.account == caller.account;
         let may = terms.retiring.as_ref().is_some_and(asks)
             || (asks(&terms.grantee) && terms.operations.contains(&GrantOperation::RetireGrant))
             || (of_account && caller.subject.is_root())
-            || (of_account && self.is_allowed_by_policy(caller, &owner, "kms:RetireGrant".into()));
+            || (of_account && self.is_allowed_by_policy(caller, owner, "kms:RetireGrant".into()));
         if !may {
-            return Err(denied(caller, &owner, "kms:RetireGrant"));
+            return Err(denied(caller, owner, "kms:RetireGrant"));
         }
         self.end_grant(&key, &id, dry).await
     }

@@ -104,7 +104,7 @@ impl LocalKms {
         name: &KeyRef,
         wrapping: Wrapping,
     ) -> Result<ImportParameters, KmsError> {
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, "kms:GetParametersForImport")?;
         self.permit(caller, &key, "kms:GetParametersForImport")?;
         is_external(&key)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;
@@ -135,7 +135,7 @@ impl LocalKms {
     /// `IncorrectKeyMaterialException`, and as [`Self::import_parameters`].
     pub async fn import(&self, caller: &Caller, name: &KeyRef, import: Import) -> Result<(KeyArn, String), KmsError> {
         let action = "kms:ImportKeyMaterial";
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, action)?;
         self.permit(caller, &key, action)?;
         is_external(&key)?;
         key.state(self.clock.now()).allow(Need::Change, key.arn.as_str())?;

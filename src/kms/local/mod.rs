@@ -32,7 +32,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::keyring::{Key, Keyring, raw_id};
 use self::material::open_key;
-use self::policy::{Deed, denied};
+use self::policy::{Deed, denied, untold};
 use self::records::{ALIAS_TABLE, AliasRecord, GRANT_TABLE, GrantRecord, KEY_TABLE, USAGE_TABLE};
 use self::usage::{LastUses, Written};
 use super::error::{KmsError, KmsErrorKind};
@@ -194,11 +194,15 @@ impl LocalKms {
         ring
     }
 
-    /// The key that `caller` names, whatever its state.
-    fn find(&self, caller: &Caller, name: &KeyRef) -> Result<Arc<Key>, KmsError> {
+    /// The key that `caller` names, for `action`, whatever its state. What another account does not have is refused like what
+    /// it has and does not let use.
+    fn find(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
         let not_found = |text: String| KmsErrorKind::NotFound.with(text);
+        let absent = |account: &str, text: String| {
+            if account == caller.account { not_found(text) } else { untold(caller, action) }
+        };
         let missing = |account: &str, id: &str| {
-            not_found(format!("Key '{}' does not exist", KeyArn::new(&self.region, account, id)))
+            absent(account, format!("Key '{}' does not exist", KeyArn::new(&self.region, account, id)))
         };
         let here = |region: &str| {
             if region == self.region { Ok(()) } else { Err(not_found(format!("Invalid arn {region}"))) }
@@ -221,7 +225,7 @@ impl LocalKms {
             }
             KeyRef::AliasArn { region, account, alias } => {
                 here(region)?;
-                ring.by_alias(account, alias).ok_or_else(|| not_found(self.no_alias(account, alias)))?
+                ring.by_alias(account, alias).ok_or_else(|| absent(account, self.no_alias(account, alias)))?
             }
         };
         if key.is_due(self.clock.now()) {
@@ -252,7 +256,8 @@ impl LocalKms {
         deed: impl Into<Deed<'r>>,
         usage: KeyUsage,
     ) -> Result<Arc<Key>, KmsError> {
-        let (key, deed) = (self.find(caller, name)?, deed.into());
+        let deed = deed.into();
+        let key = self.find(caller, name, deed.action)?;
         self.permit(caller, &key, deed)?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         check_usage(&key, deed.action, usage)?;
@@ -261,7 +266,7 @@ impl LocalKms {
 
     /// The key that `caller` names, if it may be looked at; one that is managed by AWS by whom its account lets.
     fn visible(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, action)?;
         if key.record.aws_managed && key.record.account == caller.account {
             self.permit_by_policy(caller, &key, action.into())?;
         } else {

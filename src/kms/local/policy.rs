@@ -184,6 +184,9 @@ pub(super) fn untold(caller: &Caller, action: &'static str) -> KmsError {
 
 pub(super) fn denied(caller: &Caller, key: &Key, action: &'static str) -> KmsError {
     caller.witness.see(|| Explanation::of(Decision::NotAllowed(Source::Resource), action));
+    if key.record.account != caller.account {
+        return untold(caller, action);
+    }
     KmsErrorKind::AccessDenied.with(format!(
         "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows the \
          {action} action",
@@ -201,6 +204,11 @@ fn settle(
     let explanation = Explanation::of(decision, action);
     caller.witness.see(|| explanation.clone());
     let Some(reason) = decision.reason(action) else { return Ok(()) };
+    // Whom the key's policy lets in may know what is missing still.
+    let is_let_in = matches!(decision, Decision::NotAllowed(source) if source != Source::Resource);
+    if owner != caller.account && !is_let_in {
+        return Err(untold(caller, action));
+    }
     let is_told = caller.is_told_statements && caller.account == owner;
     let (principal, suffix) = (&caller.principal, if is_told { explanation.suffix() } else { String::new() });
     Err(KmsErrorKind::AccessDenied

@@ -195,7 +195,7 @@ impl LocalKms {
         change: impl FnOnce(&Key, &mut KeyRecord) -> Result<(), KmsError>,
     ) -> Result<Arc<Key>, KmsError> {
         // That a key never rotates is told before that it does not now.
-        let key = self.find(caller, name)?;
+        let key = self.find(caller, name, action)?;
         self.permit_change(caller, &key, action)?;
         is_symmetric(&key)?;
         self.try_change(caller, name, action, Need::Use, change).await
