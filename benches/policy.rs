@@ -43,7 +43,8 @@ fn decisions(criterion: &mut Criterion) {
         ("aws:username", "alice"),
         ("s3:x-amz-server-side-encryption", "aws:kms"),
     ];
-    let principal = Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/alice" };
+    let principal =
+        Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/alice", id: "AIDAALICE" };
     let request = Request {
         principal,
         action: "s3:PutObject",

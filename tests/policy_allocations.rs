@@ -89,13 +89,15 @@ fn decisions_do_not_allocate() {
         acl: Grant::Account,
         ..Policies::default()
     };
-    let alice = Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/alice" };
-    let bob = Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/bob" };
+    let alice =
+        Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/alice", id: "AIDAALICE" };
+    let bob = Principal::User { account: "111122223333", arn: "arn:aws:iam::111122223333:user/bob", id: "AIDABOB" };
     let other = Principal::Root { account: "444455556666", arn: "arn:aws:iam::444455556666:root" };
     let session = Principal::Session {
         account: "111122223333",
         arn: "arn:aws:sts::111122223333:assumed-role/r/s",
         role: "arn:aws:iam::111122223333:role/r",
+        id: "AROAR:s1",
     };
     for principal in [alice, bob, other, session, Principal::Anonymous] {
         for action in ["s3:PutObject", "s3:GetObject", "s3:ListBucket"] {

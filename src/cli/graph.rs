@@ -147,6 +147,7 @@ impl Graph {
         watch_sinks(&metrics, forwarders.iter().map(Forwarder::figures).collect());
         followers.extend(forwarders.into_iter().map(|forwarder| tokio::spawn(forwarder.run())));
         let (kms, server_key) = open_keys(config, Arc::clone(&root_key), &store, &clock, &entropy).await?;
+        kms.know(Arc::clone(&directory) as _);
         let holders: Vec<Arc<dyn Reseal>> = vec![
             Arc::clone(&kms) as _,
             Arc::new(StoredServerKeys::new(Arc::clone(&store) as _, Arc::clone(&entropy))),

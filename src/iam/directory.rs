@@ -118,6 +118,11 @@ impl Directory {
         self.accounts.get(id)
     }
 
+    /// The ids of all accounts.
+    pub(super) fn account_ids(&self) -> impl Iterator<Item = &str> {
+        self.accounts.keys().map(String::as_str)
+    }
+
     /// The account with this canonical id.
     pub fn account_by_canonical_id(&self, id: &str) -> Option<&Arc<Account>> {
         self.accounts.values().find(|account| account.canonical_id == id)

@@ -16,6 +16,7 @@ pub mod resource;
 pub mod session;
 pub mod throttle;
 
+mod registry;
 mod service;
 mod service_role;
 mod store;

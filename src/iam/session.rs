@@ -244,6 +244,7 @@ impl SessionRecord {
                 };
                 let (arn, user_id) = (arn::federated(id, name), format!("{id}:{name}"));
                 let mut subject = Subject::new(SubjectKind::Federated(by), id, arn, user_id);
+                subject.named = of.as_ref().map(|(_, id)| format!("{id}:{name}"));
                 (subject.policies, subject.boundary) = (policies, boundary);
                 subject.tags.clone_from(&self.tags);
                 subject

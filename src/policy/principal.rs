@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::naming::is_id;
 use super::request::Principal;
 
 /// The `Principal` or `NotPrincipal` of a statement.
@@ -23,8 +24,10 @@ pub enum Named {
     Everybody,
     /// An account, by its id or its root's ARN: whomever the account itself lets.
     Account(String),
-    /// A user, a role or a session.
+    /// A user, a role or a session, as policies had them before they were kept by unique ids.
     Arn(String),
+    /// A user, a role or a session: `AIDA...`, `AROA...`, `AROA...:SESSION`.
+    Id(String),
     /// An AWS service.
     Service(String),
     /// An account by its canonical id.
@@ -103,17 +106,28 @@ fn except(named: &[Named], principal: Principal<'_>) -> bool {
     }
     let account = principal.account();
     let has_account = || has(&|named| matches!(named, Named::Account(id) if Some(id.as_str()) == account));
-    let has_arn = |arn: &str| has(&|named| matches!(named, Named::Arn(name) if name == arn));
+    let has_one = |arn: &str, unique: &str| {
+        has(&|named| match named {
+            Named::Arn(name) => name == arn,
+            Named::Id(id) => id == unique,
+            _ => false,
+        })
+    };
     match principal {
         Principal::Anonymous => false,
         Principal::Service(_) | Principal::Federated(_) => has(&|named| named.names(principal) == Match::Direct),
         Principal::Root { .. } => has_account(),
-        Principal::User { arn, .. } => has_account() && has_arn(arn),
+        Principal::User { arn, id, .. } => has_account() && has_one(arn, id),
         // A session that a root asked for has the root in the place of the role.
-        Principal::Session { arn, role, .. } => {
-            has_account() && has_arn(arn) && (has_arn(role) || role.ends_with(":root"))
+        Principal::Session { arn, role, id, .. } => {
+            has_account() && has_one(arn, id) && (has_one(role, role_of(id)) || role.ends_with(":root"))
         }
     }
+}
+
+/// The unique id of the role, of its session's.
+fn role_of(session: &str) -> &str {
+    session.split(':').next().unwrap_or(session)
 }
 
 impl Named {
@@ -131,6 +145,11 @@ impl Named {
                 Principal::Session { role, .. } if role == arn => Match::Role,
                 _ => direct(principal.arn() == arn),
             },
+            Self::Id(unique) => match principal {
+                Principal::User { id, .. } | Principal::Session { id, .. } if id == unique => Match::Direct,
+                Principal::Session { id, .. } if role_of(id) == unique => Match::Role,
+                _ => Match::None,
+            },
             Self::Service(name) => direct(matches!(principal, Principal::Service(service) if service == name)),
             Self::Federated(provider) => direct(matches!(principal, Principal::Federated(arn) if arn == provider)),
             // A canonical id stands for its account once that is known: `Policy::resolve`.
@@ -141,6 +160,9 @@ impl Named {
     fn of_aws(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Everybody);
+        }
+        if is_id(text) {
+            return Some(Self::Id(text.to_owned()));
         }
         let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
         if is_account(text) {

@@ -20,6 +20,8 @@ pub enum Principal<'r> {
         account: &'r str,
         /// `arn:aws:iam::ACCOUNT:user/PATH/NAME`.
         arn: &'r str,
+        /// Its unique id: `AIDA...`.
+        id: &'r str,
     },
     /// A session of a role.
     Session {
@@ -29,6 +31,8 @@ pub enum Principal<'r> {
         arn: &'r str,
         /// The role's own ARN.
         role: &'r str,
+        /// The role's unique id and the session's name: `AROA...:SESSION`.
+        id: &'r str,
     },
     /// An AWS service, such as `s3.amazonaws.com`.
     Service(&'r str),

@@ -21,6 +21,8 @@ pub struct Subject {
     pub arn: String,
     /// `aws:userid`: the account's id of a root, `AIDA...` of a user, `AROA...:SESSION` of a role's session.
     pub id: String,
+    /// What policies name it by, where that is another id: of a federated session, `AIDA...:NAME` of the user who asked for it.
+    pub named: Option<String>,
     /// `aws:username`, of users alone.
     pub name: Option<String>,
     /// `aws:PrincipalTag`, of the user, or of role and session together.
@@ -105,6 +107,7 @@ impl Subject {
             account: account.into(),
             arn: arn.into(),
             id: id.into(),
+            named: None,
             name: None,
             tags: Vec::new(),
             policies: Vec::new(),
@@ -138,12 +141,13 @@ impl Subject {
     /// As policies name it.
     pub fn principal(&self) -> Principal<'_> {
         let (account, arn) = (self.account.as_str(), self.arn.as_str());
+        let id = self.named.as_ref().unwrap_or(&self.id);
         match &self.kind {
             SubjectKind::Anonymous => Principal::Anonymous,
             SubjectKind::Root => Principal::Root { account, arn },
-            SubjectKind::User => Principal::User { account, arn },
-            SubjectKind::Role(role) => Principal::Session { account, arn, role },
-            SubjectKind::Federated(user) => Principal::Session { account, arn, role: user },
+            SubjectKind::User => Principal::User { account, arn, id },
+            SubjectKind::Role(role) => Principal::Session { account, arn, role, id },
+            SubjectKind::Federated(user) => Principal::Session { account, arn, role: user, id },
             SubjectKind::WebIdentity(provider) => Principal::Federated(provider),
         }
     }

@@ -9,7 +9,7 @@ use super::render;
 use super::service::{Bucket, Call, S3, no_content};
 use super::xml::{self, XmlWriter};
 use crate::iam::Permit;
-use crate::policy::{Kind, Policy};
+use crate::policy::{self, Kind, Policy};
 use crate::store::schema::PublicAccessBlock;
 use crate::wire::{RequestBody, ResponseBody};
 
@@ -65,6 +65,8 @@ impl S3 {
         if compact.to_string().len() > MAX_POLICY {
             return Err(ErrorCode::PolicyTooLarge.into());
         }
+        let kept = policy::admit(&text, Kind::Bucket(&bucket.arn()), &*self.directory);
+        let text = kept.map_err(|error| malformed(error.0))?;
         if bucket.public_access().block_public_policy && policy.is_public() {
             let message = format!(
                 "User: {} is not authorized to perform: s3:PutBucketPolicy on resource: \"{}\" because public policies \
@@ -78,9 +80,9 @@ impl S3 {
         Ok(no_content())
     }
 
-    pub(super) fn bucket_policy(bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
-        let policy = bucket.record.policy.clone().ok_or_else(|| no_policy(bucket))?;
-        Ok(render::json(policy))
+    pub(super) fn bucket_policy(&self, bucket: &Bucket, _permit: Permit) -> Result<Response<ResponseBody>> {
+        let kept = bucket.record.policy.as_deref().ok_or_else(|| no_policy(bucket))?;
+        Ok(render::json(policy::show(kept, &*self.directory)))
     }
 
     pub(super) async fn delete_bucket_policy(

@@ -454,7 +454,7 @@ impl S3 {
             Operation::DeletePublicAccessBlock => self.delete_public_access_block(bucket, permit).await,
             Operation::GetBucketAcl => Ok(self.bucket_acl(bucket, permit)),
             Operation::GetBucketOwnershipControls => Self::ownership_controls(bucket, permit),
-            Operation::GetBucketPolicy => Self::bucket_policy(bucket, permit),
+            Operation::GetBucketPolicy => self.bucket_policy(bucket, permit),
             Operation::GetBucketPolicyStatus => Self::bucket_policy_status(bucket, permit),
             Operation::GetPublicAccessBlock => Self::public_access_block(bucket, permit),
             Operation::PutBucketAcl => self.put_bucket_acl(call, bucket, permit, body).await,

@@ -87,9 +87,12 @@ impl LocalKms {
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails; `MalformedPolicyDocumentException` as [`Self::put_policy`].
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
+        let mut kept = None;
         if let Some(text) = &new.policy {
             self.check_lockout(caller, &caller.account, &policy::read(text)?, new.may_lock_out)?;
+            kept = Some(self.admitted(text)?);
         }
+        let new = NewKey { policy: kept, ..new };
         let plain = if new.external { None } else { Some(self.draw(new.spec).await?) };
         let _changing = self.changing.lock().await;
         let record = self.new_record(caller, new, plain.as_ref(), false);

@@ -28,7 +28,7 @@ mod usage;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::keyring::{Key, Keyring, raw_id};
 use self::material::open_key;
@@ -41,6 +41,7 @@ use super::{Caller, KeyArn, KeyRef, KeyUsage};
 use crate::clock::SharedClock;
 use crate::crypto::pair::PairError;
 use crate::crypto::{SecretBytes, SharedEntropy};
+use crate::policy::Registry;
 use crate::store::{KeyRange, MetaStore, Partition, StoreError};
 
 pub use administration::{KeyMetadata, MAX_TAGS, NewKey};
@@ -80,6 +81,8 @@ pub struct LocalKms {
     makers: tokio::sync::Semaphore,
     /// Held while a change is committed.
     changing: tokio::sync::Mutex<()>,
+    /// Whom key policies may name; until it is known, anybody.
+    registry: OnceLock<Arc<dyn Registry>>,
 }
 
 /// Why the service could not start.
@@ -150,6 +153,7 @@ impl LocalKms {
             next_expiry: AtomicI64::new(i64::MIN),
             makers,
             changing,
+            registry: OnceLock::new(),
         })
     }
 
@@ -176,6 +180,12 @@ impl LocalKms {
             self.next_expiry.store(ends.unwrap_or(i64::MAX), Ordering::SeqCst);
         }
         self.generation.load(Ordering::SeqCst)
+    }
+
+    /// From now on key policies may name those alone whom `registry` knows, and are kept by unique ids.
+    pub fn know(&self, registry: Arc<dyn Registry>) {
+        // The first one stays.
+        let _ = self.registry.set(registry);
     }
 
     /// The region of its keys.

@@ -8,11 +8,12 @@ use serde_json::json;
 use super::circumstances::Circumstances;
 use super::keyring::Key;
 use super::records::KeyRecord;
-use super::{LocalKms, Need};
+use super::{KeyMetadata, LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef};
 use crate::policy::{
-    Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policies, Policy, Principal, Request, Source, decide,
+    Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policies, Policy, Principal, Request, Source, admit,
+    decide, show,
 };
 
 /// Longest policy, in bytes. (AWS: "Resource quotas", key policy document size.)
@@ -79,7 +80,7 @@ impl LocalKms {
         let policy = read(text)?;
         let change = |key: &Key, record: &mut KeyRecord| {
             self.check_lockout(caller, key.record.account.as_str(), &policy, may_lock_out)?;
-            record.policy = Some(text.to_owned());
+            record.policy = Some(self.admitted(text)?);
             Ok(())
         };
         self.try_change(caller, name, "kms:PutKeyPolicy", Need::Any, change).await.map(drop)
@@ -121,7 +122,7 @@ impl LocalKms {
         action: &str,
         context: Option<&EncryptionContext>,
     ) -> Option<Beside> {
-        let key = self.find(caller, &KeyRef::from(arn)).ok()?;
+        let key = self.find(caller, &KeyRef::from(arn), "kms:DescribeKey").ok()?;
         if key.record.aws_managed {
             return Some(Beside::Service(is_for_service(caller, &key)));
         }
@@ -132,6 +133,18 @@ impl LocalKms {
     pub(super) fn is_allowed_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances).is_allowed()
+    }
+
+    /// The policy that `text` is, as it is kept.
+    pub(super) fn admitted(&self, text: &str) -> Result<String, KmsError> {
+        let Some(registry) = self.registry.get() else { return Ok(text.to_owned()) };
+        admit(text, Kind::Key, &**registry).map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))
+    }
+
+    /// A key's policy as it is shown; `None` of what is kept: the default one.
+    pub fn shown_policy(&self, key: &KeyMetadata) -> String {
+        let text = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
+        self.registry.get().map_or(text.clone(), |registry| show(&text, &**registry))
     }
 
     /// Refuses a policy under which `caller` could not put another one. (AWS: API reference, PutKeyPolicy.)

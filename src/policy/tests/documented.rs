@@ -802,12 +802,12 @@ impl Who {
     fn principal(&self) -> Principal<'_> {
         let (account, arn) = (self.account.as_str(), self.arn.as_str());
         match &self.role {
-            Some(role) => Principal::Session { account, arn, role },
+            Some(role) => Principal::Session { account, arn, role, id: "AROAEXAMPLE:s1" },
             None if arn == "anonymous" => Principal::Anonymous,
             None if account == "federated" => Principal::Federated(arn),
             None if account.is_empty() => Principal::Service(arn),
             None if arn.ends_with(":root") => Principal::Root { account, arn },
-            None => Principal::User { account, arn },
+            None => Principal::User { account, arn, id: "AIDAEXAMPLE" },
         }
     }
 }

@@ -18,12 +18,15 @@ const OWNER: &str = "111122223333";
 const OTHER: &str = "444455556666";
 const ROOT: Principal<'_> = Principal::Root { account: OWNER, arn: "arn:aws:iam::111122223333:root" };
 const STRANGER: Principal<'_> = Principal::Root { account: OTHER, arn: "arn:aws:iam::444455556666:root" };
-const USER: Principal<'_> = Principal::User { account: OWNER, arn: "arn:aws:iam::111122223333:user/alice" };
-const FOREIGN_USER: Principal<'_> = Principal::User { account: OTHER, arn: "arn:aws:iam::444455556666:user/bob" };
+const USER: Principal<'_> =
+    Principal::User { account: OWNER, arn: "arn:aws:iam::111122223333:user/alice", id: "AIDAALICE" };
+const FOREIGN_USER: Principal<'_> =
+    Principal::User { account: OTHER, arn: "arn:aws:iam::444455556666:user/bob", id: "AIDABOB" };
 const SESSION: Principal<'_> = Principal::Session {
     account: OWNER,
     arn: "arn:aws:sts::111122223333:assumed-role/reader/s1",
     role: "arn:aws:iam::111122223333:role/reader",
+    id: "AROAREADER:s1",
 };
 const BUCKET: Kind<'_> = Kind::Bucket("arn:aws:s3:::b");
 

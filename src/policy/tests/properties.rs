@@ -103,7 +103,18 @@ fn condition() -> impl Strategy<Value = (String, String, Vec<String>)> {
 }
 
 fn principal() -> impl Strategy<Value = Value> {
-    let names = [OWNER, OTHER, "arn:aws:iam::444455556666:root", "*", USER.arn(), FOREIGN_USER.arn(), SESSION.arn()];
+    let names = [
+        OWNER,
+        OTHER,
+        "arn:aws:iam::444455556666:root",
+        "*",
+        USER.arn(),
+        FOREIGN_USER.arn(),
+        SESSION.arn(),
+        "AIDAALICE",
+        "AROAREADER",
+        "AROAREADER:s1",
+    ];
     let role = "arn:aws:iam::111122223333:role/reader";
     let names: Vec<String> = names.into_iter().chain([role]).map(str::to_owned).collect();
     let of_aws = subsequence(names, 1..3).prop_map(|names| json!({"AWS": names}));

@@ -131,16 +131,24 @@ fn layers(principal: Principal<'_>) -> Vec<String> {
         Principal::Anonymous => vec!["anonymous".to_owned()],
         Principal::Service(name) | Principal::Federated(name) => vec![name.to_owned()],
         Principal::Root { account, .. } => vec![root(account)],
-        Principal::User { account, arn } => vec![root(account), arn.to_owned()],
-        Principal::Session { account, arn, role } => vec![root(account), role.to_owned(), arn.to_owned()],
+        Principal::User { account, arn, id } => vec![root(account), format!("{arn}|{id}")],
+        Principal::Session { account, arn, role, id } => {
+            vec![root(account), format!("{role}|{}", id.split_once(':').unwrap().0), format!("{arn}|{id}")]
+        }
     }
 }
 
+/// Layers that go by two names have a bar between them.
 fn is_listed(element: &Value, layer: &str) -> bool {
+    if let Some((arn, id)) = layer.split_once('|') {
+        return is_listed(element, arn) || is_listed(element, id);
+    }
     let of_kind = |(kind, names): (&String, &Value)| {
         list(names).iter().any(|name| match (kind.as_str(), name.as_str().unwrap()) {
             ("AWS", "*") => true,
-            ("AWS", account) if !account.contains(':') => layer == format!("arn:aws:iam::{account}:root"),
+            ("AWS", account) if account.starts_with(|c: char| c.is_ascii_digit()) => {
+                layer == format!("arn:aws:iam::{account}:root")
+            }
             (_, name) => name == layer,
         })
     };
@@ -168,6 +176,19 @@ fn named(element: &Value, principal: Principal<'_>) -> Named {
 }
 
 fn of_aws(name: &str, principal: Principal<'_>) -> Named {
+    if name.starts_with("AIDA") || name.starts_with("AROA") {
+        let id = match principal {
+            Principal::User { id, .. } | Principal::Session { id, .. } => id,
+            _ => "",
+        };
+        return if id == name {
+            Named::ByItself
+        } else if id.starts_with(&format!("{name}:")) {
+            Named::WithinBounds
+        } else {
+            Named::Not
+        };
+    }
     let account = name.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root"));
     if let Some(account) = account.or(Some(name).filter(|name| !name.contains(':'))) {
         return match principal {

@@ -21,12 +21,13 @@ const OWNER: &str = "111122223333";
 const PRINCIPALS: &[Principal<'_>] = &[
     Principal::Root { account: OWNER, arn: "arn:aws:iam::111122223333:root" },
     Principal::Root { account: "444455556666", arn: "arn:aws:iam::444455556666:root" },
-    Principal::User { account: OWNER, arn: "arn:aws:iam::111122223333:user/alice" },
-    Principal::User { account: "444455556666", arn: "arn:aws:iam::444455556666:user/bob" },
+    Principal::User { account: OWNER, arn: "arn:aws:iam::111122223333:user/alice", id: "AIDAALICE" },
+    Principal::User { account: "444455556666", arn: "arn:aws:iam::444455556666:user/bob", id: "AIDABOB" },
     Principal::Session {
         account: OWNER,
         arn: "arn:aws:sts::111122223333:assumed-role/reader/s1",
         role: "arn:aws:iam::111122223333:role/reader",
+        id: "AROAREADER:s1",
     },
     Principal::Service("s3.amazonaws.com"),
     Principal::Anonymous,

@@ -120,7 +120,7 @@ pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
         add("GroupDetailList", &group.name.to_lowercase(), shown);
     }
     for role in state.roles.iter().filter(|_| wants("Role")) {
-        let mut shown = roles::shown(account, role, true);
+        let mut shown = roles::shown(call, role, true);
         shown["InstanceProfileList"] = json!([]);
         shown["RoleLastUsed"] = json!({});
         for other in ["Description", "MaxSessionDuration"] {

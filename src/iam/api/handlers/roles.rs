@@ -10,7 +10,7 @@ use crate::iam::api::{Call, policies, time};
 use crate::iam::arn;
 use crate::iam::store::AccountState;
 use crate::iam::store::records::{Grants, RoleRecord};
-use crate::policy::Kind;
+use crate::policy::{self, Kind};
 
 /// Most roles of an account. (AWS: "IAM and AWS STS quotas".)
 const MOST_ROLES: usize = 1000;
@@ -44,12 +44,12 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
         Ok(())
     })
     .await?;
-    Ok(json!({"Role": shown(call.account(), &role, true)}))
+    Ok(json!({"Role": shown(call, &role, true)}))
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
     let (state, name) = (call.state(), call.params.name("RoleName", MAX_NAME)?);
-    let mut shown = shown(call.account(), find(&state, name)?, true);
+    let mut shown = shown(call, find(&state, name)?, true);
     shown["RoleLastUsed"] = json!({});
     Ok(json!({"Role": shown}))
 }
@@ -57,7 +57,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
 pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
     let (state, prefix) = (call.state(), call.params.text("PathPrefix").unwrap_or("/"));
     let roles = state.roles.iter().filter(|role| role.path.starts_with(prefix));
-    paged(call, "Roles", roles.map(|role| (role.name.to_lowercase(), shown(call.account(), role, false))))
+    paged(call, "Roles", roles.map(|role| (role.name.to_lowercase(), shown(call, role, false))))
 }
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
@@ -84,7 +84,7 @@ pub(super) async fn update_description(call: &Call<'_>) -> Result<Value> {
             Ok(role.clone())
         })
         .await?;
-    Ok(json!({"Role": shown(call.account(), &role, true)}))
+    Ok(json!({"Role": shown(call, &role, true)}))
 }
 
 pub(super) async fn update_trust(call: &Call<'_>) -> Result<Value> {
@@ -128,7 +128,7 @@ fn trust(call: &Call<'_>, member: &str) -> Result<String> {
     if policies::weight(&text) > MAX_TRUST {
         return Err(limit_exceeded(format!("Cannot exceed quota for ACLSizePerRole: {MAX_TRUST}")));
     }
-    Ok(text)
+    Ok(policy::admit(&text, Kind::Trust, call.directory())?)
 }
 
 fn description(call: &Call<'_>) -> Result<Option<String>> {
@@ -147,14 +147,15 @@ fn max_session(call: &Call<'_>) -> Result<Option<u32>> {
 }
 
 /// A role as answers carry it; lists do without tags and boundary.
-pub(super) fn shown(account: &str, role: &RoleRecord, whole: bool) -> Value {
+pub(super) fn shown(call: &Call<'_>, role: &RoleRecord, whole: bool) -> Value {
+    let trust = policy::show(&role.trust, call.directory());
     let mut shown = json!({
         "Path": role.path,
         "RoleName": role.name,
         "RoleId": role.id,
-        "Arn": arn::role(account, &role.path, &role.name),
+        "Arn": arn::role(call.account(), &role.path, &role.name),
         "CreateDate": time(role.created),
-        "AssumeRolePolicyDocument": encoded(&role.trust),
+        "AssumeRolePolicyDocument": encoded(&trust),
         "Description": role.description,
         "MaxSessionDuration": role.max_session,
     });

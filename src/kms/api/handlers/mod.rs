@@ -20,7 +20,7 @@ use super::fields::{Fields, refuse};
 use crate::clock::Timestamp;
 use crate::iam::Permit;
 use crate::kms::error::KmsErrorKind;
-use crate::kms::local::{LocalKms, MAX_POLICY, default_policy};
+use crate::kms::local::{LocalKms, MAX_POLICY};
 use crate::kms::{Caller, KeyRef};
 
 /// Most bytes of a ciphertext blob, a signature, a tag.
@@ -212,8 +212,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         Handler::GetKeyPolicy => {
             let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
             fields.choice("PolicyName", &["default"])?;
-            let policy = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
-            Ok(json!({"Policy": policy, "PolicyName": "default"}))
+            Ok(json!({"Policy": kms.shown_policy(&key), "PolicyName": "default"}))
         }
         Handler::PutKeyPolicy => {
             let key = key_not_alias(fields)?;
