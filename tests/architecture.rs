@@ -34,6 +34,47 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("HeaderMap", &["http/", "s3/", "kms/api/", "audit/api.rs", "wire/", "sigv4/", "sse/headers.rs", "sse/headers/"]),
 ];
 
+/// What decides who may do what, or says that nothing need decide, beside `iam::authorize` by which all operations go; the
+/// files (below `src/`) that may name it, and why. Who adds a caller says so here.
+const DECIDING: &[(&str, &[(&str, &str)])] = &[
+    (
+        "policy::decide",
+        &[
+            ("iam/service.rs", "AWS's own services have no subject with policies"),
+            ("kms/local/policy.rs", "the same, of keys, whose policy must allow"),
+        ],
+    ),
+    (
+        "judge_beside",
+        &[
+            ("policy/subject.rs", "its own"),
+            ("iam/mod.rs", "the one authorisation function"),
+            ("admin/explain.rs", "tells what would be decided; nothing comes of it"),
+        ],
+    ),
+    (
+        "judge_ask",
+        &[
+            ("policy/subject.rs", "its own"),
+            ("kms/local/policy.rs", "a key's policy must allow, and grants may"),
+            ("iam/api/sts/assume.rs", "a role's trust policy must allow"),
+            ("iam/api/handlers/simulate.rs", "tells what would be decided; nothing comes of it"),
+            ("iam/store/tests.rs", "tests"),
+        ],
+    ),
+    (
+        "left_to_the_key_service",
+        &[("iam/mod.rs", "its own"), ("kms/api/mod.rs", "the key service judges each use of a key by the key")],
+    ),
+    (
+        "of_anybody",
+        &[
+            ("iam/mod.rs", "its own"),
+            ("iam/api/authority.rs", "STS: what everybody may, and what a trust policy decides"),
+        ],
+    ),
+];
+
 /// The longest file allowed, in lines.
 const LONGEST: usize = 900;
 
@@ -85,6 +126,9 @@ fn violations_are_found() {
         ("sse/plan.rs", "use http::HeaderMap;"),
         ("kms/local/mod.rs", "fn f() -> http::StatusCode { http::StatusCode::OK }"),
         ("main.rs", "use strongroom::store::Store;"),
+        ("s3/put.rs", "fn f() { subject.judge_ask(&ask); }"),
+        ("s3/put.rs", "use crate::policy::{Policies, decide};"),
+        ("s3/put.rs", "fn f() -> Permit { Permit::left_to_the_key_service() }"),
     ];
     for (path, text) in broken {
         assert!(!check(path, text).is_empty(), "not found in {path}: {text}");
@@ -120,6 +164,17 @@ fn violations(source: &Source) -> Vec<String> {
     for used in paths_in(&code).into_iter().chain(climbs(&user, &code)) {
         if !may_use(&user, &used) {
             found.push(format!("src/{path}: {user} may not use {used}"));
+        }
+    }
+    for (name, allowed) in DECIDING {
+        let is_named = if name.contains("::") {
+            paths_in(&code).iter().any(|path| path == name)
+        } else {
+            code.match_indices(name).any(|(at, _)| !code[at + name.len()..].starts_with(is_word))
+        };
+        let within_policy = path.starts_with("policy/") && name.starts_with("policy::");
+        if is_named && !within_policy && !allowed.iter().any(|(file, _)| path == file) {
+            found.push(format!("src/{path}: {name} is not to be named here; iam::authorize decides"));
         }
     }
     for (name, allowed) in RESERVED {

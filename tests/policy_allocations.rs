@@ -138,7 +138,7 @@ fn judging_a_session_does_not_allocate() {
             context: &session,
         };
         let mut allowed = None;
-        let count = allocations(|| allowed = Some(session.judge(&ask).is_allowed()));
+        let count = allocations(|| allowed = Some(session.judge_ask(&ask).is_allowed()));
         assert_eq!((count, allowed), (0, Some(expected)), "{action}");
     }
 }

@@ -107,7 +107,7 @@ impl Permit {
 impl Permit {
     /// For operations on a KMS key: the key service judges each use itself, by the key's policy, its grants and the policies
     /// of the principal that the call carries.
-    pub fn left_to_the_key_service() -> Self {
+    pub(crate) fn left_to_the_key_service() -> Self {
         Self(None)
     }
 

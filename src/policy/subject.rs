@@ -163,14 +163,15 @@ impl Subject {
         self.all_policies().any(|attached| attached.policy.asks_for_some(&wanted))
     }
 
-    /// Whether it may do what `ask` says: the one place where identity, boundary, session and resource policies meet.
-    pub fn judge<'p>(&'p self, ask: &Ask<'p>) -> Decision<'p> {
+    /// Whether it may do what `ask` says: the one place where identity, boundary, session and resource policies meet. `tests/architecture.rs` has the
+    /// list of those who may ask, as of all that decides beside `iam::authorize`.
+    pub fn judge_ask<'p>(&'p self, ask: &Ask<'p>) -> Decision<'p> {
         self.judge_beside(ask, Grant::None, false)
     }
 
     /// The same, where an access control list gives something beside, and the resource's policy may be another's than its
     /// owner's: [`Policies::resource_only_denies`].
-    pub fn judge_beside<'p>(&'p self, ask: &Ask<'p>, acl: Grant, policy_only_denies: bool) -> Decision<'p> {
+    pub(crate) fn judge_beside<'p>(&'p self, ask: &Ask<'p>, acl: Grant, policy_only_denies: bool) -> Decision<'p> {
         let session = self.session.as_ref().and_then(|session| session.policies.as_deref());
         let policies = Policies {
             resource: ask.policy,
@@ -294,7 +295,7 @@ mod tests {
 
     fn may(subject: &Subject, action: &str, resource: &str) -> bool {
         let ask = Ask { action, resource, owner: "1", policy: None, policy_must_allow: false, context: subject };
-        subject.judge(&ask).is_allowed()
+        subject.judge_ask(&ask).is_allowed()
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn may(subject: &Subject, action: &str) -> bool {
         policy_must_allow: false,
         context: subject,
     };
-    subject.judge(&ask).is_allowed()
+    subject.judge_ask(&ask).is_allowed()
 }
 
 #[tokio::test]

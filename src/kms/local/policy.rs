@@ -243,7 +243,7 @@ fn judge<'p>(
         return decide(&policies, &Request { principal, action, resource: arn, owner: account, context });
     }
     let ask = Ask { action, resource: arn, owner: account, policy: Some(policy), policy_must_allow: true, context };
-    caller.subject.judge(&ask)
+    caller.subject.judge_ask(&ask)
 }
 
 /// A use of a key that is not kept here.

@@ -136,7 +136,7 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
             policy_must_allow: resource.starts_with("arn:aws:kms:") && of_resource.is_some(),
             context: &context,
         };
-        let decision = subject.judge(&ask);
+        let decision = subject.judge_ask(&ask);
         let mut result = json!({
             "EvalActionName": action,
             "EvalResourceName": resource,
@@ -146,7 +146,7 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
         });
         if let Some(boundary) = &subject.boundary {
             let bounded = Subject { policies: vec![boundary.clone()], boundary: None, ..subject.clone() };
-            let allowed = bounded.judge(&Ask { policy: None, policy_must_allow: false, ..ask }).is_allowed();
+            let allowed = bounded.judge_ask(&Ask { policy: None, policy_must_allow: false, ..ask }).is_allowed();
             result["PermissionsBoundaryDecisionDetail"] = json!({"AllowedByPermissionsBoundary": allowed});
         }
         results.push((format!("{index:08}"), result));

@@ -72,7 +72,7 @@ impl Role {
             policy_must_allow: true,
             context: &context,
         };
-        let decision = subject.judge(&ask);
+        let decision = subject.judge_ask(&ask);
         let explanation = Explanation::of(decision, action);
         call.witness.see(|| explanation.clone());
         if decision.is_allowed() {
