@@ -2,7 +2,7 @@
 
 pub use md5::Md5;
 pub use sha1::Sha1;
-pub use sha2::{Digest, Sha256};
+pub use sha2::{Digest, Sha256, Sha512};
 
 use hmac::{KeyInit, Mac};
 

@@ -11,67 +11,96 @@ mod headers;
 pub mod render;
 
 use std::fmt;
+use std::hash::Hasher as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
+use twox_hash::{xxhash3_64, xxhash3_128, xxhash64};
 
-use crate::crypto::digest::{Digest as _, Sha1, Sha256};
+use crate::crypto::digest::{Digest as _, Md5, Sha1, Sha256, Sha512};
 
 pub use headers::{announced, declared, declared_of_object, requested, requested_of_upload};
 
-/// A checksum algorithm.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Algorithm {
+/// How the checksums of an upload's parts come to that of the whole.
+#[derive(Clone, Copy)]
+enum Parts {
+    /// Combined, where the client wants it: it is a CRC. Else one after the other.
+    Either(CrcAlgorithm),
+    /// Combined, always.
+    Combined(CrcAlgorithm),
+    /// One after the other: hashes cannot be combined.
+    Chained,
+}
+
+macro_rules! algorithms {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $header:literal $element:literal $length:literal $code:literal
+       $parts:expr;)*) => {
+        /// A checksum algorithm.
+        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        pub enum Algorithm { $($(#[$doc])* $variant,)* }
+
+        impl Algorithm {
+            /// All of them.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant,)*];
+
+            /// `CRC32`: in headers, bodies and error texts.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// `x-amz-checksum-crc32`: the header that carries the value.
+            pub const fn header(self) -> &'static str {
+                match self { $(Self::$variant => $header,)* }
+            }
+
+            /// `ChecksumCRC32`: the XML element that carries the value.
+            pub const fn element(self) -> &'static str {
+                match self { $(Self::$variant => $element,)* }
+            }
+
+            /// Of a digest, in bytes.
+            const fn length(self) -> usize {
+                match self { $(Self::$variant => $length,)* }
+            }
+
+            /// In the stored form.
+            const fn code(self) -> u8 {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            const fn parts(self) -> Parts {
+                match self { $(Self::$variant => $parts,)* }
+            }
+        }
+    };
+}
+
+#[rustfmt::skip]
+algorithms! {
     /// CRC-32 (ISO-HDLC).
-    Crc32,
+    Crc32     "CRC32"     "x-amz-checksum-crc32"     "ChecksumCRC32"      4  1 Parts::Either(CrcAlgorithm::Crc32IsoHdlc);
     /// CRC-32C (iSCSI).
-    Crc32c,
+    Crc32c    "CRC32C"    "x-amz-checksum-crc32c"    "ChecksumCRC32C"     4  2 Parts::Either(CrcAlgorithm::Crc32Iscsi);
     /// CRC-64/NVME.
-    Crc64Nvme,
+    Crc64Nvme "CRC64NVME" "x-amz-checksum-crc64nvme" "ChecksumCRC64NVME"  8  3 Parts::Combined(CrcAlgorithm::Crc64Nvme);
     /// SHA-1.
-    Sha1,
+    Sha1      "SHA1"      "x-amz-checksum-sha1"      "ChecksumSHA1"      20  4 Parts::Chained;
     /// SHA-256.
-    Sha256,
+    Sha256    "SHA256"    "x-amz-checksum-sha256"    "ChecksumSHA256"    32  5 Parts::Chained;
+    /// SHA-512.
+    Sha512    "SHA512"    "x-amz-checksum-sha512"    "ChecksumSHA512"    64  6 Parts::Chained;
+    /// MD5.
+    Md5       "MD5"       "x-amz-checksum-md5"       "ChecksumMD5"       16  7 Parts::Chained;
+    /// XXH64, without a seed.
+    Xxh64     "XXHASH64"  "x-amz-checksum-xxhash64"  "ChecksumXXHASH64"   8  8 Parts::Chained;
+    /// XXH3 of 64 bits, without a seed.
+    Xxh3      "XXHASH3"   "x-amz-checksum-xxhash3"   "ChecksumXXHASH3"    8  9 Parts::Chained;
+    /// XXH3 of 128 bits, without a seed.
+    Xxh128    "XXHASH128" "x-amz-checksum-xxhash128" "ChecksumXXHASH128" 16 10 Parts::Chained;
 }
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
-
-    /// `CRC32`: in headers, bodies and error texts.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Crc32 => "CRC32",
-            Self::Crc32c => "CRC32C",
-            Self::Crc64Nvme => "CRC64NVME",
-            Self::Sha1 => "SHA1",
-            Self::Sha256 => "SHA256",
-        }
-    }
-
-    /// `x-amz-checksum-crc32`: the header that carries the value.
-    pub const fn header(self) -> &'static str {
-        match self {
-            Self::Crc32 => "x-amz-checksum-crc32",
-            Self::Crc32c => "x-amz-checksum-crc32c",
-            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
-            Self::Sha1 => "x-amz-checksum-sha1",
-            Self::Sha256 => "x-amz-checksum-sha256",
-        }
-    }
-
-    /// `ChecksumCRC32`: the XML element that carries the value.
-    pub const fn element(self) -> &'static str {
-        match self {
-            Self::Crc32 => "ChecksumCRC32",
-            Self::Crc32c => "ChecksumCRC32C",
-            Self::Crc64Nvme => "ChecksumCRC64NVME",
-            Self::Sha1 => "ChecksumSHA1",
-            Self::Sha256 => "ChecksumSHA256",
-        }
-    }
-
     /// The algorithm of this name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
@@ -84,46 +113,25 @@ impl Algorithm {
 
     /// The kind that a multipart upload has if it names none.
     pub const fn default_kind(self) -> Kind {
-        match self {
-            Self::Crc64Nvme => Kind::FullObject,
-            Self::Crc32 | Self::Crc32c | Self::Sha1 | Self::Sha256 => Kind::Composite,
+        match self.parts() {
+            Parts::Combined(_) => Kind::FullObject,
+            Parts::Either(_) | Parts::Chained => Kind::Composite,
         }
     }
 
     /// Whether a multipart upload may have this kind: only CRCs can be combined, and CRC64NVME only so.
     pub const fn allows(self, kind: Kind) -> bool {
-        match self {
-            Self::Crc32 | Self::Crc32c => true,
-            Self::Crc64Nvme => matches!(kind, Kind::FullObject),
-            Self::Sha1 | Self::Sha256 => matches!(kind, Kind::Composite),
-        }
-    }
-
-    const fn length(self) -> usize {
-        match self {
-            Self::Crc32 | Self::Crc32c => 4,
-            Self::Crc64Nvme => 8,
-            Self::Sha1 => 20,
-            Self::Sha256 => 32,
-        }
-    }
-
-    const fn code(self) -> u8 {
-        match self {
-            Self::Crc32 => 1,
-            Self::Crc32c => 2,
-            Self::Crc64Nvme => 3,
-            Self::Sha1 => 4,
-            Self::Sha256 => 5,
+        match self.parts() {
+            Parts::Either(_) => true,
+            Parts::Combined(_) => matches!(kind, Kind::FullObject),
+            Parts::Chained => matches!(kind, Kind::Composite),
         }
     }
 
     const fn crc(self) -> Option<CrcAlgorithm> {
-        match self {
-            Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
-            Self::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
-            Self::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
-            Self::Sha1 | Self::Sha256 => None,
+        match self.parts() {
+            Parts::Either(crc) | Parts::Combined(crc) => Some(crc),
+            Parts::Chained => None,
         }
     }
 }
@@ -158,12 +166,15 @@ impl Kind {
     }
 }
 
+/// The longest digest, in bytes.
+const LONGEST: usize = 64;
+
 /// A digest and its algorithm. Shown in base64, as on the wire.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Checksum {
     algorithm: Algorithm,
     /// The first `algorithm.length()` bytes; the others are zero.
-    digest: [u8; 32],
+    digest: [u8; LONGEST],
 }
 
 impl Checksum {
@@ -176,7 +187,7 @@ impl Checksum {
 
     /// From a digest; `None` if it has not the algorithm's length.
     pub fn from_digest(algorithm: Algorithm, digest: &[u8]) -> Option<Self> {
-        let mut padded = [0; 32];
+        let mut padded = [0; LONGEST];
         padded.get_mut(..digest.len())?.copy_from_slice(digest);
         (digest.len() == algorithm.length()).then_some(Self { algorithm, digest: padded })
     }
@@ -214,8 +225,14 @@ pub struct Hasher(Algorithm, State);
 
 enum State {
     Crc(crc_fast::Digest),
+    Md5(Md5),
     Sha1(Sha1),
     Sha256(Sha256),
+    Sha512(Sha512),
+    Xxh64(xxhash64::Hasher),
+    // These two hold half a kilobyte of state.
+    Xxh3(Box<xxhash3_64::Hasher>),
+    Xxh128(Box<xxhash3_128::Hasher>),
 }
 
 impl Hasher {
@@ -227,6 +244,11 @@ impl Hasher {
             Algorithm::Crc64Nvme => State::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
             Algorithm::Sha1 => State::Sha1(Sha1::new()),
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+            Algorithm::Md5 => State::Md5(Md5::new()),
+            Algorithm::Xxh64 => State::Xxh64(xxhash64::Hasher::with_seed(0)),
+            Algorithm::Xxh3 => State::Xxh3(Box::default()),
+            Algorithm::Xxh128 => State::Xxh128(Box::default()),
         };
         Self(algorithm, state)
     }
@@ -235,29 +257,41 @@ impl Hasher {
     pub fn update(&mut self, data: &[u8]) {
         match &mut self.1 {
             State::Crc(crc) => crc.update(data),
+            State::Md5(md5) => md5.update(data),
             State::Sha1(sha1) => sha1.update(data),
             State::Sha256(sha256) => sha256.update(data),
+            State::Sha512(sha512) => sha512.update(data),
+            State::Xxh64(xxh) => xxh.write(data),
+            State::Xxh3(xxh) => xxh.write(data),
+            State::Xxh128(xxh) => xxh.write(data),
         }
     }
 
     /// The checksum of all that came.
     pub fn finish(self) -> Checksum {
         let Self(algorithm, state) = self;
-        let mut digest = [0; 32];
         match state {
-            State::Crc(crc) => return crc_checksum(algorithm, crc.finalize()),
-            State::Sha1(sha1) => digest[..20].copy_from_slice(&sha1.finalize()),
-            State::Sha256(sha256) => digest.copy_from_slice(&sha256.finalize()),
+            State::Crc(crc) => crc_checksum(algorithm, crc.finalize()),
+            State::Md5(md5) => padded(algorithm, &md5.finalize()),
+            State::Sha1(sha1) => padded(algorithm, &sha1.finalize()),
+            State::Sha256(sha256) => padded(algorithm, &sha256.finalize()),
+            State::Sha512(sha512) => padded(algorithm, &sha512.finalize()),
+            State::Xxh64(xxh) => padded(algorithm, &xxh.finish().to_be_bytes()),
+            State::Xxh3(xxh) => padded(algorithm, &xxh.finish().to_be_bytes()),
+            State::Xxh128(xxh) => padded(algorithm, &xxh.finish_128().to_be_bytes()),
         }
-        Checksum { algorithm, digest }
     }
 }
 
-fn crc_checksum(algorithm: Algorithm, value: u64) -> Checksum {
-    let length = algorithm.length();
-    let mut digest = [0; 32];
-    digest[..length].copy_from_slice(&value.to_be_bytes()[8 - length..]);
+/// A digest that was made by `algorithm`, and so has its length.
+fn padded(algorithm: Algorithm, made: &[u8]) -> Checksum {
+    let mut digest = [0; LONGEST];
+    digest[..algorithm.length()].copy_from_slice(made);
     Checksum { algorithm, digest }
+}
+
+fn crc_checksum(algorithm: Algorithm, value: u64) -> Checksum {
+    padded(algorithm, &value.to_be_bytes()[8 - algorithm.length()..])
 }
 
 /// The checksums of one object, at most one per algorithm, all of one kind.
@@ -401,7 +435,17 @@ mod tests {
             (Algorithm::Crc64Nvme, "ae8b14860a799888"),
             (Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
             (Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+            (
+                Algorithm::Sha512,
+                "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274ad27fcd5811b313d681f7e55ec02d73d499c95455\
+                 b6b5bb503acf574fba8ffe85",
+            ),
+            (Algorithm::Md5, "25f9e794323b453885f5181f1b624d0b"),
+            (Algorithm::Xxh64, "8cb841db40e6ae83"),
+            (Algorithm::Xxh3, "72dcb18b67a17dff"),
+            (Algorithm::Xxh128, "33119477ede5dcd5e9716427681d5860"),
         ];
+        assert_eq!(checks.map(|(algorithm, _)| algorithm), Algorithm::ALL);
         for (algorithm, digest) in checks {
             let checksum = Checksum::of(algorithm, b"123456789");
             assert_eq!(hex::encode(checksum.digest()), digest, "{algorithm}");
@@ -421,11 +465,18 @@ mod tests {
         let golden = "01000001cbf4392604f7c3bc1d808e04732adf679965ccc34ca7ae3441";
         assert_eq!(hex::encode(both.encode()), golden);
         assert_eq!(Checksums::decode(&hex::decode(golden).unwrap()), Ok(both));
+        let later = Checksums::over_bytes([
+            Checksum::of(Algorithm::Xxh3, b"123456789"),
+            Checksum::of(Algorithm::Md5, b"123456789"),
+        ]);
+        let golden = "0100000725f9e794323b453885f5181f1b624d0b0972dcb18b67a17dff";
+        assert_eq!(hex::encode(later.encode()), golden);
+        assert_eq!(Checksums::decode(&hex::decode(golden).unwrap()), Ok(later));
         let composite = Checksums::parse(Algorithm::Crc64Nvme, "rosUhgp5mIg=-10000").unwrap();
         let golden = "01271003ae8b14860a799888";
         assert_eq!(hex::encode(composite.encode()), golden);
         assert_eq!(Checksums::decode(&hex::decode(golden).unwrap()), Ok(composite));
-        for bad in ["", "02", "020000", "01000001cbf439", "01000009cbf43926", "0100"] {
+        for bad in ["", "02", "020000", "01000001cbf439", "01000009cbf43926", "0100000bcbf43926", "0100"] {
             assert_eq!(Checksums::decode(&hex::decode(bad).unwrap()), Err(Malformed), "{bad}");
         }
     }
@@ -459,6 +510,17 @@ mod tests {
                 let sums: Vec<_> = parts.iter().map(|p| (Checksum::of(algorithm, p), p.len() as u64)).collect();
                 let whole = Checksums::over_bytes([Checksum::of(algorithm, &parts.concat())]);
                 prop_assert_eq!(Checksums::of_parts(Kind::FullObject, &sums), Some(whole));
+            }
+        }
+
+        #[test]
+        fn pieces_come_to_the_same_as_the_whole(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..900), 0..6)) {
+            for algorithm in Algorithm::ALL {
+                let mut hasher = Hasher::new(algorithm);
+                for part in &parts {
+                    hasher.update(part);
+                }
+                prop_assert_eq!(hasher.finish(), Checksum::of(algorithm, &parts.concat()));
             }
         }
 

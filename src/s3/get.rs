@@ -47,15 +47,16 @@ impl S3 {
         permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        let with_checksums = wants_checksums(&call.headers)?;
         let customer = sse::headers::key_to_read(&call.headers)?;
         // An object that is replaced between its record and its bytes is read anew: its reader sees one version, whole.
         for _ in 1..TRIES {
-            match self.read_object(call, bucket, key, customer.as_ref(), &permit).await {
+            match self.read_object(call, bucket, key, (customer.as_ref(), with_checksums), &permit).await {
                 Err(error) if error.is_vanished() => {}
                 answer => return answer,
             }
         }
-        self.read_object(call, bucket, key, customer.as_ref(), &permit).await
+        self.read_object(call, bucket, key, (customer.as_ref(), with_checksums), &permit).await
     }
 
     async fn read_object(
@@ -63,7 +64,7 @@ impl S3 {
         call: &Call<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
-        customer: Option<&CustomerKey>,
+        (customer, with_checksums): (Option<&CustomerKey>, bool),
         _permit: &Permit,
     ) -> Result<Response<ResponseBody>> {
         let head_only = call.row.operation == Operation::HeadObject;
@@ -83,8 +84,6 @@ impl S3 {
         }
         let selection = select(call, &object)?;
 
-        let with_checksums =
-            call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
         let with_checksums = with_checksums && selection.end - selection.start == object.record.size;
         // HEAD needs no KMS, but a customer's object is shown to those alone who have its key.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
@@ -126,6 +125,15 @@ impl S3 {
             *response.body_mut() = reader.into_body().await?;
         }
         Ok(response)
+    }
+}
+
+/// Whether a read asks for checksums.
+fn wants_checksums(headers: &HeaderMap) -> Result<bool> {
+    match headers.get("x-amz-checksum-mode") {
+        None => Ok(false),
+        Some(mode) if mode.as_bytes().trim_ascii().eq_ignore_ascii_case(b"enabled") => Ok(true),
+        Some(_) => Err(S3Error::new(ErrorCode::InvalidRequest, "Value for x-amz-checksum-mode header is invalid.")),
     }
 }
 
@@ -200,6 +208,17 @@ pub(super) fn part_number(call: &Call<'_>) -> Result<Option<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_checksum_mode_is_enabled_or_absent() {
+        let wants = |mode| {
+            let header = (HeaderName::from_static("x-amz-checksum-mode"), HeaderValue::from_static(mode));
+            wants_checksums(&HeaderMap::from_iter([header])).map_err(|error| error.code)
+        };
+        assert_eq!((wants("ENABLED"), wants(" enabled ")), (Ok(true), Ok(true)));
+        assert_eq!((wants("foo"), wants("")), (Err(ErrorCode::InvalidRequest), Err(ErrorCode::InvalidRequest)));
+        assert_eq!(wants_checksums(&HeaderMap::new()).map_err(|error| error.code), Ok(false));
+    }
 
     #[test]
     fn parts_are_located_by_their_numbers() {

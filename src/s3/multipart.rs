@@ -4,7 +4,6 @@ use http::Response;
 use http::header::HeaderMap;
 use minicbor::bytes::ByteVec;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksum, Checksums, Kind};
@@ -13,7 +12,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::{insert, text};
 use super::lifecycle::insert_expiration;
-use super::list::{Entry, Listing, Position, write_common_prefixes};
+use super::list::{Entry, Listed, Listing, Position, write_common_prefixes};
 use super::put::Origin;
 use super::put::insert_id;
 use super::render;
@@ -64,15 +63,16 @@ struct NamedPart {
     sha1: Option<String>,
     #[serde(rename = "ChecksumSHA256")]
     sha256: Option<String>,
-    /// Of an algorithm by which no part is checked here.
-    #[serde(
-        rename = "ChecksumSHA512",
-        alias = "ChecksumMD5",
-        alias = "ChecksumXXHASH64",
-        alias = "ChecksumXXHASH3",
-        alias = "ChecksumXXHASH128"
-    )]
-    other: Option<IgnoredAny>,
+    #[serde(rename = "ChecksumSHA512")]
+    sha512: Option<String>,
+    #[serde(rename = "ChecksumMD5")]
+    md5: Option<String>,
+    #[serde(rename = "ChecksumXXHASH64")]
+    xxhash64: Option<String>,
+    #[serde(rename = "ChecksumXXHASH3")]
+    xxhash3: Option<String>,
+    #[serde(rename = "ChecksumXXHASH128")]
+    xxhash128: Option<String>,
 }
 
 impl NamedPart {
@@ -84,17 +84,23 @@ impl NamedPart {
             Algorithm::Crc64Nvme => &self.crc64nvme,
             Algorithm::Sha1 => &self.sha1,
             Algorithm::Sha256 => &self.sha256,
+            Algorithm::Sha512 => &self.sha512,
+            Algorithm::Md5 => &self.md5,
+            Algorithm::Xxh64 => &self.xxhash64,
+            Algorithm::Xxh3 => &self.xxhash3,
+            Algorithm::Xxh128 => &self.xxhash128,
         };
         given.as_deref()
     }
 
     /// Whether what the client gives is what was stored.
     fn agrees(&self, stored: &Checksums) -> bool {
-        self.other.is_none()
-            && Algorithm::ALL.into_iter().all(|algorithm| match self.checksum(algorithm) {
-                None => true,
-                Some(given) => Checksum::parse(algorithm, given) == stored.by_algorithm(algorithm),
-            })
+        Algorithm::ALL.into_iter().all(|algorithm| match self.checksum(algorithm) {
+            None => true,
+            Some(given) => {
+                Checksum::parse(algorithm, given).is_some_and(|given| stored.by_algorithm(algorithm) == Some(given))
+            }
+        })
     }
 }
 
@@ -371,7 +377,7 @@ impl S3 {
                 Some(Position { name: name.to_owned(), tail: decode_upload_id(id).ok_or_else(invalid)?.to_vec() })
             }
         };
-        let listing = Listing::read(query, "max-uploads", after)?;
+        let listing = Listing::read(query, Listed::Uploads, after)?;
         let read = |id: &[u8], value: bytes::Bytes| {
             let id: [u8; 16] = id.try_into().map_err(|_| S3Error::internal("an upload's key is damaged"))?;
             Ok((id, <UploadRecord as crate::store::schema::Record>::from_value(&value)?))
@@ -389,7 +395,7 @@ impl S3 {
             }
             xml.text("Prefix", listing.show(listing.prefix));
             xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
-            xml.optional("EncodingType", listing.url_encoded.then_some("url"));
+            xml.optional("EncodingType", listing.encoding);
             xml.text("MaxUploads", listing.limit);
             xml.text("IsTruncated", page.truncated);
             for entry in &page.entries {
@@ -574,9 +580,13 @@ mod tests {
             xml::read(format!("<Part>{inner}</Part>").as_bytes(), "Part").unwrap()
         };
         assert!(part("").agrees(&Checksums::default()));
-        for name in ["SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"] {
-            let element = format!("<Checksum{name}>AA==</Checksum{name}>");
-            assert!(!part(&element).agrees(&Checksums::default()), "{name}");
+        for algorithm in Algorithm::ALL {
+            let (name, computed) = (algorithm.element(), Checksum::of(algorithm, b"data"));
+            for given in ["AA==".to_owned(), computed.to_string()] {
+                assert!(!part(&format!("<{name}>{given}</{name}>")).agrees(&Checksums::default()), "{name}");
+            }
+            let right = part(&format!("<{name}>{computed}</{name}>"));
+            assert!(right.agrees(&Checksums::over_bytes([computed])), "{name}");
         }
     }
 

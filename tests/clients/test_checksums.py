@@ -4,6 +4,7 @@ import pytest
 
 from support.calls import body_of, refused
 from support.data import CHECKSUMS, checksum, content
+from support.requests import signed
 
 DATA = content(150_000, "checksums")
 ALGORITHMS = list(CHECKSUMS)
@@ -111,3 +112,36 @@ def test_list_names_the_algorithm(s3, bucket):
     entry = s3.list_objects_v2(Bucket=bucket)["Contents"][0]
     assert entry["ChecksumAlgorithm"] == ["SHA256"]
     assert entry["ChecksumType"] == "FULL_OBJECT"
+
+
+def test_a_mode_that_there_is_not(server, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    for mode in ("foo", ""):
+        for method in ("GET", "HEAD"):
+            answer = signed(server, method, f"/{bucket}/k", headers={"x-amz-checksum-mode": mode})
+            assert answer.status == 400
+            if method == "GET":
+                message = "Value for x-amz-checksum-mode header is invalid."
+                assert (answer.code, answer.error["Message"]) == ("InvalidRequest", message)
+    assert signed(server, "GET", f"/{bucket}/k", headers={"x-amz-checksum-mode": "enabled"}).body == DATA
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_copy_is_computed_anew(plain_s3, bucket, algorithm):
+    name = f"Checksum{algorithm}"
+    plain_s3.put_object(Bucket=bucket, Key="source", Body=DATA)
+    source = {"Bucket": bucket, "Key": "source"}
+    copied = plain_s3.copy_object(Bucket=bucket, Key="copy", CopySource=source, ChecksumAlgorithm=algorithm)
+    assert copied["CopyObjectResult"][name] == checksum(algorithm, DATA)
+    # A copy without a word on it has its source's.
+    plain_s3.copy_object(Bucket=bucket, Key="again", CopySource={"Bucket": bucket, "Key": "copy"})
+    read = plain_s3.get_object_attributes(Bucket=bucket, Key="again", ObjectAttributes=["Checksum"])
+    assert read["Checksum"] == {name: checksum(algorithm, DATA), "ChecksumType": "FULL_OBJECT"}
+
+
+def test_algorithms_that_there_are_not(server, bucket):
+    answer = signed(server, "PUT", f"/{bucket}/k", headers={"x-amz-checksum-md4": "x"}, body=b"x")
+    message = "The algorithm type you specified in x-amz-checksum- header is invalid."
+    assert (answer.status, answer.code, answer.error["Message"]) == (400, "InvalidRequest", message)
+    created = signed(server, "POST", f"/{bucket}/k", [("uploads", "")], {"x-amz-checksum-algorithm": "MD4"})
+    assert (created.status, created.code) == (400, "InvalidRequest")

@@ -327,7 +327,7 @@ def test_full_object_checksums(plain_s3, bucket, algorithm):
     assert answer["ChecksumType"] == "FULL_OBJECT"
 
 
-@pytest.mark.parametrize("algorithm", ["SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", ["SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"])
 def test_hashes_have_no_full_object_form(plain_s3, bucket, algorithm):
     with refused("InvalidRequest", 400):
         plain_s3.create_multipart_upload(

@@ -1,6 +1,6 @@
 //! What requests say about checksums in their headers, with AWS's answers to what makes no sense.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use super::{Algorithm, Checksum, Checksums, Kind};
 use crate::s3::error::{ErrorCode, Result, S3Error};
@@ -104,18 +104,24 @@ pub fn requested_of_upload(headers: &HeaderMap) -> Result<Option<(Algorithm, Kin
     }
 }
 
-/// The one `x-amz-checksum-*` header that carries a value.
+/// The one `x-amz-checksum-*` header that carries a value. An algorithm that there is not is refused before a second one.
 fn single(headers: &HeaderMap) -> Result<Option<(Algorithm, &str)>> {
-    let is_value =
-        |name: &str| name.starts_with("x-amz-checksum-") && !matches!(name, ALGORITHM | TYPE | "x-amz-checksum-mode");
-    let mut values = headers.iter().filter(|(name, _)| is_value(HeaderName::as_str(name)));
-    let Some((name, value)) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(more_than_one());
+    let mut single = None;
+    for (name, value) in headers {
+        let name = name.as_str();
+        if !name.starts_with("x-amz-checksum-") || matches!(name, ALGORITHM | TYPE | "x-amz-checksum-mode") {
+            continue;
+        }
+        let algorithm = Algorithm::from_header(name).ok_or_else(|| {
+            let message = "The algorithm type you specified in x-amz-checksum- header is invalid.";
+            S3Error::new(ErrorCode::InvalidRequest, message)
+        })?;
+        single = match single {
+            None => Some(Ok((algorithm, value))),
+            Some(_) => Some(Err(more_than_one())),
+        };
     }
-    let algorithm = Algorithm::from_header(name.as_str()).ok_or_else(unsupported)?;
+    let Some((algorithm, value)) = single.transpose()? else { return Ok(None) };
     Ok(Some((algorithm, text(value).ok_or_else(|| invalid_value(algorithm.header()))?)))
 }
 
@@ -150,15 +156,20 @@ fn more_than_one() -> S3Error {
 }
 
 fn unsupported() -> S3Error {
+    let names = Algorithm::ALL.map(Algorithm::name);
     S3Error::new(
         ErrorCode::InvalidRequest,
-        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, \
-         CRC64NVME, SHA1, SHA256]",
+        format!(
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [{}]",
+            names.join(", ")
+        ),
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -187,7 +198,9 @@ mod tests {
         }
         let two = map(&[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-checksum-sha1", "")]);
         assert!(message(declared(&two)).starts_with("Expecting a single x-amz-checksum- header."));
-        assert!(message(declared(&map(&[("x-amz-checksum-md4", "")]))).starts_with("Checksum algorithm provided"));
+        let unknown = map(&[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-checksum-md4", "")]);
+        let invalid = "The algorithm type you specified in x-amz-checksum- header is invalid.";
+        assert_eq!(message(declared(&unknown)), invalid);
         let other = map(&[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-sdk-checksum-algorithm", "SHA1")]);
         assert_eq!(message(declared(&other)), "Value for x-amz-sdk-checksum-algorithm header is invalid.");
     }

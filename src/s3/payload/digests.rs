@@ -13,7 +13,7 @@ use crate::s3::error::{ErrorCode, Result, S3Error};
 pub(super) struct Digests {
     sha256: Option<Sha256>,
     md5: Option<Md5>,
-    /// Every checksum but SHA-256, which shares the hash of the signature.
+    /// Every checksum but SHA-256, which shares the hash of the signature, and MD5 where the entity tag is one.
     checksum: Option<Hasher>,
     signed_sha256: Option<[u8; 32]>,
     content_md5: Option<[u8; 16]>,
@@ -27,7 +27,13 @@ impl Digests {
         Self {
             sha256: sha256.then(Sha256::new),
             md5: plan.md5.then(Md5::new),
-            checksum: algorithm.filter(|algorithm| *algorithm != Algorithm::Sha256).map(Hasher::new),
+            checksum: algorithm
+                .filter(|algorithm| match algorithm {
+                    Algorithm::Sha256 => false,
+                    Algorithm::Md5 => !plan.md5,
+                    _ => true,
+                })
+                .map(Hasher::new),
             signed_sha256: plan.sha256,
             content_md5: plan.content_md5,
             planned: plan.checksum,
@@ -64,9 +70,14 @@ impl Digests {
                 .with("ExpectedDigest", STANDARD.encode(sent))
                 .with("CalculatedDigest", STANDARD.encode(computed)));
         }
-        let computed = match self.planned.algorithm() {
-            Some(Algorithm::Sha256) => sha256.and_then(|digest| Checksum::from_digest(Algorithm::Sha256, &digest)),
-            _ => self.checksum.map(Hasher::finish),
+        let shared = |algorithm| match algorithm {
+            Algorithm::Sha256 => Checksum::from_digest(algorithm, &sha256?),
+            Algorithm::Md5 => Checksum::from_digest(algorithm, &md5?),
+            _ => None,
+        };
+        let computed = match self.checksum {
+            Some(hasher) => Some(hasher.finish()),
+            None => self.planned.algorithm().and_then(shared),
         };
         let expected = match self.planned {
             PlannedChecksum::None | PlannedChecksum::Computed(_) => None,

@@ -27,6 +27,11 @@ CHECKSUMS = {
     "CRC64NVME": lambda data: checksums.crc64nvme(data).to_bytes(8, "big"),
     "SHA1": lambda data: hashlib.sha1(data).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
+    "SHA512": lambda data: hashlib.sha512(data).digest(),
+    "MD5": lambda data: hashlib.md5(data).digest(),
+    "XXHASH64": lambda data: bytes(checksums.XXHash.compute_xxhash64(data)),
+    "XXHASH3": lambda data: bytes(checksums.XXHash.compute_xxhash3_64(data)),
+    "XXHASH128": lambda data: bytes(checksums.XXHash.compute_xxhash3_128(data)),
 }
 
 
