@@ -47,7 +47,6 @@ const STORAGE_CLASSES: &[&str] = &[
 /// Request headers whose meaning is not offered, and the values that change nothing. Ignoring another would promise what is not
 /// kept, so it answers 501.
 const NOT_OFFERED: &[(&str, &[&str])] = &[
-    ("x-amz-bucket-namespace", &["global"]),
     ("x-amz-object-lock-event-hold", &[]),
     ("x-amz-object-lock-event-hold-duration-days", &[]),
     ("x-amz-object-lock-event-hold-duration-years", &[]),

@@ -59,6 +59,7 @@ pub mod request;
 mod service;
 mod share;
 mod standing;
+mod sub_resource;
 mod tagging;
 mod tags;
 mod transport;

@@ -5,13 +5,17 @@
 
 use http::{HeaderMap, Method};
 
+use super::error::Result;
 use super::request::{Query, TargetKind};
+use super::sub_resource::{Named, SubResource, check_version};
 
 /// What picks a row among those of one method and target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Selector {
     /// The query has this key (`"uploads"`), with this value if one is given (`"list-type=2"`).
     Query(&'static str),
+    /// The query has a value for this key.
+    Value(&'static str),
     /// The request has this header.
     Header(&'static str),
 }
@@ -63,6 +67,9 @@ macro_rules! selector {
     (query $key:literal) => {
         Selector::Query($key)
     };
+    (value $key:literal) => {
+        Selector::Value($key)
+    };
     (header $name:literal) => {
         Selector::Header($name)
     };
@@ -110,10 +117,10 @@ operations! {
     UntagResource                                   DELETE ResourceTags Served Empty "s3:UntagResource"                    [];
     ListTagsForResource                             GET    ResourceTags Served Empty "s3:ListTagsForResource"              [];
     TagResource                                     POST   ResourceTags Served Xml   "s3:TagResource"                      [];
-    DeleteBucketAnalyticsConfiguration              DELETE Bucket  Served  Empty  "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
-    DeleteBucketIntelligentTieringConfiguration     DELETE Bucket  Served  Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
-    DeleteBucketInventoryConfiguration              DELETE Bucket  Served  Empty  "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
-    DeleteBucketMetricsConfiguration                DELETE Bucket  Served  Empty  "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
+    DeleteBucketAnalyticsConfiguration              DELETE Bucket  Served  Empty  "s3:PutAnalyticsConfiguration"           [query "analytics"];
+    DeleteBucketIntelligentTieringConfiguration     DELETE Bucket  Served  Empty  "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering"];
+    DeleteBucketInventoryConfiguration              DELETE Bucket  Served  Empty  "s3:PutInventoryConfiguration"           [query "inventory"];
+    DeleteBucketMetricsConfiguration                DELETE Bucket  Served  Empty  "s3:PutMetricsConfiguration"             [query "metrics"];
     DeleteBucketCors                                DELETE Bucket  Served  Empty  "s3:PutBucketCORS"                       [query "cors"];
     DeleteBucketEncryption                          DELETE Bucket  Served  Empty  "s3:PutEncryptionConfiguration"          [query "encryption"];
     DeleteBucketLifecycle                           DELETE Bucket  Served  Empty  "s3:PutLifecycleConfiguration"           [query "lifecycle"];
@@ -126,10 +133,10 @@ operations! {
     DeleteBucketWebsite                             DELETE Bucket  Served  Empty  "s3:DeleteBucketWebsite"                 [query "website"];
     DeletePublicAccessBlock                         DELETE Bucket  Served  Empty  "s3:PutBucketPublicAccessBlock"          [query "publicAccessBlock"];
     DeleteBucket                                    DELETE Bucket  Served  Empty  "s3:DeleteBucket"                        [];
-    GetBucketAnalyticsConfiguration                 GET    Bucket  Served  Empty  "s3:GetAnalyticsConfiguration"           [query "analytics", query "id"];
-    GetBucketIntelligentTieringConfiguration        GET    Bucket  Served  Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
-    GetBucketInventoryConfiguration                 GET    Bucket  Served  Empty  "s3:GetInventoryConfiguration"           [query "inventory", query "id"];
-    GetBucketMetricsConfiguration                   GET    Bucket  Served  Empty  "s3:GetMetricsConfiguration"             [query "metrics", query "id"];
+    GetBucketAnalyticsConfiguration                 GET    Bucket  Served  Empty  "s3:GetAnalyticsConfiguration"           [query "analytics", value "id"];
+    GetBucketIntelligentTieringConfiguration        GET    Bucket  Served  Empty  "s3:GetIntelligentTieringConfiguration"  [query "intelligent-tiering", value "id"];
+    GetBucketInventoryConfiguration                 GET    Bucket  Served  Empty  "s3:GetInventoryConfiguration"           [query "inventory", value "id"];
+    GetBucketMetricsConfiguration                   GET    Bucket  Served  Empty  "s3:GetMetricsConfiguration"             [query "metrics", value "id"];
     CreateSession                                   GET    Bucket  Refused Empty  "s3:CreateSession"                       [query "session"];
     GetBucketAbac                                   GET    Bucket  Served  Empty  "s3:GetBucketAbac"                       [query "abac"];
     GetBucketAccelerateConfiguration                GET    Bucket  Served  Empty  "s3:GetAccelerateConfiguration"          [query "accelerate"];
@@ -165,10 +172,10 @@ operations! {
     CreateBucketMetadataTableConfiguration          POST   Bucket  Refused Empty  "s3:CreateBucketMetadataTableConfiguration" [query "metadataTable"];
     DeleteObjects                                   POST   Bucket  Served  Xml    "s3:DeleteObject"                        [query "delete"];
     PostObject                                      POST   Bucket  Served  Stream "s3:PutObject"                           [];
-    PutBucketAnalyticsConfiguration                 PUT    Bucket  Served  Xml    "s3:PutAnalyticsConfiguration"           [query "analytics", query "id"];
-    PutBucketIntelligentTieringConfiguration        PUT    Bucket  Served  Xml    "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering", query "id"];
-    PutBucketInventoryConfiguration                 PUT    Bucket  Served  Xml    "s3:PutInventoryConfiguration"           [query "inventory", query "id"];
-    PutBucketMetricsConfiguration                   PUT    Bucket  Served  Xml    "s3:PutMetricsConfiguration"             [query "metrics", query "id"];
+    PutBucketAnalyticsConfiguration                 PUT    Bucket  Served  Xml    "s3:PutAnalyticsConfiguration"           [query "analytics"];
+    PutBucketIntelligentTieringConfiguration        PUT    Bucket  Served  Xml    "s3:PutIntelligentTieringConfiguration"  [query "intelligent-tiering"];
+    PutBucketInventoryConfiguration                 PUT    Bucket  Served  Xml    "s3:PutInventoryConfiguration"           [query "inventory"];
+    PutBucketMetricsConfiguration                   PUT    Bucket  Served  Xml    "s3:PutMetricsConfiguration"             [query "metrics"];
     PutBucketAbac                                   PUT    Bucket  Served  Xml    "s3:PutBucketAbac"                       [query "abac"];
     PutBucketAccelerateConfiguration                PUT    Bucket  Served  Xml    "s3:PutAccelerateConfiguration"          [query "accelerate"];
     PutBucketAcl                                    PUT    Bucket  Served  Xml    "s3:PutBucketAcl"                        [query "acl"];
@@ -205,7 +212,7 @@ operations! {
     ListParts                                       GET    Object  Served  Empty  "s3:ListMultipartUploadParts"            [query "uploadId"];
     GetObject                                       GET    Object  Served  Empty  "s3:GetObject"                           [] version "s3:GetObjectVersion";
     HeadObject                                      HEAD   Object  Served  Empty  "s3:GetObject"                           [] version "s3:GetObjectVersion";
-    SelectObjectContent                             POST   Object  Refused Empty  "s3:GetObject"                           [query "select", query "select-type=2"];
+    SelectObjectContent                             POST   Object  Refused Empty  "s3:GetObject"                           [query "select"];
     CompleteMultipartUpload                         POST   Object  Served  Xml    "s3:PutObject"                           [query "uploadId"];
     CreateMultipartUpload                           POST   Object  Served  Empty  "s3:PutObject"                           [query "uploads"];
     RestoreObject                                   POST   Object  Refused Empty  "s3:RestoreObject"                       [query "restore"];
@@ -222,13 +229,51 @@ operations! {
     PutObject                                       PUT    Object  Served  Stream "s3:PutObject"                           [];
 }
 
+/// The operations whose request can name a version.
+const VERSIONED: &[Operation] = &[
+    Operation::DeleteObject,
+    Operation::DeleteObjectAnnotation,
+    Operation::DeleteObjectTagging,
+    Operation::GetObject,
+    Operation::GetObjectAcl,
+    Operation::GetObjectAnnotation,
+    Operation::GetObjectAttributes,
+    Operation::GetObjectLegalHold,
+    Operation::GetObjectRetention,
+    Operation::GetObjectTagging,
+    Operation::HeadObject,
+    Operation::ListObjectAnnotations,
+    Operation::PutObjectAcl,
+    Operation::PutObjectAnnotation,
+    Operation::PutObjectLegalHold,
+    Operation::PutObjectRetention,
+    Operation::PutObjectTagging,
+    Operation::RestoreObject,
+    Operation::UpdateObjectEncryption,
+    // Its path is a bucket's, and its form says what it is about.
+    Operation::PostObject,
+];
+
 impl Operation {
-    /// The operation that `method` on a `target` asks for. `None`: no such operation (405 `MethodNotAllowed`).
-    pub fn route(method: &Method, target: TargetKind, query: &Query, headers: &HeaderMap) -> Option<&'static Row> {
-        TABLE
-            .iter()
-            .filter(|row| row.target == target && row.method == *method)
+    /// The operation that `method` on a `target` asks for. A bucket's may be asked for at a key's path.
+    ///
+    /// # Errors
+    /// `MethodNotAllowed` if there is none, with what is allowed; `InvalidArgument`, `InvalidRequest` if the query contradicts
+    /// itself.
+    pub fn route(method: &Method, target: TargetKind, query: &Query, headers: &HeaderMap) -> Result<&'static Row> {
+        let named = Named::read(method, target, query)?;
+        let row = named
+            .rows()
+            .filter(|row| row.method == *method && named.admits(method))
             .find(|row| row.selectors.iter().all(|selector| selector.applies(query, headers)))
+            .ok_or_else(|| named.refuse(method))?;
+        check_version(row.operation, query)?;
+        Ok(row)
+    }
+
+    /// Whether it can be about a version: the model has `versionId` in its query.
+    pub fn takes_version(self) -> bool {
+        VERSIONED.contains(&self)
     }
 
     /// The operation's row.
@@ -237,10 +282,39 @@ impl Operation {
     }
 }
 
+impl Row {
+    /// The query's keys and, behind `=`, values that must be there.
+    pub fn queries(&self) -> impl Iterator<Item = &'static str> {
+        self.selectors.iter().filter_map(|selector| match selector {
+            Selector::Query(key) | Selector::Value(key) => Some(*key),
+            Selector::Header(_) => None,
+        })
+    }
+
+    /// The headers that must be there.
+    pub fn headers(&self) -> impl Iterator<Item = &'static str> {
+        self.selectors.iter().filter_map(|selector| match selector {
+            Selector::Header(name) => Some(*name),
+            Selector::Query(_) | Selector::Value(_) => None,
+        })
+    }
+
+    /// The sub-resources that it is about: none, one, or those of a part.
+    pub fn sub_resources(&self) -> impl Iterator<Item = &'static str> {
+        self.queries().filter(|key| SubResource::find(key).is_some())
+    }
+
+    /// Whether it is about the service, bucket or object itself.
+    pub fn is_bare(&self) -> bool {
+        self.queries().all(|key| key == "list-type=2")
+    }
+}
+
 impl Selector {
     fn applies(self, query: &Query, headers: &HeaderMap) -> bool {
         match self {
             Self::Header(name) => headers.contains_key(name),
+            Self::Value(key) => query.non_empty(key).is_some(),
             Self::Query(key) => match key.split_once('=') {
                 Some((key, value)) => query.value(key) == Some(value),
                 None => query.has(key),
@@ -256,7 +330,8 @@ mod tests {
 
     #[expect(clippy::needless_pass_by_value, reason = "methods are constants here")]
     fn route(method: Method, target: TargetKind, query: &str) -> Option<Operation> {
-        Operation::route(&method, target, &Query::parse(query).unwrap(), &HeaderMap::new()).map(|row| row.operation)
+        let routed = Operation::route(&method, target, &Query::parse(query).unwrap(), &HeaderMap::new());
+        routed.ok().map(|row| row.operation)
     }
 
     #[test]

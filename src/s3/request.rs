@@ -25,6 +25,20 @@ pub enum TargetKind {
     Control,
 }
 
+impl TargetKind {
+    /// What refusals call it.
+    pub const fn resource_type(self) -> &'static str {
+        match self {
+            Self::Service => "SERVICE",
+            Self::Bucket => "BUCKET",
+            Self::Object => "OBJECT",
+            Self::ResourceTags => "RESOURCETAGS",
+            Self::AccountBlock => "ACCOUNTBLOCK",
+            Self::Control => "CONTROL",
+        }
+    }
+}
+
 /// What a request names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Target {
@@ -79,6 +93,15 @@ impl Target {
         match self {
             Self::Service | Self::ResourceTags(_) | Self::AccountBlock | Self::Control => None,
             Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+
+    /// What an operation on a `kind` is about: at a key's path it may be the bucket.
+    #[must_use]
+    pub fn of_kind(self, kind: TargetKind) -> Self {
+        match (self, kind) {
+            (Self::Object(bucket, _), TargetKind::Bucket) => Self::Bucket(bucket),
+            (target, _) => target,
         }
     }
 
@@ -174,19 +197,29 @@ impl Query {
     /// # Errors
     /// `InvalidArgument`, in AWS's words.
     pub fn number(&self, key: &'static str) -> Result<Option<u32>> {
+        self.integer(key)?.map(|number| u32::try_from(number).map_err(|_| out_of_range(key, number))).transpose()
+    }
+
+    /// An integer of 32 bits: digits, perhaps behind a minus sign.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, in AWS's words.
+    pub fn integer(&self, key: &'static str) -> Result<Option<i32>> {
         let Some(text) = self.non_empty(key) else {
             return Ok(None);
         };
-        match text.parse::<i64>() {
-            Ok(number @ 0..=0x7fff_ffff) => Ok(u32::try_from(number).ok()),
-            Ok(_) => {
-                Err(S3Error::argument(key, text, format!("Argument {key} must be an integer between 0 and 2147483647")))
-            }
-            Err(_) => {
-                Err(S3Error::argument(key, text, format!("Provided {key} not an integer or within integer range")))
-            }
+        // Rust would take a plus sign as well.
+        match text.parse() {
+            Ok(number) if !text.starts_with('+') => Ok(Some(number)),
+            _ => Err(S3Error::argument(key, text, format!("Provided {key} not an integer or within integer range"))),
         }
     }
+}
+
+/// `InvalidArgument` for a number below zero.
+pub fn out_of_range(name: &'static str, number: i32) -> S3Error {
+    let message = format!("Argument {name} must be an integer between 0 and 2147483647");
+    S3Error::argument(name, number.to_string(), message)
 }
 
 /// The bucket that a virtual-host style `host` names. The longest base wins, so that `s3.amazonaws.com` is never taken
@@ -272,10 +305,15 @@ mod tests {
 
     #[test]
     fn numbers_in_queries() {
-        let number = |query: &str| Query::parse(query).unwrap().number("max-keys");
-        assert_eq!(number("max-keys=12").unwrap(), Some(12));
-        assert_eq!(number("max-keys=").unwrap(), None);
-        assert!(number("max-keys=-1").is_err());
-        assert!(number("max-keys=x").is_err());
+        let number = |query: &str| Query::parse(query).unwrap().number("max-keys").map_err(|error| error.message);
+        assert_eq!(number("max-keys=12"), Ok(Some(12)));
+        assert_eq!(number(&format!("max-keys={}5", "0".repeat(5000))), Ok(Some(5)));
+        assert_eq!(number("max-keys=-0"), Ok(Some(0)));
+        assert_eq!(number("max-keys="), Ok(None));
+        assert!(number("max-keys=-01").unwrap_err().starts_with("Argument max-keys must be an integer between 0"));
+        for bad in ["x", "%2B5", "%205", "2147483648", "-2147483649", "-"] {
+            let message = number(&format!("max-keys={bad}")).unwrap_err();
+            assert_eq!(message, "Provided max-keys not an integer or within integer range", "{bad}");
+        }
     }
 }

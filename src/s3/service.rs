@@ -203,6 +203,9 @@ impl Call<'_> {
     }
 }
 
+/// Where a visitor without credentials is sent who asks for the list of buckets, as by a browser.
+const PRODUCT_PAGE: &str = "https://aws.amazon.com/s3/";
+
 /// What a policy may ask of these stands in their documents: they are permitted when those are read.
 const JUDGED_BY_DOCUMENT: &[Operation] = &[
     Operation::PutObjectLegalHold,
@@ -274,17 +277,14 @@ impl S3 {
             Some(target) => target?,
             None => Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?,
         };
-        headers::check_size(head.headers)?;
+        headers::check_size(head.headers, head.query)?;
         if head.method == Method::OPTIONS {
             answered.operation = "Preflight";
             return self.preflight(&target, head.headers, witness).await;
         }
         let query = Query::parse(head.query)?;
-        let row = Operation::route(head.method, target.kind(), &query, head.headers).ok_or_else(|| {
-            ErrorCode::MethodNotAllowed
-                .with("Method", head.method.as_str())
-                .with("ResourceType", format!("{:?}", target.kind()).to_uppercase())
-        })?;
+        let row = Operation::route(head.method, target.kind(), &query, head.headers)?;
+        let target = target.of_kind(row.target);
         answered.operation = row.name;
         witness.see_request(row, &query, &target);
         let signed = match self.authenticate(cx, &head) {
@@ -351,6 +351,11 @@ impl S3 {
             ));
         }
         let (name, key) = match target {
+            Target::Service if call.row.operation == Operation::ListBuckets && call.signed.is_none() => {
+                let mut response = render::empty(StatusCode::TEMPORARY_REDIRECT);
+                headers::insert(response.headers_mut(), http::header::LOCATION, PRODUCT_PAGE);
+                return Ok(response);
+            }
             Target::Service => {
                 let permit = self.authorize_in_account(call, "arn:aws:s3:::*")?;
                 return self.on_service(call, permit).await;

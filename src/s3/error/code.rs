@@ -59,6 +59,7 @@ error_codes! {
     InvalidBucketAclWithObjectOwnership "InvalidBucketAclWithObjectOwnership" BAD_REQUEST "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketState "InvalidBucketState" CONFLICT "The request is not valid for the current state of the bucket.";
     InvalidBucketName "InvalidBucketName" BAD_REQUEST "The specified bucket is not valid.";
+    InvalidBucketNamespace "InvalidBucketNamespace" BAD_REQUEST "The specified bucket namespace is not valid.";
     InvalidBucketOwner "InvalidBucketOwnerAWSAccountID" BAD_REQUEST "The value of the expected bucket owner parameter must be an AWS Account ID.";
     InvalidConfigurationId "InvalidConfigurationId" BAD_REQUEST "The specified configuration id is invalid.";
     InvalidDigest "InvalidDigest" BAD_REQUEST "The Content-MD5 you specified was invalid.";
@@ -84,6 +85,7 @@ error_codes! {
     KmsInvalidState "KMS.KMSInvalidStateException" BAD_REQUEST "The key is in a state that does not allow this operation.";
     KmsNotFound "KMS.NotFoundException" BAD_REQUEST "The key does not exist.";
     MalformedAcl "MalformedACLError" BAD_REQUEST "The XML you provided was not well-formed or did not validate against our published schema";
+    MalformedContinuationToken "MalformedContinuationToken" BAD_REQUEST "The continuation-token you provided invalid.";
     MalformedPostRequest "MalformedPOSTRequest" BAD_REQUEST "The body of your POST request is not well-formed multipart/form-data.";
     MalformedTrailer "MalformedTrailerError" BAD_REQUEST "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXml "MalformedXML" BAD_REQUEST "The XML you provided was not well-formed or did not validate against our published schema";
@@ -93,8 +95,10 @@ error_codes! {
     MetadataTooLarge "MetadataTooLarge" BAD_REQUEST "Your metadata headers exceed the maximum allowed metadata size";
     MethodNotAllowed "MethodNotAllowed" METHOD_NOT_ALLOWED "The specified method is not allowed against this resource.";
     MissingContentLength "MissingContentLength" LENGTH_REQUIRED "You must provide the Content-Length HTTP header.";
+    MissingNamespaceHeader "MissingNamespaceHeader" BAD_REQUEST "The request must contain the x-amz-bucket-namespace header.";
     MissingRequestBody "MissingRequestBodyError" BAD_REQUEST "Request Body is empty";
     MissingSecurityHeader "MissingSecurityHeader" BAD_REQUEST "Your request was missing a required header.";
+    NoLoggingStatusForKey "NoLoggingStatusForKey" BAD_REQUEST "There is no such thing as the ?logging sub-resource for a key";
     NoSuchBucket "NoSuchBucket" NOT_FOUND "The specified bucket does not exist";
     NoSuchBucketPolicy "NoSuchBucketPolicy" NOT_FOUND "The bucket policy does not exist";
     NoSuchConfiguration "NoSuchConfiguration" NOT_FOUND "The specified configuration does not exist.";
@@ -124,5 +128,6 @@ error_codes! {
     TooManyConfigurations "TooManyConfigurations" BAD_REQUEST "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     UnexpectedContent "UnexpectedContent" BAD_REQUEST "This request does not support content";
     UnresolvableGrantByEmailAddress "UnresolvableGrantByEmailAddress" BAD_REQUEST "The e-mail address you provided does not match any account on record.";
+    UserKeyMustBeSpecified "UserKeyMustBeSpecified" BAD_REQUEST "User key must be specified.";
     ContentSha256Mismatch "XAmzContentSHA256Mismatch" BAD_REQUEST "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }

@@ -74,7 +74,10 @@ impl S3 {
             Method::GET => Operation::GetObject,
             Method::HEAD => Operation::HeadObject,
             other => {
-                return Err(ErrorCode::MethodNotAllowed.with("Method", other.as_str()).with("ResourceType", "OBJECT"));
+                return Err(ErrorCode::MethodNotAllowed
+                    .with("Method", other.as_str())
+                    .with("ResourceType", "OBJECT")
+                    .with_header("allow", "HEAD, GET"));
             }
         };
         let visitor = Visitor {
