@@ -23,13 +23,14 @@ const ROOT: &str = "ServerSideEncryptionConfiguration";
 
 /// `ServerSideEncryptionConfiguration`.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document {
     #[serde(rename = "Rule", default)]
     rules: Vec<Rule>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Rule {
     apply_server_side_encryption_by_default: Option<ByDefault>,
     bucket_key_enabled: Option<bool>,
@@ -37,6 +38,7 @@ struct Rule {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ByDefault {
     #[serde(rename = "SSEAlgorithm")]
     algorithm: Algorithm,
@@ -55,6 +57,7 @@ enum Algorithm {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct BlockedTypes {
     #[serde(rename = "EncryptionType", default)]
     types: Vec<BlockedTypeElement>,
@@ -86,7 +89,7 @@ impl Configuration {
     /// # Errors
     /// `MalformedXML` for anything but one rule; `InvalidArgument` for a key without a method that uses it.
     fn parse(document: &[u8]) -> Result<Self> {
-        let document: Document = xml::read(document, ROOT)?;
+        let document: Document = xml::read_strict(document, ROOT)?;
         let [rule] = <[Rule; 1]>::try_from(document.rules).map_err(|_| ErrorCode::MalformedXml)?;
         let (algorithm, key) = match rule.apply_server_side_encryption_by_default {
             Some(ByDefault { algorithm, key }) => (algorithm, key),

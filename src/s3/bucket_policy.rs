@@ -22,7 +22,7 @@ const MAX_CONFIGURATION: usize = 16 * 1024;
 pub(super) const BLOCK: &str = "PublicAccessBlockConfiguration";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Configuration {
     #[serde(default)]
     block_public_acls: bool,
@@ -126,7 +126,7 @@ impl S3 {
     ) -> Result<PublicAccessBlock> {
         let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
         let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
-            xml::read(&document, BLOCK)?;
+            xml::read_strict(&document, BLOCK)?;
         Ok(PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets })
     }
 

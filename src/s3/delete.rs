@@ -29,16 +29,16 @@ const MAX_DOCUMENT: usize = 8 << 20;
 const PARALLEL: usize = 64;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Delete {
-    #[serde(default)]
-    quiet: bool,
+    /// Whatever it says that is not `true`, the answer names what was deleted.
+    quiet: Option<String>,
     #[serde(rename = "Object", default)]
     objects: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Entry {
     key: String,
     version_id: Option<String>,
@@ -46,6 +46,18 @@ struct Entry {
     etag: Option<String>,
     last_modified_time: Option<String>,
     size: Option<String>,
+}
+
+/// Reads what a request is to delete: all of it, or nothing.
+fn read(document: &[u8]) -> Result<Delete> {
+    let request: Delete = xml::read_strict(document, "Delete")?;
+    if request.objects.is_empty() || request.objects.len() > MAX_KEYS {
+        return Err(ErrorCode::MalformedXml.into());
+    }
+    if request.objects.iter().any(|entry| entry.key.is_empty()) {
+        return Err(ErrorCode::UserKeyMustBeSpecified.into());
+    }
+    Ok(request)
 }
 
 /// What is to be deleted.
@@ -106,17 +118,15 @@ impl S3 {
                 "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
             ));
         }
-        let request: Delete = xml::read(&document, "Delete")?;
-        if request.objects.is_empty() || request.objects.len() > MAX_KEYS {
-            return Err(ErrorCode::MalformedXml.into());
-        }
+        let request = read(&document)?;
+        let quiet = request.quiet.as_deref().is_some_and(|quiet| quiet.eq_ignore_ascii_case("true"));
         let deletions: Vec<_> =
             request.objects.iter().map(|entry| self.delete_entry(call, bucket, entry).boxed()).collect();
         let results: Vec<Result<Deleted>> = stream::iter(deletions).buffered(PARALLEL).collect().await;
         Ok(render::document(XmlWriter::document("DeleteResult", |xml| {
             for (entry, result) in request.objects.iter().zip(&results) {
                 match result {
-                    Ok(_) if request.quiet => {}
+                    Ok(_) if quiet => {}
                     Ok(deleted) => xml.element("Deleted", |xml| {
                         xml.text("Key", &entry.key);
                         xml.optional("VersionId", entry.version_id.as_deref());
@@ -187,5 +197,30 @@ impl S3 {
             Deletion::Nothing | Deletion::Removed => Deleted::default(),
             Deletion::Marked(id) => Deleted { version: Some(id), is_marker: true },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_its_keys_and_nothing_unknown() {
+        let code = |contents: &str| {
+            let document = format!("<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</Delete>");
+            read(document.as_bytes()).map(|request| request.objects.len()).map_err(|error| error.code)
+        };
+        let object = "<Object><Key>k</Key></Object>";
+        assert_eq!(code(&object.repeat(1000)), Ok(1000));
+        assert_eq!(code(&object.repeat(1001)), Err(ErrorCode::MalformedXml));
+        assert_eq!(code(&format!("{object}<Quiet>perhaps</Quiet>{object}")), Ok(2));
+        assert_eq!(code("<Object><Key>k</Key><VersionId>null</VersionId><ETag>e</ETag></Object>"), Ok(1));
+        for bad in ["", "<Quiet>true</Quiet>", "<Object/>", "<Foo/>", "<Object><Key>k</Key><Foo/></Object>"] {
+            assert_eq!(code(bad), Err(ErrorCode::MalformedXml), "{bad}");
+        }
+        assert_eq!(code(&format!("{object}<Foo/>")), Err(ErrorCode::MalformedXml));
+        for empty in ["<Object><Key></Key></Object>", "<Object><Key/></Object>"] {
+            assert_eq!(code(&format!("{object}{empty}")), Err(ErrorCode::UserKeyMustBeSpecified), "{empty}");
+        }
     }
 }

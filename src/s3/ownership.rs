@@ -26,13 +26,14 @@ const NAMES: &[(&str, Ownership)] = &[
 ];
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OwnershipControls {
     #[serde(rename = "Rule", default)]
     rules: Vec<Rule>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Rule {
     object_ownership: String,
 }
@@ -108,7 +109,7 @@ impl S3 {
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let controls: OwnershipControls = xml::read(&document, ROOT)?;
+        let controls: OwnershipControls = xml::read_strict(&document, ROOT)?;
         let [rule] = &controls.rules[..] else { return Err(ErrorCode::MalformedXml.into()) };
         let ownership = by_name(&rule.object_ownership).ok_or(ErrorCode::MalformedXml)?;
         let owner = self.owner(bucket).map_or("", |owner| &owner.canonical_id);

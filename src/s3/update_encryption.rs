@@ -46,7 +46,11 @@ const LOCKED: &str = "The encryption type for the specified object can't be upda
 
 /// `ObjectEncryption`.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document {
+    /// No type that is offered.
+    #[serde(rename = "SSE-S3")]
+    _managed: Option<serde::de::IgnoredAny>,
     #[serde(rename = "SSE-KMS")]
     kms: Option<Kms>,
     #[serde(rename = "DSSE-KMS")]
@@ -56,6 +60,7 @@ struct Document {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Kms {
     #[serde(rename = "KMSKeyArn")]
     key: Option<String>,
@@ -67,10 +72,10 @@ struct Kms {
 /// are of accounts elsewhere, and its own policy says who may use them.
 fn parse(document: &[u8], owner: &str, is_remote: impl Fn(&KeyRef) -> bool) -> Result<Reprotection> {
     let invalid = |text: &'static str| S3Error::new(ErrorCode::InvalidRequest, text);
-    let document: Document = xml::read(document, "ObjectEncryption")?;
+    let document: Document = xml::read_strict(document, "ObjectEncryption")?;
     let Kms { key, bucket_key } = match document {
-        Document { kms: Some(kms), dsse: None, customer: None } => kms,
-        Document { kms: None, dsse: None, customer: None } => return Err(invalid(NO_TYPE)),
+        Document { kms: Some(kms), dsse: None, customer: None, .. } => kms,
+        Document { kms: None, dsse: None, customer: None, .. } => return Err(invalid(NO_TYPE)),
         _ => return Err(invalid(OTHER_TYPE)),
     };
     let bucket_key = match bucket_key.as_deref() {

@@ -17,7 +17,7 @@ const MAX_CONFIGURATION: usize = 16 * 1024;
 const ROOT: &str = "VersioningConfiguration";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Configuration {
     status: Option<String>,
     mfa_delete: Option<String>,
@@ -25,7 +25,7 @@ struct Configuration {
 
 /// The state that a configuration asks for.
 fn parse(document: &[u8]) -> Result<Versioning> {
-    let Configuration { status, mfa_delete } = xml::read(document, ROOT)?;
+    let Configuration { status, mfa_delete } = xml::read_strict(document, ROOT)?;
     match mfa_delete.as_deref() {
         None | Some("Disabled") => {}
         Some("Enabled") => {

@@ -1,5 +1,6 @@
 //! XML: a small streaming writer, and a bounded reader for the documents that clients send.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 use quick_xml::Reader;
@@ -137,6 +138,44 @@ pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
     quick_xml::de::from_str(text).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
 }
 
+/// Reads a document of which AWS takes no more than it knows. `T` denies unknown fields, and so unknown elements; what
+/// stands in attributes (namespaces, of which AWS reads none) it is not shown.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_strict<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
+    let text = std::str::from_utf8(document).map_err(|_| ErrorCode::MalformedXml)?;
+    check_shape(text, root)?;
+    let text = without_attributes(text).ok_or(ErrorCode::MalformedXml)?;
+    quick_xml::de::from_str(&text).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
+}
+
+/// The document with its elements' names alone in their tags.
+fn without_attributes(text: &str) -> Option<Cow<'_, str>> {
+    let mut reader = Reader::from_str(text);
+    let (mut bare, mut copied, mut begin) = (String::new(), 0, 0);
+    loop {
+        let event = reader.read_event().ok()?;
+        let end = usize::try_from(reader.buffer_position()).ok()?;
+        match &event {
+            Event::Start(tag) | Event::Empty(tag) if tag.attributes().next().is_some() => {
+                let closed = if matches!(event, Event::Empty(_)) { "/>" } else { ">" };
+                for piece in [text.get(copied..begin)?, "<", tag.name().as_ref(), closed] {
+                    bare.push_str(piece);
+                }
+                copied = end;
+            }
+            Event::Eof if copied == 0 => return Some(Cow::Borrowed(text)),
+            Event::Eof => {
+                bare.push_str(text.get(copied..)?);
+                return Some(Cow::Owned(bare));
+            }
+            _ => {}
+        }
+        begin = end;
+    }
+}
+
 /// Reads what [`XmlWriter::fragment`] wrote for the inside of `root`.
 ///
 /// # Errors
@@ -213,6 +252,44 @@ mod tests {
         let delete: Delete = read(document, "Delete").unwrap();
         let keys: Vec<_> = delete.objects.iter().map(|object| object.key.as_str()).collect();
         assert_eq!((delete.quiet, keys), (true, vec!["a&b", "c"]));
+    }
+
+    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+    struct Strict {
+        quiet: Option<bool>,
+        #[serde(rename = "Object")]
+        objects: Vec<StrictObject>,
+    }
+
+    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+    struct StrictObject {
+        key: String,
+    }
+
+    #[test]
+    fn strict_documents_have_known_elements_alone() {
+        let read = |document: &str| read_strict::<Strict>(document.as_bytes(), "Delete").map_err(|error| error.code);
+        let one = || Ok(Strict { quiet: None, objects: vec![StrictObject { key: "a<b".to_owned() }] });
+        for good in [
+            "<Delete><Object><Key>a&lt;b</Key></Object></Delete>",
+            "<?xml version=\"1.0\"?>\n<Delete xmlns=\"urn:x\">\n  <Object>\n <Key>a&lt;b</Key> </Object>\n</Delete>\n",
+            "<Delete xmlns:i='u' i:a='>'><!-- c --><Object xmlns='y'><Key z=''>a<![CDATA[<]]>b</Key></Object></Delete>",
+            "<d:Delete xmlns:d='u'><d:Object><d:Key>a&lt;b</d:Key></d:Object></d:Delete>",
+        ] {
+            assert_eq!(read(good), one(), "{good}");
+        }
+        for bad in [
+            "<Delete><Object><Key>a</Key></Object><Foo/></Delete>",
+            "<Delete xmlns='u'><Object><Key>a</Key><Foo>1</Foo></Object></Delete>",
+            "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
+            "<Delete><Quiet>true</Quiet><Quiet>true</Quiet><Object><Key>a</Key></Object></Delete>",
+            "<Delete><Object/></Delete>",
+            "<Delete><Quiet>true</Quiet></Delete>",
+        ] {
+            assert_eq!(read(bad), Err(ErrorCode::MalformedXml), "{bad}");
+        }
     }
 
     #[test]

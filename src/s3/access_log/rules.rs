@@ -13,12 +13,14 @@ use crate::store::schema::{AclGrant, Permission};
 const ROOT: &str = "BucketLoggingStatus";
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document {
     #[serde(rename = "LoggingEnabled")]
     enabled: Option<Enabled>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Enabled {
     #[serde(rename = "TargetBucket")]
     bucket: String,
@@ -31,20 +33,21 @@ struct Enabled {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Grants {
     #[serde(rename = "Grant", default)]
     grants: Vec<Granting>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct KeyFormat {
     simple_prefix: Option<IgnoredAny>,
     partitioned_prefix: Option<Partitioned>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Partitioned {
     partition_date_source: Option<String>,
 }
@@ -84,7 +87,7 @@ pub(in crate::s3) enum Day {
 /// # Errors
 /// `MalformedXML`.
 pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
-    let Document { enabled } = xml::read(asked.document, ROOT)?;
+    let Document { enabled } = xml::read_strict(asked.document, ROOT)?;
     let Some(enabled) = enabled else { return Ok(String::new()) };
     let logging = Logging::of(Enabled { grants: None, ..enabled })?;
     Ok(logging.canonical(""))

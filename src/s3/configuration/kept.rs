@@ -18,6 +18,7 @@ fn malformed() -> S3Error {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Status {
     #[serde(rename = "Status")]
     status: Option<String>,
@@ -40,7 +41,7 @@ pub(super) fn abac(asked: &Asked<'_>) -> Result<String> {
 }
 
 fn status(asked: &Asked<'_>, root: &str, words: &[&str]) -> Result<String> {
-    let Status { status } = xml::read(asked.document, root)?;
+    let Status { status } = xml::read_strict(asked.document, root)?;
     let status = status.filter(|status| words.contains(&status.as_str())).ok_or_else(malformed)?;
     Ok(XmlWriter::fragment(|xml| xml.text("Status", status)))
 }
@@ -48,11 +49,12 @@ fn status(asked: &Asked<'_>, root: &str, words: &[&str]) -> Result<String> {
 /// `RequestPaymentConfiguration`. (S3 API reference, PutBucketRequestPayment.)
 pub(super) fn request_payment(asked: &Asked<'_>) -> Result<String> {
     #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Document {
         #[serde(rename = "Payer")]
         payer: String,
     }
-    let Document { payer } = xml::read(asked.document, "RequestPaymentConfiguration")?;
+    let Document { payer } = xml::read_strict(asked.document, "RequestPaymentConfiguration")?;
     if !["BucketOwner", "Requester"].contains(&payer.as_str()) {
         return Err(malformed());
     }
@@ -60,7 +62,7 @@ pub(super) fn request_payment(asked: &Asked<'_>) -> Result<String> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Tag {
     key: String,
     value: String,
@@ -68,7 +70,7 @@ struct Tag {
 
 /// Which objects a configuration is about: one condition, or several together.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Filter {
     prefix: Option<String>,
     tag: Option<Tag>,
@@ -77,7 +79,7 @@ struct Filter {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct And {
     prefix: Option<String>,
     #[serde(rename = "Tag", default)]
@@ -147,12 +149,12 @@ fn check_id(asked: &Asked<'_>, id: &str) -> Result<()> {
 /// `MetricsConfiguration`. (S3 API reference, PutBucketMetricsConfiguration.)
 pub(super) fn metrics(asked: &Asked<'_>) -> Result<String> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Document {
         id: String,
         filter: Option<Filter>,
     }
-    let Document { id, filter } = xml::read(asked.document, "MetricsConfiguration")?;
+    let Document { id, filter } = xml::read_strict(asked.document, "MetricsConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(true))?;
     check_id(asked, &id)?;
     Ok(XmlWriter::fragment(|xml| {
@@ -166,37 +168,38 @@ pub(super) fn metrics(asked: &Asked<'_>) -> Result<String> {
 /// `AnalyticsConfiguration`. (S3 API reference, PutBucketAnalyticsConfiguration.)
 pub(super) fn analytics(asked: &Asked<'_>) -> Result<String> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Document {
         id: String,
         filter: Option<Filter>,
         storage_class_analysis: Analysis,
     }
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Analysis {
         data_export: Option<Export>,
     }
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Export {
         output_schema_version: String,
         destination: Destination,
     }
     #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Destination {
         #[serde(rename = "S3BucketDestination")]
         bucket: BucketDestination,
     }
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct BucketDestination {
         format: String,
         bucket_account_id: Option<String>,
         bucket: String,
         prefix: Option<String>,
     }
-    let Document { id, filter, storage_class_analysis } = xml::read(asked.document, "AnalyticsConfiguration")?;
+    let Document { id, filter, storage_class_analysis } = xml::read_strict(asked.document, "AnalyticsConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(false))?;
     let export = storage_class_analysis.data_export;
     if let Some(Export { output_schema_version, destination: Destination { bucket } }) = &export {
@@ -233,7 +236,7 @@ pub(super) fn analytics(asked: &Asked<'_>) -> Result<String> {
 /// `IntelligentTieringConfiguration`. (S3 API reference, PutBucketIntelligentTieringConfiguration.)
 pub(super) fn intelligent_tiering(asked: &Asked<'_>) -> Result<String> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Document {
         id: String,
         filter: Option<Filter>,
@@ -242,12 +245,13 @@ pub(super) fn intelligent_tiering(asked: &Asked<'_>) -> Result<String> {
         tierings: Vec<Tiering>,
     }
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Tiering {
         days: u32,
         access_tier: String,
     }
-    let Document { id, filter, status, tierings } = xml::read(asked.document, "IntelligentTieringConfiguration")?;
+    let Document { id, filter, status, tierings } =
+        xml::read_strict(asked.document, "IntelligentTieringConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(false))?;
     if !["Enabled", "Disabled"].contains(&status.as_str()) || tierings.is_empty() {
         return Err(malformed());

@@ -16,6 +16,7 @@ pub(super) const METHODS: &[&str] = &["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 /// A bucket's rules.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::s3) struct Cors {
     #[serde(rename = "CORSRule", default)]
     rules: Vec<Rule>,
@@ -23,7 +24,7 @@ pub(in crate::s3) struct Cors {
 
 /// What some origins may do.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(super) struct Rule {
     #[serde(rename = "ID")]
     id: Option<String>,
@@ -60,7 +61,7 @@ impl Question<'_> {
 /// # Errors
 /// `MalformedXML`, `InvalidRequest`, in AWS's words.
 pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
-    let Cors { rules } = xml::read(asked.document, ROOT)?;
+    let Cors { rules } = xml::read_strict(asked.document, ROOT)?;
     if rules.is_empty() {
         return Err(ErrorCode::MalformedXml.into());
     }

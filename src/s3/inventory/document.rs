@@ -57,7 +57,7 @@ pub(super) enum Encryption {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Document {
     destination: DestinationElement,
     is_enabled: bool,
@@ -69,13 +69,13 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct DestinationElement {
     s3_bucket_destination: BucketDestination,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct BucketDestination {
     account_id: Option<String>,
     bucket: String,
@@ -85,6 +85,7 @@ struct BucketDestination {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EncryptionElement {
     #[serde(rename = "SSE-S3")]
     s3: Option<serde::de::IgnoredAny>,
@@ -93,25 +94,26 @@ struct EncryptionElement {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct KmsElement {
     key_id: String,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct FilterElement {
     prefix: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OptionalFields {
     #[serde(rename = "Field", default)]
     fields: Vec<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Schedule {
     frequency: String,
 }
@@ -149,7 +151,7 @@ impl Inventory {
     /// # Errors
     /// `MalformedXML`, `InvalidArgument`; `NotImplemented` for reports and fields that there are none of here.
     pub fn read(document: &[u8], id: &str) -> Result<Self> {
-        let document: Document = xml::read(document, ROOT)?;
+        let document: Document = xml::read_strict(document, ROOT)?;
         if document.id != id {
             return Err(ErrorCode::IdMismatch.into());
         }

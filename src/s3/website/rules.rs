@@ -13,7 +13,7 @@ const MAX_RULES: usize = 50;
 
 /// A bucket's website.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(in crate::s3) struct Website {
     pub(super) redirect_all_requests_to: Option<RedirectAll>,
     index_document: Option<IndexDocument>,
@@ -22,46 +22,47 @@ pub(in crate::s3) struct Website {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(super) struct RedirectAll {
     pub host_name: String,
     pub protocol: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct IndexDocument {
     suffix: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct ErrorDocument {
     key: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RoutingRules {
     #[serde(rename = "RoutingRule", default)]
     rules: Vec<RoutingRule>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct RoutingRule {
     condition: Option<Condition>,
     redirect: Redirect,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Condition {
     http_error_code_returned_equals: Option<String>,
     key_prefix_equals: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
 struct Redirect {
     host_name: Option<String>,
     http_redirect_code: Option<String>,
@@ -85,7 +86,7 @@ pub(super) struct Destination<'w> {
 /// # Errors
 /// `MalformedXML`, `InvalidArgument`, `InvalidRequest`, in AWS's words.
 pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
-    let website: Website = xml::read(asked.document, ROOT)?;
+    let website: Website = xml::read_strict(asked.document, ROOT)?;
     website.check()?;
     Ok(XmlWriter::fragment(|xml| website.write(xml)))
 }
