@@ -33,6 +33,10 @@ const FRAME: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 /// The most that is buffered of an HTTP/1.1 connection, each way, in bytes.
 const BUFFER: usize = 256 * 1024;
+/// Most headers of an HTTP/1.1 request: more than the shortest entries of user metadata that fit into 8 KiB, the most that S3
+/// takes of headers. While a head is parsed, hyper has two arrays of so many places, of 32 bytes each, on the heap; it
+/// writes to those alone that are needed. HTTP/2 has no such bound, for there each header counts 32 bytes more.
+const MAX_HEADERS: usize = 1024;
 /// How long connections that outlived the drain have to notice.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -256,6 +260,7 @@ impl Shared {
                 // Activity times the head, and lets a connection idle for longer.
                 .header_read_timeout(None)
                 .max_header_size(usize::try_from(header_bytes).unwrap_or(usize::MAX))
+                .max_headers(MAX_HEADERS)
                 .max_buf_size(BUFFER)
                 .serve_connection(io, service);
             self.attend(connection, &activity, peer, phase).await;

@@ -265,6 +265,13 @@ async fn heads_are_bounded_in_size_and_time() {
     send(&mut fitting, &format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(15 * 1024)))
         .await;
     assert!(receive(&mut fitting).await.starts_with("HTTP/1.1 200"));
+    let many = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<Vec<_>>().concat();
+    let mut numerous = server.plain().await;
+    send(&mut numerous, &format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", many(900))).await;
+    assert!(receive(&mut numerous).await.starts_with("HTTP/1.1 200"));
+    let mut too_many = server.plain().await;
+    send(&mut too_many, &format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", many(1100))).await;
+    assert!(receive(&mut too_many).await.starts_with("HTTP/1.1 431"));
     let mut slow = server.plain().await;
     send(&mut slow, "GET / HTTP/1.1\r\nhost: loc").await;
     let took = closed(&mut slow).await;

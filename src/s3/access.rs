@@ -559,6 +559,7 @@ impl Context for Circumstances<'_> {
             "s3:if-match"
             | "s3:if-none-match"
             | "s3:x-amz-acl"
+            | "s3:x-amz-bucket-namespace"
             | "s3:x-amz-content-sha256"
             | "s3:x-amz-copy-source"
             | "s3:x-amz-grant-full-control"

@@ -1,12 +1,13 @@
 //! Buckets: create, head, delete, list, location.
 
-use http::header::{HeaderName, LOCATION};
+use http::header::{HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::access::Creation;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, refuse_not_offered};
+use super::list::{decode_token, encode_token, incorrect_token};
 use super::render;
 use super::request::is_bucket_name;
 use super::service::{Bucket, Call, S3, no_content};
@@ -23,11 +24,14 @@ use crate::wire::{RequestBody, ResponseBody};
 const CLASSIC_REGION: &str = "us-east-1";
 /// Most buckets in one page of a listing.
 const MAX_BUCKETS: u32 = 10_000;
+/// The header that says in which namespace a new bucket's name is, and what names in accounts' own end with.
+const NAMESPACE: &str = "x-amz-bucket-namespace";
+const NAMESPACE_SUFFIX: &str = "-an";
 /// Longest `CreateBucketConfiguration`, in bytes.
 const MAX_CONFIGURATION: usize = 16 * 1024;
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
 struct CreateBucketConfiguration {
     location_constraint: Option<String>,
     location: Option<serde::de::IgnoredAny>,
@@ -62,7 +66,7 @@ impl S3 {
         let configuration = if document.is_empty() {
             Ok(CreateBucketConfiguration::default())
         } else {
-            xml::read(&document, "CreateBucketConfiguration")
+            xml::read_strict(&document, "CreateBucketConfiguration")
         };
         let asked = configuration.as_ref().ok();
         let creation = Creation {
@@ -83,6 +87,8 @@ impl S3 {
         if !is_bucket_name(name) {
             return Err(ErrorCode::InvalidBucketName.with("BucketName", name));
         }
+        let account = call.identity()?.account.id.clone();
+        self.check_namespace(call.headers.get(NAMESPACE), name, &account)?;
         refuse_not_offered(&call.headers)?;
         let locked =
             call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -106,7 +112,6 @@ impl S3 {
                 self.authorize_creation(call, action, name, &creation)?;
             }
         }
-        let account = call.identity()?.account.id.clone();
         let record = BucketRecord {
             id: random::bytes(&*self.entropy),
             account: account.clone(),
@@ -161,6 +166,43 @@ impl S3 {
         }
     }
 
+    /// Whether the buckets of `region` can be listed here: those of this server's region, where all are.
+    fn check_region(&self, region: &str) -> Result<()> {
+        let message = match region.to_ascii_lowercase() {
+            asked if asked == self.settings.region => return Ok(()),
+            asked if is_region(&asked) && asked != "eu" => {
+                "Requests with bucket-region specified must be made to the corresponding regional endpoint".to_owned()
+            }
+            _ => format!("Argument value {region} is not a valid AWS Region"),
+        };
+        Err(S3Error::new(ErrorCode::InvalidArgument, message).with("ArgumentName", "bucket-region"))
+    }
+
+    /// Whether `account` may give a bucket this name in the namespace that it asks for. Names with the suffix
+    /// `-account-region-an` are of an account's own namespace, which is asked for by a header.
+    /// (S3 user guide, "Namespaces for general purpose buckets".)
+    fn check_namespace(&self, asked: Option<&HeaderValue>, name: &str, account: &str) -> Result<()> {
+        let region = self.settings.region.as_str();
+        let refuse =
+            |message: String| Err(S3Error::new(ErrorCode::InvalidBucketNamespace, message).with("BucketName", name));
+        match asked.map(HeaderValue::as_bytes) {
+            None if name.ends_with(NAMESPACE_SUFFIX) => Err(ErrorCode::MissingNamespaceHeader.with("BucketName", name)),
+            Some(b"global") if name.ends_with(NAMESPACE_SUFFIX) => {
+                refuse(format!("Names that end with {NAMESPACE_SUFFIX} are not of the global namespace."))
+            }
+            None | Some(b"global") => Ok(()),
+            Some(b"account-regional") if name.ends_with(&format!("-{account}-{region}{NAMESPACE_SUFFIX}")) => Ok(()),
+            Some(b"account-regional") => refuse(format!(
+                "The requested bucket is an account-regional namespace bucket, but the bucket name does not end with \
+                 -{account}-{region}{NAMESPACE_SUFFIX}. Specify the targeted account and region in the bucket name."
+            )),
+            Some(other) => {
+                let message = format!("The value of {NAMESPACE} must be global or account-regional");
+                Err(S3Error::argument(NAMESPACE, String::from_utf8_lossy(other), message))
+            }
+        }
+    }
+
     pub(super) fn head_bucket(bucket: &Bucket, _permit: Permit) -> Response<ResponseBody> {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
@@ -195,10 +237,15 @@ impl S3 {
             return Err(S3Error::argument("max-buckets", limit.to_string(), message));
         }
         let prefix = call.query.value("prefix").unwrap_or_default();
-        let region = call.query.non_empty("bucket-region");
+        if let Some(region) = call.query.value("bucket-region") {
+            self.check_region(region)?;
+        }
         let account = &call.identity()?.account;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut after = call.query.value("continuation-token").unwrap_or_default().to_owned();
+        let mut after = match call.query.non_empty("continuation-token") {
+            None => String::new(),
+            Some(token) => decode_token(token).ok_or_else(incorrect_token)?,
+        };
         let mut page: Vec<(String, BucketRecord)> = Vec::new();
         // Buckets of all accounts share one name space; a page holds only the caller's.
         loop {
@@ -207,11 +254,9 @@ impl S3 {
             if let Some((name, _)) = found.last() {
                 after.clone_from(name);
             }
-            page.extend(found.into_iter().filter(|(name, record)| {
-                record.account == account.id
-                    && name.starts_with(prefix)
-                    && region.is_none_or(|region| region == record.region)
-            }));
+            page.extend(
+                found.into_iter().filter(|(name, record)| record.account == account.id && name.starts_with(prefix)),
+            );
             if exhausted || page.len() > limit {
                 break;
             }
@@ -234,7 +279,7 @@ impl S3 {
                 }
             });
             xml.optional("Prefix", call.query.value("prefix"));
-            xml.optional("ContinuationToken", page.last().filter(|_| more).map(|(name, _)| name));
+            xml.optional("ContinuationToken", page.last().filter(|_| more).map(|(name, _)| encode_token(name)));
         })))
     }
 }

@@ -10,7 +10,7 @@ use crate::store::schema::Attributes;
 
 /// Most bytes of user metadata, names and values together. (AWS: "Working with object metadata".)
 const MAX_METADATA_BYTES: usize = 2048;
-/// Most bytes of a request's headers, names and values together. (AWS: "Error responses", RequestHeaderSectionTooLarge.)
+/// Most bytes of a request's headers and query, names and values together. (AWS: "Error responses", RequestHeaderSectionTooLarge.)
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 /// Longest redirect location, in bytes.
 const MAX_REDIRECT_BYTES: usize = 2048;
@@ -53,13 +53,13 @@ const NOT_OFFERED: &[(&str, &[&str])] = &[
     ("x-amz-write-offset-bytes", &[]),
 ];
 
-/// Refuses a request whose headers are more than S3 takes.
+/// Refuses a request whose headers and query are more than S3 takes.
 ///
 /// # Errors
 /// `RequestHeaderSectionTooLarge`.
-pub fn check_size(headers: &HeaderMap) -> Result<()> {
+pub fn check_size(headers: &HeaderMap, query: &str) -> Result<()> {
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if size <= MAX_HEADER_BYTES {
+    if size + query.len() <= MAX_HEADER_BYTES {
         return Ok(());
     }
     Err(ErrorCode::RequestHeaderSectionTooLarge.with("MaxSizeAllowed", MAX_HEADER_BYTES.to_string()))
@@ -250,6 +250,16 @@ mod tests {
         assert_eq!(value("x-amz-meta-a"), Some("1,2"));
         assert_eq!(value("x-amz-meta-b"), Some("=?UTF-8?B?w6k=?="));
         assert_eq!(value("x-amz-storage-class"), Some("STANDARD_IA"));
+    }
+
+    #[test]
+    fn headers_and_query_are_bounded_together() {
+        let size = |headers: usize, query: usize| {
+            check_size(&self::headers(&[("a", &"x".repeat(headers))]), &"q".repeat(query)).map_err(|error| error.code)
+        };
+        assert_eq!(size(4095, 4096), Ok(()));
+        assert_eq!(size(4095, 4097), Err(ErrorCode::RequestHeaderSectionTooLarge));
+        assert_eq!(size(8192, 0), Err(ErrorCode::RequestHeaderSectionTooLarge));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use http::Response;
 
-use super::error::{Result, S3Error};
+use super::error::{ErrorCode, Result, S3Error};
 use super::render;
-use super::request::Query;
+use super::request::{Query, out_of_range};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
@@ -21,10 +21,43 @@ pub(super) const MAX_KEYS: u32 = 1000;
 pub(super) struct Listing<'q> {
     pub prefix: &'q str,
     pub delimiter: Option<&'q str>,
+    /// Most entries of the page.
     pub limit: usize,
+    /// What was asked for as such, which may be more.
+    pub asked: u32,
     /// Where the page begins.
     pub after: Option<Position>,
-    pub url_encoded: bool,
+    /// `encoding-type`, as it was sent: names are URL-encoded.
+    pub encoding: Option<&'q str>,
+}
+
+/// Which listing it is, where AWS's answers to bad parameters differ.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Listed {
+    Objects,
+    Versions,
+    Uploads,
+}
+
+impl Listed {
+    /// The parameter that bounds a page.
+    const fn limit(self) -> &'static str {
+        match self {
+            Self::Objects | Self::Versions => "max-keys",
+            Self::Uploads => "max-uploads",
+        }
+    }
+
+    /// Refuses a bound below zero.
+    fn refuse_limit(self, number: i32) -> S3Error {
+        match self {
+            Self::Objects => out_of_range("maxKeys", number),
+            Self::Versions => {
+                S3Error::new(ErrorCode::InvalidArgument, "max-keys cannot be negative").with("ArgumentName", "max-keys")
+            }
+            Self::Uploads => out_of_range("max-uploads", number),
+        }
+    }
 }
 
 /// What a page begins behind: a key or common prefix and, where a key has several entries, the tail of one of them.
@@ -62,28 +95,30 @@ impl<V> Page<V> {
 }
 
 impl<'q> Listing<'q> {
-    /// Reads what all listings have in common. `limit` is the name of the parameter that bounds a page.
-    pub fn read(query: &'q Query, limit: &'static str, after: Option<Position>) -> Result<Self> {
-        let url_encoded = match query.non_empty("encoding-type") {
-            None => false,
-            Some("url") => true,
-            Some(other) => {
-                return Err(S3Error::argument("encoding-type", other, "Invalid Encoding Method specified in Request"));
-            }
+    /// Reads what all listings have in common.
+    pub fn read(query: &'q Query, listed: Listed, after: Option<Position>) -> Result<Self> {
+        let asked = query.integer(listed.limit())?;
+        let encoding = query.value("encoding-type");
+        if let Some(other) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("url")) {
+            return Err(S3Error::argument("encoding-type", other, "Invalid Encoding Method specified in Request"));
+        }
+        let asked = match asked {
+            None => MAX_KEYS,
+            Some(number) => u32::try_from(number).map_err(|_| listed.refuse_limit(number))?,
         };
-        let limit = query.number(limit)?.unwrap_or(MAX_KEYS).min(MAX_KEYS);
         Ok(Self {
             prefix: query.value("prefix").unwrap_or_default(),
             delimiter: query.non_empty("delimiter"),
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit: usize::try_from(asked.min(MAX_KEYS)).unwrap_or(usize::MAX),
+            asked,
             after,
-            url_encoded,
+            encoding,
         })
     }
 
     /// A name as the listing shows it.
     pub fn show(&self, name: &str) -> String {
-        if self.url_encoded { url_encode(name) } else { name.to_owned() }
+        if self.encoding.is_some() { url_encode(name) } else { name.to_owned() }
     }
 
     /// The common prefix that `name` falls under.
@@ -167,8 +202,9 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let query = &call.query;
+        refuse_of_other_version(query, &V2_ONLY)?;
         let marker = query.value("marker").unwrap_or_default();
-        let listing = Listing::read(query, "max-keys", query.non_empty("marker").map(Position::behind))?;
+        let listing = Listing::read(query, Listed::Objects, query.non_empty("marker").map(Position::behind))?;
         let page = self.walk_objects(&listing, bucket).await?;
         let document = self.page_document(
             bucket,
@@ -193,18 +229,15 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let query = &call.query;
+        refuse_of_other_version(query, &V1_ONLY)?;
         let token = query.value("continuation-token");
-        if token == Some("") {
-            return Err(S3Error::argument("continuation-token", "", "The continuation token provided is incorrect"));
-        }
-        let start_after = query.non_empty("start-after");
+        // What a token gives counts alone.
+        let start_after = query.value("start-after").filter(|_| token.is_none());
         let after = match token {
-            Some(token) => Some(decode_token(token).ok_or_else(|| {
-                S3Error::argument("continuation-token", token, "The continuation token provided is incorrect")
-            })?),
-            None => start_after.map(str::to_owned),
+            Some(token) => Some(decode_token(token).ok_or_else(incorrect_token)?),
+            None => start_after.filter(|after| !after.is_empty()).map(str::to_owned),
         };
-        let listing = Listing::read(query, "max-keys", after.as_deref().map(Position::behind))?;
+        let listing = Listing::read(query, Listed::Objects, after.as_deref().map(Position::behind))?;
         let page = self.walk_objects(&listing, bucket).await?;
         let with_owner = query.value("fetch-owner") == Some("true");
         let document = self.page_document(
@@ -249,9 +282,9 @@ impl S3 {
             xml.text("Name", &bucket.name);
             xml.text("Prefix", listing.show(listing.prefix));
             position(xml);
-            xml.text("MaxKeys", listing.limit);
+            xml.text("MaxKeys", listing.asked);
             xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
-            xml.optional("EncodingType", listing.url_encoded.then_some("url"));
+            xml.optional("EncodingType", listing.encoding);
             xml.text("IsTruncated", page.truncated);
             for entry in &page.entries {
                 if let Entry::Key(name, record) = entry {
@@ -289,13 +322,35 @@ pub(super) fn write_common_prefixes<V>(xml: &mut XmlWriter, listing: &Listing<'_
     }
 }
 
+/// Parameters that one version of the listing has and the other refuses, with AWS's texts.
+type Foreign = [(&'static str, &'static str)];
+const V1_ONLY: [(&str, &str); 1] = [("marker", "Marker unsupported with REST.GET.BUCKET in list-type=2")];
+const V2_ONLY: [(&str, &str); 2] = [
+    ("continuation-token", "continuation-token only supported in REST.GET.BUCKET with list-type=2"),
+    ("start-after", "startAfter only supported in REST.GET.BUCKET with list-type=2"),
+];
+
+fn refuse_of_other_version(query: &Query, foreign: &Foreign) -> Result<()> {
+    match foreign.iter().find(|(name, _)| query.has(name)) {
+        Some((name, message)) => Err(S3Error::new(ErrorCode::InvalidArgument, *message).with("ArgumentName", *name)),
+        None => Ok(()),
+    }
+}
+
+/// `InvalidArgument`, for a token that none of these listings gave.
+pub(super) fn incorrect_token() -> S3Error {
+    let message = "The continuation token provided is incorrect";
+    S3Error::new(ErrorCode::InvalidArgument, message).with("ArgumentName", "continuation-token")
+}
+
 /// A continuation token: opaque to clients, so that its meaning can change.
-fn encode_token(name: &str) -> String {
+pub(super) fn encode_token(name: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE.encode(format!("1{name}"))
 }
 
-fn decode_token(token: &str) -> Option<String> {
+/// What [`encode_token`] was given.
+pub(super) fn decode_token(token: &str) -> Option<String> {
     use base64::Engine as _;
     let decoded = base64::engine::general_purpose::URL_SAFE.decode(token).ok()?;
     String::from_utf8(decoded).ok()?.strip_prefix('1').map(str::to_owned)
@@ -308,10 +363,41 @@ mod tests {
     #[test]
     fn common_prefixes_end_with_the_first_delimiter_behind_the_prefix() {
         let query = Query::parse("prefix=a/&delimiter=//").unwrap();
-        let listing = Listing::read(&query, "max-keys", None).unwrap();
+        let listing = Listing::read(&query, Listed::Objects, None).unwrap();
         assert_eq!(listing.common_prefix("a/b//c//d"), Some("a/b//"));
         assert_eq!(listing.common_prefix("a/b/c"), None);
         assert_eq!(listing.common_prefix("a///"), Some("a///"));
+    }
+
+    #[test]
+    fn pages_are_bounded_and_their_bound_is_told_as_it_was_asked_for() {
+        let read = |query: &str, listed| {
+            let query = Query::parse(query).unwrap();
+            let listing = Listing::read(&query, listed, None);
+            listing.map(|listing| (listing.limit, listing.asked)).map_err(|error| error.message.into_owned())
+        };
+        assert_eq!(read("max-keys=1001", Listed::Objects), Ok((1000, 1001)));
+        assert_eq!(read("max-keys=05", Listed::Versions), Ok((5, 5)));
+        let below = "must be an integer between 0 and 2147483647";
+        assert_eq!(read("max-keys=-1", Listed::Objects), Err(format!("Argument maxKeys {below}")));
+        assert_eq!(read("max-keys=-1", Listed::Versions), Err("max-keys cannot be negative".to_owned()));
+        assert_eq!(read("max-uploads=-1", Listed::Uploads), Err(format!("Argument max-uploads {below}")));
+        let encoding = "Invalid Encoding Method specified in Request".to_owned();
+        assert_eq!(read("encoding-type=xml&max-keys=-1", Listed::Objects), Err(encoding.clone()));
+        assert_eq!(read("encoding-type=", Listed::Objects), Err(encoding));
+        assert!(read("encoding-type=URL", Listed::Objects).is_ok());
+    }
+
+    #[test]
+    fn parameters_of_the_other_version_are_refused() {
+        let refused = |query: &str, foreign: &Foreign| {
+            refuse_of_other_version(&Query::parse(query).unwrap(), foreign).map_err(|error| error.message.into_owned())
+        };
+        let message = "continuation-token only supported in REST.GET.BUCKET with list-type=2";
+        assert_eq!(refused("start-after=&continuation-token=x", &V2_ONLY), Err(message.to_owned()));
+        let message = "Marker unsupported with REST.GET.BUCKET in list-type=2";
+        assert_eq!(refused("list-type=2&marker=", &V1_ONLY), Err(message.to_owned()));
+        assert_eq!(refused("marker=x&prefix=y", &V2_ONLY), Ok(()));
     }
 
     #[test]

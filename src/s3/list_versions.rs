@@ -4,7 +4,7 @@
 use http::Response;
 
 use super::error::{Result, S3Error};
-use super::list::{Entry, Listing, write_common_prefixes};
+use super::list::{Entry, Listed, Listing, write_common_prefixes};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
@@ -15,6 +15,22 @@ use crate::iam::{Account, Permit};
 use crate::store::commit::{self, After, Found};
 use crate::store::schema::{Version, VersionId};
 use crate::wire::ResponseBody;
+
+/// The parameter that names the version behind which a page begins.
+const ID_MARKER: &str = "version-id-marker";
+
+/// Refuses markers that say nothing. A key's may be empty, if it is there.
+fn check_markers(key: Option<&str>, id: Option<&str>) -> Result<()> {
+    match (key, id) {
+        (None, Some(id)) => {
+            let message = "A version-id marker cannot be specified without a key marker.";
+            Err(S3Error::argument(ID_MARKER, id, message))
+        }
+        (_, Some("")) => Err(S3Error::argument(ID_MARKER, "", "A version-id marker cannot be empty.")),
+        (_, Some(id)) => version::parse(ID_MARKER, id).map(drop),
+        (_, None) => Ok(()),
+    }
+}
 
 /// A page of the walk.
 struct Page {
@@ -30,10 +46,18 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let query = &call.query;
-        let (key_marker, id_marker) = (query.value("key-marker").unwrap_or_default(), query.value("version-id-marker"));
-        let listing = Listing::read(query, "max-keys", None)?;
-        let after = self.after_markers(bucket, &listing, key_marker, id_marker).await?;
-        let page = self.walk_versions(bucket, &listing, after).await?;
+        let (key_marker, id_marker) = (query.value("key-marker"), query.value("version-id-marker"));
+        check_markers(key_marker, id_marker)?;
+        let key_marker = key_marker.unwrap_or_default();
+        let listing = Listing::read(query, Listed::Versions, None)?;
+        let page = match id_marker {
+            // Behind a version of no key there is nothing.
+            Some(_) if key_marker.is_empty() => Page { entries: Vec::new(), truncated: false },
+            _ => {
+                let after = self.after_markers(bucket, &listing, key_marker, id_marker).await?;
+                self.walk_versions(bucket, &listing, after).await?
+            }
+        };
 
         let mut etags = Vec::with_capacity(page.entries.len());
         for entry in &page.entries {
@@ -57,9 +81,9 @@ impl S3 {
                 Some(Entry::CommonPrefix(name)) => xml.text("NextKeyMarker", listing.show(name)),
                 None => {}
             }
-            xml.text("MaxKeys", listing.limit);
-            xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
-            xml.optional("EncodingType", listing.url_encoded.then_some("url"));
+            xml.text("MaxKeys", listing.asked);
+            xml.optional("Delimiter", query.value("delimiter").map(|delimiter| listing.show(delimiter)));
+            xml.optional("EncodingType", listing.encoding);
             xml.text("IsTruncated", page.truncated);
             for (entry, etag) in page.entries.iter().zip(&etags) {
                 if let Entry::Key(name, found) = entry {
@@ -80,20 +104,14 @@ impl S3 {
         key: &str,
         id: Option<&str>,
     ) -> Result<Option<After>> {
-        let name = "version-id-marker";
         match (key, id) {
-            (_, Some("")) => Err(S3Error::argument(name, "", "A version-id marker cannot be empty.")),
-            ("", Some(id)) => {
-                let message = "A version-id marker cannot be specified without a key marker.";
-                Err(S3Error::argument(name, id, message))
-            }
-            ("", None) => Ok(None),
+            ("", _) => Ok(None),
             (key, None) => Ok(Some(match listing.common_prefix(key) {
                 Some(common) => After::Prefix(common.to_owned()),
                 None => After::Key(key.to_owned()),
             })),
             (key, Some(id)) => {
-                let order = match version::parse(name, id)? {
+                let order = match version::parse(ID_MARKER, id)? {
                     VersionId::Own { order, .. } => order,
                     // The null version does not say where it stands. If it is gone, what its key has left is listed.
                     null @ VersionId::Null => {
@@ -174,5 +192,22 @@ fn write_version(xml: &mut XmlWriter, name: &str, found: &Found, etag: Option<&s
             owned(xml);
             xml.text("StorageClass", &record.attributes.storage_class);
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_versions_marker_takes_a_keys_which_may_be_empty() {
+        let check = |key, id| check_markers(key, id).map_err(|error| error.message.into_owned());
+        assert_eq!(check(Some(""), Some("null")), Ok(()));
+        assert_eq!(check(Some("k"), None), Ok(()));
+        let without = "A version-id marker cannot be specified without a key marker.".to_owned();
+        assert_eq!(check(None, Some("")), Err(without.clone()));
+        assert_eq!(check(None, Some("null")), Err(without));
+        assert_eq!(check(Some("k"), Some("")), Err("A version-id marker cannot be empty.".to_owned()));
+        assert_eq!(check(Some("k"), Some("NULL")), Err("Invalid version id specified".to_owned()));
     }
 }

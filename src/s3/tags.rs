@@ -9,7 +9,7 @@ use super::service::Call;
 use super::xml::{self, XmlWriter};
 use crate::wire::percent::percent_decode;
 
-/// Keys and values, in the order in which they were given.
+/// Keys and values, in the order in which a document gave them, or of the keys.
 pub(super) type Tags = Vec<(String, String)>;
 
 /// The header that gives a new object tags.
@@ -128,7 +128,7 @@ pub(super) fn write_set(xml: &mut XmlWriter, element: &str, tags: &[(String, Str
     });
 }
 
-/// Reads `x-amz-tagging`: a query string.
+/// Reads `x-amz-tagging`: a query string, whose parameters have no order. The tags are in the order of their keys.
 ///
 /// # Errors
 /// `InvalidArgument` for what is none, or names a key twice; `InvalidTag`, `BadRequest`.
@@ -151,6 +151,7 @@ pub(super) fn read_header(text: &str) -> Result<Tags> {
         }
         tags.push((key, value));
     }
+    tags.sort();
     check(&tags, Tagged::Object)?;
     Ok(tags)
 }

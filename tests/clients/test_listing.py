@@ -158,6 +158,52 @@ def test_a_continuation_token_that_is_none(s3, tree):
         s3.list_objects_v2(Bucket=tree, ContinuationToken="nonsense")
 
 
+def test_more_keys_than_a_page_has(server, tree):
+    for query in ([], [("list-type", "2")], [("versions", "")]):
+        answer = signed(server, "GET", f"/{tree}", [*query, ("max-keys", "1001")])
+        assert (answer.status, b"<MaxKeys>1001</MaxKeys>" in answer.body) == (200, True), query
+    uploads = signed(server, "GET", f"/{tree}", [("uploads", ""), ("max-uploads", "1001")])
+    assert b"<MaxUploads>1000</MaxUploads>" in uploads.body
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "message"),
+    [
+        ([("start-after", "a")], "start-after", "startAfter only supported in REST.GET.BUCKET with list-type=2"),
+        (
+            [("continuation-token", "a"), ("start-after", "a")],
+            "continuation-token",
+            "continuation-token only supported in REST.GET.BUCKET with list-type=2",
+        ),
+        (
+            [("list-type", "2"), ("marker", "a")],
+            "marker",
+            "Marker unsupported with REST.GET.BUCKET in list-type=2",
+        ),
+        ([("versions", ""), ("max-keys", "-1")], "max-keys", "max-keys cannot be negative"),
+    ],
+)
+def test_parameters_of_another_listing(server, tree, query, name, message):
+    answer = signed(server, "GET", f"/{tree}", query)
+    assert (answer.status, answer.code, answer.error["Message"]) == (400, "InvalidArgument", message)
+    assert answer.error["ArgumentName"] == name
+    assert "ArgumentValue" not in answer.error
+
+
+def test_a_versions_marker_beside_an_empty_key(server, tree):
+    answer = signed(server, "GET", f"/{tree}", [("versions", ""), ("key-marker", ""), ("version-id-marker", "null")])
+    assert answer.status == 200
+    assert b"<Version>" not in answer.body and b"<IsTruncated>false</IsTruncated>" in answer.body
+    alone = signed(server, "GET", f"/{tree}", [("versions", ""), ("version-id-marker", "null")])
+    assert (alone.status, alone.code) == (400, "InvalidArgument")
+
+
+def test_the_encoding_type_has_no_case(server, tree):
+    answer = signed(server, "GET", f"/{tree}", [("encoding-type", "URL")])
+    assert answer.status == 200
+    assert b"<EncodingType>URL</EncodingType>" in answer.body
+
+
 def test_encoding_type(server, s3, bucket):
     name = "a b+c/\u00fc&\x02"
     s3.put_object(Bucket=bucket, Key=name, Body=b"x")

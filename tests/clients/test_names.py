@@ -152,6 +152,38 @@ def test_headers_of_eight_kib(server, bucket):
     assert (answer.status, answer.code, answer.error["MaxSizeAllowed"]) == (400, "RequestHeaderSectionTooLarge", "8192")
 
 
+def test_queries_count_as_headers_do(server, bucket):
+    def list_of(size):
+        return signed(server, "GET", f"/{bucket}", [("prefix", "x" * size)])
+
+    assert list_of(6 * 1024).status == 200
+    answer = list_of(8 * 1024)
+    assert (answer.status, answer.code) == (400, "RequestHeaderSectionTooLarge")
+
+
+def test_metadata_of_many_entries(server, s3, bucket):
+    """As many as fit into 8 KiB of headers, over HTTP/1.1."""
+    small = {f"{n:02}": "v" for n in range(90)}
+    s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata=small)
+    assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == small
+    headers = {f"x-amz-meta-{n:03x}": "" for n in range(500)}
+    answer = signed(server, "PUT", f"/{bucket}/k", unsigned=headers, body=b"x")
+    assert answer.status == 200
+    assert len(s3.head_object(Bucket=bucket, Key="k")["Metadata"]) == 500
+
+
+def test_more_headers_than_are_taken(server, bucket):
+    """What is beyond S3's bounds is refused in S3's words, as far as the parser of HTTP goes."""
+    headers = {f"x-{n:x}": "y" * 8 for n in range(1000)}
+    answer = signed(server, "PUT", f"/{bucket}/k", unsigned=headers, body=b"x")
+    assert (answer.status, answer.code) == (400, "RequestHeaderSectionTooLarge")
+    answer = signed(server, "GET", f"/{bucket}", [("prefix", "x" * 60_000)])
+    assert (answer.status, answer.code) == (400, "RequestHeaderSectionTooLarge")
+    # Beyond it, HTTP answers for itself.
+    answer = signed(server, "GET", f"/{bucket}", [("prefix", "x" * 70_000)])
+    assert answer.status in (414, 431)
+
+
 def test_metadata_of_two_kib(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata={"a": "x" * 1023, "b": "y" * 1023})
     with refused("MetadataTooLarge", 400) as refusal:
@@ -227,9 +259,61 @@ def test_buckets_in_pages(server, s3, bucket_names):
             break
     assert (seen, pages) == (names, 3)
     assert [entry["Name"] for entry in s3.list_buckets(Prefix=stem, BucketRegion="us-east-1")["Buckets"]] == [f"{stem}-00", *names[1:]]
-    assert s3.list_buckets(Prefix=stem, BucketRegion="eu-west-1")["Buckets"] == []
+    for region, message in (
+        ("eu-west-1", "Requests with bucket-region specified must be made to the corresponding regional endpoint"),
+        ("nowhere", "Argument value nowhere is not a valid AWS Region"),
+    ):
+        answer = signed(server, "GET", "/", [("bucket-region", region)])
+        assert (answer.status, answer.code, answer.error["Message"]) == (400, "InvalidArgument", message)
+        assert answer.error["ArgumentName"] == "bucket-region"
+    answer = signed(server, "GET", "/", [("continuation-token", "zz")])
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert answer.error["Message"] == "The continuation token provided is incorrect"
+    assert signed(server, "GET", "/", [("continuation-token", "")]).status == 200
     for number in ("0", "10001", "-1", "x"):
         answer = signed(server, "GET", "/", [("max-buckets", number)])
         assert (answer.status, answer.code) == (400, "InvalidArgument")
     for name in [f"{stem}-00", *names[1:]]:
         s3.delete_bucket(Bucket=name)
+
+
+def test_the_namespaces_of_bucket_names(server, s3, bucket_names):
+    """Names that end with an account, a region and `-an` are that account's alone."""
+    stem = next(bucket_names)
+    account = server.client("sts").get_caller_identity()["Account"]
+    own = f"{stem}-{account}-us-east-1-an"
+
+    def create(name, **namespace):
+        return signed(server, "PUT", f"/{name}", headers={f"x-amz-bucket-{k}": v for k, v in namespace.items()})
+
+    missing = create(own)
+    assert (missing.status, missing.code) == (400, "MissingNamespaceHeader")
+    for name, namespace in [
+        (own, "global"),
+        (stem, "account-regional"),
+        (f"{stem}-999999999999-us-east-1-an", "account-regional"),
+        (f"{stem}-{account}-eu-west-1-an", "account-regional"),
+    ]:
+        answer = create(name, namespace=namespace)
+        assert (answer.status, answer.code) == (400, "InvalidBucketNamespace"), (name, namespace)
+    unknown = create(stem, namespace="zzz")
+    assert (unknown.status, unknown.code, unknown.error["ArgumentValue"]) == (400, "InvalidArgument", "zzz")
+    for name, namespace in ((own, "account-regional"), (stem, "global")):
+        s3.create_bucket(Bucket=name, BucketNamespace=namespace)
+        s3.put_object(Bucket=name, Key="k", Body=b"x")
+        s3.delete_object(Bucket=name, Key="k")
+        s3.delete_bucket(Bucket=name)
+
+
+def test_a_visitor_who_asks_for_the_list_of_buckets(server):
+    answer = send(server, "GET", "/", {"host": server.host})
+    assert (answer.status, answer.headers["location"], answer.body) == (307, "https://aws.amazon.com/s3/", b"")
+
+
+def test_an_unknown_element_creates_no_bucket(server, s3, bucket_names):
+    name = next(bucket_names)
+    body = b"<CreateBucketConfiguration><Promise>kept</Promise></CreateBucketConfiguration>"
+    answer = signed(server, "PUT", f"/{name}", body=body)
+    assert (answer.status, answer.code) == (400, "MalformedXML")
+    with refused("404", 404):
+        s3.head_bucket(Bucket=name)

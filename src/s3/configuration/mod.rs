@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{Response, StatusCode};
 
 use super::error::{ErrorCode, Result, S3Error};
+use super::list::{decode_token, encode_token};
 use super::operation::Operation;
 use super::render;
 use super::service::{Bucket, Call, S3, no_content, no_such_bucket};
@@ -198,7 +199,7 @@ static ROWS: &[Row] = &[
         kept::analytics,
     )
     .deleted_by(Operation::DeleteBucketAnalyticsConfiguration)
-    .listed_by(Operation::ListBucketAnalyticsConfigurations, "ListBucketAnalyticsConfigurationResult"),
+    .listed_by(Operation::ListBucketAnalyticsConfigurations, "ListBucketAnalyticsConfigurationsResult"),
     Row::new(
         Kind::Metrics,
         "MetricsConfiguration",
@@ -222,10 +223,7 @@ static ROWS: &[Row] = &[
         kept::intelligent_tiering,
     )
     .deleted_by(Operation::DeleteBucketIntelligentTieringConfiguration)
-    .listed_by(
-        Operation::ListBucketIntelligentTieringConfigurations,
-        "ListBucketIntelligentTieringConfigurationsOutput",
-    ),
+    .listed_by(Operation::ListBucketIntelligentTieringConfigurations, "ListIntelligentTieringConfigurationsResult"),
 ];
 
 fn find(operation: Operation) -> Option<(&'static Row, Verb)> {
@@ -334,9 +332,13 @@ impl S3 {
         row: &Row,
         root: &'static str,
     ) -> Result<Response<ResponseBody>> {
-        let token = call.query.non_empty("continuation-token");
-        let after = token.unwrap_or_default();
-        let mut page = read_configurations(&*self.store, &bucket.record, row.kind, after, PAGE + 1).await?;
+        // An empty token is none, and is told again all the same.
+        let token = call.query.value("continuation-token");
+        let after = match token {
+            None | Some("") => String::new(),
+            Some(token) => decode_token(token).ok_or(ErrorCode::MalformedContinuationToken)?,
+        };
+        let mut page = read_configurations(&*self.store, &bucket.record, row.kind, &after, PAGE + 1).await?;
         let truncated = page.len() > PAGE;
         page.truncate(PAGE);
         Ok(render::document(XmlWriter::document(root, |xml| {
@@ -345,7 +347,7 @@ impl S3 {
             }
             xml.text("IsTruncated", truncated);
             xml.optional("ContinuationToken", token);
-            xml.optional("NextContinuationToken", page.last().filter(|_| truncated).map(|(id, _)| id));
+            xml.optional("NextContinuationToken", page.last().filter(|_| truncated).map(|(id, _)| encode_token(id)));
         })))
     }
 
