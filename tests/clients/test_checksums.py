@@ -26,7 +26,7 @@ def test_as_a_header(plain_s3, bucket, algorithm, sse):
     assert body_of(plain_s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")) == DATA
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "MD5"])
 def test_as_a_trailer(s3, bucket, algorithm):
     name, value = f"Checksum{algorithm}", checksum(algorithm, DATA)
     put = s3.put_object(Bucket=bucket, Key="k", Body=DATA, ChecksumAlgorithm=algorithm)
@@ -34,6 +34,23 @@ def test_as_a_trailer(s3, bucket, algorithm):
     answer = s3.get_object(Bucket=bucket, Key="k")
     assert answer[name] == value
     assert body_of(answer) == DATA
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_as_a_trailer_by_hand(server, s3, bucket, algorithm):
+    """botocore sends no trailer with an MD5."""
+
+    def put(value):
+        name = f"x-amz-checksum-{algorithm.lower()}"
+        headers = {"x-amz-trailer": name, "x-amz-decoded-content-length": str(len(DATA)), "content-encoding": "aws-chunked"}
+        body = f"{len(DATA):x}\r\n".encode() + DATA + f"\r\n0\r\n{name}:{value}\r\n\r\n".encode()
+        return signed(server, "PUT", f"/{bucket}/k", (), headers, body, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+
+    wrong = put(checksum(algorithm, b"other"))
+    assert (wrong.status, wrong.code) == (400, "BadDigest")
+    assert put(checksum(algorithm, DATA)).status == 200
+    read = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["Checksum"])
+    assert read["Checksum"][f"Checksum{algorithm}"] == checksum(algorithm, DATA)
 
 
 @pytest.mark.parametrize("sse", ["AES256", "aws:kms"])

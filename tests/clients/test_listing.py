@@ -145,7 +145,7 @@ def test_max_keys(s3, server, tree):
     assert none["KeyCount"] == 0
     assert none["IsTruncated"] is False
     assert "Contents" not in none
-    assert s3.list_objects_v2(Bucket=tree, MaxKeys=5000)["MaxKeys"] == 1000
+    assert s3.list_objects_v2(Bucket=tree, MaxKeys=5000)["MaxKeys"] == 5000
     for text in ("-1", "abc", "99999999999999"):
         answer = signed(server, "GET", f"/{tree}", [("list-type", "2"), ("max-keys", text)])
         assert (answer.status, answer.code) == (400, "InvalidArgument")

@@ -485,7 +485,7 @@ def test_versions_are_taken_where_the_model_has_them(server, lax_s3, scratch, na
         pytest.skip("it is about no bucket of this service")
     members = {m.serialization.get("name"): m for m in operation.input_shape.members.values() if m.serialization.get("location") == "querystring"}
     path, _, fixed = operation.http["requestUri"].partition("?")
-    path = path.replace("{Bucket}", scratch["bucket"]).replace("{Key+}", "k")
+    path = f"/{scratch['bucket']}" + ("/k" if "{Key+}" in path else "")
     query = [(key, value) for key, _, value in (pair.partition("=") for pair in fixed.split("&") if pair)]
     required = {operation.input_shape.members[m].serialization.get("name") for m in operation.input_shape.required_members}
     query += [(key, "1") for key in members if key in required]
