@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 
 use super::access::{CompiledPolicies, REQUEST_CHARGED};
 use super::access_log::{self, Access, AccessLogs, Aside, Logging};
@@ -273,6 +273,10 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let head = Head::of_parts(&parts);
         let host = head.host()?.map(String::from_utf8_lossy);
+        if host.is_none() && parts.version == Version::HTTP_11 {
+            // RFC 9112, section 3.2.
+            return Err(S3Error::new(ErrorCode::BadRequest, "The request must have a Host header."));
+        }
         let target = match control::target(head.path, head.headers) {
             Some(target) => target?,
             None => Target::parse(host.as_deref(), head.path, &self.settings.base_domains)?,

@@ -139,7 +139,7 @@ pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
 }
 
 /// Reads a document of which AWS takes no more than it knows. `T` denies unknown fields, and so unknown elements; what
-/// stands in attributes (namespaces, of which AWS reads none) it is not shown.
+/// stands in attributes (namespaces, of which AWS reads none) it is not shown, save where one says of which type its element is.
 ///
 /// # Errors
 /// As [`read`].
@@ -158,6 +158,9 @@ fn without_attributes(text: &str) -> Option<Cow<'_, str>> {
         let event = reader.read_event().ok()?;
         let end = usize::try_from(reader.buffer_position()).ok()?;
         match &event {
+            // The kind of a grantee, which is read.
+            Event::Start(tag) | Event::Empty(tag)
+                if tag.attributes().flatten().any(|attribute| attribute.key.local_name().as_ref() == "type") => {}
             Event::Start(tag) | Event::Empty(tag) if tag.attributes().next().is_some() => {
                 let closed = if matches!(event, Event::Empty(_)) { "/>" } else { ">" };
                 for piece in [text.get(copied..begin)?, "<", tag.name().as_ref(), closed] {

@@ -92,6 +92,8 @@ def test_no_operation_is_open_to_strangers(server, locked, who, name, method, ki
     told = (told[0], told[1] and told[1][1].decode())
     if name == "PostObject":
         assert told == (412, "PreconditionFailed"), "it is no form"
+    elif who == "nobody" and name == "ListBuckets":
+        assert (answer.status, answer.headers["location"]) == (307, "https://aws.amazon.com/s3/")
     elif who == "another account" and name == "CreateBucket":
         assert told == (409, "BucketAlreadyExists")
     elif who == "another account" and name == "ListBuckets":

@@ -94,12 +94,12 @@ def test_a_wrong_secret_is_told_what_was_signed(server, stored):
 
 @pytest.mark.parametrize("part", ["method", "path", "query", "header", "host"])
 def test_every_part_is_signed(server, bucket, stored, part):
-    made = Signer.of(server).headers("GET", stored, [("partNumber", "1")], {"x-amz-meta-a": "b"})
-    sent = {"method": "GET", "path": target(stored, [("partNumber", "1")]), "headers": made}
+    made = Signer.of(server).headers("GET", stored, [("versionId", "null")], {"x-amz-meta-a": "b"})
+    sent = {"method": "GET", "path": target(stored, [("versionId", "null")]), "headers": made}
     changes = {
         "method": {"method": "DELETE"},
-        "path": {"path": target(f"/{bucket}/other", [("partNumber", "1")])},
-        "query": {"path": target(stored, [("partNumber", "2")])},
+        "path": {"path": target(f"/{bucket}/other", [("versionId", "null")])},
+        "query": {"path": target(stored, [("versionId", "x")])},
         "header": {"headers": made | {"x-amz-meta-a": "c"}},
         "host": {"headers": made | {"host": "localhost:1"}},
     }
@@ -258,9 +258,11 @@ def test_header_values_are_trimmed_and_folded(server, s3, bucket):
 
 
 def test_anonymous(server, bucket, stored):
-    for method, path in (("GET", "/"), ("GET", stored), ("GET", f"/{bucket}"), ("PUT", stored), ("DELETE", stored)):
+    for method, path in (("GET", stored), ("GET", f"/{bucket}"), ("PUT", stored), ("DELETE", stored)):
         answer = send(server, method, path, {"host": server.host})
         assert (answer.status, answer.code) == (403, "AccessDenied"), (method, path)
+    # Whoever asks for the list of buckets is sent to AWS's product page.
+    assert send(server, "GET", "/", {"host": server.host}).status == 307
     assert signed(server, "GET", stored).body == DATA
 
 

@@ -98,7 +98,7 @@ pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
 /// # Errors
 /// `MalformedXML` for what cannot be granted of log objects, or for too many; what `resolve` refuses with.
 pub(super) fn asked_grants(document: &[u8], resolve: impl Fn(Granting) -> Result<AclGrant>) -> Result<Vec<AclGrant>> {
-    let Document { enabled } = xml::read(document, ROOT)?;
+    let Document { enabled } = xml::read_strict(document, ROOT)?;
     let asked = enabled.and_then(|enabled| enabled.grants).map(|grants| grants.grants).unwrap_or_default();
     let grants = asked.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
     // (API reference, `BucketLogsPermission`.)
