@@ -169,10 +169,10 @@ def test_metadata_of_many_entries(server, s3, bucket, monkeypatch):
     small = {f"{n:02}": "v" for n in range(90)}
     s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata=small)
     assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == small
-    headers = {f"x-amz-meta-{n:03x}": "" for n in range(500)}
-    answer = signed(server, "PUT", f"/{bucket}/k", unsigned=headers, body=b"x")
-    assert answer.status == 200
-    assert len(s3.head_object(Bucket=bucket, Key="k")["Metadata"]) == 500
+    # Each name stands in the signature's list of headers as well.
+    many = {f"x-amz-meta-{n:02x}": "" for n in range(240)}
+    assert signed(server, "PUT", f"/{bucket}/k", headers=many, body=b"x").status == 200
+    assert len(s3.head_object(Bucket=bucket, Key="k")["Metadata"]) == 240
 
 
 def test_more_headers_than_are_taken(server, bucket):
