@@ -231,8 +231,7 @@ impl S3 {
         let query = &call.query;
         refuse_of_other_version(query, &V1_ONLY)?;
         let token = query.value("continuation-token");
-        // What a token gives counts alone.
-        let start_after = query.value("start-after").filter(|_| token.is_none());
+        let start_after = query.value("start-after");
         let after = match token {
             Some(token) => Some(decode_token(token).ok_or_else(incorrect_token)?),
             None => start_after.filter(|after| !after.is_empty()).map(str::to_owned),
