@@ -232,7 +232,7 @@ def test_a_denial_binds_the_owners_root_and_tells_why(s3, bucket, put):
         s3.get_object(Bucket=bucket, Key="k")
     assert refusal.message.endswith(
         f'is not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::{bucket}/k" '
-        "with an explicit deny in a resource-based policy"
+        "with an explicit deny in a resource-based policy (statement: statement 1)"
     )
     # The root can always mend its own bucket's policy.
     assert "Deny" in s3.get_bucket_policy(Bucket=bucket)["Policy"]

@@ -163,7 +163,7 @@ def test_a_denial_bites_on_the_next_request_and_with_bucket_keys_too(s3, kms, bu
     assert body_of(s3.get_object(Bucket=bucket, Key="new")) == DATA
     with refused("AccessDenied", 403) as refusal:
         s3.put_object(Bucket=bucket, Key="new", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
-    assert refusal.message.endswith("with an explicit deny in a resource-based policy")
+    assert refusal.message.endswith("with an explicit deny in a resource-based policy (statement: statement 2)")
     assert "kms:GenerateDataKey" in refusal.message
 
 
@@ -236,6 +236,7 @@ def test_the_action_that_is_missing_is_named(s3, kms, bucket, key, policy, bucke
             with refused("AccessDenied", 403) as refusal:
                 call()
             text = f" is not authorized to perform: {action} on resource: {key['Arn']} with an explicit deny in a resource-based policy"
+            text += " (statement: statement 2)"
             assert refusal.message.startswith("User: arn:aws:iam::") and refusal.message.endswith(text), refusal.message
     kms.put_key_policy(KeyId=key["KeyId"], Policy=policy())
     assert body_of(s3.get_object(**name)) == DATA

@@ -86,7 +86,7 @@ def test_a_policy_on_the_key(s3, bucket, update, key, shared_key):
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": statement | {"Condition": demanded}}))
     with refused("AccessDenied", 403) as refusal:
         update(key["Arn"])
-    assert refusal.message.endswith("with an explicit deny in a resource-based policy")
+    assert refusal.message.endswith("with an explicit deny in a resource-based policy (statement: statement 1)")
     update(shared_key["Arn"])
     assert headers_of(s3.head_object(Bucket=bucket, Key="k"))[KEY_ID] == shared_key["Arn"]
 
