@@ -35,7 +35,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients test-conformance bench bench-peers bench-scale s3load lint bootstrap venv node brokers
+.PHONY: run build test test-rust test-clients test-conformance rust-client bench bench-peers bench-scale s3load lint bootstrap venv node brokers
 
 bootstrap:
 	@.ci/bootstrap
@@ -52,9 +52,10 @@ test: test-rust test-clients test-conformance
 test-rust: bootstrap venv
 	STRONGROOM_TEST_PEERS="$(VENV)" cargo test --locked --release
 
-test-clients: build venv node brokers
+test-clients: build venv node brokers rust-client
 	PATH="$(VENV)/bin:$$PATH" NODE_PATH="$(NODE)/node_modules" STRONGROOM_BINARY="$(STRONGROOM)" \
-		STRONGROOM_BROKERS="$(BROKERS)" STRONGROOM_ALL_CLIENTS=1 \
+		STRONGROOM_BROKERS="$(BROKERS)" STRONGROOM_RUST_CLIENT="$(CARGO_TARGET_DIR)/release/strongroom-rust-client" \
+		STRONGROOM_ALL_CLIENTS=1 \
 		"$(VENV)/bin/python" -m pytest $(PYTEST_ARGS) tests/clients
 
 test-conformance: build venv
@@ -65,6 +66,10 @@ venv: bootstrap
 
 brokers: bootstrap
 	@.ci/brokers "$(BROKERS)"
+
+# The AWS SDK for Rust, a package of its own: the server needs nothing of it.
+rust-client: bootstrap
+	cargo build --locked --release --manifest-path tests/clients/rust/Cargo.toml
 
 node:
 	@.ci/bootstrap node
