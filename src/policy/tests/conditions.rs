@@ -160,6 +160,8 @@ const TABLE: &str = "
     IpAddress                           ip        192.168.0.0/16|10.1.0.0/16    yes
     IpAddress                           ip        0.0.0.0/0                     yes
     IpAddress                           ip        10.9.9.9/8                    yes
+    IpAddress                           ip        010.0.0.0/8                   yes
+    IpAddress                           ip        012.0.0.0/8                   no
     IpAddress                           ip        2001:db8::/32                 no
     IpAddress                           ip6       2001:db8::/32                 yes
     IpAddress                           ip6       2001:db8:0:0::1               yes

@@ -307,7 +307,13 @@ fn within(address: &str, network: &str) -> bool {
     };
     let Ok(address) = address.parse::<IpAddr>() else { return false };
     let (base, length) = network.split_once('/').unwrap_or((network, ""));
-    let ((size, address), (base_size, base)) = (bits(address), bits(base.parse().unwrap()));
+    // Octets of a network are decimal, whatever zeros they begin with.
+    let octets: Option<Vec<u8>> = base.split('.').map(|octet| octet.parse().ok()).collect();
+    let base = match octets.as_deref() {
+        Some(&[a, b, c, d]) => IpAddr::from([a, b, c, d]),
+        _ => base.parse().unwrap(),
+    };
+    let ((size, address), (base_size, base)) = (bits(address), bits(base));
     let length: u32 = length.parse().unwrap_or(base_size);
     size == base_size && (length == 0 || address >> (size - length) == base >> (size - length))
 }
