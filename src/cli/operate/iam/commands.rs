@@ -120,7 +120,7 @@ pub(in crate::cli) enum PolicyCommand {
     /// List managed policies, or all that a user, group or role has: inline and attached.
     List {
         #[command(flatten)]
-        of: Holder,
+        of: Option<Holder>,
         #[command(flatten)]
         common: Common,
     },
@@ -138,7 +138,7 @@ pub(in crate::cli) enum PolicyCommand {
         /// The managed policy's ARN, or the inline one's name.
         policy: String,
         #[command(flatten)]
-        of: Holder,
+        of: Option<Holder>,
         /// Which version of a managed policy; without it, its default version.
         #[arg(long, conflicts_with_all = ["user", "group", "role"])]
         version: Option<String>,
@@ -150,7 +150,7 @@ pub(in crate::cli) enum PolicyCommand {
         /// The managed policy's ARN, or the inline one's name.
         policy: String,
         #[command(flatten)]
-        of: Holder,
+        of: Option<Holder>,
         #[command(flatten)]
         common: Common,
     },
@@ -159,9 +159,10 @@ pub(in crate::cli) enum PolicyCommand {
     /// Detach a managed policy.
     Detach(#[command(flatten)] Attachment),
     /// Give a user, group or role an inline policy.
+    #[command(mut_group("holder", |group| group.required(true)))]
     Put {
         #[command(flatten)]
-        to: To,
+        to: Holder,
         /// The policy's name.
         name: String,
         /// The file with the document (`-`: standard input).
@@ -200,18 +201,20 @@ pub(in crate::cli) struct Member {
 }
 
 #[derive(Args)]
+#[command(mut_group("holder", |group| group.required(true)))]
 pub(in crate::cli) struct Attachment {
     /// The policy's ARN, or the name of one that AWS manages.
     policy: String,
     #[command(flatten)]
-    to: To,
+    to: Holder,
     #[command(flatten)]
     common: Common,
 }
 
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-pub(in crate::cli) struct To {
+/// Whose policies are meant. A command that cannot do without says that the group is required.
+#[derive(Args, Clone)]
+#[group(id = "holder", multiple = false)]
+pub(in crate::cli) struct Holder {
     /// A user.
     #[arg(long)]
     user: Option<String>,
@@ -223,40 +226,17 @@ pub(in crate::cli) struct To {
     role: Option<String>,
 }
 
-/// Whose inline policies are meant, if any are.
-#[derive(Args, Clone)]
-#[group(multiple = false)]
-pub(in crate::cli) struct Holder {
-    /// Of this user.
-    #[arg(long)]
-    user: Option<String>,
-    /// Of this group.
-    #[arg(long)]
-    group: Option<String>,
-    /// Of this role.
-    #[arg(long)]
-    role: Option<String>,
-}
-
 /// The operation of the three, and the parameter that names whom.
 type Chosen = (&'static str, (&'static str, String));
 
 impl Holder {
-    fn choose(self, [user, group, role]: [&'static str; 3]) -> Option<Chosen> {
+    fn choose(self, [user, group, role]: [&'static str; 3]) -> Chosen {
         match (self.user, self.group, self.role) {
-            (Some(name), ..) => Some((user, ("UserName", name))),
-            (None, Some(name), _) => Some((group, ("GroupName", name))),
-            (None, None, Some(name)) => Some((role, ("RoleName", name))),
-            (None, None, None) => None,
+            (Some(name), ..) => (user, ("UserName", name)),
+            (None, Some(name), _) => (group, ("GroupName", name)),
+            // One of them is there: the command line says so.
+            (None, None, name) => (role, ("RoleName", name.unwrap_or_default())),
         }
-    }
-}
-
-impl To {
-    fn choose(self, actions: [&'static str; 3]) -> Chosen {
-        let Self { user, group, role } = self;
-        // One of them is there: the command line says so.
-        Holder { user, group, role }.choose(actions).unwrap_or((actions[2], ("RoleName", String::new())))
     }
 }
 
@@ -367,14 +347,15 @@ impl PolicyCommand {
         };
         match self {
             Self::List { of, common } => {
-                let inline = of.clone().choose(["ListUserPolicies", "ListGroupPolicies", "ListRolePolicies"]);
-                let attached =
-                    of.choose(["ListAttachedUserPolicies", "ListAttachedGroupPolicies", "ListAttachedRolePolicies"]);
-                if inline.is_none() {
+                let Some(of) = of else {
                     return ask("ListPolicies", Vec::new(), Answer::Table("Policies", COLUMNS), common);
-                }
-                let both = inline.into_iter().chain(attached);
-                let both = both.map(|(action, of)| Request { action, params: vec![of], found: None }).collect();
+                };
+                let both = [
+                    ["ListUserPolicies", "ListGroupPolicies", "ListRolePolicies"],
+                    ["ListAttachedUserPolicies", "ListAttachedGroupPolicies", "ListAttachedRolePolicies"],
+                ];
+                let request = |(action, of)| Request { action, params: vec![of], found: None };
+                let both = both.map(|actions| request(of.clone().choose(actions))).into();
                 Ok((both, Answer::Policies, common))
             }
             Self::Create { name, file, common } => {
@@ -382,7 +363,8 @@ impl PolicyCommand {
                 ask("CreatePolicy", params, Answer::Member(&["Policy", "Arn"]), common)
             }
             Self::Show { policy, of, version, common } => {
-                if let Some((action, of)) = of.choose(["GetUserPolicy", "GetGroupPolicy", "GetRolePolicy"]) {
+                if let Some(of) = of {
+                    let (action, of) = of.choose(["GetUserPolicy", "GetGroupPolicy", "GetRolePolicy"]);
                     let params = vec![of, ("PolicyName", policy)];
                     return ask(action, params, Answer::Document(&["PolicyDocument"]), common);
                 }
@@ -397,10 +379,11 @@ impl PolicyCommand {
                 Ok((vec![first, then], answer, common))
             }
             Self::Delete { policy, of, common } => {
-                match of.choose(["DeleteUserPolicy", "DeleteGroupPolicy", "DeleteRolePolicy"]) {
-                    Some((action, of)) => ask(action, vec![of, ("PolicyName", policy)], Answer::Nothing, common),
-                    None => ask("DeletePolicy", vec![("PolicyArn", policy)], Answer::Nothing, common),
-                }
+                let Some(of) = of else {
+                    return ask("DeletePolicy", vec![("PolicyArn", policy)], Answer::Nothing, common);
+                };
+                let (action, of) = of.choose(["DeleteUserPolicy", "DeleteGroupPolicy", "DeleteRolePolicy"]);
+                ask(action, vec![of, ("PolicyName", policy)], Answer::Nothing, common)
             }
             Self::Attach(to) => attachment(["AttachUserPolicy", "AttachGroupPolicy", "AttachRolePolicy"], to),
             Self::Detach(from) => attachment(["DetachUserPolicy", "DetachGroupPolicy", "DetachRolePolicy"], from),
@@ -430,6 +413,39 @@ fn read(file: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    }
+
+    #[test]
+    fn whose_policies_are_meant_is_said_once_and_where_it_must_be() {
+        let actions = |line: &str| -> Option<Vec<&'static str>> {
+            let line = <Line as clap::Parser>::try_parse_from(format!("policy {line}").split(' ')).ok()?;
+            let (requests, ..) = line.command.requests().unwrap();
+            Some(requests.iter().map(|request| request.action).collect())
+        };
+        for (line, asked) in [
+            ("list", Some(&["ListPolicies"][..])),
+            ("list --user u", Some(&["ListUserPolicies", "ListAttachedUserPolicies"])),
+            ("list --user u --role r", None),
+            ("show p", Some(&["GetPolicy", "GetPolicyVersion"])),
+            ("show p --group g", Some(&["GetGroupPolicy"])),
+            ("show p --group g --version v1", None),
+            ("delete p", Some(&["DeletePolicy"])),
+            ("delete p --role r", Some(&["DeleteRolePolicy"])),
+            ("attach p --group g", Some(&["AttachGroupPolicy"])),
+            ("attach p", None),
+            ("detach p --role r", Some(&["DetachRolePolicy"])),
+            ("detach p --role r --user u", None),
+            ("put --user u name file --role r", None),
+            ("put name file", None),
+        ] {
+            assert_eq!(actions(line).as_deref(), asked, "{line}");
+        }
+    }
 
     #[test]
     fn a_bare_name_is_one_of_awss() {
