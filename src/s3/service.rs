@@ -178,7 +178,18 @@ impl Bucket {
     }
 }
 
-impl Call<'_> {
+impl<'r> Call<'r> {
+    /// A request that nobody has signed.
+    pub fn anonymous(
+        cx: &'r RequestContext,
+        row: &'static Row,
+        query: Query,
+        headers: HeaderMap,
+        witness: &'r Witness,
+    ) -> Self {
+        Self { cx, row, query, headers, identity: None, signed: None, witness, replicates: false }
+    }
+
     /// Who asks. Handlers run only with a permit, and anonymous callers get none.
     pub fn identity(&self) -> Result<&Identity> {
         self.identity.as_ref().ok_or_else(|| ErrorCode::AccessDenied.into())
@@ -294,16 +305,7 @@ impl S3 {
         let signed = match self.authenticate(cx, &head) {
             Err(sigv4::Error::UnsupportedMechanism) => {
                 let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
-                let call = Call {
-                    cx,
-                    row,
-                    query,
-                    headers: parts.headers,
-                    identity: None,
-                    signed: None,
-                    witness,
-                    replicates: false,
-                };
+                let call = Call::anonymous(cx, row, query, parts.headers, witness);
                 return Err(self.refuse_mechanism(&call, &target, refusal).await);
             }
             signed => signed?,
@@ -311,7 +313,7 @@ impl S3 {
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
         witness.see_caller(identity.as_ref(), signed.as_ref());
-        let call = Call { cx, row, query, headers: parts.headers, identity, signed, witness, replicates: false };
+        let call = Call { identity, signed, ..Call::anonymous(cx, row, query, parts.headers, witness) };
         witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
     }

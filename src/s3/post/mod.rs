@@ -45,16 +45,9 @@ impl S3 {
         let Form { fields, file } = Form::read(&call.headers, body).await?;
         let key = ObjectKey::parse(fields.required("key", "key")?)?;
         let signed = self.authenticate_policy(call, &fields)?;
-        let posted = Call {
-            cx: call.cx,
-            row: call.row,
-            query: call.query.clone(),
-            headers: fields.to_headers()?,
-            identity: signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?,
-            signed,
-            witness: call.witness,
-            replicates: false,
-        };
+        let posted = Call::anonymous(call.cx, call.row, call.query.clone(), fields.to_headers()?, call.witness);
+        let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
+        let posted = Call { identity, signed, ..posted };
         let target = Target::Object(bucket.name.clone(), key.clone());
         call.witness.see_request(posted.row, &posted.query, &target);
         call.witness.see_caller(posted.identity.as_ref(), posted.signed.as_ref());

@@ -90,16 +90,7 @@ impl S3 {
         };
         let query = Query::default();
         witness.see_request(operation.row(), &query, &target);
-        let call = Call {
-            cx,
-            row: operation.row(),
-            query,
-            headers: parts.headers,
-            identity: None,
-            signed: None,
-            witness,
-            replicates: false,
-        };
+        let call = Call::anonymous(cx, operation.row(), query, parts.headers, witness);
         witness.see(self.event_of(&call, &target));
         let bucket = self.find_bucket(&name).await?.ok_or_else(|| no_such_bucket(&name))?;
         witness.see_bucket(&bucket);
