@@ -66,7 +66,7 @@ impl S3 {
         let configuration = if document.is_empty() {
             Ok(CreateBucketConfiguration::default())
         } else {
-            xml::read_strict(&document, "CreateBucketConfiguration")
+            xml::read(&document, "CreateBucketConfiguration")
         };
         let asked = configuration.as_ref().ok();
         let creation = Creation {

@@ -64,6 +64,7 @@ struct BlockedTypes {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct BlockedTypeElement {
     #[serde(rename = "$text")]
     text: BlockedType,
@@ -89,7 +90,7 @@ impl Configuration {
     /// # Errors
     /// `MalformedXML` for anything but one rule; `InvalidArgument` for a key without a method that uses it.
     fn parse(document: &[u8]) -> Result<Self> {
-        let document: Document = xml::read_strict(document, ROOT)?;
+        let document: Document = xml::read(document, ROOT)?;
         let [rule] = <[Rule; 1]>::try_from(document.rules).map_err(|_| ErrorCode::MalformedXml)?;
         let (algorithm, key) = match rule.apply_server_side_encryption_by_default {
             Some(ByDefault { algorithm, key }) => (algorithm, key),

@@ -126,7 +126,7 @@ impl S3 {
     ) -> Result<PublicAccessBlock> {
         let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
         let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
-            xml::read_strict(&document, BLOCK)?;
+            xml::read(&document, BLOCK)?;
         Ok(PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets })
     }
 

@@ -50,7 +50,7 @@ struct Entry {
 
 /// Reads what a request is to delete: all of it, or nothing.
 fn read(document: &[u8]) -> Result<Delete> {
-    let request: Delete = xml::read_strict(document, "Delete")?;
+    let request: Delete = xml::read(document, "Delete")?;
     if request.objects.is_empty() || request.objects.len() > MAX_KEYS {
         return Err(ErrorCode::MalformedXml.into());
     }

@@ -41,6 +41,7 @@ const IF_INITIATED: &str = "x-amz-if-match-initiated-time";
 const ANONYMOUS_UPLOAD: &str = "Anonymous users cannot initiate multipart uploads.  Please authenticate.";
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CompleteMultipartUpload {
     #[serde(rename = "Part", default)]
     parts: Vec<NamedPart>,
@@ -48,7 +49,7 @@ struct CompleteMultipartUpload {
 
 /// A part as the client names it.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct NamedPart {
     part_number: u16,
     #[serde(rename = "ETag")]
@@ -587,6 +588,21 @@ mod tests {
             }
             let right = part(&format!("<{name}>{computed}</{name}>"));
             assert!(right.agrees(&Checksums::over_bytes([computed])), "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_say_what_the_model_knows_alone() {
+        let read = |part: &str| {
+            let document =
+                format!("<CompleteMultipartUpload xmlns=\"urn:x\"><Part>{part}</Part></CompleteMultipartUpload>");
+            xml::read::<CompleteMultipartUpload>(document.as_bytes(), "CompleteMultipartUpload")
+        };
+        let whole = "<ETag>&quot;e&quot;</ETag><PartNumber>1</PartNumber>";
+        assert_eq!(read(whole).unwrap().parts[0].etag, "\"e\"");
+        for more in ["<ChecksumCRC16>AAAA</ChecksumCRC16>", "<PartNumber>2</PartNumber>", "text"] {
+            let refused = read(&format!("{whole}{more}")).err().map(|error| error.code);
+            assert_eq!(refused, Some(ErrorCode::MalformedXml), "{more}");
         }
     }
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
 use super::service::{Bucket, Call, S3};
-use super::xml::{self, XmlWriter};
+use super::xml::{self, Empty, XmlWriter};
 use crate::crypto::random;
 use crate::events::message::{self, TEST_EVENT};
 use crate::events::{EventPattern, Service, Subscription, Subscriptions};
@@ -31,6 +30,7 @@ const MAX_ID: usize = 255;
 const TEST_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document {
     #[serde(rename = "TopicConfiguration", default)]
     topics: Vec<Configuration>,
@@ -39,35 +39,39 @@ struct Document {
     #[serde(rename = "CloudFunctionConfiguration", default)]
     functions: Vec<Configuration>,
     #[serde(rename = "EventBridgeConfiguration")]
-    event_bridge: Option<IgnoredAny>,
+    event_bridge: Option<Empty>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Configuration {
-    #[serde(rename = "Id")]
     id: Option<String>,
-    #[serde(rename = "Topic", alias = "Queue", alias = "CloudFunction")]
-    arn: String,
+    topic: Option<String>,
+    queue: Option<String>,
+    cloud_function: Option<String>,
+    /// Of functions, in the first version of the API. Here their target knows how to invoke them.
+    invocation_role: Option<String>,
     #[serde(rename = "Event", default)]
     events: Vec<String>,
-    #[serde(rename = "Filter")]
     filter: Option<Filter>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Filter {
     #[serde(rename = "S3Key")]
     key: Option<KeyFilter>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct KeyFilter {
     #[serde(rename = "FilterRule", default)]
     rules: Vec<FilterRule>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct FilterRule {
     name: String,
     #[serde(default)]
@@ -84,12 +88,20 @@ fn element(service: Service) -> &'static str {
 }
 
 impl Configuration {
-    fn judge(self, service: Service, region: &str, fresh_id: impl FnOnce() -> String) -> Result<Subscription> {
+    /// `region`: the bucket's, where the target must be; `None` if that was judged when it was put.
+    fn judge(self, service: Service, region: Option<&str>, fresh_id: impl FnOnce() -> String) -> Result<Subscription> {
         let element = element(service);
-        if self.events.is_empty() {
-            return Err(ErrorCode::MalformedXml.into());
-        }
-        judge_arn(service, &self.arn, region)?;
+        let arn = match (service, self.topic, self.queue, self.cloud_function, self.invocation_role) {
+            (Service::Topic, Some(arn), None, None, None)
+            | (Service::Queue, None, Some(arn), None, None)
+            | (Service::Function, None, None, Some(arn), _)
+                if !self.events.is_empty() =>
+            {
+                arn
+            }
+            _ => return Err(ErrorCode::MalformedXml.into()),
+        };
+        judge_arn(service, &arn, region)?;
         let event = |text: &String| {
             let pattern = EventPattern::parse(text);
             pattern.ok_or_else(|| S3Error::argument("Event", text, "The event is not supported for notifications"))
@@ -120,12 +132,12 @@ impl Configuration {
         if id.len() > MAX_ID {
             return Err(S3Error::argument(element, id, format!("The ID must have at most {MAX_ID} characters")));
         }
-        Ok(Subscription { id, service, arn: self.arn, events, prefix, suffix })
+        Ok(Subscription { id, service, arn, events, prefix, suffix })
     }
 }
 
 /// Holds an ARN to its form: `arn:aws:SERVICE:REGION:ACCOUNT:NAME`, in the bucket's region.
-fn judge_arn(service: Service, arn: &str, region: &str) -> Result<()> {
+fn judge_arn(service: Service, arn: &str, region: Option<&str>) -> Result<()> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [scheme, partition, named, of_region, account, name] = parts[..] else {
         return Err(S3Error::argument(element(service), arn, "The ARN is not well formed"));
@@ -139,7 +151,7 @@ fn judge_arn(service: Service, arn: &str, region: &str) -> Result<()> {
     if !well_formed {
         return Err(S3Error::argument(element(service), arn, "The ARN is not well formed"));
     }
-    if of_region != region {
+    if region.is_some_and(|region| of_region != region) {
         let message = "The notification destination service region is not valid for the bucket location constraint";
         return Err(S3Error::argument(element(service), arn, message));
     }
@@ -154,7 +166,7 @@ fn parse(document: &[u8], region: &str, mut fresh_id: impl FnMut() -> String) ->
         [(Service::Topic, topics), (Service::Queue, queues), (Service::Function, functions)]
     {
         for configuration in configurations {
-            let subscription = configuration.judge(service, region, &mut fresh_id)?;
+            let subscription = configuration.judge(service, Some(region), &mut fresh_id)?;
             if list.iter().any(|other| other.id == subscription.id) {
                 let message = "Same ID used for multiple configurations. IDs must be unique";
                 return Err(S3Error::argument("Id", subscription.id, message));
@@ -215,9 +227,7 @@ pub(super) fn read(contents: &str) -> Result<Subscriptions> {
     let mut list = Vec::new();
     for (service, configurations) in kinds {
         for configuration in configurations {
-            // The region was judged when it was put.
-            let region = configuration.arn.split(':').nth(3).unwrap_or_default().to_owned();
-            list.push(configuration.judge(service, &region, String::new)?);
+            list.push(configuration.judge(service, None, String::new)?);
         }
     }
     Ok(Subscriptions { list, event_bridge: event_bridge.is_some() })
@@ -413,6 +423,16 @@ mod tests {
             assert_eq!(refused(&queue("q", put, "").replace(QUEUE, arn)), argument(message), "{arn}");
         }
         let no_event = format!("<QueueConfiguration><Queue>{QUEUE}</Queue></QueueConfiguration>");
-        assert_eq!(parsed(&no_event).unwrap_err().code, ErrorCode::MalformedXml);
+        let queue = queue("q", put, "");
+        for malformed in [
+            no_event,
+            queue.replace("<Queue>", "<Topic>").replace("</Queue>", "</Topic>"),
+            queue.replace("</Queue>", "</Queue><Topic>arn:aws:sns:us-east-1:000000000000:t</Topic>"),
+            queue.replace("</Queue>", "</Queue><InvocationRole>r</InvocationRole>"),
+            queue.replace("</Queue>", "</Queue><Filtre/>"),
+            "<EventBridgeConfiguration><Bus>b</Bus></EventBridgeConfiguration>".to_owned(),
+        ] {
+            assert_eq!(parsed(&malformed).unwrap_err().code, ErrorCode::MalformedXml, "{malformed}");
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! Object Lock: a bucket's configuration, and the retention and legal hold of versions.
 //! (API reference: Get- and PutObjectLockConfiguration, Get- and PutObjectRetention, Get- and PutObjectLegalHold.)
 
-use std::collections::HashMap;
-
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -28,20 +26,20 @@ const MAX_DAYS: i64 = 36_500;
 const MAX_YEARS: i64 = 100;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Configuration {
     object_lock_enabled: Option<String>,
     rule: Option<Rule>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Rule {
     default_retention: DefaultRule,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct DefaultRule {
     mode: Option<String>,
     days: Option<i64>,
@@ -50,7 +48,7 @@ struct DefaultRule {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct RetentionDocument {
     mode: Option<String>,
     retain_until_date: Option<String>,
@@ -59,7 +57,7 @@ struct RetentionDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct LegalHoldDocument {
     status: Option<String>,
 }
@@ -108,12 +106,7 @@ fn parse_retention(document: &[u8], now: i64) -> Result<Option<Retention>> {
         return Err(no_event_holds());
     }
     let (mode, given) = match (mode, retain_until_date) {
-        // To lift a retention for a document that says something else would be to lose it.
-        (None, None) => {
-            let said: HashMap<String, Option<IgnoredAny>> = xml::read(document, "Retention")?;
-            let is_empty = said.keys().all(|name| name.starts_with('@'));
-            return if is_empty { Ok(None) } else { Err(malformed()) };
-        }
+        (None, None) => return Ok(None),
         (Some(mode), Some(until)) => (mode_of(&mode).ok_or_else(malformed)?, until),
         _ => return Err(malformed()),
     };
@@ -308,7 +301,11 @@ mod tests {
         assert_eq!(rule(&format!("{governance}<Days>1</Days>")), days);
         let years = default(RetentionMode::Compliance, Period::Years(100));
         assert_eq!(rule("<Mode>COMPLIANCE</Mode><Years>100</Years>"), years);
-        for bad in ["", "<ObjectLockEnabled>Disabled</ObjectLockEnabled>", &format!("{enabled}<Rule></Rule>")] {
+        let misspelt =
+            format!("{enabled}<Rules><DefaultRetention>{governance}<Days>1</Days></DefaultRetention></Rules>");
+        for bad in
+            ["", "<ObjectLockEnabled>Disabled</ObjectLockEnabled>", &format!("{enabled}<Rule></Rule>"), &misspelt]
+        {
             assert_eq!(read(bad), malformed, "{bad}");
         }
         let event = "<DefaultEventHold><Days>1</Days></DefaultEventHold>";
@@ -334,7 +331,10 @@ mod tests {
         assert_eq!(read(""), Ok(None));
         let spaced = b"<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n</Retention>";
         assert!(parse_retention(spaced, 1_000).unwrap().is_none());
-        assert_eq!(read("<Other/>"), Err(ErrorCode::MalformedXml));
+        // To lift a retention for a document that says something else would be to lose it.
+        for other in ["<Other/>", "other", "<RetainUntil>2030-01-01T00:00:00Z</RetainUntil>"] {
+            assert_eq!(read(other), Err(ErrorCode::MalformedXml), "{other}");
+        }
         assert_eq!(read("<EventHold>ON</EventHold>"), Err(ErrorCode::NotImplemented));
         assert_eq!(read(&format!("{full}<EventHold>OFF</EventHold>")), Err(ErrorCode::NotImplemented));
         let duration = "<EventHoldDuration><Days>5</Days></EventHoldDuration>";

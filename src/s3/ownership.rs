@@ -109,7 +109,7 @@ impl S3 {
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let controls: OwnershipControls = xml::read_strict(&document, ROOT)?;
+        let controls: OwnershipControls = xml::read(&document, ROOT)?;
         let [rule] = &controls.rules[..] else { return Err(ErrorCode::MalformedXml.into()) };
         let ownership = by_name(&rule.object_ownership).ok_or(ErrorCode::MalformedXml)?;
         let owner = self.owner(bucket).map_or("", |owner| &owner.canonical_id);

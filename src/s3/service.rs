@@ -494,6 +494,7 @@ impl S3 {
             Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
             Operation::PutBucketNotificationConfiguration => self.put_notification(call, bucket, permit, body).await,
             Operation::PutBucketReplication => self.put_replication(call, bucket, permit, body).await,
+            Operation::PutBucketLogging => self.put_logging(call, bucket, permit, body).await,
             Operation::PutBucketEncryption => self.put_bucket_encryption(call, bucket, permit, body).await,
             _ => self.on_configuration(call, bucket, permit, body).await,
         }

@@ -30,6 +30,7 @@ pub(super) enum Tagged {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Tagging {
     #[serde(rename = "TagSet")]
     set: TagSet,
@@ -37,13 +38,14 @@ struct Tagging {
 
 /// `TagSet`, or `Tags` of a new bucket.
 #[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TagSet {
     #[serde(rename = "Tag", default)]
     tags: Vec<Tag>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Tag {
     key: String,
     value: String,
@@ -87,6 +89,7 @@ pub(super) fn read_document(document: &[u8], tagged: Tagged) -> Result<Tags> {
 /// `MalformedXML`, `InvalidTag`, `BadRequest`.
 pub(super) fn read_resource_tags(document: &[u8]) -> Result<Tags> {
     #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct TagResourceRequest {
         #[serde(rename = "Tags")]
         tags: TagSet,
@@ -261,7 +264,14 @@ mod tests {
             read_document(document.as_bytes(), tagged).unwrap_err()
         };
         let tag = |key: &str| format!("<Tag><Key>{key}</Key><Value>1</Value></Tag>");
-        assert_eq!(error("<Tag><Key>a</Key></Tag>", Tagged::Object).code, ErrorCode::MalformedXml);
+        for malformed in [
+            "<Tag><Key>a</Key></Tag>".to_owned(),
+            tag("a").replace("</Tag>", "<Secret/></Tag>"),
+            tag("a").replace("</Tag>", "<Value>2</Value></Tag>"),
+            format!("{}<tag/>", tag("a")),
+        ] {
+            assert_eq!(error(&malformed, Tagged::Object).code, ErrorCode::MalformedXml, "{malformed}");
+        }
         let twice = error(&[tag("a"), tag("a")].concat(), Tagged::Object);
         assert_eq!(
             (twice.message.as_ref(), &*twice.detail),

@@ -72,7 +72,7 @@ struct Kms {
 /// are of accounts elsewhere, and its own policy says who may use them.
 fn parse(document: &[u8], owner: &str, is_remote: impl Fn(&KeyRef) -> bool) -> Result<Reprotection> {
     let invalid = |text: &'static str| S3Error::new(ErrorCode::InvalidRequest, text);
-    let document: Document = xml::read_strict(document, "ObjectEncryption")?;
+    let document: Document = xml::read(document, "ObjectEncryption")?;
     let Kms { key, bucket_key } = match document {
         Document { kms: Some(kms), dsse: None, customer: None, .. } => kms,
         Document { kms: None, dsse: None, customer: None, .. } => return Err(invalid(NO_TYPE)),

@@ -25,7 +25,7 @@ struct Configuration {
 
 /// The state that a configuration asks for.
 fn parse(document: &[u8]) -> Result<Versioning> {
-    let Configuration { status, mfa_delete } = xml::read_strict(document, ROOT)?;
+    let Configuration { status, mfa_delete } = xml::read(document, ROOT)?;
     match mfa_delete.as_deref() {
         None | Some("Disabled") => {}
         Some("Enabled") => {

@@ -4,13 +4,17 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::attributes::AttrError;
+use quick_xml::events::{BytesStart, Event};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{ErrorCode, Result};
 
 /// The namespace of S3's documents.
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+/// What some editors begin a file of UTF-8 with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 16;
 
@@ -128,46 +132,73 @@ fn is_no_xml(character: char) -> bool {
     (character < ' ' && character != '\t' && character != '\n') || matches!(character, '\u{fffe}' | '\u{ffff}')
 }
 
-/// Reads a document whose root element is `root`. Unknown elements are ignored.
+/// An element that says all by being there: nothing is in it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// Reads a document whose root element is `root`.
+///
+/// AWS takes no element that its schema does not know, as what is passed by in silence may be what mattered. So the shape of
+/// what a client sends, and of all that is in it, denies unknown fields. What other servers answer may hold more than is read.
 ///
 /// # Errors
 /// `MalformedXML` for what is not well-formed, too deep, of another root, or not of `T`'s shape.
 pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
     let text = std::str::from_utf8(document).map_err(|_| ErrorCode::MalformedXml)?;
-    check_shape(text, root)?;
-    quick_xml::de::from_str(text).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let bare = without_attributes(text, root).ok_or(ErrorCode::MalformedXml)?;
+    quick_xml::de::from_str(&bare).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
 }
 
-/// Reads a document of which AWS takes no more than it knows. `T` denies unknown fields, and so unknown elements; what
-/// stands in attributes (namespaces, of which AWS reads none) it is not shown, save where one says of which type its element is.
+/// Reads what [`XmlWriter::fragment`] wrote for the inside of `root`.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_strict<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
-    let text = std::str::from_utf8(document).map_err(|_| ErrorCode::MalformedXml)?;
-    check_shape(text, root)?;
-    let text = without_attributes(text).ok_or(ErrorCode::MalformedXml)?;
-    quick_xml::de::from_str(&text).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
+pub fn read_fragment<T: DeserializeOwned>(contents: &str, root: &str) -> Result<T> {
+    read(format!("<{root}>{contents}</{root}>").as_bytes(), root)
 }
 
-/// The document with its elements' names alone in their tags.
-fn without_attributes(text: &str) -> Option<Cow<'_, str>> {
+/// The document with its elements' names alone in their tags, so that no shape is shown what AWS does not read: namespaces, and
+/// whatever else stands in attributes, save the type of a grantee.
+///
+/// `None` for document types (entities), deep nesting, another root, or text beside it: nothing is built of such a document.
+fn without_attributes<'t>(text: &'t str, root: &str) -> Option<Cow<'t, str>> {
     let mut reader = Reader::from_str(text);
+    let (mut depth, mut seen_root) = (0usize, false);
     let (mut bare, mut copied, mut begin) = (String::new(), 0, 0);
     loop {
         let event = reader.read_event().ok()?;
         let end = usize::try_from(reader.buffer_position()).ok()?;
         match &event {
-            // The kind of a grantee, which is read.
-            Event::Start(tag) | Event::Empty(tag)
-                if tag.attributes().flatten().any(|attribute| attribute.key.local_name().as_ref() == "type") => {}
-            Event::Start(tag) | Event::Empty(tag) if tag.attributes().next().is_some() => {
-                let closed = if matches!(event, Event::Empty(_)) { "/>" } else { ">" };
-                for piece in [text.get(copied..begin)?, "<", tag.name().as_ref(), closed] {
-                    bare.push_str(piece);
+            Event::Start(tag) | Event::Empty(tag) => {
+                if depth == 0 && (seen_root || tag.local_name().as_ref() != root) {
+                    return None;
                 }
-                copied = end;
+                seen_root = true;
+                let is_empty = matches!(event, Event::Empty(_));
+                depth += usize::from(!is_empty);
+                if depth > MAX_DEPTH {
+                    return None;
+                }
+                if !tag.attributes_raw().trim_ascii().is_empty() {
+                    for piece in [text.get(copied..begin)?, "<", tag.name().as_ref()] {
+                        bare.push_str(piece);
+                    }
+                    if let Some(kind) = type_of(tag).ok()? {
+                        for piece in [" type=\"", &kind, "\""] {
+                            bare.push_str(piece);
+                        }
+                    }
+                    bare.push_str(if is_empty { "/>" } else { ">" });
+                    copied = end;
+                }
             }
+            Event::End(_) => depth = depth.checked_sub(1)?,
+            Event::Text(outside) if depth == 0 && !outside.trim_ascii().is_empty() => return None,
+            Event::CData(_) | Event::GeneralRef(_) if depth == 0 => return None,
+            Event::DocType(_) => return None,
+            Event::Eof if !seen_root || depth > 0 => return None,
             Event::Eof if copied == 0 => return Some(Cow::Borrowed(text)),
             Event::Eof => {
                 bare.push_str(text.get(copied..)?);
@@ -179,58 +210,32 @@ fn without_attributes(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Reads what [`XmlWriter::fragment`] wrote for the inside of `root`.
-///
-/// # Errors
-/// As [`read`].
-pub fn read_fragment<T: DeserializeOwned>(contents: &str, root: &str) -> Result<T> {
-    read(format!("<{root}>{contents}</{root}>").as_bytes(), root)
-}
-
-/// Refuses document types (entities), deep nesting and another root before anything is built of the document.
-fn check_shape(text: &str, root: &str) -> Result<()> {
-    let mut reader = Reader::from_str(text);
-    let (mut depth, mut seen_root) = (0usize, false);
-    loop {
-        let event = reader.read_event().map_err(|_| ErrorCode::MalformedXml)?;
-        match &event {
-            Event::Start(start) | Event::Empty(start) => {
-                if depth == 0 {
-                    if seen_root || start.local_name().as_ref() != root {
-                        return Err(ErrorCode::MalformedXml.into());
-                    }
-                    seen_root = true;
-                }
-                if matches!(event, Event::Start(_)) {
-                    depth += 1;
-                }
-                if depth > MAX_DEPTH {
-                    return Err(ErrorCode::MalformedXml.into());
-                }
-            }
-            Event::End(_) => depth = depth.checked_sub(1).ok_or(ErrorCode::MalformedXml)?,
-            Event::Eof if seen_root && depth == 0 => return Ok(()),
-            Event::DocType(_) | Event::Eof => return Err(ErrorCode::MalformedXml.into()),
-            _ => {}
+/// The type that a grantee says it is of, as it stands there.
+fn type_of(tag: &BytesStart<'_>) -> Result<Option<String>, AttrError> {
+    let mut kind = None;
+    for attribute in tag.attributes() {
+        let attribute = attribute?;
+        if tag.local_name().as_ref() == "Grantee" && attribute.key.local_name().as_ref() == "type" {
+            kind = Some(attribute.value.into_owned()).filter(|kind| !kind.contains('"'));
         }
     }
+    Ok(kind)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[derive(Debug, Eq, PartialEq, Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Delete {
-        #[serde(default)]
-        quiet: bool,
-        #[serde(rename = "Object", default)]
+        quiet: Option<bool>,
+        #[serde(rename = "Object")]
         objects: Vec<Object>,
     }
 
-    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
-    #[serde(rename_all = "PascalCase")]
+    #[derive(Debug, Eq, PartialEq, Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Object {
         key: String,
     }
@@ -251,35 +256,22 @@ mod tests {
     #[test]
     fn documents_are_read_whatever_their_namespace_and_order() {
         let document = br#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
-            <Object><Key>a&amp;b</Key><Other/></Object><Quiet>true</Quiet><Object><Key>c</Key></Object></Delete>"#;
+            <Object><Key>a&amp;b</Key></Object><Quiet>true</Quiet><Object><Key>c</Key></Object></Delete>"#;
         let delete: Delete = read(document, "Delete").unwrap();
         let keys: Vec<_> = delete.objects.iter().map(|object| object.key.as_str()).collect();
-        assert_eq!((delete.quiet, keys), (true, vec!["a&b", "c"]));
-    }
-
-    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
-    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-    struct Strict {
-        quiet: Option<bool>,
-        #[serde(rename = "Object")]
-        objects: Vec<StrictObject>,
-    }
-
-    #[derive(Debug, Eq, PartialEq, serde::Deserialize)]
-    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-    struct StrictObject {
-        key: String,
+        assert_eq!((delete.quiet, keys), (Some(true), vec!["a&b", "c"]));
     }
 
     #[test]
-    fn strict_documents_have_known_elements_alone() {
-        let read = |document: &str| read_strict::<Strict>(document.as_bytes(), "Delete").map_err(|error| error.code);
-        let one = || Ok(Strict { quiet: None, objects: vec![StrictObject { key: "a<b".to_owned() }] });
+    fn documents_have_known_elements_alone() {
+        let read = |document: &str| read::<Delete>(document.as_bytes(), "Delete").map_err(|error| error.code);
+        let one = || Ok(Delete { quiet: None, objects: vec![Object { key: "a<b".to_owned() }] });
         for good in [
             "<Delete><Object><Key>a&lt;b</Key></Object></Delete>",
-            "<?xml version=\"1.0\"?>\n<Delete xmlns=\"urn:x\">\n  <Object>\n <Key>a&lt;b</Key> </Object>\n</Delete>\n",
+            "\u{feff}<?xml version=\"1.0\"?>\n<Delete xmlns=\"urn:x\">\n  <Object>\n <Key>a&lt;b</Key> </Object>\n</Delete>\n",
             "<Delete xmlns:i='u' i:a='>'><!-- c --><Object xmlns='y'><Key z=''>a<![CDATA[<]]>b</Key></Object></Delete>",
             "<d:Delete xmlns:d='u'><d:Object><d:Key>a&lt;b</d:Key></d:Object></d:Delete>",
+            "<Delete ><Object\n><Key i:type='Grantee' xmlns:i='u'>a&#60;b</Key></Object></Delete><!-- end --><?pi?>",
         ] {
             assert_eq!(read(good), one(), "{good}");
         }
@@ -287,12 +279,56 @@ mod tests {
             "<Delete><Object><Key>a</Key></Object><Foo/></Delete>",
             "<Delete xmlns='u'><Object><Key>a</Key><Foo>1</Foo></Object></Delete>",
             "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
+            "<Delete><Object><Key>a<Foo/></Key></Object></Delete>",
+            "<Delete><Object>text<Key>a</Key></Object></Delete>",
+            "<Delete><Object><Key>a</Key></Object><![CDATA[text]]></Delete>",
             "<Delete><Quiet>true</Quiet><Quiet>true</Quiet><Object><Key>a</Key></Object></Delete>",
             "<Delete><Object/></Delete>",
             "<Delete><Quiet>true</Quiet></Delete>",
+            "<Delete><Object><Key>a</Key></Object></Delete>text",
+            "<Delete><Object><Key>a</Key></Object></Delete>&amp;",
+            "text<Delete><Object><Key>a</Key></Object></Delete>",
+            "<Delete a><Object><Key>a</Key></Object></Delete>",
+            "<Delete a='1' a='1'><Object><Key>a</Key></Object></Delete>",
         ] {
             assert_eq!(read(bad), Err(ErrorCode::MalformedXml), "{bad}");
         }
+    }
+
+    #[test]
+    fn nothing_is_in_what_is_empty() {
+        let read = |document: &str| read::<Empty>(document.as_bytes(), "E").map(drop).map_err(|error| error.code);
+        for good in ["<E/>", "<E></E>", "<E xmlns='u'>\n<!-- c --></E>"] {
+            assert_eq!(read(good), Ok(()), "{good}");
+        }
+        for bad in ["<E><Foo/></E>", "<E>text</E>"] {
+            assert_eq!(read(bad), Err(ErrorCode::MalformedXml), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_grantee_keeps_its_type_alone() {
+        #[derive(Debug, Deserialize, Eq, PartialEq)]
+        #[serde(deny_unknown_fields)]
+        struct Grant {
+            #[serde(rename = "Grantee")]
+            grantee: Grantee,
+        }
+        #[derive(Debug, Deserialize, Eq, PartialEq)]
+        #[serde(deny_unknown_fields)]
+        struct Grantee {
+            #[serde(rename = "@type")]
+            kind: Option<String>,
+        }
+        let read = |attributes: &str| {
+            let document = format!("<Grant><Grantee {attributes}/></Grant>");
+            read::<Grant>(document.as_bytes(), "Grant").map(|grant| grant.grantee.kind).map_err(|error| error.code)
+        };
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read("xmlns:xsi='u' xsi:type='a&amp;b' other='c'"), Ok(Some("a&b".to_owned())));
+        assert_eq!(read("type=\"Group\""), Ok(Some("Group".to_owned())));
+        assert_eq!(read("type='a\" other=\"b'"), Ok(None));
+        assert_eq!(read("type"), Err(ErrorCode::MalformedXml));
     }
 
     #[test]

@@ -1,10 +1,7 @@
 """Configurations that are kept and given back: acceleration, request payment, analytics, metrics, intelligent tiering."""
 
-import hashlib
-
 import pytest
 from support.calls import refused, status_of
-from support.data import base64_text
 from support.requests import signed
 
 BOTH = {"And": {"Prefix": "p/", "Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]}}
@@ -200,37 +197,3 @@ def test_another_account_may_not_configure(server, bucket):
 def test_documents_that_are_none(server, bucket, body, code):
     answer = signed(server, "PUT", f"/{bucket}", [("accelerate", "")], body=body)
     assert (answer.status, answer.code) == (400, code)
-
-
-DOCUMENTS = {
-    "accelerate": "<AccelerateConfiguration><Status>Enabled</Status>{}</AccelerateConfiguration>",
-    "cors": "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin>{}"
-    "</CORSRule></CORSConfiguration>",
-    "encryption": "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256"
-    "</SSEAlgorithm></ApplyServerSideEncryptionByDefault>{}</Rule></ServerSideEncryptionConfiguration>",
-    "logging": "<BucketLoggingStatus>{}</BucketLoggingStatus>",
-    "metrics": "<MetricsConfiguration><Id>a</Id>{}</MetricsConfiguration>",
-    "ownershipControls": "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership>{}</Rule>"
-    "</OwnershipControls>",
-    "publicAccessBlock": "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>{}"
-    "</PublicAccessBlockConfiguration>",
-    "requestPayment": "<RequestPaymentConfiguration><Payer>BucketOwner</Payer>{}</RequestPaymentConfiguration>",
-    "versioning": "<VersioningConfiguration><Status>Enabled</Status>{}</VersioningConfiguration>",
-    "website": "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix>{}</IndexDocument></WebsiteConfiguration>",
-}
-
-
-@pytest.mark.parametrize("key", DOCUMENTS)
-def test_an_unknown_element_promises_nothing(server, bucket, key):
-    """What is not understood is refused, for it may be what mattered."""
-
-    def put(contents):
-        root = DOCUMENTS[key].format(contents).replace(">", " xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>", 1)
-        body = f"<?xml version='1.0'?>\n{root}\n".encode()
-        digest = {"content-md5": base64_text(hashlib.md5(body).digest())}
-        query = [(key, ""), *([("id", "a")] if key == "metrics" else [])]
-        return signed(server, "PUT", f"/{bucket}", query, digest, body)
-
-    answer = put("<Foo>true</Foo>")
-    assert (answer.status, answer.code) == (400, "MalformedXML")
-    assert put("").status == 200

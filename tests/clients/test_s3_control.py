@@ -5,9 +5,8 @@ import re
 import socket
 
 import pytest
-from botocore.config import Config
 
-from support.calls import body_of, refused, status_of
+from support.calls import body_of, control_of, refused, status_of
 from support.requests import send, signed
 from support.server import OTHER_ACCOUNT as OTHER
 
@@ -24,20 +23,6 @@ def server(two_account_server):
 @pytest.fixture(scope="module")
 def s3(server):
     return server.client("s3")
-
-
-# The host's name would begin with the account, which does not resolve in front of an address.
-PLAIN = Config(inject_host_prefix=False, parameter_validation=False)
-
-
-def control_of(endpoint):
-    client = endpoint.client("s3control", config=PLAIN)
-
-    def without_account(request, **_):
-        request.url = re.sub(r"//\d+\.(\d+\.\d+\.\d+\.\d+:)", r"//\1", request.url)
-
-    client.meta.events.register("before-sign.s3-control", without_account)
-    return client
 
 
 @pytest.fixture(scope="module")

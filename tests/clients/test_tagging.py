@@ -57,10 +57,23 @@ def test_tags_that_are_given_with_an_object(s3, bucket, server):
     assert tags_of(s3, bucket) == {"tag": "", "tag1": "a b", "tag2": ""}
     multipart(s3, bucket, "parts", [b"x"], Tagging="up=loaded")
     assert tags_of(s3, bucket, "parts") == {"up": "loaded"}
-    document = "<Tagging><TagSet><Tag><Key>form</Key><Value>v</Value></Tag></TagSet></Tagging>"
+
+
+def test_tags_in_a_form_are_a_document(s3, bucket, server):
     signer = server.client("s3", config=Config(signature_version="s3v4"))
-    form = signer.generate_presigned_post(bucket, "form", Fields={"tagging": document}, Conditions=[{"tagging": document}])
-    answer = requests.post(form["url"], data=form["fields"], files={"file": b"x"}, verify=server.ca, timeout=30)
+
+    def post(document):
+        fields = {"tagging": document}
+        form = signer.generate_presigned_post(bucket, "form", Fields=fields, Conditions=[fields])
+        return requests.post(form["url"], data=form["fields"], files={"file": b"x"}, verify=server.ca, timeout=30)
+
+    document = "<Tagging><TagSet><Tag><Key>form</Key><Value>v</Value></Tag></TagSet></Tagging>"
+    for place in ("</Tag>", "</TagSet>", "</Tagging>"):
+        answer = post(document.replace(place, f"<Unknown/>{place}"))
+        assert answer.status_code == 400 and "<Code>MalformedXML</Code>" in answer.text, answer.text
+    with refused("404", 404):
+        s3.head_object(Bucket=bucket, Key="form")
+    answer = post(document)
     assert answer.status_code == 204, answer.text
     assert tags_of(s3, bucket, "form") == {"form": "v"}
 

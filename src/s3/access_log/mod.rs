@@ -19,21 +19,25 @@ use super::acl::{Granting, ObjectAccess, full_control, is_public};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::text;
 use super::operation::{BodyKind, Operation, Row};
+use super::render;
 use super::request::{Query, Target, TargetKind};
-use super::service::{Bucket, S3};
+use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::events::{End, Ended};
-use crate::iam::Identity;
+use crate::iam::{Identity, Permit};
 use crate::sigv4::{Kind, Signed};
 use crate::store::schema::ConfigurationKind;
 use crate::telemetry::log::redact_query;
-use crate::wire::{AtEnd, Ending, RequestContext, RequestId, ResponseBody};
+use crate::wire::{AtEnd, Ending, RequestBody, RequestContext, RequestId, ResponseBody};
 
 pub(super) use delivery::AccessLogs;
 pub use delivery::Figures;
 use delivery::Way;
 use line::{Line, Sent};
-pub(super) use rules::{Logging, canonical};
+pub(super) use rules::{Logging, ROOT};
+
+/// Longest document, in bytes.
+const MAX_DOCUMENT: usize = 64 * 1024;
 
 /// What a transition to a storage class is called. (S3 user guide, "S3 Lifecycle and logging".)
 fn transition_to(class: &str) -> &'static str {
@@ -277,16 +281,32 @@ impl S3 {
         })
     }
 
-    /// Judges the bucket that is to get logs, and the grants that `document` asks for; what is kept is `contents` and they.
+    /// Has a bucket's requests logged, or logged no longer.
+    pub(super) async fn put_logging(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        if document.is_empty() {
+            return Err(ErrorCode::MissingRequestBody.into());
+        }
+        let contents = match rules::parse(&document)? {
+            Some((logging, asked)) => self.judge_log_target(bucket, &logging, asked).await?,
+            None => String::new(),
+        };
+        self.keep_configuration(bucket, ConfigurationKind::Logging, None, contents).await?;
+        Ok(render::empty(StatusCode::OK))
+    }
+
+    /// Judges the bucket that is to get logs, and the grants that are asked for; what is kept of both.
     ///
     /// # Errors
     /// `InvalidTargetBucketForLogging`; for grants `MalformedXML`, `InvalidArgument`, `AccessControlListNotSupported` where none
     /// counts, and `InvalidBucketAclWithBlockPublicAccessError` for public ones where those are blocked.
-    pub(super) async fn judge_log_target(&self, bucket: &Bucket, document: &[u8], contents: String) -> Result<String> {
-        if contents.is_empty() {
-            return Ok(contents);
-        }
-        let logging = Logging::read(&contents)?;
+    async fn judge_log_target(&self, bucket: &Bucket, logging: &Logging, asked: Vec<Granting>) -> Result<String> {
         let target = &logging.target;
         let refused = |message: &'static str| {
             Err(S3Error::new(ErrorCode::InvalidTargetBucketForLogging, message).with("TargetBucket", target))
@@ -299,7 +319,7 @@ impl S3 {
             Some(found) => found,
         };
         let resolve = |granting: Granting| granting.resolve(ErrorCode::MalformedXml, &self.directory);
-        let grants = rules::asked_grants(document, resolve)?;
+        let grants = rules::resolve_grants(asked, resolve)?;
         if !grants.is_empty() && !target.has_acls() {
             return Err(ErrorCode::AccessControlListNotSupported.with("TargetBucket", &target.name));
         }

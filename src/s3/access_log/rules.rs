@@ -2,15 +2,14 @@
 //! (S3 API reference, PutBucketLogging; user guide, "Enabling Amazon S3 server access logging".)
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::s3::acl::{Granting, check_count};
-use crate::s3::configuration::Asked;
 use crate::s3::error::{ErrorCode, Result};
-use crate::s3::xml::{self, XmlWriter};
+use crate::s3::xml::{self, Empty, XmlWriter};
 use crate::store::schema::{AclGrant, Permission};
 
-const ROOT: &str = "BucketLoggingStatus";
+/// The root element.
+pub(in crate::s3) const ROOT: &str = "BucketLoggingStatus";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +41,7 @@ struct Grants {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct KeyFormat {
-    simple_prefix: Option<IgnoredAny>,
+    simple_prefix: Option<Empty>,
     partitioned_prefix: Option<Partitioned>,
 }
 
@@ -82,24 +81,25 @@ pub(in crate::s3) enum Day {
     Delivery,
 }
 
-/// Judges a document, save for its grants; its canonical form without them, which is empty where logging is switched off.
+/// What a document asks for: logging, without grants, and what is to be granted; `None` where logging is switched off.
 ///
 /// # Errors
 /// `MalformedXML`.
-pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
-    let Document { enabled } = xml::read_strict(asked.document, ROOT)?;
-    let Some(enabled) = enabled else { return Ok(String::new()) };
-    let logging = Logging::of(Enabled { grants: None, ..enabled })?;
-    Ok(logging.canonical(""))
+pub(super) fn parse(document: &[u8]) -> Result<Option<(Logging, Vec<Granting>)>> {
+    let Document { enabled } = xml::read(document, ROOT)?;
+    let Some(mut enabled) = enabled else { return Ok(None) };
+    let asked = enabled.grants.take().map(|grants| grants.grants).unwrap_or_default();
+    Ok(Some((Logging::of(enabled)?, asked)))
 }
 
-/// The grants that a document asks for, each as `resolve` understands it.
+/// The grants that are asked for, each as `resolve` understands it.
 ///
 /// # Errors
 /// `MalformedXML` for what cannot be granted of log objects, or for too many; what `resolve` refuses with.
-pub(super) fn asked_grants(document: &[u8], resolve: impl Fn(Granting) -> Result<AclGrant>) -> Result<Vec<AclGrant>> {
-    let Document { enabled } = xml::read_strict(document, ROOT)?;
-    let asked = enabled.and_then(|enabled| enabled.grants).map(|grants| grants.grants).unwrap_or_default();
+pub(super) fn resolve_grants(
+    asked: Vec<Granting>,
+    resolve: impl Fn(Granting) -> Result<AclGrant>,
+) -> Result<Vec<AclGrant>> {
     let grants = asked.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
     // (API reference, `BucketLogsPermission`.)
     let is_offered =
@@ -111,7 +111,7 @@ pub(super) fn asked_grants(document: &[u8], resolve: impl Fn(Granting) -> Result
 }
 
 impl Logging {
-    /// Reads what [`canonical`] made.
+    /// Reads what [`Self::canonical`] made.
     pub fn read(contents: &str) -> Result<Self> {
         let Document { enabled } = xml::read_fragment(contents, ROOT)?;
         Self::of(enabled.ok_or(ErrorCode::MalformedXml)?)
@@ -169,11 +169,11 @@ impl Logging {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::configuration::tests::bucket;
 
+    /// The canonical form of what a document asks for, without its grants.
     fn put(contents: &str) -> Result<String> {
         let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{ROOT}>");
-        canonical(&Asked { bucket: &bucket("b"), id: "", document: document.as_bytes() })
+        Ok(parse(document.as_bytes())?.map_or_else(String::new, |(logging, _)| logging.canonical("")))
     }
 
     fn enabled(more: &str) -> String {
@@ -207,6 +207,12 @@ mod tests {
             &layout(""),
             &layout("<SimplePrefix/><PartitionedPrefix/>"),
             &layout(bad_day),
+            &layout("<SimplePrefix>p</SimplePrefix>"),
+            &layout("<SimplePrefix><Day/></SimplePrefix>"),
+            &enabled("<TargetAccount>1</TargetAccount>"),
+            &enabled(
+                "<TargetGrants><Grant><Grantee><Name/></Grantee><Permission>READ</Permission></Grant></TargetGrants>",
+            ),
         ] {
             assert_eq!(put(contents).unwrap_err().code, ErrorCode::MalformedXml, "{contents}");
         }
@@ -228,7 +234,8 @@ mod tests {
             let granted = enabled(&format!("<TargetGrants>{}</TargetGrants>", grants(permission)));
             let document = format!("<{ROOT}>{granted}</{ROOT}>");
             let resolve = |granting: Granting| granting.kept().ok_or_else(|| ErrorCode::MalformedXml.into());
-            asked_grants(document.as_bytes(), resolve)
+            let (_, asked) = parse(document.as_bytes()).unwrap().unwrap();
+            resolve_grants(asked, resolve)
         };
         let granted = asked("READ").unwrap();
         let logging = Logging::read(&enabled("")).unwrap();

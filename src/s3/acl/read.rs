@@ -105,13 +105,23 @@ impl Requested {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct AccessControlPolicy {
-    owner: Option<Party>,
+    owner: Option<Owner>,
     access_control_list: Option<Grants>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owner {
+    #[serde(rename = "ID")]
+    id: Option<String>,
+    #[serde(rename = "DisplayName")]
+    _display_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Grants {
     #[serde(rename = "Grant", default)]
     grants: Vec<Granting>,
@@ -119,9 +129,9 @@ struct Grants {
 
 /// A grant as a document has it.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(in crate::s3) struct Granting {
-    grantee: Party,
+    grantee: GranteeElement,
     permission: String,
 }
 
@@ -131,7 +141,7 @@ impl Granting {
     /// # Errors
     /// `malformed` for what is none; `InvalidArgument`, `UnresolvableGrantByEmailAddress` for a grantee that there is not.
     pub fn resolve(self, malformed: ErrorCode, directory: &Directory) -> Result<AclGrant> {
-        let Self { grantee: Party { kind, id, uri, email }, permission } = self;
+        let Self { grantee: GranteeElement { kind, id, uri, email, .. }, permission } = self;
         let grantee = match (kind.as_deref(), id, uri, email) {
             (Some("CanonicalUser"), Some(id), _, _) => by_id(&id, "CanonicalUser/ID", directory)?,
             (Some("Group"), _, Some(uri), _) => by_uri(&uri, "Group/URI")?,
@@ -154,10 +164,10 @@ impl Granting {
     }
 }
 
-/// An owner or a grantee.
 #[derive(Debug, Deserialize)]
-struct Party {
-    #[serde(rename = "@type", alias = "@xsi:type")]
+#[serde(deny_unknown_fields)]
+struct GranteeElement {
+    #[serde(rename = "@type")]
     kind: Option<String>,
     #[serde(rename = "ID")]
     id: Option<String>,
@@ -165,6 +175,9 @@ struct Party {
     uri: Option<String>,
     #[serde(rename = "EmailAddress")]
     email: Option<String>,
+    /// Given beside an id, which is what is looked at.
+    #[serde(rename = "DisplayName")]
+    _display_name: Option<String>,
 }
 
 /// Reads an `AccessControlPolicy` of what belongs to `owner` (a canonical id).
@@ -295,6 +308,9 @@ mod tests {
             list("cafe", &grant("><ID>cafe</ID>", "READ")),
             list("cafe", &grant("xsi:type=\"Group\"><ID>cafe</ID>", "READ")),
             list("cafe", &grant(user, "READ").repeat(101)),
+            list("cafe", &grant(&format!("{user}<Until>2030</Until>"), "READ")),
+            list("cafe", &format!("{all}<Deny/>")),
+            list("cafe", &all).replace("</Owner>", "</Owner><Private/>"),
         ] {
             assert_eq!(read(&malformed), Err(ErrorCode::MalformedAcl), "{malformed}");
         }

@@ -41,7 +41,7 @@ pub(super) fn abac(asked: &Asked<'_>) -> Result<String> {
 }
 
 fn status(asked: &Asked<'_>, root: &str, words: &[&str]) -> Result<String> {
-    let Status { status } = xml::read_strict(asked.document, root)?;
+    let Status { status } = xml::read(asked.document, root)?;
     let status = status.filter(|status| words.contains(&status.as_str())).ok_or_else(malformed)?;
     Ok(XmlWriter::fragment(|xml| xml.text("Status", status)))
 }
@@ -54,7 +54,7 @@ pub(super) fn request_payment(asked: &Asked<'_>) -> Result<String> {
         #[serde(rename = "Payer")]
         payer: String,
     }
-    let Document { payer } = xml::read_strict(asked.document, "RequestPaymentConfiguration")?;
+    let Document { payer } = xml::read(asked.document, "RequestPaymentConfiguration")?;
     if !["BucketOwner", "Requester"].contains(&payer.as_str()) {
         return Err(malformed());
     }
@@ -154,7 +154,7 @@ pub(super) fn metrics(asked: &Asked<'_>) -> Result<String> {
         id: String,
         filter: Option<Filter>,
     }
-    let Document { id, filter } = xml::read_strict(asked.document, "MetricsConfiguration")?;
+    let Document { id, filter } = xml::read(asked.document, "MetricsConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(true))?;
     check_id(asked, &id)?;
     Ok(XmlWriter::fragment(|xml| {
@@ -199,7 +199,7 @@ pub(super) fn analytics(asked: &Asked<'_>) -> Result<String> {
         bucket: String,
         prefix: Option<String>,
     }
-    let Document { id, filter, storage_class_analysis } = xml::read_strict(asked.document, "AnalyticsConfiguration")?;
+    let Document { id, filter, storage_class_analysis } = xml::read(asked.document, "AnalyticsConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(false))?;
     let export = storage_class_analysis.data_export;
     if let Some(Export { output_schema_version, destination: Destination { bucket } }) = &export {
@@ -250,8 +250,7 @@ pub(super) fn intelligent_tiering(asked: &Asked<'_>) -> Result<String> {
         days: u32,
         access_tier: String,
     }
-    let Document { id, filter, status, tierings } =
-        xml::read_strict(asked.document, "IntelligentTieringConfiguration")?;
+    let Document { id, filter, status, tierings } = xml::read(asked.document, "IntelligentTieringConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(false))?;
     if !["Enabled", "Disabled"].contains(&status.as_str()) || tierings.is_empty() {
         return Err(malformed());

@@ -61,7 +61,7 @@ impl Question<'_> {
 /// # Errors
 /// `MalformedXML`, `InvalidRequest`, in AWS's words.
 pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
-    let Cors { rules } = xml::read_strict(asked.document, ROOT)?;
+    let Cors { rules } = xml::read(asked.document, ROOT)?;
     if rules.is_empty() {
         return Err(ErrorCode::MalformedXml.into());
     }

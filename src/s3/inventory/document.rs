@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::columns::{Column, NOT_OFFERED};
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::request::is_bucket_name;
-use crate::s3::xml::{self, XmlWriter};
+use crate::s3::xml::{self, Empty, XmlWriter};
 
 /// The root element.
 pub(super) const ROOT: &str = "InventoryConfiguration";
@@ -88,7 +88,7 @@ struct BucketDestination {
 #[serde(deny_unknown_fields)]
 struct EncryptionElement {
     #[serde(rename = "SSE-S3")]
-    s3: Option<serde::de::IgnoredAny>,
+    s3: Option<Empty>,
     #[serde(rename = "SSE-KMS")]
     kms: Option<KmsElement>,
 }
@@ -151,7 +151,7 @@ impl Inventory {
     /// # Errors
     /// `MalformedXML`, `InvalidArgument`; `NotImplemented` for reports and fields that there are none of here.
     pub fn read(document: &[u8], id: &str) -> Result<Self> {
-        let document: Document = xml::read_strict(document, ROOT)?;
+        let document: Document = xml::read(document, ROOT)?;
         if document.id != id {
             return Err(ErrorCode::IdMismatch.into());
         }

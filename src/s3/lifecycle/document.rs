@@ -28,13 +28,14 @@ const MAX_PREFIX: usize = 1024;
 const MAX_SIZE: i64 = 1_099_511_627_776_000;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document {
     #[serde(rename = "Rule", default)]
     rules: Vec<RuleElement>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct RuleElement {
     #[serde(rename = "ID")]
     id: Option<String>,
@@ -51,7 +52,7 @@ struct RuleElement {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct FilterElement {
     prefix: Option<String>,
     #[serde(default)]
@@ -62,7 +63,7 @@ struct FilterElement {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct AndElement {
     prefix: Option<String>,
     #[serde(rename = "Tag", default)]
@@ -72,14 +73,14 @@ struct AndElement {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct TagElement {
     key: String,
     value: String,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct ExpirationElement {
     days: Option<i64>,
     date: Option<String>,
@@ -87,14 +88,14 @@ struct ExpirationElement {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct NoncurrentElement {
     noncurrent_days: Option<i64>,
     newer_noncurrent_versions: Option<i64>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct AbortElement {
     days_after_initiation: Option<i64>,
 }
@@ -105,14 +106,14 @@ struct AbortElement {
 /// # Errors
 /// `MalformedXML`, `InvalidArgument`, `InvalidRequest` and `InvalidTag` in AWS's words.
 pub(super) fn read(document: &[u8], varies_by_storage_class: bool, new_id: impl Fn() -> String) -> Result<Rules> {
-    let rules = parse(document, varies_by_storage_class, new_id)?;
+    let Document { rules } = xml::read(document, ROOT)?;
+    let rules = judge(rules, varies_by_storage_class, new_id)?;
     rules.rules.iter().try_for_each(|rule| check_filter(&rule.filter))?;
     Ok(rules)
 }
 
-/// The same, without what earlier versions of this server did not check of filters: what they kept must be read.
-fn parse(document: &[u8], varies_by_storage_class: bool, new_id: impl Fn() -> String) -> Result<Rules> {
-    let Document { rules } = xml::read(document, ROOT)?;
+/// Judges rules, save for what earlier versions of this server did not check of filters: what they kept must be read.
+fn judge(rules: Vec<RuleElement>, varies_by_storage_class: bool, new_id: impl Fn() -> String) -> Result<Rules> {
     if rules.is_empty() || rules.len() > MAX_RULES {
         return Err(ErrorCode::MalformedXml.into());
     }
@@ -361,14 +362,16 @@ pub(super) fn canonical(rules: &Rules) -> String {
 /// `InternalError`: it is damaged.
 pub(super) fn read_kept(contents: &str) -> Result<Rules> {
     #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Kept {
+        #[serde(rename = "Rule", default)]
+        rules: Vec<RuleElement>,
         #[serde(rename = "VariesByStorageClass", default)]
         varies: bool,
     }
-    let Kept { varies } = xml::read_fragment(contents, ROOT).map_err(S3Error::internal)?;
+    let Kept { rules, varies } = xml::read_fragment(contents, ROOT).map_err(S3Error::internal)?;
     // Whatever was kept has ids.
-    let document = format!("<{ROOT}>{contents}</{ROOT}>");
-    parse(document.as_bytes(), varies, String::new).map_err(S3Error::internal)
+    judge(rules, varies, String::new).map_err(S3Error::internal)
 }
 
 fn write_rules(xml: &mut XmlWriter, rules: &Rules) {
@@ -515,6 +518,13 @@ mod tests {
             enabled("<AbortIncompleteMultipartUpload/>"),
             enabled("<Transition><Days>1</Days></Transition>"),
             enabled("<Transition><StorageClass>GLACIER</StorageClass></Transition>"),
+            rule(&format!(
+                "<Filter/>{action}<NoncurrentVersionExpiraton><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiraton>"
+            )),
+            rule(&format!("<Filter><Prefx>a</Prefx></Filter>{action}")),
+            rule(&format!("<Filter/>{action}<Expiration><Days>2</Days></Expiration>")),
+            rule(&format!("<Filter>all</Filter>{action}")),
+            format!("{}<VariesByStorageClass>true</VariesByStorageClass>", one_day("r", "<Filter/>")),
         ] {
             assert_eq!(parse(&bad).unwrap_err().code, ErrorCode::MalformedXml, "{bad}");
         }

@@ -16,7 +16,7 @@ const NONCURRENT: &str = "NoncurrentVersionTransition";
 const LEAST_DAYS: u32 = 30;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(super) struct TransitionElement {
     days: Option<i64>,
     noncurrent_days: Option<i64>,

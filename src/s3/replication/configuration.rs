@@ -25,6 +25,7 @@ pub(in crate::s3) const BUCKET_ARN: &str = "arn:aws:s3:::";
 const THRESHOLD: u32 = 15;
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
 struct Document {
     #[serde(rename = "Role")]
     role: String,
@@ -43,7 +44,7 @@ pub(in crate::s3) struct Replication {
 
 /// A rule.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(in crate::s3) struct Rule {
     #[serde(rename = "ID", default)]
     pub id: String,
@@ -64,19 +65,19 @@ enum Switch {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Switched {
     status: Switch,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct MaybeSwitched {
     status: Option<Switch>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Filter {
     prefix: Option<String>,
     tag: Option<Tag>,
@@ -85,7 +86,7 @@ struct Filter {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct And {
     prefix: Option<String>,
     #[serde(rename = "Tag", default)]
@@ -94,7 +95,7 @@ struct And {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Not {
     prefix: Option<String>,
     tag: Option<Tag>,
@@ -102,7 +103,7 @@ struct Not {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Or {
     #[serde(rename = "Prefix", default)]
     prefixes: Vec<String>,
@@ -111,7 +112,7 @@ struct Or {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Tag {
     key: String,
     #[serde(default)]
@@ -119,7 +120,7 @@ struct Tag {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Criteria {
     sse_kms_encrypted_objects: Option<Switched>,
     replica_modifications: Option<Switched>,
@@ -127,7 +128,7 @@ struct Criteria {
 
 /// Where replicas go, and how they are there.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(in crate::s3) struct Destination {
     /// The bucket's ARN.
     pub bucket: String,
@@ -142,12 +143,13 @@ pub(in crate::s3) struct Destination {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Translation {
     owner: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
 struct Encryption {
     #[serde(rename = "ReplicaKmsKeyID")]
     key: Option<String>,
@@ -156,21 +158,21 @@ struct Encryption {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Time {
     status: Switch,
     time: Minutes,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Metrics {
     status: Switch,
     event_threshold: Option<Minutes>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Minutes {
     minutes: u32,
 }
@@ -760,6 +762,13 @@ mod tests {
         let v1 = |prefix: &str| format!("<Rule><Prefix>{prefix}</Prefix><Status>Enabled</Status>{TO}</Rule>");
         assert!(message(&format!("{ROLE}{}{}", v1("a"), v1("ab"))).starts_with("Found overlapping prefixes"));
         assert_eq!(code(&format!("{ROLE}{}{good}", v1("a"))), ErrorCode::MalformedXml, "V1 beside V2");
+        let misspelt = good
+            .replace("</Rule>", "<ExistingObjectReplicaton><Status>Enabled</Status></ExistingObjectReplicaton></Rule>");
+        let repeated = good.replace("</Rule>", &format!("{TO}</Rule>"));
+        let text = good.replace("<Filter>", "<Filter>all");
+        for rule in [misspelt, repeated, text] {
+            assert_eq!(code(&format!("{ROLE}{rule}")), ErrorCode::MalformedXml, "{rule}");
+        }
         let filter = "<Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>";
         assert_eq!(code(&format!("{ROLE}{}", rule("a", 1, filter, TO))), ErrorCode::MalformedXml);
     }

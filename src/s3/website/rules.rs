@@ -86,7 +86,7 @@ pub(super) struct Destination<'w> {
 /// # Errors
 /// `MalformedXML`, `InvalidArgument`, `InvalidRequest`, in AWS's words.
 pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
-    let website: Website = xml::read_strict(asked.document, ROOT)?;
+    let website: Website = xml::read(asked.document, ROOT)?;
     website.check()?;
     Ok(XmlWriter::fragment(|xml| website.write(xml)))
 }

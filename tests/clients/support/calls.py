@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 
@@ -120,3 +122,15 @@ def in_parallel(function, items, workers=16):
     """`function` of each item, on threads; the first exception is raised."""
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
+
+
+def control_of(endpoint):
+    """A client of S3 Control, whose host's name does not begin with the account: that would not resolve in front of an address."""
+    plain = Config(inject_host_prefix=False, parameter_validation=False)
+    client = endpoint.client("s3control", config=plain)
+
+    def without_account(request, **_):
+        request.url = re.sub(r"//\d+\.(\d+\.\d+\.\d+\.\d+:)", r"//\1", request.url)
+
+    client.meta.events.register("before-sign.s3-control", without_account)
+    return client
