@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use async_trait::async_trait;
 
 use super::error::Result;
-use super::replication::{Candidate, Replication, Replicator, Rule};
+use super::replication::{Candidate, Provenance, Replication, Replicator, Rule};
 use super::service::{Bucket, Call, S3};
 use super::{notification, operation::Operation};
 use crate::clock::SharedClock;
@@ -18,7 +18,7 @@ use crate::store::outbox::{
     self, EventRecord, Lane, ReplicationAction, ReplicationFacts, ReplicationRecord, Sequencer,
 };
 use crate::store::schema::{
-    BucketRecord, ConfigurationKind, DestinationState, ObjectRecord, ReplicationState, ReplicationStatus, Table,
+    BucketRecord, ConfigurationKind, DestinationState, Facet, ObjectRecord, ReplicationState, ReplicationStatus, Table,
     VersionId,
 };
 use crate::store::{Batch, Partition};
@@ -63,8 +63,10 @@ pub type SharedOutboxes = Arc<Outboxes>;
 /// Who causes a write, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Cause {
-    /// The event of a version that is written, or of tags or access that are changed.
-    pub written: EventName,
+    /// The event of a version that is written, or of what is changed of one, if there is an event for it.
+    pub written: Option<EventName>,
+    /// What is changed of a version.
+    pub facet: Option<Facet>,
     /// The event of an object that goes for good.
     pub removed: EventName,
     /// The event of a delete marker.
@@ -80,18 +82,20 @@ pub(super) struct Cause {
 impl Cause {
     /// A client's request.
     fn of(call: &Call<'_>) -> Self {
-        let written = match call.row.operation {
-            Operation::CopyObject => EventName::ObjectCreatedCopy,
-            Operation::PostObject => EventName::ObjectCreatedPost,
-            Operation::CompleteMultipartUpload => EventName::ObjectCreatedCompleteMultipartUpload,
-            Operation::PutObjectTagging => EventName::ObjectTaggingPut,
-            Operation::DeleteObjectTagging => EventName::ObjectTaggingDelete,
-            Operation::PutObjectAcl => EventName::ObjectAclPut,
-            Operation::PutObjectRetention => EventName::ObjectRetentionPut,
-            _ => EventName::ObjectCreatedPut,
+        let (written, facet) = match call.row.operation {
+            Operation::CopyObject => (Some(EventName::ObjectCreatedCopy), None),
+            Operation::PostObject => (Some(EventName::ObjectCreatedPost), None),
+            Operation::CompleteMultipartUpload => (Some(EventName::ObjectCreatedCompleteMultipartUpload), None),
+            Operation::PutObjectTagging => (Some(EventName::ObjectTaggingPut), Some(Facet::Tags)),
+            Operation::DeleteObjectTagging => (Some(EventName::ObjectTaggingDelete), Some(Facet::Tags)),
+            Operation::PutObjectAcl => (Some(EventName::ObjectAclPut), Some(Facet::Acl)),
+            Operation::PutObjectRetention => (Some(EventName::ObjectRetentionPut), Some(Facet::Retention)),
+            Operation::PutObjectLegalHold => (None, Some(Facet::LegalHold)),
+            _ => (Some(EventName::ObjectCreatedPut), None),
         };
         Self {
             written,
+            facet,
             removed: EventName::ObjectRemovedDelete,
             marked: EventName::ObjectRemovedDeleteMarkerCreated,
             reason: call.row.name.to_owned(),
@@ -105,7 +109,8 @@ impl Cause {
     /// A service of the server's own, such as the life cycle.
     pub fn of_service(name: &str, reason: &str, (removed, marked): (EventName, EventName)) -> Self {
         Self {
-            written: EventName::ObjectCreatedPut,
+            written: Some(EventName::ObjectCreatedPut),
+            facet: None,
             removed,
             marked,
             reason: reason.to_owned(),
@@ -127,7 +132,7 @@ impl Announce for S3 {
     async fn announce(&self, bucket: &BucketRecord, key: &str) -> Result<Box<dyn Tell>, BoxError> {
         let gone = (EventName::LifecycleExpirationDelete, EventName::LifecycleExpirationDeleteMarkerCreated);
         let cause = Cause::of_service("s3.amazonaws.com", "Lifecycle Expiration", gone);
-        let cause = Cause { written: EventName::LifecycleTransition, ..cause };
+        let cause = Cause { written: Some(EventName::LifecycleTransition), ..cause };
         // Events know the bucket's name by its watch.
         let bucket = self.bucket_of(String::new(), bucket.clone());
         Ok(Box::new(self.consequences_of(cause, &bucket, key).await?))
@@ -200,19 +205,33 @@ impl Consequences {
         self
     }
 
+    fn candidate<'c>(&'c self, tags: &'c [(String, String)], encryption: Option<SseKind>) -> Candidate<'c> {
+        Candidate { key: &self.key, tags, encryption, provenance: Provenance::Written }
+    }
+
+    /// The rules by which the change of a version goes further.
+    fn followers(&self, record: &ObjectRecord) -> Vec<&Rule> {
+        let (Some(replication), Some(_)) = (&self.replication, self.cause.facet) else { return Vec::new() };
+        let candidate = self.candidate(&record.tags, Some(record.protection.kind));
+        replication.followers(&candidate, record.replication.as_ref())
+    }
+
+    /// Marks in a version that is changed where the change waits to go: there are entries of it in the same commit.
+    pub fn mark_change(&self, record: &mut ObjectRecord) {
+        let rules = self.followers(record);
+        let Some(state) = record.replication.as_mut().filter(|_| !rules.is_empty()) else { return };
+        let number = self.outboxes.sequencer.next(self.clock.now());
+        for rule in rules {
+            state.wait(&rule.destination.bucket, &rule.id, Some(number));
+        }
+    }
+
     /// Where a version that is about to be written, and is no replica, will stand in replication.
     pub fn replication_state(&self, tags: &[(String, String)], encryption: SseKind) -> Option<ReplicationState> {
         let replication = self.replication.as_ref()?;
-        let candidate = Candidate { key: &self.key, tags, encryption: Some(encryption), is_replica: false };
-        let destinations: Vec<DestinationState> = replication
-            .applicable(&candidate)
-            .into_iter()
-            .map(|rule| DestinationState {
-                bucket: rule.destination.bucket.clone(),
-                rule: rule.id.clone(),
-                status: ReplicationStatus::Pending,
-            })
-            .collect();
+        let candidate = self.candidate(tags, Some(encryption));
+        let pending = |rule: &Rule| DestinationState::pending(&rule.destination.bucket, &rule.id);
+        let destinations: Vec<DestinationState> = replication.applicable(&candidate).into_iter().map(pending).collect();
         (!destinations.is_empty()).then_some(ReplicationState { is_replica: false, destinations })
     }
 
@@ -276,13 +295,41 @@ impl Consequences {
                 version: id.to_string(),
                 size: record.size,
                 progress: None,
+                facet: None,
             };
             batch = self.enter_replication(batch, sequence, &entry);
         }
         batch
     }
 
-    /// Adds the same, with a number of its own.
+    /// Adds that what was changed of a version is to be carried to its replicas.
+    fn enter_changes(&self, mut batch: Batch, sequence: u64, record: &ObjectRecord, id: VersionId) -> Batch {
+        for rule in self.followers(record) {
+            let entry = ReplicationRecord {
+                action: ReplicationAction::Change,
+                at: self.clock.now().as_millisecond(),
+                destination: rule.destination.bucket.clone(),
+                rule: rule.id.clone(),
+                key: self.key.clone(),
+                version: id.to_string(),
+                size: 0,
+                progress: None,
+                facet: self.cause.facet,
+            };
+            batch = self.enter_replication(batch, sequence, &entry);
+        }
+        batch
+    }
+
+    /// The event of a version that was written or changed, if there is one.
+    fn enter_written(&self, batch: Batch, sequence: u64, record: &ObjectRecord, id: VersionId) -> Batch {
+        match self.cause.written {
+            Some(name) => self.enter_event(batch, sequence, name, (Some(id), Some(record)), None),
+            None => batch,
+        }
+    }
+
+    /// Adds that a version is to be replicated to the destinations that it waits for, with a number of its own.
     pub fn replicate(&self, batch: Batch, record: &ObjectRecord, id: VersionId) -> Batch {
         let sequence = self.outboxes.sequencer.next(self.clock.now());
         self.enter_replications(batch, sequence, record, id)
@@ -294,7 +341,7 @@ impl Consequences {
         if self.cause.marked != EventName::ObjectRemovedDeleteMarkerCreated {
             return batch;
         }
-        let candidate = Candidate { key: &self.key, tags: &[], encryption: None, is_replica: false };
+        let candidate = self.candidate(&[], None);
         for rule in replication.applicable(&candidate) {
             let entry = ReplicationRecord {
                 action: ReplicationAction::DeleteMarker,
@@ -305,6 +352,7 @@ impl Consequences {
                 version: id.to_string(),
                 size: 0,
                 progress: None,
+                facet: None,
             };
             batch = self.enter_replication(batch, sequence, &entry);
         }
@@ -324,9 +372,13 @@ impl Tell for Consequences {
         }
         let sequence = self.outboxes.sequencer.next(self.clock.now());
         match deed {
-            Deed::Written(record, id) | Deed::Changed(record, id) => {
-                let batch = self.enter_event(batch, sequence, self.cause.written, (Some(id), Some(record)), None);
+            Deed::Written(record, id) => {
+                let batch = self.enter_written(batch, sequence, record, id);
                 self.enter_replications(batch, sequence, record, id)
+            }
+            Deed::Changed(record, id) => {
+                let batch = self.enter_written(batch, sequence, record, id);
+                self.enter_changes(batch, sequence, record, id)
             }
             Deed::Marked(id) => {
                 let batch = self.enter_event(batch, sequence, self.cause.marked, (Some(id), None), None);

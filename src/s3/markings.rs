@@ -21,7 +21,7 @@ use crate::store::schema::{Claim, ObjectRecord, Period, Retention, RetentionMode
 const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 const HOLD: &str = "x-amz-object-lock-legal-hold";
-const BYPASS: &str = "x-amz-bypass-governance-retention";
+pub(super) const BYPASS: &str = "x-amz-bypass-governance-retention";
 
 /// What a version is marked with.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -117,9 +117,24 @@ fn parse_retention(document: &[u8], now: i64) -> Result<Option<Retention>> {
     Ok(Some(Retention { mode, until }))
 }
 
+/// Writes a `Retention`: without one, an empty one, which lifts what there is.
+pub(super) fn retention_document(retention: Option<Retention>) -> String {
+    XmlWriter::document("Retention", |xml| {
+        if let Some(Retention { mode, until }) = retention {
+            xml.text("Mode", name_of(mode));
+            xml.text("RetainUntilDate", iso8601(from_millis(until)));
+        }
+    })
+}
+
+/// Writes a `LegalHold`.
+pub(super) fn legal_hold_document(hold: bool) -> String {
+    XmlWriter::document("LegalHold", |xml| xml.text("Status", status_of(hold)))
+}
+
 /// Whether `new` may come in place of `old`: what holds a version may be made stronger by anybody who may set it; weaker, in
 /// governance mode, by those who bypass it; in compliance mode, by nobody.
-fn may_replace(old: Option<Retention>, new: Option<Retention>, claim: Claim) -> bool {
+pub(super) fn may_replace(old: Option<Retention>, new: Option<Retention>, claim: Claim) -> bool {
     let Some(old) = old.filter(|old| old.until > claim.now) else { return true };
     let stronger = new.is_some_and(|new| new.mode == old.mode && new.until >= old.until);
     stronger || (old.mode == RetentionMode::Governance && claim.bypass)
@@ -197,11 +212,8 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let record = self.lockable(call, bucket, key).await?;
-        let Retention { mode, until } = record.retention.ok_or(ErrorCode::NoSuchObjectLockConfiguration)?;
-        Ok(render::document(XmlWriter::document("Retention", |xml| {
-            xml.text("Mode", name_of(mode));
-            xml.text("RetainUntilDate", iso8601(from_millis(until)));
-        })))
+        let retention = record.retention.ok_or(ErrorCode::NoSuchObjectLockConfiguration)?;
+        Ok(render::document(retention_document(Some(retention))))
     }
 
     /// Permitted here, as a policy may ask for how long the version is to be held.
@@ -247,7 +259,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let record = self.lockable(call, bucket, key).await?;
         let hold = record.legal_hold.ok_or(ErrorCode::NoSuchObjectLockConfiguration)?;
-        Ok(render::document(XmlWriter::document("LegalHold", |xml| xml.text("Status", status_of(hold)))))
+        Ok(render::document(legal_hold_document(hold)))
     }
 
     /// Permitted here, as a policy may ask whether the version is to be held.

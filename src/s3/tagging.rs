@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 
 use super::access::About;
 use super::error::{ErrorCode, Result, S3Error};
+use super::operation::Operation;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
@@ -96,6 +97,15 @@ impl S3 {
     ) -> Result<VersionId> {
         let (store, partition, id) = (&*self.store, bucket.partition(), call.version()?);
         let consequences = self.consequences(call, bucket, key.as_str()).await?;
+        // What another Strongroom replicates goes no further.
+        let replicating = match call.row.operation {
+            Operation::PutObjectTagging | Operation::DeleteObjectTagging => "s3:ReplicateTags",
+            _ => "s3:ReplicateObject",
+        };
+        let consequences = match self.origin(call, bucket, key, replicating).await? {
+            Some(_) => consequences.of_replica(),
+            None => consequences,
+        };
         let judged = if bucket.has_acls() { self.find(bucket, key, id).await.ok() } else { None };
         if let Some(record) = &judged {
             self.authorize_record(call, call.action(), bucket, about, record).await?;
@@ -104,7 +114,9 @@ impl S3 {
             if judged.as_ref().is_some_and(|judged| judged.owner != record.owner) {
                 return Err(ErrorCode::OperationAborted.into());
             }
-            change(record)
+            change(record)?;
+            consequences.mark_change(record);
+            Ok(())
         };
         match commit::update_version(store, partition, key.as_str(), id, &consequences, change).await? {
             Some(Version::Object(record)) => Ok(record.version_id()),

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
-use super::schema::{Record, StoredEtag, Table, key_of};
+use super::schema::{Facet, Record, StoredEtag, Table, key_of};
 use super::{Batch, KeyRange, MetaStore, Partition, StoreError, Tally};
 use crate::clock::Timestamp;
 use crate::crypto::digest::sha256;
@@ -163,6 +163,9 @@ pub enum ReplicationAction {
     /// order of one of that key's.
     #[n(2)]
     Existing,
+    /// The replica is given what was changed of the version after it was written.
+    #[n(3)]
+    Change,
 }
 
 /// A version that waits to be replicated to one destination.
@@ -193,6 +196,9 @@ pub struct ReplicationRecord {
     /// How far a large object's upload is.
     #[n(7)]
     pub progress: Option<ReplicationProgress>,
+    /// Of a change: what was changed.
+    #[n(8)]
+    pub facet: Option<Facet>,
 }
 
 /// The multipart upload of a large object at another server.
@@ -282,7 +288,9 @@ impl Entry for ReplicationRecord {
     /// A search for versions holds up nothing that is written meanwhile.
     fn lane(&self) -> Lane {
         match self.action {
-            ReplicationAction::Put | ReplicationAction::DeleteMarker => Lane::to(&self.destination),
+            ReplicationAction::Put | ReplicationAction::DeleteMarker | ReplicationAction::Change => {
+                Lane::to(&self.destination)
+            }
             ReplicationAction::Existing => Lane::to(&format!("existing {}", self.destination)),
         }
     }

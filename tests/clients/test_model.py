@@ -264,7 +264,6 @@ REFUSED = {
     "ObjectLockRetention.EventHold": "event holds",
     "ObjectLockRetention.EventHoldDuration": "event holds",
     "VersioningConfiguration.MFADelete": "codes of devices",
-    "SourceSelectionCriteria.ReplicaModifications": "changes of replicas stay theirs",
     "x-amz-object-lock-event-hold": "event holds",
     "x-amz-object-lock-event-hold-duration-days": "event holds",
     "x-amz-object-lock-event-hold-duration-years": "event holds",
@@ -353,7 +352,8 @@ ReplicationTimeValue.Minutes RoutingRule.Condition Rule.AbortIncompleteMultipart
 Rule.NoncurrentVersionExpiration Rule.NoncurrentVersionTransition Rule.Transition S3KeyFilter.FilterRules
 SSEKMSEncryption.BucketKeyEnabled ServerSideEncryptionByDefault.KMSMasterKeyID
 ServerSideEncryptionRule.ApplyServerSideEncryptionByDefault ServerSideEncryptionRule.BlockedEncryptionTypes
-ServerSideEncryptionRule.BucketKeyEnabled SourceSelectionCriteria.SseKmsEncryptedObjects
+ServerSideEncryptionRule.BucketKeyEnabled SourceSelectionCriteria.ReplicaModifications
+SourceSelectionCriteria.SseKmsEncryptedObjects
 StorageClassAnalysis.DataExport TargetGrant.Grantee TargetGrant.Permission TargetObjectKeyFormat.PartitionedPrefix
 TargetObjectKeyFormat.SimplePrefix TopicConfiguration.Filter TopicConfiguration.Id TopicConfigurationDeprecated.Event
 TopicConfigurationDeprecated.Events TopicConfigurationDeprecated.Id TopicConfigurationDeprecated.Topic Transition.Date

@@ -10,6 +10,7 @@ use super::super::headers::is_storage_class;
 use super::super::tags::{Tagged, check_tag};
 use super::super::xml::{self, XmlWriter};
 use crate::sse::SseKind;
+use crate::store::schema::{DestinationState, ReplicationState};
 
 /// The root element.
 pub(in crate::s3) const ROOT: &str = "ReplicationConfiguration";
@@ -184,8 +185,18 @@ pub(in crate::s3) struct Candidate<'c> {
     pub tags: &'c [(String, String)],
     /// How it is encrypted; `None` for a delete marker.
     pub encryption: Option<SseKind>,
-    /// Whether it is itself a replica.
-    pub is_replica: bool,
+    pub provenance: Provenance,
+}
+
+/// How a version came to its bucket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::s3) enum Provenance {
+    /// It was written there.
+    Written,
+    /// By replication.
+    Replica,
+    /// By replication; and somebody else changes it now.
+    ChangedReplica,
 }
 
 fn invalid(message: &'static str) -> S3Error {
@@ -217,10 +228,6 @@ impl Replication {
         }
         if !is_role(&role) {
             return Err(S3Error::argument("Role", role, "Invalid Role specified in replication configuration"));
-        }
-        if rules.iter().any(Rule::wants_modifications) {
-            let message = "ReplicaModifications are not implemented by this server: changes of replicas stay theirs.";
-            return Err(S3Error::new(ErrorCode::NotImplemented, message));
         }
         let (mut ids, mut priorities, mut prefixes) = (HashSet::new(), HashSet::new(), Vec::<String>::new());
         let v2 = rules.iter().any(|rule| rule.filter.is_some());
@@ -258,7 +265,7 @@ impl Replication {
     }
 
     /// The rules by which a version is replicated: of each destination, the applicable one of the highest priority.
-    pub fn applicable<'a>(&'a self, candidate: &'a Candidate<'_>) -> Vec<&'a Rule> {
+    pub fn applicable(&self, candidate: &Candidate<'_>) -> Vec<&Rule> {
         let mut chosen: Vec<&Rule> = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.selects(candidate)) {
             match chosen.iter_mut().find(|other| other.destination.bucket == rule.destination.bucket) {
@@ -269,6 +276,39 @@ impl Replication {
         }
         chosen.retain(|rule| rule.applies(candidate));
         chosen
+    }
+
+    /// The rule by which a change of a version goes to a destination that the version went to by the rule `by`: that one, if it
+    /// still says so, or one that does now. Which tags a filter wants is asked when a version is written, and not again.
+    pub fn following(&self, destination: &str, by: &str, candidate: &Candidate<'_>) -> Option<&Rule> {
+        let stays = |rule: &&Rule| {
+            let covers = match (&rule.filter, &rule.prefix) {
+                (Some(filter), _) => filter.covers(candidate.key),
+                (None, prefix) => prefix.as_ref().is_none_or(|prefix| candidate.key.starts_with(prefix)),
+            };
+            rule.status == Switch::Enabled && covers && rule.applies(candidate)
+        };
+        let to = |rule: &&Rule| rule.destination.bucket == destination;
+        let same = self.rule(by).filter(to).filter(stays);
+        same.or_else(|| self.applicable(candidate).into_iter().find(to))
+    }
+
+    /// The rules by which a change of a version is to be carried on, one for each destination: to where the version went, and,
+    /// of a replica, to where the bucket's rules want changes of replicas. Of what was written before there was a rule, none.
+    pub fn followers(&self, candidate: &Candidate<'_>, state: Option<&ReplicationState>) -> Vec<&Rule> {
+        let Some(state) = state else { return Vec::new() };
+        let provenance = if state.is_replica { Provenance::ChangedReplica } else { Provenance::Written };
+        let candidate = Candidate { provenance, ..*candidate };
+        let went = |to: &DestinationState| self.following(&to.bucket, &to.rule, &candidate);
+        let mut rules: Vec<&Rule> = state.destinations.iter().filter_map(went).collect();
+        if state.is_replica {
+            for rule in self.applicable(&candidate) {
+                if state.destination(&rule.destination.bucket).is_none() {
+                    rules.push(rule);
+                }
+            }
+        }
+        rules
     }
 
     /// The rule with this id.
@@ -313,8 +353,13 @@ impl Rule {
                      Developer Guide for more information.",
                 ));
             }
-        } else if self.priority.is_some() || self.delete_marker_replication.is_some() {
-            return Err(malformed());
+        } else {
+            // What came with V2 is not allowed in V1.
+            let criteria = self.source_selection_criteria.as_ref();
+            let modifications = criteria.is_some_and(|criteria| criteria.replica_modifications.is_some());
+            if self.priority.is_some() || self.delete_marker_replication.is_some() || modifications {
+                return Err(malformed());
+            }
         }
         if self.prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
             return Err(invalid("The maximum size of a prefix is 1024."));
@@ -353,8 +398,10 @@ impl Rule {
     fn applies(&self, candidate: &Candidate<'_>) -> bool {
         let criteria = self.source_selection_criteria.as_ref();
         let on = |switched: Option<&Switched>| switched.is_some_and(|switched| switched.status == Switch::Enabled);
-        if candidate.is_replica {
-            return false;
+        match candidate.provenance {
+            Provenance::Written => {}
+            Provenance::ChangedReplica if self.wants_modifications() => {}
+            Provenance::Replica | Provenance::ChangedReplica => return false,
         }
         match candidate.encryption {
             None => self.replicates_markers(),
@@ -366,7 +413,8 @@ impl Rule {
         }
     }
 
-    /// Whether it asks that what is changed of replicas be changed at their sources.
+    /// Whether it asks that what is changed of replicas be changed at its destination. (S3 user guide, "Replicating metadata
+    /// changes with replica modification sync".)
     fn wants_modifications(&self) -> bool {
         let criteria = self.source_selection_criteria.as_ref();
         let asked = criteria.and_then(|criteria| criteria.replica_modifications.as_ref());
@@ -468,6 +516,16 @@ impl Filter {
         let nots = self.not.iter().chain(and.and_then(|and| and.not.as_ref()));
         let of_nots = nots.flat_map(|not| not.tag.iter().chain(not.or.iter().flat_map(|or| &or.tags)));
         self.tag.iter().chain(and.into_iter().flat_map(|and| &and.tags)).chain(of_nots)
+    }
+
+    /// Whether it is for the key, whatever it wants of tags.
+    fn covers(&self, key: &str) -> bool {
+        let begins = |prefix: &String| key.starts_with(prefix);
+        let and = self.and.as_ref();
+        let mut nots = self.not.iter().chain(and.and_then(|and| and.not.as_ref()));
+        let mut prefixes = self.prefix.iter().chain(and.and_then(|and| and.prefix.as_ref()));
+        prefixes.all(begins)
+            && !nots.any(|not| not.prefix.iter().chain(not.or.iter().flat_map(|or| &or.prefixes)).any(begins))
     }
 
     fn selects(&self, candidate: &Candidate<'_>) -> bool {
@@ -630,146 +688,4 @@ impl Destination {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ROLE: &str = "<Role>arn:aws:iam::000000000000:role/replicate</Role>";
-    const TO: &str = "<Destination><Bucket>arn:aws:s3:::d</Bucket></Destination>";
-
-    fn parse(contents: &str) -> Result<Replication> {
-        let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{ROOT}>");
-        let mut ids = 0;
-        Replication::parse(document.as_bytes(), || {
-            ids += 1;
-            format!("fresh-{ids}")
-        })
-    }
-
-    fn rule(id: &str, priority: u32, filter: &str, rest: &str) -> String {
-        format!(
-            "<Rule><ID>{id}</ID><Priority>{priority}</Priority><Filter>{filter}</Filter><Status>Enabled</Status>{rest}\
-             <DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication></Rule>"
-        )
-    }
-
-    fn candidate<'c>(key: &'c str, tags: &'c [(String, String)]) -> Candidate<'c> {
-        Candidate { key, tags, encryption: Some(SseKind::S3), is_replica: false }
-    }
-
-    #[test]
-    fn a_configuration_comes_back_as_it_went_in() {
-        let everything = format!(
-            "{ROLE}<Rule><ID>a</ID><Priority>1</Priority><Filter><And><Prefix>p</Prefix><Tag><Key>k</Key><Value>v</Value>\
-             </Tag><Not><Or><Prefix>px</Prefix><Prefix>py</Prefix></Or></Not></And></Filter><Status>Enabled</Status>\
-             <SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
-             <ReplicaModifications><Status>Disabled</Status></ReplicaModifications></SourceSelectionCriteria>\
-             <ExistingObjectReplication><Status>Enabled</Status></ExistingObjectReplication>\
-             <Destination><Bucket>arn:aws:s3:::d</Bucket><Account>111122223333</Account>\
-             <StorageClass>STANDARD_IA</StorageClass><AccessControlTranslation><Owner>Destination</Owner>\
-             </AccessControlTranslation><EncryptionConfiguration><ReplicaKmsKeyID>alias/r</ReplicaKmsKeyID>\
-             </EncryptionConfiguration><ReplicationTime><Status>Enabled</Status><Time><Minutes>15</Minutes></Time>\
-             </ReplicationTime><Metrics><Status>Enabled</Status><EventThreshold><Minutes>15</Minutes></EventThreshold>\
-             </Metrics></Destination><DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication></Rule>"
-        );
-        let replication = parse(&everything).unwrap();
-        assert_eq!(replication.canonical(), everything);
-        assert_eq!(Replication::read(&everything).unwrap(), replication);
-        let destination = &replication.rules[0].destination;
-        assert_eq!((destination.bucket_name(), destination.replica_key()), ("d", Some("alias/r")));
-        assert_eq!(destination.threshold(), Some(15));
-        assert!(replication.rules[0].wants_existing());
-        let v1 = format!("{ROLE}<Rule><ID>a</ID><Prefix></Prefix><Status>Disabled</Status>{TO}</Rule>");
-        assert_eq!(parse(&v1).unwrap().canonical(), v1);
-    }
-
-    #[test]
-    fn rules_choose_by_filter_priority_and_encryption() {
-        let kms = "<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
-                   </SourceSelectionCriteria><Destination><Bucket>arn:aws:s3:::d</Bucket><EncryptionConfiguration>\
-                   <ReplicaKmsKeyID>k</ReplicaKmsKeyID></EncryptionConfiguration></Destination>";
-        let rules = rule("all", 1, "", TO)
-            + &rule("kms", 2, "<Prefix>sealed/</Prefix>", kms)
-            + &rule("tag", 3, "<Tag><Key>k</Key><Value>v</Value></Tag>", &TO.replace(":d<", ":e<"))
-            + &rule("not", 4, "<Not><Prefix>sealed/</Prefix></Not>", &TO.replace(":d<", ":f<"));
-        let replication = parse(&format!("{ROLE}{rules}")).unwrap();
-        let ids = |candidate: Candidate<'_>| -> Vec<String> {
-            replication.applicable(&candidate).iter().map(|rule| rule.id.clone()).collect()
-        };
-        let tags = [("k".to_owned(), "v".to_owned())];
-        assert_eq!(ids(candidate("a", &[])), ["all", "not"]);
-        assert_eq!(ids(candidate("sealed/a", &[])), ["kms"]);
-        assert_eq!(ids(candidate("a", &tags)), ["all", "tag", "not"]);
-        let sealed = |key| Candidate { encryption: Some(SseKind::Kms), ..candidate(key, &[]) };
-        assert_eq!(ids(sealed("sealed/a")), ["kms"], "only where the rule opts in");
-        assert!(ids(sealed("a")).is_empty());
-        assert!(ids(Candidate { is_replica: true, ..candidate("a", &[]) }).is_empty());
-        assert!(ids(Candidate { encryption: None, ..candidate("a", &[]) }).is_empty(), "no delete markers");
-        let v1 = parse(&format!("{ROLE}<Rule><Prefix>a</Prefix><Status>Enabled</Status>{TO}</Rule>")).unwrap();
-        assert_eq!(v1.applicable(&Candidate { encryption: None, ..candidate("ab", &[]) })[0].id, "fresh-1");
-        assert!(v1.applicable(&candidate("b", &[])).is_empty());
-    }
-
-    #[test]
-    fn what_aws_refuses_is_refused() {
-        let code = |contents: &str| parse(contents).unwrap_err().code;
-        let message = |contents: &str| parse(contents).unwrap_err().message.into_owned();
-        assert_eq!(code(ROLE), ErrorCode::MalformedXml);
-        let good = rule("a", 1, "", TO);
-        assert_eq!(code(&good), ErrorCode::MalformedXml, "without a role");
-        assert_eq!(code(&format!("<Role>x</Role>{good}")), ErrorCode::InvalidArgument);
-        let no_priority = good.replace("<Priority>1</Priority>", "");
-        assert!(message(&format!("{ROLE}{no_priority}")).starts_with("Priority must be specified"));
-        let no_markers =
-            good.replace("<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>", "");
-        assert!(message(&format!("{ROLE}{no_markers}")).starts_with("DeleteMarkerReplication must be specified"));
-        let duplicate = rule("b", 1, "", TO);
-        assert_eq!(message(&format!("{ROLE}{good}{duplicate}")), "Found duplicate priority 1");
-        assert!(message(&format!("{ROLE}{good}{}", rule("a", 2, "", TO))).starts_with("Rule Id must be unique"));
-        let tagged = rule("t", 1, "<Tag><Key>k</Key><Value>v</Value></Tag>", TO).replace("Disabled", "Enabled");
-        assert!(message(&format!("{ROLE}{tagged}")).starts_with("Delete marker replication is not supported"));
-        let kms = "<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
-                   </SourceSelectionCriteria>";
-        assert_eq!(
-            message(&format!("{ROLE}{}", rule("a", 1, "", &format!("{kms}{TO}")))),
-            "ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present."
-        );
-        let key = "<Destination><Bucket>arn:aws:s3:::d</Bucket><EncryptionConfiguration><ReplicaKmsKeyID>k\
-                   </ReplicaKmsKeyID></EncryptionConfiguration></Destination>";
-        assert_eq!(
-            message(&format!("{ROLE}{}", rule("a", 1, "", key))),
-            "SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present."
-        );
-        for bad in ["d", "arn:aws:s3:::", "arn:aws:s3:::d/k"] {
-            let rule = rule("a", 1, "", &TO.replace("arn:aws:s3:::d", bad));
-            assert_eq!(code(&format!("{ROLE}{rule}")), ErrorCode::InvalidArgument, "{bad}");
-        }
-        let of_class = |class: &str| {
-            let destination = TO.replace("</Bucket>", &format!("</Bucket><StorageClass>{class}</StorageClass>"));
-            parse(&format!("{ROLE}{}", rule("a", 1, "", &destination))).map(drop).map_err(|error| error.code)
-        };
-        assert_eq!(of_class("GLACIER_IR"), Ok(()));
-        for class in ["", "COLD", "standard", "OUTPOSTS"] {
-            assert_eq!(of_class(class), Err(ErrorCode::MalformedXml), "{class}");
-        }
-        let modifications = "<SourceSelectionCriteria><ReplicaModifications><Status>Enabled</Status></ReplicaModifications>\
-                             </SourceSelectionCriteria>";
-        let rule_of_modifications = rule("a", 1, "", &format!("{modifications}{TO}"));
-        assert_eq!(code(&format!("{ROLE}{rule_of_modifications}")), ErrorCode::NotImplemented);
-        for key in ["", "aws:k", &"k".repeat(129)] {
-            let tagged = rule("a", 1, &format!("<Tag><Key>{key}</Key><Value>v</Value></Tag>"), TO);
-            assert_eq!(code(&format!("{ROLE}{tagged}")), ErrorCode::InvalidTag, "{key}");
-        }
-        let v1 = |prefix: &str| format!("<Rule><Prefix>{prefix}</Prefix><Status>Enabled</Status>{TO}</Rule>");
-        assert!(message(&format!("{ROLE}{}{}", v1("a"), v1("ab"))).starts_with("Found overlapping prefixes"));
-        assert_eq!(code(&format!("{ROLE}{}{good}", v1("a"))), ErrorCode::MalformedXml, "V1 beside V2");
-        let misspelt = good
-            .replace("</Rule>", "<ExistingObjectReplicaton><Status>Enabled</Status></ExistingObjectReplicaton></Rule>");
-        let repeated = good.replace("</Rule>", &format!("{TO}</Rule>"));
-        let text = good.replace("<Filter>", "<Filter>all");
-        for rule in [misspelt, repeated, text] {
-            assert_eq!(code(&format!("{ROLE}{rule}")), ErrorCode::MalformedXml, "{rule}");
-        }
-        let filter = "<Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>";
-        assert_eq!(code(&format!("{ROLE}{}", rule("a", 1, filter, TO))), ErrorCode::MalformedXml);
-    }
-}
+mod tests;

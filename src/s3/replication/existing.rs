@@ -7,11 +7,11 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use super::super::consequences::{Cause, Consequences};
 use super::super::error::{Result, S3Error};
 use super::super::service::{Bucket, S3};
-use super::{Candidate, Failure, Replication, Rule};
+use super::{Candidate, Failure, Provenance, Replication, Rule};
 use crate::events::EventName;
 use crate::store::commit::{self, After, Deed, Found, Tell};
 use crate::store::outbox::{self, ReplicationAction, ReplicationRecord, Waiting};
-use crate::store::schema::{DestinationState, ObjectRecord, Record as _, ReplicationState, ReplicationStatus, Version};
+use crate::store::schema::{ObjectRecord, Record as _, ReplicationState, ReplicationStatus, Version};
 use crate::store::{Batch, StoreError};
 
 /// Versions looked at between two checkpoints.
@@ -46,6 +46,7 @@ impl S3 {
                 version: String::new(),
                 size: 0,
                 progress: None,
+                facet: None,
             };
             outbox::enter(batch, self.outboxes.sequencer.next(now), &pass)
         });
@@ -113,8 +114,9 @@ impl S3 {
 fn wants(replication: &Replication, rule: &Rule, key: &str, record: &ObjectRecord) -> bool {
     let state = record.replication.as_ref();
     let is_replica = state.is_some_and(|state| state.is_replica);
+    let provenance = if is_replica { Provenance::Replica } else { Provenance::Written };
     let status = state.and_then(|state| state.status(&rule.destination.bucket));
-    let candidate = Candidate { key, tags: &record.tags, encryption: Some(record.protection.kind), is_replica };
+    let candidate = Candidate { key, tags: &record.tags, encryption: Some(record.protection.kind), provenance };
     !matches!(status, Some(ReplicationStatus::Pending | ReplicationStatus::Completed))
         && replication.applicable(&candidate).iter().any(|applicable| applicable.id == rule.id)
 }
@@ -122,12 +124,7 @@ fn wants(replication: &Replication, rule: &Rule, key: &str, record: &ObjectRecor
 fn set_pending(record: &mut ObjectRecord, rule: &Rule) {
     let fresh = ReplicationState { is_replica: false, destinations: Vec::new() };
     let state = record.replication.get_or_insert(fresh);
-    state.destinations.retain(|destination| destination.bucket != rule.destination.bucket);
-    state.destinations.push(DestinationState {
-        bucket: rule.destination.bucket.clone(),
-        rule: rule.id.clone(),
-        status: ReplicationStatus::Pending,
-    });
+    state.wait(&rule.destination.bucket, &rule.id, None);
 }
 
 impl From<StoreError> for Failure {

@@ -108,6 +108,13 @@ impl S3 {
         action: &'static str,
         encryption: Option<&AskedEncryption>,
     ) -> Result<Bucket> {
+        let target = self.find_replica_bucket(rule).await?;
+        self.authorize_about(call, action, &target, About { key: Some(key), encryption, ..About::default() }).await?;
+        Ok(target)
+    }
+
+    /// The bucket that the rule names, if it can take replicas.
+    pub(super) async fn find_replica_bucket(&self, rule: &Rule) -> Result<Bucket> {
         let name = rule.destination.bucket_name();
         let target = self.find_bucket(name).await?.ok_or_else(|| no_such_bucket(name))?;
         if rule.destination.account.as_ref().is_some_and(|account| *account != target.record.account) {
@@ -116,7 +123,6 @@ impl S3 {
         if target.record.versioning != Versioning::Enabled {
             return Err(S3Error::new(ErrorCode::InvalidRequest, "Destination bucket must have versioning enabled."));
         }
-        self.authorize_about(call, action, &target, About { key: Some(key), encryption, ..About::default() }).await?;
         Ok(target)
     }
 }

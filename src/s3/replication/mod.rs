@@ -12,9 +12,14 @@
 //! 3. the version is marked COMPLETED, or FAILED. *Crash: 2 finds the replica, or writes it again, and 3 is done then.*
 //! 4. the entry is removed.
 //!
+//! What is changed of the version later (its tags, list, retention, legal hold) goes the same way, behind it (`change`): 1 marks
+//! it PENDING again, 2 gives the replica what the version has by then, and only the last entry's 3 says COMPLETED. What came by
+//! replication goes no further, save that rules with `ReplicaModifications` carry on what somebody else changes of a replica.
+//!
 //! All of it is done by the configuration's role (`role`), which S3 assumes. KMS keys are used on its behalf: `kms:Decrypt` with
 //! the source's, `kms:Encrypt` with the replica's. (S3 user guide, "Replicating encrypted objects".)
 
+mod change;
 mod configuration;
 mod existing;
 mod local;
@@ -26,10 +31,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{Response, StatusCode};
 
-pub(in crate::s3) use configuration::{Candidate, ROOT, Replication, Rule};
+pub(in crate::s3) use configuration::{Candidate, Provenance, ROOT, Replication, Rule};
 pub(in crate::s3) use remote::ORIGIN;
 pub use remote::{Pace, Remote, Unusable};
 
+use self::change::Change;
 use self::remote::RemoteError;
 use super::consequences::Cause;
 use super::error::{ErrorCode, Result, S3Error};
@@ -45,7 +51,9 @@ use crate::store::commit::{self, Silent};
 use crate::store::outbox::{
     self, ReplicationAction, ReplicationFacts, ReplicationProgress, ReplicationRecord, Waiting, WatchRecord,
 };
-use crate::store::schema::{ConfigurationKind, Record as _, ReplicationStatus, Version, VersionId, Versioning};
+use crate::store::schema::{
+    ConfigurationKind, Ended, Facet, ObjectRecord, Record as _, Version, VersionId, Versioning,
+};
 use crate::store::{Batch, Partition, StoreError};
 use crate::telemetry::Metrics;
 use crate::wire::{RequestBody, RequestContext, RequestId, ResponseBody};
@@ -60,6 +68,8 @@ enum Failure {
     Passing(String),
     /// It will not.
     Lasting(String),
+    /// The version is there; what was changed of it is not, and will not be.
+    Behind(Vec<Facet>, String),
 }
 
 impl From<S3Error> for Failure {
@@ -166,17 +176,17 @@ impl Replicator {
         Self { s3, remotes, metrics }
     }
 
-    /// Carries one entry out, and says so in the version.
+    /// Carries one entry out. The replica's version id, if it was written and has one of its own.
     async fn replicate(
         &self,
         partition: Partition,
         watch: &WatchRecord,
         waiting: &Waiting<ReplicationRecord>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<String>, Failure> {
         let entry = &waiting.entry;
         let bucket = self.s3.find_bucket(&watch.bucket).await?;
         // A bucket that is gone has no versions to be replicated; neither has one of the same name made later.
-        let Some(bucket) = bucket.filter(|bucket| bucket.partition() == partition) else { return Ok(()) };
+        let Some(bucket) = bucket.filter(|bucket| bucket.partition() == partition) else { return Ok(None) };
         let replication = self.s3.replication_of(&bucket).await?;
         let found = replication.as_ref().and_then(|replication| {
             let rule = replication.rule(&entry.rule)?;
@@ -185,27 +195,45 @@ impl Replicator {
         let gone = || Failure::Lasting("the rule is not there any more".to_owned());
         let (replication, rule) = found.ok_or_else(gone)?;
         if entry.action == ReplicationAction::Existing {
-            return self.s3.pass(&bucket, rule, replication, waiting).await;
+            return self.s3.pass(&bucket, rule, replication, waiting).await.map(|()| None);
         }
         let role = replication.role.as_str();
         let key = ObjectKey::parse(&entry.key)?;
         let id: VersionId = entry.version.parse().map_err(|_| Failure::Lasting("no such version".to_owned()))?;
         let version = commit::read_version(&*self.s3.store, partition, key.as_str(), Some(id)).await;
         // What was deleted meanwhile is not replicated.
-        let Some(version) = version.map_err(S3Error::from)? else { return Ok(()) };
+        let Some(version) = version.map_err(S3Error::from)? else { return Ok(None) };
+        let mut replica = None;
         let remote = self.remotes.iter().find(|remote| remote.serves(&entry.destination));
         match (version, entry.action) {
             (Version::Object(record), ReplicationAction::Put) => {
                 let object = self.s3.open_record(&bucket, &key, *record)?;
                 let record = &object.record;
-                // The null version has no id; its replica gets the one that it would have.
-                let id = VersionId::Own { order: record.order(), generation: record.generation };
-                let errand = Errand { bucket: &bucket, key: &key, id, object: &object, rule, role };
+                let errand = Errand { bucket: &bucket, key: &key, id: replica_id(record), object: &object, rule, role };
                 match remote {
-                    Some(remote) => self.send(remote, &errand, partition, waiting).await?,
+                    Some(remote) => {
+                        let there = self.send(remote, &errand, partition, waiting).await?;
+                        // Whose id is null may be another one tomorrow.
+                        replica = there.filter(|there| *there != errand.id.to_string() && there != "null");
+                    }
                     None => self.s3.replicate_locally(&errand).await?,
                 }
+                // Where it was already, it may be without what was changed and given up.
+                if replica.is_none() {
+                    let change = Change { bucket: &bucket, key: &key, named: id, rule, role, remote, replica: None };
+                    self.carry_changes(&change, &lapsed(record, &entry.destination), record).await?;
+                }
                 self.metrics.replicated.inc_by(object.record.size);
+            }
+            (Version::Object(record), ReplicationAction::Change) => {
+                // What is new goes before what was given up.
+                let mut facets: Vec<Facet> = entry.facet.into_iter().collect();
+                facets.extend(lapsed(&record, &entry.destination).iter().filter(|facet| Some(**facet) != entry.facet));
+                let state = record.replication.as_ref();
+                let destination = state.and_then(|state| state.destination(&entry.destination));
+                let replica = destination.and_then(|destination| destination.replica.as_deref());
+                let change = Change { bucket: &bucket, key: &key, named: id, rule, role, remote, replica };
+                self.carry_changes(&change, &facets, &record).await?;
             }
             (Version::Marker(marker), ReplicationAction::DeleteMarker) => match remote {
                 Some(remote) => {
@@ -223,17 +251,17 @@ impl Replicator {
         if late.is_some_and(|late| self.s3.clock.now().as_millisecond().saturating_sub(entry.at) > late) {
             self.tell(partition, watch, waiting, EventName::ReplicationReplicatedAfterThreshold, None).await?;
         }
-        Ok(())
+        Ok(replica)
     }
 
-    /// Sends an object to another server.
+    /// Sends an object to another server. Its version id there, if it has one.
     async fn send(
         &self,
         remote: &Remote,
         errand: &Errand<'_>,
         partition: Partition,
         waiting: &Waiting<ReplicationRecord>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<String>, Failure> {
         let cx = self.s3.own_request();
         let witness = Witness::default();
         let call = self.s3.call_of_role(&cx, errand.bucket, errand.role, Operation::GetObject, &witness)?;
@@ -241,32 +269,36 @@ impl Replicator {
         let tags = self.s3.authorize_source(&call, errand.bucket, errand.key, &object.record).await?;
         let source_key = self.s3.unlock(&call, &errand.bucket.name, errand.key, &object.envelope, None).await?;
         let ledger = Ledger { s3: &self.s3, partition, waiting };
-        remote.put(&self.s3, errand, &tags, source_key, &ledger).await?;
-        Ok(())
+        Ok(remote.put(&self.s3, errand, &tags, source_key, &ledger).await?)
     }
 
-    /// Notes in the version how its replication ended, and tells those who want to know of failures.
+    /// Notes in the version how its replication ended (with the replica's version id, or what of it stays behind and why), and
+    /// tells those who want to know of failures.
     async fn note(
         &self,
         partition: Partition,
         watch: &WatchRecord,
         waiting: &Waiting<ReplicationRecord>,
-        failure: Option<&str>,
+        outcome: Result<Option<&str>, (&[Facet], &str)>,
     ) -> Result<()> {
         let entry = &waiting.entry;
-        if entry.action == ReplicationAction::Existing {
-            return Ok(());
-        }
-        let status = if failure.is_some() { ReplicationStatus::Failed } else { ReplicationStatus::Completed };
+        let ended = match (entry.action, outcome) {
+            (ReplicationAction::Existing, _) => return Ok(()),
+            (ReplicationAction::Change, Ok(_)) => Ended::Changed(&[]),
+            (_, Ok(replica)) => Ended::Written(replica),
+            (_, Err((behind @ [_, ..], _))) => Ended::Changed(behind),
+            (ReplicationAction::Change, Err(_)) => entry.facet.map_or(Ended::NotWritten, Ended::NotChanged),
+            (_, Err(_)) => Ended::NotWritten,
+        };
         let Ok(id) = entry.version.parse::<VersionId>() else { return Ok(()) };
-        let change = |record: &mut crate::store::schema::ObjectRecord| -> Result<()> {
+        let change = |record: &mut ObjectRecord| -> Result<()> {
             if let Some(state) = &mut record.replication {
-                state.note(&entry.destination, status);
+                state.note(&entry.destination, waiting.sequence, ended);
             }
             Ok(())
         };
         commit::update_version(&*self.s3.store, partition, &entry.key, Some(id), &Silent, change).await?;
-        if let Some(failure) = failure {
+        if let Err((_, failure)) = outcome {
             self.tell(partition, watch, waiting, EventName::ReplicationFailed, Some(failure)).await?;
         }
         Ok(())
@@ -289,6 +321,12 @@ impl Replicator {
         let operation = match entry.action {
             ReplicationAction::Put | ReplicationAction::Existing => "OBJECT_PUT",
             ReplicationAction::DeleteMarker => "OBJECT_DELETE_MARKER_CREATED",
+            ReplicationAction::Change => match entry.facet {
+                Some(Facet::Acl) => "OBJECT_ACL_PUT",
+                Some(Facet::Retention) => "OBJECT_RETENTION_PUT",
+                Some(Facet::LegalHold) => "OBJECT_LEGAL_HOLD_PUT",
+                Some(Facet::Tags) | None => "OBJECT_TAGGING_PUT",
+            },
         };
         let facts = ReplicationFacts {
             rule: entry.rule.clone(),
@@ -307,6 +345,17 @@ impl Replicator {
     }
 }
 
+/// The id of a version's replica. The null version has none; its replica gets the one that it would have.
+fn replica_id(record: &ObjectRecord) -> VersionId {
+    VersionId::Own { order: record.order(), generation: record.generation }
+}
+
+/// What was changed of a version, and not carried to a destination.
+fn lapsed(record: &ObjectRecord, destination: &str) -> Vec<Facet> {
+    let state = record.replication.as_ref().and_then(|state| state.destination(destination));
+    state.map(|state| state.lapsed.clone()).unwrap_or_default()
+}
+
 #[async_trait]
 impl Carrier for Replicator {
     type Entry = ReplicationRecord;
@@ -314,19 +363,20 @@ impl Carrier for Replicator {
     const KIND: &'static str = "replication";
 
     async fn carry(&self, bucket: Partition, watch: &WatchRecord, waiting: &Waiting<ReplicationRecord>) -> Carried {
-        let ended = self.replicate(bucket, watch, waiting).await;
-        let failure = match ended {
-            Ok(()) => None,
+        let outcome = match self.replicate(bucket, watch, waiting).await {
+            Ok(replica) => Ok(replica),
             Err(Failure::Passing(why)) => return Carried::Later(why),
-            Err(Failure::Lasting(why)) => Some(why),
+            Err(Failure::Lasting(why)) => Err((Vec::new(), why)),
+            Err(Failure::Behind(facets, why)) => Err((facets, why)),
         };
-        if let Err(error) = self.note(bucket, watch, waiting, failure.as_deref()).await {
+        let noted = outcome.as_ref().map(Option::as_deref).map_err(|(behind, why)| (&behind[..], why.as_str()));
+        if let Err(error) = self.note(bucket, watch, waiting, noted).await {
             return Carried::Later(error.to_string());
         }
-        match failure {
-            Some(why) => Carried::Never(why),
-            None if waiting.entry.action == ReplicationAction::Existing => Carried::Done,
-            None => {
+        match outcome {
+            Err((_, why)) => Carried::Never(why),
+            Ok(_) if waiting.entry.action == ReplicationAction::Existing => Carried::Done,
+            Ok(_) => {
                 let took = self.s3.clock.now().as_millisecond().saturating_sub(waiting.entry.at).max(0);
                 self.metrics
                     .replication_delay
@@ -337,7 +387,7 @@ impl Carrier for Replicator {
     }
 
     async fn give_up(&self, bucket: Partition, watch: &WatchRecord, waiting: &Waiting<ReplicationRecord>, why: &str) {
-        if let Err(error) = self.note(bucket, watch, waiting, Some(why)).await {
+        if let Err(error) = self.note(bucket, watch, waiting, Err((&[], why))).await {
             tracing::error!(%error, key = waiting.entry.key, "a failed replication could not be noted");
         }
     }

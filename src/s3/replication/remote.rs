@@ -1,13 +1,16 @@
 //! Replication to buckets of other servers, over S3's own API: PutObject, or for large objects a multipart upload of which each
 //! part is tried by itself.
 //!
-//! What only AWS's inside can do, this cannot: the replica has a version id of its own there. To a Strongroom it tells the
+//! What only AWS's inside can do, this cannot: the replica has a version id of its own there, which is kept, so that later
+//! changes find it. To a Strongroom it tells the
 //! source's id and time in a header ([`ORIGIN`]), which is believed of callers that may `s3:ReplicateObject`; other servers pass
 //! over it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -18,17 +21,22 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::checksum::Kind;
 use super::super::error::S3Error;
+use super::super::markings::BYPASS;
+use super::super::object_lock::{legal_hold_document, retention_document};
 use super::super::reader::ObjectReader;
 use super::super::service::S3;
+use super::super::tags;
+use super::super::version::VERSION_ID;
 use super::super::xml::{self, XmlWriter};
 use super::{Errand, Ledger};
 use crate::clock::SharedClock;
 use crate::config::{ArnPattern, ReplicationDestination, SecretKey};
+use crate::crypto::digest::md5;
 use crate::sigv4::{Service, Signer, UNSIGNED_PAYLOAD};
 use crate::sse::{self, SseKind};
 use crate::store::StoreError;
 use crate::store::outbox::ReplicationProgress;
-use crate::store::schema::VersionId;
+use crate::store::schema::{Facet, ObjectRecord, VersionId};
 use crate::wire::BoxError;
 use crate::wire::percent::percent_encode;
 
@@ -182,7 +190,8 @@ impl Remote {
         self.buckets.matches(bucket_arn)
     }
 
-    /// Sends an object, with these of its tags; `ledger` keeps how far its upload is.
+    /// Sends an object, with these of its tags; `ledger` keeps how far its upload is. The version id that it has there, if the
+    /// other server gives ids.
     pub(super) async fn put(
         &self,
         s3: &S3,
@@ -190,7 +199,7 @@ impl Remote {
         tags: &[(String, String)],
         source_key: sse::ObjectKey,
         ledger: &Ledger<'_>,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<Option<String>, RemoteError> {
         let path = path_of(errand.rule.destination.bucket_name(), errand.key.as_str());
         let path = path.ok_or(RemoteError::Unsendable)?;
         let target = Target { remote: self, clock: &s3.clock, path };
@@ -204,8 +213,7 @@ impl Remote {
                 headers.extend(checksums.values().map(|(algorithm, value)| (algorithm.header().to_owned(), value)));
             }
             let body = self.body(s3, errand, &source_key, 0..record.size).await?;
-            target.send(Method::PUT, "", &headers, body, record.size).await?;
-            return Ok(());
+            return Ok(target.send(Method::PUT, "", &headers, body, record.size).await?.version);
         }
         let progress = ledger.progress();
         let fresh = progress.is_none();
@@ -229,6 +237,40 @@ impl Remote {
         let target = Target { remote: self, clock, path };
         let headers = [(ORIGIN.to_owned(), format!("{id};{modified}"))];
         target.send(Method::DELETE, "", &headers, Body::default(), 0).await.map(drop)
+    }
+
+    /// Gives the version `version` there what `record` has of `facet`; `id` is the record's own. Lists stay behind: they name the
+    /// accounts of this server, and what they are of belongs to somebody of the other.
+    pub(super) async fn change(
+        &self,
+        (bucket, key, version): (&str, &str, &str),
+        (id, record): (VersionId, &ObjectRecord),
+        facet: Facet,
+        clock: &SharedClock,
+    ) -> Result<(), RemoteError> {
+        let (resource, document) = match facet {
+            Facet::Acl => return Ok(()),
+            Facet::Tags => ("tagging", tags::document(&record.tags)),
+            Facet::Retention => ("retention", retention_document(record.retention)),
+            Facet::LegalHold => ("legal-hold", legal_hold_document(record.legal_hold == Some(true))),
+        };
+        let path = path_of(bucket, key).ok_or(RemoteError::Unsendable)?;
+        let target = Target { remote: self, clock, path };
+        let (query, length) = (format!("{resource}=&versionId={}", encode(version)), document.len() as u64);
+        let mut headers = vec![
+            ("content-md5".to_owned(), STANDARD.encode(md5(document.as_bytes()))),
+            ("content-type".to_owned(), "application/xml".to_owned()),
+            (ORIGIN.to_owned(), format!("{id};{}", record.modified)),
+        ];
+        let body = Body::from(document.clone());
+        match target.send(Method::PUT, &query, &headers, body, length).await {
+            // What makes a retention weaker is done by those alone who say that they may.
+            Err(error) if facet == Facet::Retention && error.is("AccessDenied") => {
+                headers.push((BYPASS.to_owned(), "true".to_owned()));
+                target.send(Method::PUT, &query, &headers, Body::from(document), length).await.map(drop)
+            }
+            sent => sent.map(drop),
+        }
     }
 
     /// Some of the object's bytes, in clear, at the pace.
@@ -300,6 +342,7 @@ struct Target<'t> {
 /// What another server answered.
 struct Answer {
     etag: Option<String>,
+    version: Option<String>,
     body: Bytes,
 }
 
@@ -312,7 +355,7 @@ impl Target<'_> {
         headers: &[(String, String)],
         progress: Option<ReplicationProgress>,
         ledger: &Ledger<'_>,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<Option<String>, RemoteError> {
         let size = errand.object.record.size;
         let part = self.remote.part.max(size.div_ceil(MAX_PARTS));
         let mut progress = if let Some(progress) = progress {
@@ -356,7 +399,7 @@ impl Target<'_> {
         // S3 may find out that it cannot only after it has begun to answer 200.
         match xml::read::<ErrorDocument>(&answer.body, "Error") {
             Ok(ErrorDocument { code }) => Err(RemoteError::Refused { status: StatusCode::INTERNAL_SERVER_ERROR, code }),
-            Err(_) => Ok(()),
+            Err(_) => Ok(answer.version),
         }
     }
 
@@ -393,10 +436,11 @@ impl Target<'_> {
         let response =
             remote.client.execute(request).await.map_err(|error| unreachable(&describe(&error.without_url())))?;
         let status = response.status();
-        let etag = response.headers().get(http::header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (etag, version) = (header(http::header::ETAG.as_str()), header(VERSION_ID));
         let body = read_answer(response).await?;
         if status.is_success() {
-            return Ok(Answer { etag, body });
+            return Ok(Answer { etag, version, body });
         }
         let code = xml::read::<ErrorDocument>(&body, "Error").map_or_else(|_| String::new(), |document| document.code);
         Err(RemoteError::Refused { status, code })

@@ -10,7 +10,10 @@
 //! | | objects | `s3:GetObjectVersionForReplication`, `s3:GetObjectVersionAcl`; of locked ones `s3:GetObjectRetention`, `s3:GetObjectLegalHold` |
 //! | | tags, which stay behind without it | `s3:GetObjectVersionTagging` |
 //! | | delete markers | `s3:ListBucket` |
+//! | | later changes | `s3:GetObjectVersionForReplication`; of what was changed `s3:GetObjectVersionTagging`, `s3:GetObjectVersionAcl`, `s3:GetObjectRetention`, `s3:GetObjectLegalHold` |
 //! | the role, at the destination | objects, tags, delete markers | `s3:ReplicateObject`, `s3:ReplicateTags`, `s3:ReplicateDelete` |
+//! | | later changes of tags | `s3:ReplicateTags` |
+//! | | of lists and locks | `s3:ReplicateObject`; to weaken a retention in governance mode `s3:BypassGovernanceRetention` |
 //! | | another owner | `s3:ObjectOwnerOverrideToBucketOwner` |
 
 use http::HeaderMap;
@@ -23,7 +26,7 @@ use super::super::service::{Bucket, Call, S3, Witness};
 use crate::clock::iso8601;
 use crate::iam::{Question, ServiceRole};
 use crate::policy::{Context, Found};
-use crate::store::schema::ObjectRecord;
+use crate::store::schema::{Facet, ObjectRecord};
 use crate::wire::RequestContext;
 
 /// Who acts by the role, and the name of its session.
@@ -147,6 +150,29 @@ impl S3 {
             return Ok(Vec::new());
         }
         Ok(record.tags.clone())
+    }
+
+    /// Refuses a change that the role may not read.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) async fn authorize_source_of_change(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        (record, facet): (&ObjectRecord, Facet),
+    ) -> Result<()> {
+        self.authorize(call, "s3:GetReplicationConfiguration", bucket, None).await?;
+        let about = About { key: Some(key), version: Some(record.version_id()), ..About::default() };
+        self.authorize_about(call, "s3:GetObjectVersionForReplication", bucket, about).await?;
+        let action = match facet {
+            Facet::Tags => "s3:GetObjectVersionTagging",
+            Facet::Acl => "s3:GetObjectVersionAcl",
+            Facet::Retention => "s3:GetObjectRetention",
+            Facet::LegalHold => "s3:GetObjectLegalHold",
+        };
+        self.authorize_about(call, action, bucket, about).await.map(drop)
     }
 
     /// Refuses a delete marker that the role may not see.

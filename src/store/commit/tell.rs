@@ -12,7 +12,7 @@ pub enum Deed<'d> {
     Marked(VersionId),
     /// The object goes: its id, if the bucket gives ids.
     Removed(Option<VersionId>),
-    /// A version's tags or access are changed.
+    /// A version's tags, access, lock or storage class are changed.
     Changed(&'d ObjectRecord, VersionId),
 }
 

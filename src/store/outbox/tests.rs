@@ -36,6 +36,7 @@ fn replication(key: &str) -> ReplicationRecord {
         version: "096fKKXTRTtl3on89fVO.nfljtsv6qko".to_owned(),
         size: 1 << 30,
         progress: None,
+        facet: None,
     }
 }
 
@@ -77,6 +78,8 @@ fn stored_forms_do_not_change() {
     hold("replication.bin", &replication("k"));
     let progress = ReplicationProgress { upload: "u".to_owned(), parts: vec!["\"e1\"".to_owned()] };
     hold("replication-progress.bin", &ReplicationRecord { progress: Some(progress), ..replication("k") });
+    let (action, facet) = (ReplicationAction::Change, Some(Facet::Retention));
+    hold("replication-change.bin", &ReplicationRecord { action, facet, size: 0, ..replication("k") });
     let key = entry_key(Table::Event, Lane([1; 8]), 0x0102);
     assert_eq!(hex::encode(&key), "4501010101010101010000000000000102");
     assert_eq!(read_key(&key).unwrap(), (Lane([1; 8]), 0x0102));

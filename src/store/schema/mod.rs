@@ -43,7 +43,7 @@ pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
     PartSpan, Protection, PublicAccessBlock, Record, RunRef, SseKind, StoredEtag, UploadRecord,
 };
-pub use replication::{DestinationState, ReplicationState, ReplicationStatus};
+pub use replication::{DestinationState, Ended, Facet, ReplicationState, ReplicationStatus};
 pub use version::{
     Claim, DefaultRetention, MarkerRecord, NoVersionId, ObjectLock, Period, Retention, RetentionMode, Version,
     VersionId, Versioning,

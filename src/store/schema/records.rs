@@ -498,7 +498,7 @@ pub(super) fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::replication::{DestinationState, ReplicationStatus};
+    use super::super::replication::{DestinationState, Facet, ReplicationStatus};
     use super::super::version::{DefaultRetention, MarkerRecord, Period, RetentionMode, Version};
     use super::*;
     use crate::store::schema::{Grantee, Group, Permission};
@@ -634,13 +634,17 @@ mod tests {
             ..object(Body::Run(run(false)))
         };
         hold("object-version.bin", &current);
-        let destination = DestinationState {
-            bucket: "arn:aws:s3:::copies".to_owned(),
-            rule: "r".to_owned(),
-            status: ReplicationStatus::Pending,
-        };
-        let replication = ReplicationState { is_replica: false, destinations: vec![destination] };
-        hold("object-replication.bin", &ObjectRecord { replication: Some(replication), ..current.clone() });
+        let destination = DestinationState::pending("arn:aws:s3:::copies", "r");
+        let with = |replication: ReplicationState| ObjectRecord { replication: Some(replication), ..current.clone() };
+        let replication = ReplicationState { is_replica: false, destinations: vec![destination.clone()] };
+        hold("object-replication.bin", &with(replication));
+        let replica = Some("3HL4kqtJvjVBH40Nrjfkd".to_owned());
+        let lapsed = vec![Facet::Tags, Facet::LegalHold];
+        let lapsed = DestinationState { status: ReplicationStatus::Failed, lapsed, ..destination.clone() };
+        let changed = DestinationState { since: Some(1_700_000_000_000_000_001), ..destination.clone() };
+        let elsewhere = DestinationState { status: ReplicationStatus::Completed, replica, ..destination };
+        let replication = ReplicationState { is_replica: true, destinations: vec![lapsed, changed, elsewhere] };
+        hold("object-replica-changed.bin", &with(replication));
         hold("version-object.bin", &Version::Object(Box::new(current)));
         let marker = MarkerRecord {
             modified: 1_700_000_000_124,
