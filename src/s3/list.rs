@@ -1,5 +1,7 @@
 //! ListObjects and ListObjectsV2: one walk over the index, which skips a common prefix rather than read it.
 
+use std::sync::Arc;
+
 use http::Response;
 
 use super::error::{ErrorCode, Result, S3Error};
@@ -9,8 +11,8 @@ use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
-use crate::store::schema::{ObjectRecord, Record as _, Table, escape, prefix_of, unescape};
-use crate::store::{KeyRange, MetaStore, Partition, prefix_end};
+use crate::store::schema::{ObjectRecord, Record as _, Table, behind_prefix, escape, prefix_of, unescape};
+use crate::store::{KeyRange, MetaStore, Partition, Skip, StoreError, prefix_end};
 use crate::wire::ResponseBody;
 use crate::wire::percent::url_encode;
 
@@ -123,10 +125,16 @@ impl<'q> Listing<'q> {
 
     /// The common prefix that `name` falls under.
     pub fn common_prefix<'n>(&self, name: &'n str) -> Option<&'n str> {
-        let delimiter = self.delimiter?;
-        let rest = name.get(self.prefix.len()..)?;
-        let end = self.prefix.len() + rest.find(delimiter)? + delimiter.len();
-        name.get(..end)
+        common_prefix(name, self.prefix.len(), self.delimiter?)
+    }
+
+    /// Has a scan pass by all that falls under a common prefix but the first.
+    pub fn skip(&self) -> Option<Skip> {
+        let (prefix, delimiter) = (self.prefix.len(), self.delimiter?.to_owned());
+        Some(Arc::new(move |key| {
+            let (name, _) = unescape(key)?;
+            behind_prefix(key, common_prefix(&name, prefix, &delimiter)?)
+        }))
     }
 
     /// Walks `table` of a bucket. `read` makes an entry's value of a key's tail (behind the name) and its record.
@@ -145,35 +153,18 @@ impl<'q> Listing<'q> {
         if let Some(after) = &self.after {
             range.start = range.start.max(self.start_behind(table, after));
         }
-        // Where common prefixes are, a page of keys would be read only to be skipped: begin small, grow while keys come.
-        let mut batch = if self.delimiter.is_some() { 8 } else { self.limit + 1 };
-        while range.start < range.end {
-            let pairs = store.scan(bucket, &range, batch).await?;
-            let exhausted = pairs.len() < batch;
-            let mut skip_to = None;
-            for (key, value) in pairs {
-                let Some((name, tail)) = unescape(&key) else { continue };
-                if page.entries.len() == self.limit {
-                    page.truncated = true;
-                    return Ok(page);
-                }
-                if let Some(common) = self.common_prefix(&name) {
-                    page.entries.push(Entry::CommonPrefix(common.to_owned()));
-                    skip_to = Some(prefix_end(&prefix_of(table, common)));
-                    break;
-                }
-                page.entries.push(Entry::Key(name, read(tail, value)?));
-                range.start = key.to_vec();
-                range.start.push(0);
+        // Each pair is an entry, as what falls under a common prefix is passed by behind the first.
+        let found = store.scan_all(bucket, &[range], self.skip().as_ref(), self.limit + 1).await?;
+        for (key, value) in found.into_iter().flatten() {
+            if page.entries.len() == self.limit {
+                page.truncated = true;
+                break;
             }
-            match skip_to {
-                Some(start) => {
-                    range.start = start;
-                    batch = 1;
-                }
-                None if exhausted => break,
-                None => batch = (batch * 8).min(self.limit + 1),
-            }
+            let (name, tail) = unescape(&key).ok_or_else(|| StoreError::Corrupt("object key".to_owned()))?;
+            page.entries.push(match self.common_prefix(&name) {
+                Some(common) => Entry::CommonPrefix(common.to_owned()),
+                None => Entry::Key(name, read(tail, value)?),
+            });
         }
         Ok(page)
     }
@@ -192,6 +183,12 @@ impl<'q> Listing<'q> {
         start.push(0);
         start
     }
+}
+
+/// What of `name` ends with the first `delimiter` behind the first `prefix` bytes.
+fn common_prefix<'n>(name: &'n str, prefix: usize, delimiter: &str) -> Option<&'n str> {
+    let end = prefix + name.get(prefix..)?.find(delimiter)? + delimiter.len();
+    name.get(..end)
 }
 
 impl S3 {

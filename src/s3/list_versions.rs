@@ -38,6 +38,16 @@ struct Page {
     truncated: bool,
 }
 
+impl Page {
+    /// The common prefix that is the last entry, if one is.
+    fn last_common_prefix(&self) -> Option<&str> {
+        match self.entries.last() {
+            Some(Entry::CommonPrefix(name)) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 impl S3 {
     pub(super) async fn list_object_versions(
         &self,
@@ -131,31 +141,31 @@ impl S3 {
         if listing.limit == 0 {
             return Ok(page);
         }
-        // As in a listing of objects: begin small where common prefixes are, grow while keys come.
-        let mut batch = if listing.delimiter.is_some() { 8 } else { listing.limit + 1 };
+        let (store, partition, skip, batch) = (&*self.store, bucket.partition(), listing.skip(), listing.limit + 1);
         loop {
-            let (store, partition) = (&*self.store, bucket.partition());
-            let found = commit::read_versions(store, partition, listing.prefix, after.as_ref(), batch).await?;
+            let wanted = (listing.prefix, skip.as_ref());
+            let found = commit::read_groups(store, partition, wanted, after.as_ref(), batch).await?;
             let exhausted = found.len() < batch;
-            let mut skipped = false;
             for found in found {
+                let common = listing.common_prefix(&found.key);
+                // What stands for a common prefix may be there again, as one of its delete markers or noncurrent versions.
+                if common.is_some() && common == page.last_common_prefix() {
+                    continue;
+                }
                 if page.entries.len() == listing.limit {
                     page.truncated = true;
                     return Ok(page);
                 }
-                if let Some(common) = listing.common_prefix(&found.key) {
-                    page.entries.push(Entry::CommonPrefix(common.to_owned()));
+                if let Some(common) = common {
                     after = Some(After::Prefix(common.to_owned()));
-                    skipped = true;
-                    break;
+                    page.entries.push(Entry::CommonPrefix(common.to_owned()));
+                } else {
+                    after = Some(After::Version(found.key.clone(), found.version.order()));
+                    page.entries.push(Entry::Key(found.key.clone(), found));
                 }
-                after = Some(After::Version(found.key.clone(), found.version.order()));
-                page.entries.push(Entry::Key(found.key.clone(), found));
             }
-            match (skipped, exhausted) {
-                (true, _) => batch = 1,
-                (false, true) => return Ok(page),
-                (false, false) => batch = (batch * 8).min(listing.limit + 1),
+            if exhausted {
+                return Ok(page);
             }
         }
     }

@@ -310,7 +310,7 @@ mod tests {
     use super::*;
     use crate::crypto::random::SeededEntropy;
     use crate::sse::tests::golden::golden;
-    use crate::store::{Expectation, KeyRange, Mutation, Pair, StoreError};
+    use crate::store::{Expectation, KeyRange, Mutation, Pair, Skip, StoreError};
 
     const OBJECT: ObjectName<'_> = ObjectName { bucket: "b", key: "k" };
 
@@ -329,7 +329,13 @@ mod tests {
             unreachable!("the server key is not scanned for")
         }
 
-        async fn scan_all(&self, _: Partition, _: &[KeyRange], _: usize) -> Result<Vec<Vec<Pair>>, StoreError> {
+        async fn scan_all(
+            &self,
+            _: Partition,
+            _: &[KeyRange],
+            _: Option<&Skip>,
+            _: usize,
+        ) -> Result<Vec<Vec<Pair>>, StoreError> {
             unreachable!("the server key is not scanned for")
         }
 
@@ -360,7 +366,13 @@ mod tests {
             unreachable!("the server key is not scanned for")
         }
 
-        async fn scan_all(&self, _: Partition, _: &[KeyRange], _: usize) -> Result<Vec<Vec<Pair>>, StoreError> {
+        async fn scan_all(
+            &self,
+            _: Partition,
+            _: &[KeyRange],
+            _: Option<&Skip>,
+            _: usize,
+        ) -> Result<Vec<Vec<Pair>>, StoreError> {
             unreachable!("the server key is not scanned for")
         }
 

@@ -88,7 +88,7 @@ pub use bucket::{
     revive_bucket, update_bucket,
 };
 pub use delete::{Deletion, delete_object, delete_version};
-pub use read::{After, Found, read_marker, read_object, read_objects, read_version, read_versions};
+pub use read::{After, Found, read_groups, read_marker, read_object, read_objects, read_version, read_versions};
 pub use replica::write_replica;
 pub use tell::{Deed, Silent, Tell};
 pub use time::read_lock_time;

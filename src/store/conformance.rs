@@ -10,7 +10,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    Batch, Expectation, KeyRange, Mutation, Outcome, Pair, Partition, RunId, SharedStore, Store, StoreError, Tally,
+    Batch, Expectation, KeyRange, Mutation, Outcome, Pair, Partition, RunId, SharedStore, Skip, Store, StoreError,
+    Tally,
 };
 
 /// A partition of the tests' own.
@@ -54,7 +55,7 @@ macro_rules! suite {
         $crate::store::conformance::suite!(@ $factory;
             commits_are_compare_and_swap mutations_apply_in_order one_of_many_wins
             concurrent_increments_are_all_counted counts_add_up partitions_are_apart scans_keep_their_bounds
-            scans_cross_tables scans_see_one_state runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
+            scans_cross_tables scans_see_one_state scans_pass_by_what_they_are_told_to runs_live_from_adoption_to_release conflicts_discard_runs dropped_runs_leave_nothing
             ranges_are_exact rooms_keep_what_is_put_there long_runs_come_back hints_are_only_hints empty_runs_exist runs_interleave
             releases_race_with_reads releasing_nothing_is_no_error pinned_runs_outlive_their_release
             pins_race_with_releases shared_runs_live_until_the_last_release
@@ -320,14 +321,36 @@ pub(super) async fn scans_see_one_state(kept: &Kept) {
     });
     let ranges = [KeyRange::prefix(b"a"), KeyRange::prefix(b"b"), KeyRange::prefix(b"c")];
     while !mover.is_finished() {
-        let found = kept.store.scan_all(P, &ranges, 10).await.unwrap();
+        let found = kept.store.scan_all(P, &ranges, None, 10).await.unwrap();
         assert_eq!(found.iter().map(Vec::len).sum::<usize>(), 1);
     }
     mover.await.unwrap();
     let some: Batch = (0..5_u8).fold(Batch::new(), |batch, n| batch.put(vec![b'c', n], vec![n]));
     assert_eq!(commit(&kept.store, some).await, Outcome::Applied);
-    let found = kept.store.scan_all(P, &ranges, 2).await.unwrap();
+    let found = kept.store.scan_all(P, &ranges, None, 2).await.unwrap();
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 2]);
+}
+
+pub(super) async fn scans_pass_by_what_they_are_told_to(kept: &Kept) {
+    let keys = ["a", "b/1", "b/2", "b/3", "c", "d/1", "e", "f/1", "f/2"];
+    let some: Batch = keys.iter().fold(Batch::new(), |batch, key| batch.put(key.as_bytes().to_vec(), *key));
+    assert_eq!(commit(&kept.store, some).await, Outcome::Applied);
+    let found = async |skip: Option<Skip>, range: (&str, &str), limit| {
+        let range = KeyRange { start: range.0.into(), end: range.1.into() };
+        let found = kept.store.scan_all(P, &[range], skip.as_ref(), limit).await.unwrap().remove(0);
+        found.iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect::<Vec<_>>()
+    };
+    // Behind the first key of what is before a slash, the scan goes on behind them all.
+    let groups: Skip = Arc::new(|key: &[u8]| key.get(1).map(|_| vec![key[0] + 1]));
+    assert_eq!(found(None, ("a", "z"), 100).await, keys);
+    assert_eq!(found(Some(Arc::clone(&groups)), ("a", "z"), 100).await, ["a", "b/1", "c", "d/1", "e", "f/1"]);
+    assert_eq!(found(Some(Arc::clone(&groups)), ("b/2", "f"), 3).await, ["b/2", "c", "d/1"]);
+    assert_eq!(found(Some(Arc::clone(&groups)), ("b/2", "b/9"), 3).await, ["b/2"]);
+    let ranges = [KeyRange { start: b"f".to_vec(), end: b"g".to_vec() }, KeyRange::prefix(b"d")];
+    let all = kept.store.scan_all(P, &ranges, Some(&groups), 10).await.unwrap();
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    // What is no later key cannot hold a scan up.
+    assert_eq!(found(Some(Arc::new(|_: &[u8]| Some(Vec::new()))), ("a", "z"), 100).await, keys);
 }
 
 pub(super) async fn runs_live_from_adoption_to_release(kept: &Kept) {

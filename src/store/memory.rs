@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::run::Lease;
 use super::{
     Batch, BlobStore, Expectation, KeyRange, MetaStore, Mutation, Outcome, Pair, Partition, Pin, RunId, RunWriter,
-    SealedRun, Store, StoreError, Tally, Usage,
+    SealedRun, Skip, Store, StoreError, Tally, Usage,
 };
 use crate::crypto::{SharedEntropy, random};
 
@@ -49,12 +49,21 @@ impl MemoryStore {
 }
 
 impl Contents {
-    fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Vec<Pair> {
+    fn scan(&self, partition: Partition, range: &KeyRange, skip: Option<&Skip>, limit: usize) -> Vec<Pair> {
         let Some(keys) = self.partitions.get(&partition).filter(|_| range.start < range.end) else {
             return Vec::new();
         };
-        let pairs = keys.range(range.start.clone()..range.end.clone()).take(limit);
-        pairs.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect()
+        let (mut pairs, mut start) = (Vec::new(), range.start.clone());
+        for (key, value) in keys.range(range.start.clone()..range.end.clone()) {
+            if pairs.len() == limit {
+                break;
+            }
+            if *key >= start {
+                pairs.push((Bytes::copy_from_slice(key), value.clone()));
+                start = skip.and_then(|skip| skip(key)).unwrap_or(start);
+            }
+        }
+        pairs
     }
 }
 
@@ -65,17 +74,18 @@ impl MetaStore for MemoryStore {
     }
 
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        Ok(self.contents().scan(partition, range, limit))
+        Ok(self.contents().scan(partition, range, None, limit))
     }
 
     async fn scan_all(
         &self,
         partition: Partition,
         ranges: &[KeyRange],
+        skip: Option<&Skip>,
         limit: usize,
     ) -> Result<Vec<Vec<Pair>>, StoreError> {
         let contents = self.contents();
-        Ok(ranges.iter().map(|range| contents.scan(partition, range, limit)).collect())
+        Ok(ranges.iter().map(|range| contents.scan(partition, range, skip, limit)).collect())
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {

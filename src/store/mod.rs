@@ -79,6 +79,10 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
+/// Says of a key where a scan goes on behind it: at a later key, or at the next one. So a listing passes by all that falls under
+/// a common prefix but the first.
+pub type Skip = Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
+
 /// The ordered key-value space. See the module's contracts.
 #[async_trait]
 pub trait MetaStore: Send + Sync + 'static {
@@ -88,11 +92,12 @@ pub trait MetaStore: Send + Sync + 'static {
     /// The first `limit` pairs of `range`. Fewer than `limit` means the range is exhausted.
     async fn scan(&self, partition: Partition, range: &KeyRange, limit: usize) -> Result<Vec<Pair>, StoreError>;
 
-    /// The first `limit` pairs of each of `ranges`, all out of one state of the partition.
+    /// The first `limit` pairs of each of `ranges` that `skip` does not pass by, all out of one state of the partition.
     async fn scan_all(
         &self,
         partition: Partition,
         ranges: &[KeyRange],
+        skip: Option<&Skip>,
         limit: usize,
     ) -> Result<Vec<Vec<Pair>>, StoreError>;
 

@@ -237,7 +237,7 @@ fn gone_key(bucket: Partition) -> Vec<u8> {
 async fn is_empty(store: &dyn MetaStore, bucket: Partition) -> Result<bool, StoreError> {
     let tables = [Table::Object, Table::Marker, Table::Noncurrent];
     let ranges = tables.map(|table| KeyRange::prefix(&[table as u8]));
-    let found = store.scan_all(bucket, &ranges, 1).await?;
+    let found = store.scan_all(bucket, &ranges, None, 1).await?;
     Ok(found.iter().all(Vec::is_empty))
 }
 

@@ -1,5 +1,7 @@
 //! Reads of the index: one version, or versions in order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::head::Head;
@@ -7,7 +9,7 @@ use crate::store::schema::{
     self, MarkerRecord, ObjectRecord, Record as _, Table, Version, VersionId, Versioning, escape, noncurrent_key,
     prefix_of,
 };
-use crate::store::{KeyRange, MetaStore, Partition, StoreError, prefix_end};
+use crate::store::{KeyRange, MetaStore, Partition, Skip, StoreError, prefix_end};
 
 /// The object that is the current version of `key`.
 ///
@@ -157,6 +159,29 @@ pub async fn read_versions(
     after: Option<&After>,
     limit: usize,
 ) -> Result<Vec<Found>, StoreError> {
+    read_groups(store, bucket, (prefix, None), after, limit).await
+}
+
+/// As [`read_versions`]; of the versions that `skip` passes by behind others, one to three are read, which stand for all.
+///
+/// # Errors
+/// As [`MetaStore::scan`].
+pub async fn read_groups(
+    store: &dyn MetaStore,
+    bucket: Partition,
+    (prefix, skip): (&str, Option<&Skip>),
+    after: Option<&After>,
+    limit: usize,
+) -> Result<Vec<Found>, StoreError> {
+    // The head of the key where the walk is may have been come by, and what it would stand for not.
+    let skip = match (skip, after) {
+        (Some(skip), Some(After::Version(key, _))) => {
+            let (skip, heads) = (Arc::clone(skip), [escape(Table::Object, key), escape(Table::Marker, key)]);
+            let is_head = move |at: &[u8]| heads.iter().any(|head| head == at);
+            Some(Arc::new(move |at: &[u8]| if is_head(at) { None } else { skip(at) }) as Skip)
+        }
+        (skip, _) => skip.cloned(),
+    };
     let range = |table: Table| {
         let mut range = KeyRange::prefix(&prefix_of(table, prefix));
         let start = match after {
@@ -175,7 +200,7 @@ pub async fn read_versions(
     };
     let ranges = [range(Table::Object), range(Table::Marker), range(Table::Noncurrent)];
     // A head that is later than where the walk is was come by as such: one more is read in its place.
-    let tables = store.scan_all(bucket, &ranges, limit.saturating_add(1)).await?;
+    let tables = store.scan_all(bucket, &ranges, skip.as_ref(), limit.saturating_add(1)).await?;
     let mut found = Vec::new();
     for (table, pairs) in [Table::Object, Table::Marker, Table::Noncurrent].into_iter().zip(tables) {
         for (key, value) in pairs {

@@ -9,13 +9,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::random::SeededEntropy;
-use crate::store::KeyRange;
 use crate::store::memory::MemoryStore;
 use crate::store::schema::{
     Attributes, Body, BucketRecord, Claim, MarkerRecord, PartRecord, PartSpan, Protection, Record as _, SseKind,
     StoredEtag, UploadRecord, Version, VersionId,
 };
 use crate::store::tally::read_tallies;
+use crate::store::{KeyRange, Skip};
 
 mod versions;
 

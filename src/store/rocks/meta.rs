@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, Snapshot, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, Snapshot, WriteBatch, WriteOptions};
 
 use super::records::RunRecord;
 use super::tuning;
 use crate::store::schema::Table;
-use crate::store::{KeyRange, Pair, Partition, RunId, StoreError};
+use crate::store::{KeyRange, Pair, Partition, RunId, Skip, StoreError};
 
 /// The column families. Their names are stored, and never change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +59,9 @@ pub(super) enum Read<T> {
     /// It takes the disk to tell.
     Elsewhere,
 }
+
+/// Where an iterator goes on behind a full key, if not at the next.
+type Next<'n> = dyn Fn(&[u8]) -> Option<Vec<u8>> + 'n;
 
 /// The open database.
 pub(super) struct Meta {
@@ -111,21 +114,22 @@ impl Meta {
         limit: usize,
         reach: Reach,
     ) -> Result<Read<Vec<Pair>>, StoreError> {
-        self.scan_at(None, partition, range, limit, reach)
+        self.scan_at(None, partition, range, None, limit, reach)
     }
 
-    /// The first `limit` pairs of each of `ranges`, out of one state.
+    /// The first `limit` pairs of each of `ranges` that `skip` does not pass by, out of one state.
     pub(super) fn scan_all(
         &self,
         partition: Partition,
         ranges: &[KeyRange],
+        skip: Option<&Skip>,
         limit: usize,
         reach: Reach,
     ) -> Result<Read<Vec<Vec<Pair>>>, StoreError> {
         let snapshot = self.db.snapshot();
         let mut found = Vec::with_capacity(ranges.len());
         for range in ranges {
-            match self.scan_at(Some(&snapshot), partition, range, limit, reach)? {
+            match self.scan_at(Some(&snapshot), partition, range, skip, limit, reach)? {
                 Read::Done(pairs) => found.push(pairs),
                 Read::Elsewhere => return Ok(Read::Elsewhere),
             }
@@ -138,13 +142,16 @@ impl Meta {
         snapshot: Option<&Snapshot<'_>>,
         partition: Partition,
         range: &KeyRange,
+        skip: Option<&Skip>,
         limit: usize,
         reach: Reach,
     ) -> Result<Read<Vec<Pair>>, StoreError> {
+        let next = skip.map(|skip| move |key: &[u8]| skip(&key[16..]).map(|next| full_key(partition, &next)));
+        let next = next.as_ref().map(|next| next as &Next<'_>);
         let mut pairs = Vec::new();
         for (family, start, end) in stretches(range) {
             let (start, end) = (full_key(partition, start), full_key(partition, end));
-            match self.pairs(snapshot, family, (&start, end), limit - pairs.len(), reach)? {
+            match self.pairs(snapshot, family, (&start, end), next, limit - pairs.len(), reach)? {
                 Read::Done(more) => pairs.extend(more.into_iter().map(|(key, value)| (key.slice(16..), value))),
                 Read::Elsewhere => return Ok(Read::Elsewhere),
             }
@@ -163,7 +170,7 @@ impl Meta {
         end: Vec<u8>,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        match self.pairs(None, family, (start, end), limit, Reach::Disk)? {
+        match self.pairs(None, family, (start, end), None, limit, Reach::Disk)? {
             Read::Done(pairs) => Ok(pairs),
             Read::Elsewhere => Ok(Vec::new()),
         }
@@ -174,6 +181,7 @@ impl Meta {
         snapshot: Option<&Snapshot<'_>>,
         family: Family,
         (start, end): (&[u8], Vec<u8>),
+        next: Option<&Next<'_>>,
         limit: usize,
         reach: Reach,
     ) -> Result<Read<Vec<Pair>>, StoreError> {
@@ -188,18 +196,25 @@ impl Meta {
         if let Some(snapshot) = snapshot {
             options.set_snapshot(snapshot);
         }
-        let mode = IteratorMode::From(start, Direction::Forward);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(family)?, options);
+        iterator.seek(start);
         let mut pairs = Vec::with_capacity(limit.min(1000));
-        for pair in self.db.iterator_cf_opt(self.family(family)?, options, mode).take(limit) {
-            match pair {
-                Ok((key, value)) => pairs.push((Bytes::from(key), Bytes::from(value))),
-                Err(error) if reach == Reach::Memory && error.kind() == ErrorKind::Incomplete => {
-                    return Ok(Read::Elsewhere);
-                }
-                Err(error) => return Err(failure(error)),
+        while let Some((key, value)) = iterator.item() {
+            pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            if pairs.len() == limit {
+                return Ok(Read::Done(pairs));
+            }
+            let further = next.and_then(|next| next(key)).filter(|further| further.as_slice() > key);
+            match further {
+                Some(further) => iterator.seek(further),
+                None => iterator.next(),
             }
         }
-        Ok(Read::Done(pairs))
+        match iterator.status() {
+            Ok(()) => Ok(Read::Done(pairs)),
+            Err(error) if reach == Reach::Memory && error.kind() == ErrorKind::Incomplete => Ok(Read::Elsewhere),
+            Err(error) => Err(failure(error)),
+        }
     }
 
     /// Applies `batch`; on an error none of it is visible to readers.

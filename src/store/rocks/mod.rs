@@ -69,7 +69,8 @@ use self::segment::{Abilities, io_failure};
 use self::space::{Space, Task};
 use self::writer::SegmentWriter;
 use super::{
-    Batch, BlobStore, KeyRange, MetaStore, Outcome, Pair, Partition, Pin, RunId, RunWriter, Store, StoreError, Usage,
+    Batch, BlobStore, KeyRange, MetaStore, Outcome, Pair, Partition, Pin, RunId, RunWriter, Skip, Store, StoreError,
+    Usage,
 };
 use crate::crypto::{SharedEntropy, random};
 
@@ -222,10 +223,12 @@ impl MetaStore for RocksStore {
         &self,
         partition: Partition,
         ranges: &[KeyRange],
+        skip: Option<&Skip>,
         limit: usize,
     ) -> Result<Vec<Vec<Pair>>, StoreError> {
-        let ranges = ranges.to_vec();
-        self.read_meta(limit <= INLINE_SCAN, move |meta, reach| meta.scan_all(partition, &ranges, limit, reach)).await
+        let (ranges, skip) = (ranges.to_vec(), skip.cloned());
+        let read = move |meta: &Meta, reach| meta.scan_all(partition, &ranges, skip.as_ref(), limit, reach);
+        self.read_meta(limit <= INLINE_SCAN, read).await
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {

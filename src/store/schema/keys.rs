@@ -1,5 +1,7 @@
 //! Key encodings: order-preserving, so that a listing is a scan.
 
+use crate::store::prefix_end;
+
 /// The tables, by the first byte of their keys. A closed set: a stored byte, never renumbered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -53,6 +55,13 @@ pub fn prefix_of(table: Table, prefix: &str) -> Vec<u8> {
     let mut key = vec![table as u8];
     push_escaped(&mut key, prefix.as_bytes());
     key
+}
+
+/// The first key behind all those in the table of `key` whose names begin with `prefix`.
+pub fn behind_prefix(key: &[u8], prefix: &str) -> Option<Vec<u8>> {
+    let mut shared = vec![*key.first()?];
+    push_escaped(&mut shared, prefix.as_bytes());
+    Some(prefix_end(&shared))
 }
 
 /// `table` and the escaped and terminated `name`: `00` becomes `00 ff`, and `00 00` ends it. The order of the encodings

@@ -38,7 +38,7 @@ mod version;
 pub use acl::{AclGrant, Grantee, Group, Ownership, Permission};
 pub use configuration::{ConfigurationKind, ConfigurationKinds, ConfigurationRecord};
 pub use cursor::CursorKind;
-pub use keys::{Table, escape, key_of, noncurrent_key, prefix_of, unescape};
+pub use keys::{Table, behind_prefix, escape, key_of, noncurrent_key, prefix_of, unescape};
 pub use records::{
     Attributes, Body, BucketRecord, ChecksumKind, DefaultAlgorithm, DefaultEncryption, ObjectRecord, PartRecord,
     PartSpan, Protection, PublicAccessBlock, Record, RunRef, SseKind, StoredEtag, UploadRecord,

@@ -32,6 +32,32 @@ fn name(key: u8) -> String {
     "k".repeat(usize::from(key) + 1)
 }
 
+/// From each version on, and from the beginning, what stands for a group is found if and only if some of the group is there, and
+/// what is in no group is found as it is.
+async fn assert_groups_are_found(store: &MemoryStore, all: &[Found]) {
+    let starts = all.iter().map(|found| After::Version(found.key.clone(), found.version.order())).map(Some);
+    for after in starts.chain([None]) {
+        let left = read_versions(store, BUCKET, "", after.as_ref(), usize::MAX).await.unwrap();
+        for group in ["k", "kk"] {
+            let skip: Skip = Arc::new(move |key| {
+                let (name, _) = schema::unescape(key)?;
+                name.starts_with(group).then(|| schema::behind_prefix(key, group)).flatten()
+            });
+            let found = read_groups(store, BUCKET, ("", Some(&skip)), after.as_ref(), usize::MAX).await.unwrap();
+            let merged = |versions: &[Found]| {
+                let mut entries: Vec<_> = versions
+                    .iter()
+                    .map(|found| (!found.key.starts_with(group)).then(|| (found.key.clone(), found.version.id())))
+                    .collect();
+                entries.dedup();
+                entries
+            };
+            assert_eq!(merged(&found), merged(&left), "{group} {after:?}");
+            assert!(found.iter().filter(|found| found.key.starts_with(group)).count() <= 4);
+        }
+    }
+}
+
 fn unique(n: usize) -> [u8; 16] {
     u128::try_from(n).unwrap().to_be_bytes()
 }
@@ -137,6 +163,7 @@ async fn agree(acts: Vec<Act>) {
             walked.extend(page);
         }
         assert_eq!(walked, found);
+        assert_groups_are_found(&store, &found).await;
         let objects = read_objects(&store, BUCKET, "", "", usize::MAX).await.unwrap();
         let current: Vec<_> = found.into_iter().filter(|f| f.is_current && f.version.object().is_some()).collect();
         assert_eq!(objects.len(), current.len(), "a listing shows the objects that are current");
