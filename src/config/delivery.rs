@@ -13,25 +13,44 @@ use super::values::{AccessKeyId, Region, SecretKey, SecretText};
 pub struct NotificationTarget {
     /// What clients name: an ARN of SNS, SQS, Lambda or, for EventBridge, `arn:aws:events:REGION:ACCOUNT:event-bus/default`.
     pub arn: String,
-    /// Where it is: `https://` or `http://` (a webhook), `nats://` or `tls://`, `mqtt://`, `amqp://` or `amqps://`.
+    /// Where it is: `https://` or `http://` (a webhook), `nats://` or `tls://`, `mqtt://`, `amqp://` or
+    /// `amqps://`, `kafka://` or `kafka+tls://` (of Kafka, several brokers with commas between them).
     pub url: String,
-    /// The NATS subject, the MQTT topic, the AMQP routing key (or the queue, under the default exchange).
+    /// The NATS subject, the topic of MQTT or Kafka, the AMQP routing key (or the queue, under the default exchange).
     pub subject: Option<String>,
     /// The AMQP exchange; by default the one that is the default there.
     pub exchange: Option<String>,
     /// Whether the NATS subject belongs to a JetStream stream, which then acknowledges each message.
     #[serde(default)]
     pub jetstream: bool,
-    /// Who the server is to NATS, MQTT or AMQP.
+    /// Who the server is to NATS, MQTT, AMQP or Kafka.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<SecretText>,
+    /// How the password is proved to Kafka.
+    #[serde(default)]
+    pub mechanism: SaslMechanism,
     /// The bearer token of a webhook, or the token of NATS.
     pub token: Option<SecretText>,
     /// The key of the HMAC-SHA-256 that a webhook gets in `x-strongroom-signature`.
     pub secret: Option<SecretText>,
     /// A PEM file with the authorities that are trusted, in place of the system's.
     pub ca: Option<PathBuf>,
+}
+
+/// How Kafka is shown that a client knows a password (SASL).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub enum SaslMechanism {
+    /// The password itself is sent: only over TLS. (RFC 4616)
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// A proof of it. (RFC 7677)
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// A proof of it, with SHA-512.
+    #[default]
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
 }
 
 /// `[[replication.destinations]]`: how buckets of other servers are reached. The bucket, the endpoint and the credentials
@@ -93,8 +112,19 @@ impl fmt::Display for ArnPattern {
 
 #[cfg(test)]
 impl NotificationTarget {
-    pub(super) const OPTIONS: &'static [&'static str] =
-        &["arn", "url", "subject", "exchange", "jetstream", "username", "password", "token", "secret", "ca"];
+    pub(super) const OPTIONS: &'static [&'static str] = &[
+        "arn",
+        "url",
+        "subject",
+        "exchange",
+        "jetstream",
+        "username",
+        "password",
+        "mechanism",
+        "token",
+        "secret",
+        "ca",
+    ];
 
     /// A target with no other options.
     pub fn new(arn: &str, url: &str) -> Self {
@@ -106,6 +136,7 @@ impl NotificationTarget {
             jetstream: false,
             username: None,
             password: None,
+            mechanism: SaslMechanism::default(),
             token: None,
             secret: None,
             ca: None,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-pub use delivery::{ArnPattern, NotificationTarget, ReplicationDestination};
+pub use delivery::{ArnPattern, NotificationTarget, ReplicationDestination, SaslMechanism};
 pub use values::{
     AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, SecretText,
     ServiceAddress, ServiceName, SyslogAddress, WebhookUrl,

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 pub use carrier::{Carried, Carrier, Carriers, Limits};
 pub use name::{EventName, EventPattern};
 pub use subscription::{Service, Subscription, Subscriptions};
-pub use target::{Target, TargetError};
+pub use target::{Message, Target, TargetError};
 
 use crate::sse::{EtagOf, EtagScope, Sse};
 use crate::store::Partition;
@@ -87,13 +87,13 @@ impl Targets {
         self.0.contains_key(arn)
     }
 
-    /// Sends `message` about the object `key` to the target `arn`.
+    /// Sends `message` to the target `arn`.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub async fn send(&self, arn: &str, key: &str, message: Vec<u8>) -> Result<(), TargetError> {
+    pub async fn send(&self, arn: &str, message: Message<'_>) -> Result<(), TargetError> {
         let target = self.0.get(arn).ok_or_else(|| TargetError::new("no such target is configured any more"))?;
-        target.send(key, message).await
+        target.send(message).await
     }
 }
 
@@ -130,8 +130,9 @@ impl Carrier for EventCarrier {
         let event = &waiting.entry;
         let origin = message::Origin { region: &self.region, bucket: &watch.bucket, owner: &watch.account };
         let etag = self.etag(bucket, event);
-        let message = message::compose(&origin, event, waiting.sequence, etag.as_deref());
-        match self.targets.send(&event.destination, &event.key, message).await {
+        let body = message::compose(&origin, event, waiting.sequence, etag.as_deref());
+        let message = Message { bucket: &watch.bucket, key: &event.key, at: event.at, body };
+        match self.targets.send(&event.destination, message).await {
             Ok(()) => Carried::Done,
             Err(error) => Carried::Later(error.to_string()),
         }

@@ -12,7 +12,7 @@ use super::service::{Bucket, Call, S3};
 use super::xml::{self, Empty, XmlWriter};
 use crate::crypto::random;
 use crate::events::message::{self, TEST_EVENT};
-use crate::events::{EventPattern, Service, Subscription, Subscriptions};
+use crate::events::{EventPattern, Message, Service, Subscription, Subscriptions};
 use crate::iam::Permit;
 use crate::store::outbox::{self, EventRecord, WatchRecord};
 use crate::store::schema::ConfigurationKind;
@@ -291,8 +291,9 @@ impl S3 {
             let event = self.test_event(call, arn);
             let origin =
                 message::Origin { region: &self.settings.region, bucket: &bucket.name, owner: &bucket.record.account };
-            let sending = targets.send(arn, "", message::compose(&origin, &event, 0, None));
-            match tokio::time::timeout(TEST_PATIENCE, sending).await {
+            let body = message::compose(&origin, &event, 0, None);
+            let message = Message { bucket: &bucket.name, key: "", at: event.at, body };
+            match tokio::time::timeout(TEST_PATIENCE, targets.send(arn, message)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(arn, %error, "a target did not take the test event");

@@ -1,12 +1,16 @@
-"""Event notifications through brokers: NATS with and without JetStream, MQTT and AMQP."""
+"""Event notifications through brokers: NATS with and without JetStream, MQTT, AMQP and Kafka."""
 
 import base64
 import json
 import time
+import urllib.parse
 
 import pytest
+from botocore.exceptions import ClientError
 
 from support.brokers import Mosquitto, Nats, RabbitMQ
+from support.kafka import Cluster, GuardedBroker
+from support.peers import authority
 from support.server import Server
 
 
@@ -131,3 +135,61 @@ def test_amqp(serve, tmp_path):
         assert record_of(broker.take(channel, "mine", wait=90)[1]) == ("ObjectCreated:Put", "routed", "late")
     finally:
         broker.stop()
+
+
+def test_kafka(serve):
+    cluster = Cluster()
+    s3 = serve(target("kafka", f"kafka://{cluster.brokers}", subject="s3.events"))
+    # What cannot be told yet, as there is no such topic, waits for it.
+    tell(s3, "box", "kafka", skip=True)
+    keys = ["early", "a", "b/c", "ü", "a"]
+    s3.put_object(Bucket="box", Key=keys[0], Body=b"x")
+    time.sleep(2)
+    assert cluster.create("s3.events") > 1
+    for key in keys[1:]:
+        s3.put_object(Bucket="box", Key=key, Body=b"x")
+    records = cluster.consume("s3.events", len(keys))
+    assert {key for key, _, _, _ in records} == {f"box/{key}".encode() for key in keys}
+    for key, partition, headers, value in records:
+        assert partition == cluster.partition_of(key)
+        assert headers == {"content-type": b"application/json"}
+        event, bucket, told = record_of(value)
+        assert (event, bucket) == ("ObjectCreated:Put", "box")
+        assert told == urllib.parse.quote_plus(key.decode().removeprefix("box/"), safe="/")
+    # What is told of one object comes in its order.
+    sequencers = [json.loads(value)["Records"][0]["s3"]["object"]["sequencer"] for key, *_, value in records if key == b"box/a"]
+    assert sequencers == sorted(sequencers) and len(sequencers) == 2
+    # The test event is about no object.
+    tell(s3, "tested", "kafka")
+    assert None in [key for key, *_ in cluster.consume("s3.events", len(keys) + 1)]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_kafka_over_tls_with_a_password(serve, tmp_path, mechanism):
+    ca, certificate, key = authority(tmp_path)
+    broker = GuardedBroker(mechanism, certificate, key)
+    try:
+        url = f"kafka+tls://127.0.0.1:{broker.port}"
+        options = {"subject": broker.TOPIC, "ca": str(ca), "username": broker.USER, "mechanism": mechanism}
+        s3 = serve(
+            target("known", url, password=broker.PASSWORD, **options),
+            target("unknown", url, password="another password", **options),
+            target("untrusting", url, **options | {"ca": str(stranger(tmp_path))}, password=broker.PASSWORD),
+        )
+        tell(s3, "box", "known")
+        assert broker.values.get(timeout=20)["Event"] == "s3:TestEvent"
+        s3.put_object(Bucket="box", Key="a", Body=b"x")
+        assert record_of(json.dumps(broker.values.get(timeout=20))) == ("ObjectCreated:Put", "box", "a")
+        for name in ("unknown", "untrusting"):
+            with pytest.raises(ClientError, match="Unable to validate the following destination configurations"):
+                tell(s3, name, name)
+        assert broker.values.empty()
+    finally:
+        broker.stop()
+
+
+def stranger(directory):
+    """The certificate of an authority that has certified nobody here."""
+    other = directory / "stranger"
+    other.mkdir()
+    return authority(other)[0]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
-use super::{Address, PATIENCE, Target, TargetError, required, text};
+use super::{Address, Message, PATIENCE, Target, TargetError, required, text};
 use crate::config::NotificationTarget;
 use crate::wire::percent::percent_decode;
 
@@ -105,14 +105,14 @@ const RETURNED: &str = "no queue takes the message";
 
 #[async_trait]
 impl Target for Amqp {
-    async fn send(&self, _key: &str, message: Vec<u8>) -> Result<(), TargetError> {
+    async fn send(&self, message: Message<'_>) -> Result<(), TargetError> {
         let mut kept = self.link.lock().await;
         let sending = async {
             let mut link = match kept.take() {
                 Some(link) if link.connection.is_open() && link.channel.is_open() => link,
                 _ => self.connect().await?,
             };
-            self.publish(&mut link, message).await.map(|()| link)
+            self.publish(&mut link, message.body).await.map(|()| link)
         };
         let sent = timeout(PATIENCE, sending).await;
         let sent = sent.unwrap_or_else(|_| Err(TargetError::new("the AMQP broker did not answer in time")));

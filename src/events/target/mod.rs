@@ -6,10 +6,12 @@
 //! | `nats://`, `tls://` | [`nats`] | with JetStream, the stream has it; without, it was sent |
 //! | `mqtt://` | [`mqtt`] | the broker acknowledges it (QoS 1) |
 //! | `amqp://`, `amqps://` | [`amqp`] | the broker confirms it, and did not return it |
+//! | `kafka://`, `kafka+tls://` | [`kafka`] | all replicas that are in sync have it |
 //!
 //! A target is tried again after a failure, so that a message may come twice.
 
 pub mod amqp;
+pub mod kafka;
 pub mod mqtt;
 pub mod nats;
 pub mod webhook;
@@ -26,11 +28,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What takes messages.
 #[async_trait]
 pub trait Target: Send + Sync {
-    /// Sends `message`, which is about the object `key`. It is safe when this returns.
+    /// Sends a message. It is safe when this returns.
     ///
     /// # Errors
     /// [`TargetError`]: it may or may not have arrived.
-    async fn send(&self, key: &str, message: Vec<u8>) -> Result<(), TargetError>;
+    async fn send(&self, message: Message<'_>) -> Result<(), TargetError>;
+}
+
+/// A message, and what it is about, by which some targets order and date their messages.
+#[derive(Clone, Debug)]
+pub struct Message<'m> {
+    /// The bucket.
+    pub bucket: &'m str,
+    /// The object's key; empty in a test message.
+    pub key: &'m str,
+    /// When it happened, in milliseconds since the Unix epoch.
+    pub at: i64,
+    /// The message itself: JSON.
+    pub body: Vec<u8>,
 }
 
 /// A message was not taken. Its text holds no secret.
@@ -70,7 +85,11 @@ pub fn open(options: &NotificationTarget) -> Result<Box<dyn Target>, Unusable> {
         "nats" | "tls" => Box::new(nats::Nats::new(options).map_err(unusable)?),
         "mqtt" => Box::new(mqtt::Mqtt::new(options).map_err(unusable)?),
         "amqp" | "amqps" => Box::new(amqp::Amqp::new(options).map_err(unusable)?),
-        _ => return Err(unusable("the url must begin with https, http, nats, tls, mqtt, amqp or amqps".to_owned())),
+        "kafka" | "kafka+tls" => Box::new(kafka::Kafka::new(options).map_err(unusable)?),
+        _ => {
+            let known = "https, http, nats, tls, mqtt, amqp, amqps, kafka or kafka+tls";
+            return Err(unusable(format!("the url must begin with {known}")));
+        }
     })
 }
 
@@ -137,10 +156,12 @@ mod tests {
             subject: Some("s".to_owned()),
             ..NotificationTarget::new("arn:aws:sns:us-east-1:000000000000:t", url)
         };
-        for url in ["https://h/p", "http://h", "nats://h", "tls://h", "mqtt://h", "amqp://h", "amqps://h"] {
+        for url in
+            ["https://h/p", "http://h", "nats://h", "tls://h", "mqtt://h", "amqp://h", "amqps://h", "kafka://h,i"]
+        {
             assert!(open(&options(url)).is_ok(), "{url}");
         }
-        for url in ["kafka://h", "h", "https://", "mqtt://u:p@h"] {
+        for url in ["redis://h", "h", "https://", "mqtt://u:p@h", "kafka://"] {
             let Err(error) = open(&options(url)) else { panic!("{url}") };
             assert!(error.to_string().starts_with("notifications.targets: arn:aws:sns:us-east-1:000000000000:t: "));
         }

@@ -8,7 +8,7 @@ use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Address, PATIENCE, Target, TargetError, required, text};
+use super::{Address, Message, PATIENCE, Target, TargetError, required, text};
 use crate::config::NotificationTarget;
 
 /// Largest message, in bytes: a key of 1 024 bytes, percent-encoded, and all around it.
@@ -62,18 +62,18 @@ impl Mqtt {
 
 #[async_trait]
 impl Target for Mqtt {
-    async fn send(&self, _key: &str, message: Vec<u8>) -> Result<(), TargetError> {
+    async fn send(&self, message: Message<'_>) -> Result<(), TargetError> {
         let mut kept = self.connection.lock().await;
         let sending = async {
             // A broker may have dropped an idle connection; then a new one is tried at once.
             if let Some(mut connection) = kept.take()
-                && Self::publish(&mut connection, &self.topic, message.clone()).await.is_ok()
+                && Self::publish(&mut connection, &self.topic, message.body.clone()).await.is_ok()
             {
                 return Ok(connection);
             }
             let (client, events) = AsyncClient::new(self.options.clone(), 1);
             let mut connection = Connection { client, events };
-            Self::publish(&mut connection, &self.topic, message).await.map(|()| connection)
+            Self::publish(&mut connection, &self.topic, message.body).await.map(|()| connection)
         };
         let sent = timeout(PATIENCE, sending).await;
         let sent = sent.unwrap_or_else(|_| Err(TargetError::new("the MQTT broker did not answer in time")));

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Address, PATIENCE, Target, TargetError, required, text};
+use super::{Address, Message, PATIENCE, Target, TargetError, required, text};
 use crate::config::NotificationTarget;
 
 /// A NATS server, or a cluster of them.
@@ -66,8 +66,8 @@ impl Nats {
 
 #[async_trait]
 impl Target for Nats {
-    async fn send(&self, _key: &str, message: Vec<u8>) -> Result<(), TargetError> {
-        let sent = timeout(PATIENCE, self.publish(message)).await;
+    async fn send(&self, message: Message<'_>) -> Result<(), TargetError> {
+        let sent = timeout(PATIENCE, self.publish(message.body)).await;
         sent.unwrap_or_else(|_| Err(TargetError::new("NATS did not answer in time")))
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use reqwest::{Certificate, Client, redirect};
 
-use super::{PATIENCE, Target, TargetError};
+use super::{Message, PATIENCE, Target, TargetError};
 use crate::config::{NotificationTarget, SecretText};
 use crate::crypto::digest::HmacSha256;
 
@@ -41,17 +41,17 @@ impl Webhook {
 
 #[async_trait]
 impl Target for Webhook {
-    async fn send(&self, _key: &str, message: Vec<u8>) -> Result<(), TargetError> {
+    async fn send(&self, message: Message<'_>) -> Result<(), TargetError> {
         let mut request = self.client.post(&self.url).header("content-type", "application/json");
         if let Some(token) = &self.token {
             request = request.bearer_auth(super::text(token));
         }
         if let Some(key) = &self.signing_key {
-            request = request.header(SIGNATURE, format!("sha256={}", hex::encode(key.tag(&message))));
+            request = request.header(SIGNATURE, format!("sha256={}", hex::encode(key.tag(&message.body))));
         }
         // The URL may hold a secret path.
         let response = request
-            .body(message)
+            .body(message.body)
             .send()
             .await
             .map_err(|error| TargetError::of("the webhook could not be reached", chain(&error.without_url())))?;
