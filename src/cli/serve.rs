@@ -54,7 +54,7 @@ pub(super) fn run(arguments: ServeArgs) -> Result<(), StartError> {
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
     };
-    log::start(&config.log.filter, format)?;
+    let _log = log::start(&config.log.filter, format)?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("strongroom").build()?;
     let served = runtime.block_on(serve(config));

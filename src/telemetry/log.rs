@@ -2,10 +2,16 @@
 //!
 //! Messages are lower case with fields. No secret goes into either: types that hold one show nothing in `Debug`, and
 //! the access log redacts what signs a request in its query (see [`redact_query`]).
+//!
+//! A thread of its own writes it, all lines that have come meanwhile at once, so that no request waits for whoever reads it.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal};
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+
+/// Lines that may wait to be written; beyond, whoever has something to say waits.
+const WAITING: usize = 10_000;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,13 +40,23 @@ pub enum LogError {
     Started(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
+/// The log that was started. What was said is written when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Log(#[expect(dead_code, reason = "held for what its end does")] WorkerGuard);
+
 /// Starts the log, and sends panics to it.
 ///
 /// # Errors
 /// [`LogError`].
-pub fn start(filter: &str, format: Format) -> Result<(), LogError> {
+pub fn start(filter: &str, format: Format) -> Result<Log, LogError> {
     let filter = EnvFilter::try_new(filter)?;
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(false)
+        .buffered_lines_limit(WAITING)
+        .thread_name("log")
+        .finish(BufWriter::new(io::stderr()));
+    let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter);
     match format {
         Format::Human => {
             let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
@@ -56,7 +72,7 @@ pub fn start(filter: &str, format: Format) -> Result<(), LogError> {
         let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
         tracing::error!(place, "panicked: {}", message.unwrap_or("no message"));
     }));
-    Ok(())
+    Ok(Log(guard))
 }
 
 /// A query string as the log may show it: without the values that sign a request or stand for a session.
