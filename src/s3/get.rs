@@ -50,13 +50,13 @@ impl S3 {
         let with_checksums = wants_checksums(&call.headers)?;
         let customer = sse::headers::key_to_read(&call.headers)?;
         // An object that is replaced between its record and its bytes is read anew: its reader sees one version, whole.
-        for _ in 1..TRIES {
+        let mut tries = 1;
+        loop {
             match self.read_object(call, bucket, key, (customer.as_ref(), with_checksums), &permit).await {
-                Err(error) if error.is_vanished() => {}
+                Err(error) if error.is_vanished() && tries < TRIES => tries += 1,
                 answer => return answer,
             }
         }
-        self.read_object(call, bucket, key, (customer.as_ref(), with_checksums), &permit).await
     }
 
     async fn read_object(

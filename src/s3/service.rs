@@ -1,8 +1,10 @@
 //! The way of a request through the checks to its handler.
 
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 
@@ -295,7 +297,7 @@ impl S3 {
         headers::check_size(head.headers, head.query)?;
         if head.method == Method::OPTIONS {
             answered.operation = "Preflight";
-            return self.preflight(&target, head.headers, witness).await;
+            return self.preflight(&target, head.headers, witness).boxed().await;
         }
         let query = Query::parse(head.query)?;
         let row = Operation::route(head.method, target.kind(), &query, head.headers)?;
@@ -306,7 +308,7 @@ impl S3 {
             Err(sigv4::Error::UnsupportedMechanism) => {
                 let refusal = S3Error::from(sigv4::Error::UnsupportedMechanism);
                 let call = Call::anonymous(cx, row, query, parts.headers, witness);
-                return Err(self.refuse_mechanism(&call, &target, refusal).await);
+                return Err(self.refuse_mechanism(&call, &target, refusal).boxed().await);
             }
             signed => signed?,
         };
@@ -364,22 +366,22 @@ impl S3 {
             }
             Target::Service => {
                 let permit = self.authorize_in_account(call, "arn:aws:s3:::*")?;
-                return self.on_service(call, permit).await;
+                return self.on_service(call, permit).boxed().await;
             }
             Target::Bucket(name) => (name, None),
             Target::Object(name, key) => (name, Some(key)),
-            Target::ResourceTags(arn) => return self.on_resource_tags(call, &arn, body).await,
-            Target::AccountBlock => return self.on_account_block(call, body).await,
+            Target::ResourceTags(arn) => return self.on_resource_tags(call, &arn, body).boxed().await,
+            Target::AccountBlock => return self.on_account_block(call, body).boxed().await,
             // No row of the table leads here.
             Target::Control => return Err(ErrorCode::MethodNotAllowed.into()),
         };
         if call.row.operation == Operation::CreateBucket {
-            return self.create_bucket(call, &name, body).await;
+            return self.create_bucket(call, &name, body).boxed().await;
         }
         let bucket = self.bucket(call, name).await?;
         if call.row.operation == Operation::PostObject {
             // Who asks, and for which key, stands in the form.
-            return self.post_object(call, &bucket, body).await;
+            return self.post_object(call, &bucket, body).boxed().await;
         }
         self.judge_transport(call, &bucket, key.as_ref()).await?;
         let is_charged = self.judge_payment(call, &bucket).await?;
@@ -399,18 +401,18 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         // Each of its keys is judged by itself.
         if call.row.operation == Operation::DeleteObjects {
-            return self.delete_objects(call, &bucket, body).await;
+            return self.delete_objects(call, &bucket, body).boxed().await;
         }
         if let Some(key) = &key
             && JUDGED_BY_DOCUMENT.contains(&call.row.operation)
         {
             let answer = match call.row.operation {
-                Operation::PutObjectLegalHold => self.put_object_legal_hold(call, &bucket, key, body).await,
-                Operation::PutObjectRetention => self.put_object_retention(call, &bucket, key, body).await,
-                Operation::PutObjectTagging => self.put_object_tagging(call, &bucket, key, body).await,
-                _ => self.update_encryption(call, &bucket, key, body).await,
+                Operation::PutObjectLegalHold => self.put_object_legal_hold(call, &bucket, key, body).boxed(),
+                Operation::PutObjectRetention => self.put_object_retention(call, &bucket, key, body).boxed(),
+                Operation::PutObjectTagging => self.put_object_tagging(call, &bucket, key, body).boxed(),
+                _ => self.update_encryption(call, &bucket, key, body).boxed(),
             };
-            return self.hide_absence(call, &bucket, answer).await;
+            return self.hide_absence(call, &bucket, answer.await).await;
         }
         let permit = self.authorize(call, call.action(), &bucket, key.as_ref()).await?;
         if call.row.offer == Offer::Refused {
@@ -424,7 +426,7 @@ impl S3 {
                 let answer = self.on_object(call, &bucket, &key, permit, body).await;
                 self.hide_absence(call, &bucket, answer).await
             }
-            None => self.on_bucket(call, &bucket, permit, body).await,
+            None => self.on_bucket(call, &bucket, permit, body).boxed().await,
         }
     }
 
@@ -508,26 +510,28 @@ impl S3 {
         permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        match call.row.operation {
-            Operation::AbortMultipartUpload => self.abort_upload(call, bucket, key, permit).await,
-            Operation::CompleteMultipartUpload => self.complete_upload(call, bucket, key, permit, body).await,
-            Operation::CopyObject => self.copy_object(call, bucket, key, permit).await,
-            Operation::CreateMultipartUpload => self.create_upload(call, bucket, key, permit).await,
-            Operation::DeleteObject => self.delete_object(call, bucket, key, permit).await,
-            Operation::GetObject | Operation::HeadObject => self.get_object(call, bucket, key, permit).await,
-            Operation::GetObjectAcl => self.object_acl(call, bucket, key, permit).await,
-            Operation::GetObjectAttributes => self.object_attributes(call, bucket, key, permit).await,
-            Operation::DeleteObjectTagging => self.delete_object_tagging(call, bucket, key, permit).await,
-            Operation::GetObjectLegalHold => self.object_legal_hold(call, bucket, key, permit).await,
-            Operation::GetObjectRetention => self.object_retention(call, bucket, key, permit).await,
-            Operation::GetObjectTagging => self.object_tagging(call, bucket, key, permit).await,
-            Operation::ListParts => self.list_parts(call, bucket, key, permit).await,
-            Operation::PutObject => self.put_object(call, bucket, key, permit, body).await,
-            Operation::PutObjectAcl => self.put_object_acl(call, bucket, key, permit, body).await,
-            Operation::UploadPart => self.upload_part(call, bucket, key, permit, body).await,
-            Operation::UploadPartCopy => self.upload_part_copy(call, bucket, key, permit).await,
-            _ => Err(ErrorCode::NotImplemented.into()),
-        }
+        // A future is as large as the largest that it may wait for, and is moved with all of it: each of these has its own room.
+        let answer = match call.row.operation {
+            Operation::AbortMultipartUpload => self.abort_upload(call, bucket, key, permit).boxed(),
+            Operation::CompleteMultipartUpload => self.complete_upload(call, bucket, key, permit, body).boxed(),
+            Operation::CopyObject => self.copy_object(call, bucket, key, permit).boxed(),
+            Operation::CreateMultipartUpload => self.create_upload(call, bucket, key, permit).boxed(),
+            Operation::DeleteObject => self.delete_object(call, bucket, key, permit).boxed(),
+            Operation::GetObject | Operation::HeadObject => self.get_object(call, bucket, key, permit).boxed(),
+            Operation::GetObjectAcl => self.object_acl(call, bucket, key, permit).boxed(),
+            Operation::GetObjectAttributes => self.object_attributes(call, bucket, key, permit).boxed(),
+            Operation::DeleteObjectTagging => self.delete_object_tagging(call, bucket, key, permit).boxed(),
+            Operation::GetObjectLegalHold => self.object_legal_hold(call, bucket, key, permit).boxed(),
+            Operation::GetObjectRetention => self.object_retention(call, bucket, key, permit).boxed(),
+            Operation::GetObjectTagging => self.object_tagging(call, bucket, key, permit).boxed(),
+            Operation::ListParts => self.list_parts(call, bucket, key, permit).boxed(),
+            Operation::PutObject => self.put_object(call, bucket, key, permit, body).boxed(),
+            Operation::PutObjectAcl => self.put_object_acl(call, bucket, key, permit, body).boxed(),
+            Operation::UploadPart => self.upload_part(call, bucket, key, permit, body).boxed(),
+            Operation::UploadPartCopy => self.upload_part_copy(call, bucket, key, permit).boxed(),
+            _ => ready(Err(ErrorCode::NotImplemented.into())).boxed(),
+        };
+        answer.await
     }
 
     /// The bucket called `name`.
@@ -593,7 +597,7 @@ impl Protocol for S3 {
         let Shown { mut response, failure } = match site {
             Some(name) => {
                 answered.operation = "VisitWebsite";
-                self.visit(cx, name, parts, &witness).await
+                self.visit(cx, name, parts, &witness).boxed().await
             }
             None => match self.answer(cx, parts, body, &mut answered, &witness).await {
                 Ok(response) => response.into(),
