@@ -30,6 +30,9 @@ osd pool default pg autoscale mode = off
 mon warn on pool no redundancy = false
 mon data = {dir}/mon
 mon allow pool size one = true
+# Of a disk that is nearly full, the monitor would stop.
+mon data avail warn = 2
+mon data avail crit = 1
 setuser match path =
 [osd]
 osd data = {dir}/osd

