@@ -20,7 +20,7 @@ use crate::audit::api::CloudTrail;
 use crate::audit::sink::Forwarder;
 use crate::audit::{Category, Deed, Event, SharedAudit};
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::crypto::SharedEntropy;
 use crate::events::Announce;
 use crate::http::Protocols;
@@ -128,7 +128,7 @@ impl Graph {
         let region = config.region.to_string();
         let calendar = Calendar::of_days(config.lifecycle.day_seconds);
 
-        let store = open_store(&data_dir, &entropy)?;
+        let store = open_store(&data_dir, &config.store, &entropy)?;
         watch_store(&metrics, Arc::clone(&store));
         // A fresh root key would open nothing of a store that another one sealed.
         let is_new = !ServerKey::exists(&*store).await? && !LocalKms::has_keys(&*store).await?;
@@ -322,8 +322,14 @@ impl Graph {
 }
 
 /// The store in a data directory.
-pub(super) fn open_store(data_dir: &Path, entropy: &SharedEntropy) -> Result<Arc<RocksStore>, GraphError> {
-    Ok(RocksStore::open(&Options::new(data_dir.join("store")), Arc::clone(entropy))?)
+pub(super) fn open_store(
+    data_dir: &Path,
+    store: &config::Store,
+    entropy: &SharedEntropy,
+) -> Result<Arc<RocksStore>, GraphError> {
+    let block_cache_bytes = usize::try_from(u64::from(store.cache_mib) << 20).unwrap_or(usize::MAX);
+    let options = Options { block_cache_bytes, ..Options::new(data_dir.join("store")) };
+    Ok(RocksStore::open(&options, Arc::clone(entropy))?)
 }
 
 /// The root key, which is made if there is none and `is_new` says so.

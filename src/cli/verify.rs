@@ -89,7 +89,7 @@ async fn verify(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
     }
     let directory = DataDir::open(&config.data_dir)?;
     let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
-    let store = open_store(directory.path(), &entropy)?;
+    let store = open_store(directory.path(), &config.store, &entropy)?;
     let sse = if structure_only { Ok(None) } else { open_sse(&config, &directory, &store, &entropy).await.map(Some) };
     let (sse, without_keys) = match sse {
         Ok(sse) => (sse, None),

@@ -70,6 +70,8 @@ options! {
         tls: Tls = Tls::default(),
         /// The key services.
         kms: Kms = Kms::default(),
+        /// Where everything durable lives.
+        store: Store = Store::default(),
         /// The object store.
         s3: S3 = S3::default(),
         /// Temporary credentials.
@@ -161,6 +163,17 @@ pub enum RootKeyProtection {
     Passphrase,
     /// `kms`: a key of a key service across the network.
     Kms,
+}
+
+/// With less of a cache, in MiB, each read would be one of the disk's.
+const LEAST_CACHE_MIB: u32 = 4;
+
+options! {
+    /// `[store]`: where everything durable lives.
+    Store {
+        /// MiB of memory in which the store keeps what it has read of its index and of small objects (RocksDB's block cache).
+        cache_mib: u32 = 64,
+    }
 }
 
 options! {
@@ -428,6 +441,9 @@ impl Config {
         }
         if self.audit.segment_mib == 0 || self.audit.digest_seconds == 0 {
             return contradiction("audit.segment_mib and audit.digest_seconds must be at least 1");
+        }
+        if self.store.cache_mib < LEAST_CACHE_MIB {
+            return contradiction(&format!("store.cache_mib must be at least {LEAST_CACHE_MIB}"));
         }
         if self.s3.access_log_seconds == 0 {
             return contradiction("s3.access_log_seconds must be at least 1");

@@ -143,6 +143,7 @@ fn the_example_shows_every_option_and_its_default() {
         ("tls", Tls::OPTIONS),
         ("kms", Kms::OPTIONS),
         ("kms.remote", RemoteCalls::OPTIONS),
+        ("store", Store::OPTIONS),
         ("s3", S3::OPTIONS),
         ("sts", Sts::OPTIONS),
         ("lifecycle", Lifecycle::OPTIONS),
@@ -175,6 +176,7 @@ fn the_example_shows_every_option_and_its_default() {
     let full = parsed(&uncommented());
     assert_eq!(format!("{:?}", full.kms.remote), format!("{:?}", RemoteCalls::default()));
     assert_eq!(format!("{:?}", full.limits), format!("{:?}", Limits::default()));
+    assert_eq!(format!("{:?}", full.store), format!("{:?}", Store::default()));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", Log::default()));
     assert_eq!((full.listen, full.data_dir), (Config::default().listen, Config::default().data_dir));
 }
