@@ -1,4 +1,7 @@
 use super::*;
+use crate::s3::error::ErrorCode;
+use crate::sse::SseKind;
+use crate::store::schema::{DestinationState, ReplicationState};
 
 const ROLE: &str = "<Role>arn:aws:iam::000000000000:role/replicate</Role>";
 const TO: &str = "<Destination><Bucket>arn:aws:s3:::d</Bucket></Destination>";
