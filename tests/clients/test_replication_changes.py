@@ -205,6 +205,24 @@ def test_a_change_needs_the_permissions_of_what_was_changed(here, pair):
     assert tags_of(s3, copy, "k") == {"b": "2"}
 
 
+def test_a_pass_over_what_is_there_brings_what_was_given_up(here, pair):
+    s3, iam = pair.s3, here.client("iam")
+    name = f"by-{pair.source}"
+    role = replication_role(here, name)
+    existing = rule(pair.copy, ExistingObjectReplication={"Status": "Enabled"})
+    replicate(s3, pair.source, existing, role=role)
+    put(s3, pair.source, "k", Tagging="a=1")
+    denial = allow("s3:ReplicateTags", "*") | {"Effect": "Deny"}
+    iam.put_role_policy(RoleName=name, PolicyName="no", PolicyDocument=document(denial))
+    tag(s3, pair.source, "k", a="2")
+    assert settle(s3, pair.source, "k") == "FAILED"
+    iam.delete_role_policy(RoleName=name, PolicyName="no")
+    replicate(s3, pair.source, existing, role=role)
+    assert settle(s3, pair.source, "k", wanted=("COMPLETED",)) == "COMPLETED"
+    assert tags_of(s3, pair.copy, "k") == {"a": "2"}
+    assert len(s3.list_object_versions(Bucket=pair.copy)["Versions"]) == 1
+
+
 def test_who_was_replicated_is_followed_and_nobody_else(pair):
     s3 = pair.s3
     tagged = rule(pair.copy) | {"Filter": {"Tag": {"Key": "go", "Value": "yes"}}}
