@@ -26,7 +26,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("aws_config", &["kms/aws/"]),
     ("rocksdb", &["store/rocks/", "store/rocks.rs"]),
     ("rcgen", &["cli/audit.rs", "cli/authority.rs", "http/tests.rs", "http/tls/tests.rs"]),
-    ("rustls", &["http/", "cli/audit.rs", "cli/authority.rs"]),
+    ("rustls", &["http/", "cli/audit.rs", "cli/authority.rs", "events/target/kafka.rs"]),
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("tikv_jemallocator", &["main.rs"]),
