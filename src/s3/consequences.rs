@@ -277,6 +277,21 @@ impl Consequences {
         batch
     }
 
+    /// That `action` waits to be done with a version, at a destination and by a rule.
+    fn entry(&self, action: ReplicationAction, (bucket, rule): (&str, &str), id: VersionId) -> ReplicationRecord {
+        ReplicationRecord {
+            action,
+            at: self.clock.now().as_millisecond(),
+            destination: bucket.to_owned(),
+            rule: rule.to_owned(),
+            key: self.key.clone(),
+            version: id.to_string(),
+            size: 0,
+            progress: None,
+            facet: None,
+        }
+    }
+
     fn enter_replication(&self, batch: Batch, sequence: u64, record: &ReplicationRecord) -> Batch {
         self.remember(Table::Replication, &record.destination);
         outbox::enter(batch, sequence, record)
@@ -286,17 +301,8 @@ impl Consequences {
     pub fn enter_replications(&self, mut batch: Batch, sequence: u64, record: &ObjectRecord, id: VersionId) -> Batch {
         let waiting = record.replication.iter().flat_map(|state| &state.destinations);
         for destination in waiting.filter(|destination| destination.status == ReplicationStatus::Pending) {
-            let entry = ReplicationRecord {
-                action: ReplicationAction::Put,
-                at: self.clock.now().as_millisecond(),
-                destination: destination.bucket.clone(),
-                rule: destination.rule.clone(),
-                key: self.key.clone(),
-                version: id.to_string(),
-                size: record.size,
-                progress: None,
-                facet: None,
-            };
+            let to = (destination.bucket.as_str(), destination.rule.as_str());
+            let entry = ReplicationRecord { size: record.size, ..self.entry(ReplicationAction::Put, to, id) };
             batch = self.enter_replication(batch, sequence, &entry);
         }
         batch
@@ -305,17 +311,8 @@ impl Consequences {
     /// Adds that what was changed of a version is to be carried to its replicas.
     fn enter_changes(&self, mut batch: Batch, sequence: u64, record: &ObjectRecord, id: VersionId) -> Batch {
         for rule in self.followers(record) {
-            let entry = ReplicationRecord {
-                action: ReplicationAction::Change,
-                at: self.clock.now().as_millisecond(),
-                destination: rule.destination.bucket.clone(),
-                rule: rule.id.clone(),
-                key: self.key.clone(),
-                version: id.to_string(),
-                size: 0,
-                progress: None,
-                facet: self.cause.facet,
-            };
+            let to = (rule.destination.bucket.as_str(), rule.id.as_str());
+            let entry = ReplicationRecord { facet: self.cause.facet, ..self.entry(ReplicationAction::Change, to, id) };
             batch = self.enter_replication(batch, sequence, &entry);
         }
         batch
@@ -343,18 +340,8 @@ impl Consequences {
         }
         let candidate = self.candidate(&[], None);
         for rule in replication.applicable(&candidate) {
-            let entry = ReplicationRecord {
-                action: ReplicationAction::DeleteMarker,
-                at: self.clock.now().as_millisecond(),
-                destination: rule.destination.bucket.clone(),
-                rule: rule.id.clone(),
-                key: self.key.clone(),
-                version: id.to_string(),
-                size: 0,
-                progress: None,
-                facet: None,
-            };
-            batch = self.enter_replication(batch, sequence, &entry);
+            let to = (rule.destination.bucket.as_str(), rule.id.as_str());
+            batch = self.enter_replication(batch, sequence, &self.entry(ReplicationAction::DeleteMarker, to, id));
         }
         batch
     }
