@@ -12,7 +12,9 @@ import uuid
 import pytest
 
 from support.calls import empty
+from support.identities import replication_role
 from support.peers import KeyServices
+from support.replication import ROLE, Pair, TwoServers
 from support.server import Endpoint, Server, two_accounts
 
 
@@ -98,6 +100,30 @@ def two_account_server(tmp_path_factory):
     for server in made:
         assert server.stop() == 0, server.log_text()[-4000:]
         server.destroy()
+
+
+@pytest.fixture(scope="module")
+def here():
+    """A server that replicates among its own buckets, for a module of tests."""
+    server = Server().start()
+    assert replication_role(server) == ROLE
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def pair(here):
+    """Two buckets of it, of which one is replicated to the other."""
+    here.pairs = getattr(here, "pairs", 0) + 1
+    return Pair(here, here.pairs)
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Two servers, of which one replicates to the other."""
+    servers = TwoServers(tmp_path)
+    yield servers
+    servers.destroy()
 
 
 @pytest.fixture

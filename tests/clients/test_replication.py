@@ -3,27 +3,11 @@
 import json
 import time
 
-import pytest
-
 from support.calls import body_of, headers_of, multipart, refused
 from support.data import content
 from support.identities import Identities, allow, document, replication_role, trust
-from support.replication import ACCOUNT, ROLE, STATUS, Pair, TwoServers, make, replicate, rule, settle
-from support.server import OTHER_ACCOUNT, Server, two_accounts
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    server = Server().start()
-    assert replication_role(server) == ROLE
-    yield server
-    server.destroy()
-
-
-@pytest.fixture
-def pair(here):
-    here.pairs = getattr(here, "pairs", 0) + 1
-    return Pair(here, here.pairs)
+from support.replication import ACCOUNT, ROLE, STATUS, TwoServers, make, replicate, rule, settle
+from support.server import OTHER_ACCOUNT, two_accounts
 
 
 def test_a_configuration_comes_back_and_is_judged(pair):
@@ -379,13 +363,6 @@ def test_another_account_must_permit_replicas(tmp_path):
         assert settle(s3, "mine", "sealed") == "COMPLETED"
     finally:
         server.destroy()
-
-
-@pytest.fixture
-def servers(tmp_path):
-    servers = TwoServers(tmp_path)
-    yield servers
-    servers.destroy()
 
 
 def test_another_server_gets_objects_under_its_own_kms_key(servers):

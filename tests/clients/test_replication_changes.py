@@ -11,29 +11,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from support.calls import headers_of, refused
 from support.identities import Identities, allow, document, replication_role
-from support.replication import ACCOUNT, STATUS, Pair, TwoServers, make, replicate, rule, settle
+from support.replication import ACCOUNT, STATUS, make, replicate, rule, settle
 from support.server import OTHER_ACCOUNT, Server, two_accounts
 
 ORIGIN = "x-strongroom-replica-of"
 MODIFICATIONS = {"SourceSelectionCriteria": {"ReplicaModifications": {"Status": "Enabled"}}}
-
-
-@pytest.fixture(scope="module")
-def here():
-    server = Server().start()
-    replication_role(server)
-    yield server
-    server.destroy()
-
-
-@pytest.fixture
-def pair(here):
-    here.pairs = getattr(here, "pairs", 0) + 1
-    return Pair(here, here.pairs)
 
 
 def tags(**pairs):
@@ -387,13 +371,6 @@ def test_who_says_that_it_replicates_must_be_let(here, pair):
         assert tags_of(s3, pair.source, "k") == {"a": "2"} and tags_of(s3, pair.copy, "k") == {"a": "1"}
     finally:
         identities.clean()
-
-
-@pytest.fixture
-def servers(tmp_path):
-    servers = TwoServers(tmp_path)
-    yield servers
-    servers.destroy()
 
 
 def test_another_server_gets_changes_too(servers):
