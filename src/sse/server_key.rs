@@ -314,15 +314,25 @@ mod tests {
 
     const OBJECT: ObjectName<'_> = ObjectName { bucket: "b", key: "k" };
 
-    /// A store of one partition that knows absence and puts.
+    /// A store of one partition that knows absence and puts. The first commit loses to a rival's value, if there is one.
     #[derive(Default)]
-    struct OneMap(Mutex<HashMap<Vec<u8>, Bytes>>);
+    struct OneMap {
+        values: Mutex<HashMap<Vec<u8>, Bytes>>,
+        rival: Mutex<Option<Bytes>>,
+    }
+
+    impl OneMap {
+        /// The only value.
+        fn value(&self) -> Bytes {
+            self.values.lock().unwrap().values().next().unwrap().clone()
+        }
+    }
 
     #[async_trait]
     impl MetaStore for OneMap {
         async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
             assert_eq!(partition, Partition::GLOBAL);
-            Ok(self.0.lock().unwrap().get(key).cloned())
+            Ok(self.values.lock().unwrap().get(key).cloned())
         }
 
         async fn scan(&self, _: Partition, _: &KeyRange, _: usize) -> Result<Vec<Pair>, StoreError> {
@@ -341,7 +351,13 @@ mod tests {
 
         async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
             assert_eq!(partition, Partition::GLOBAL);
-            let mut map = self.0.lock().unwrap();
+            let mut map = self.values.lock().unwrap();
+            if let (Some(value), [Expectation::Absent(key)]) =
+                (self.rival.lock().unwrap().take(), &batch.expectations[..])
+            {
+                map.insert(key.clone(), value);
+                return Ok(Outcome::Conflict { expectation: 0, adopted: batch.adopted });
+            }
             for expectation in &batch.expectations {
                 assert!(matches!(expectation, Expectation::Absent(key) if !map.contains_key(key)));
             }
@@ -350,36 +366,6 @@ mod tests {
                 map.insert(key, value);
             }
             Ok(Outcome::Applied)
-        }
-    }
-
-    /// A store whose first commit loses to another server's.
-    struct Raced(OneMap, Bytes);
-
-    #[async_trait]
-    impl MetaStore for Raced {
-        async fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-            self.0.get(partition, key).await
-        }
-
-        async fn scan(&self, _: Partition, _: &KeyRange, _: usize) -> Result<Vec<Pair>, StoreError> {
-            unreachable!("the server key is not scanned for")
-        }
-
-        async fn scan_all(
-            &self,
-            _: Partition,
-            _: &[KeyRange],
-            _: Option<&Skip>,
-            _: usize,
-        ) -> Result<Vec<Vec<Pair>>, StoreError> {
-            unreachable!("the server key is not scanned for")
-        }
-
-        async fn commit(&self, _: Partition, batch: Batch) -> Result<Outcome, StoreError> {
-            let [Expectation::Absent(key)] = &batch.expectations[..] else { panic!("absence was expected") };
-            self.0.0.lock().unwrap().insert(key.clone(), self.1.clone());
-            Ok(Outcome::Conflict { expectation: 0, adopted: batch.adopted })
         }
     }
 
@@ -406,8 +392,8 @@ mod tests {
         let (store, entropy) = (OneMap::default(), SeededEntropy::new(1));
         let first = ServerKey::load_or_create(&store, &Root::new(1), &entropy).await.unwrap();
         let (key, wrapped) = first.generate(&entropy, OBJECT);
-        assert_eq!(store.0.lock().unwrap().keys().collect::<Vec<_>>(), [b"Ssse-s3"]);
-        let stored = store.0.lock().unwrap().values().next().unwrap().clone();
+        assert_eq!(store.values.lock().unwrap().keys().collect::<Vec<_>>(), [b"Ssse-s3"]);
+        let stored = store.value();
         let secret = first.keys[0].wrapping.expose();
         assert!(!stored.windows(16).any(|bytes| bytes == &secret[..16]), "the key lies in clear");
 
@@ -422,8 +408,7 @@ mod tests {
         let entropy = SeededEntropy::new(1);
         let winner_store = OneMap::default();
         let winner = ServerKey::load_or_create(&winner_store, &Root::new(1), &entropy).await.unwrap();
-        let value = winner_store.0.lock().unwrap().values().next().unwrap().clone();
-        let loser_store = Raced(OneMap::default(), value);
+        let loser_store = OneMap { rival: Mutex::new(Some(winner_store.value())), ..OneMap::default() };
         let loser = ServerKey::load_or_create(&loser_store, &Root::new(1), &entropy).await.unwrap();
         assert_eq!(loser.keys[0].wrapping.expose(), winner.keys[0].wrapping.expose());
     }
