@@ -56,6 +56,7 @@ mod reader;
 pub mod render;
 pub mod replication;
 pub mod request;
+mod room;
 mod service;
 mod share;
 mod standing;

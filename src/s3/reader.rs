@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::error::{Result, S3Error};
 use super::object::run_header;
+use super::room::RoomPool;
 use super::service::S3;
-use crate::sse::{FrameRead, FrameReads, ObjectKey, Opener};
+use crate::sse::{FrameReads, ObjectKey, Opener};
 use crate::store::commit::{self, Part};
 use crate::store::schema::{Body, PartSpan, RunRef};
 use crate::store::{Partition, Pin, RunId, SharedStore, Store, StoreError};
@@ -22,7 +23,8 @@ use crate::wire::{BoxError, RequestBody, ResponseBody};
 
 /// Frames of 64 KiB read from the disk and opened at once: 512 KiB.
 const FRAMES: NonZeroU64 = NonZeroU64::new(8).unwrap();
-/// Frames read from the page cache and opened at once: few enough to be in the processor's cache still when TLS seals them.
+/// Frames read from the page cache and opened at once, in a room: few enough to be in the processor's cache still when TLS seals
+/// them.
 const CACHED_FRAMES: NonZeroU64 = NonZeroU64::new(3).unwrap();
 
 /// Part records read at once.
@@ -40,6 +42,7 @@ pub(super) struct ObjectReader {
     open: Option<OpenRun>,
     /// Frames that are open and have not been taken.
     frames: VecDeque<Bytes>,
+    rooms: Arc<RoomPool>,
     /// Whether the last read had to wait for the disk.
     cold: bool,
     _pin: Pin,
@@ -79,7 +82,17 @@ impl ObjectReader {
         }
         let runs: Vec<RunId> = pieces.iter().filter(|piece| !piece.run.inline).map(|piece| piece.run.run()).collect();
         let pin = store.pin(&runs).await?;
-        Ok(Self { store, key, length, pieces, open: None, frames: VecDeque::new(), cold: false, _pin: pin })
+        Ok(Self {
+            store,
+            key,
+            length,
+            pieces,
+            open: None,
+            frames: VecDeque::new(),
+            rooms: Arc::clone(&s3.rooms),
+            cold: false,
+            _pin: pin,
+        })
     }
 
     /// The next bytes; `None` at the end.
@@ -97,9 +110,9 @@ impl ObjectReader {
     async fn next_frames(&mut self) -> Result<Option<Vec<Bytes>>> {
         loop {
             if let Some(open) = &mut self.open {
-                if let Some((read, sealed)) = open.read_cached(&*self.store)? {
+                if let Some(frames) = open.open_cached(&*self.store, &self.rooms)? {
                     self.cold = false;
-                    return Ok(Some(open.opener.open(&read, sealed)?));
+                    return Ok(Some(frames));
                 }
                 if let Some(read) = open.reads.next() {
                     self.cold = true;
@@ -144,19 +157,23 @@ impl ObjectReader {
 }
 
 impl OpenRun {
-    /// The next read, if it is there to be had.
-    fn read_cached(&mut self, store: &dyn Store) -> Result<Option<(FrameRead, Bytes)>> {
+    /// The frames of the next read, if they are there to be had.
+    fn open_cached(&mut self, store: &dyn Store, rooms: &Arc<RoomPool>) -> Result<Option<Vec<Bytes>>> {
         let mut reads = self.reads.clone().at_once(CACHED_FRAMES);
         let Some(read) = reads.next() else { return Ok(None) };
-        let (start, length) = (read.sealed_start(), read.sealed_len());
-        let sealed = match &self.piece.inline {
-            Some(bytes) => Some(inline_slice(bytes, start, length)?),
-            None => store.read_cached(self.piece.run.run(), start, length)?,
+        let frames = if let Some(bytes) = &mut self.piece.inline {
+            self.opener.open(&read, take_inline(bytes, read.sealed_start(), read.sealed_len())?)?
+        } else {
+            let mut room = rooms.take(read.sealed_len());
+            if !store.read_cached(self.piece.run.run(), read.sealed_start(), room.as_mut_slice())? {
+                return Ok(None);
+            }
+            let frames = self.opener.open_in_place(&read, room.as_mut_slice())?;
+            let room = room.into_bytes();
+            frames.into_iter().map(|frame| room.slice(frame)).collect()
         };
-        if sealed.is_some() {
-            self.reads = reads.at_once(FRAMES);
-        }
-        Ok(sealed.map(|sealed| (read, sealed)))
+        self.reads = reads.at_once(FRAMES);
+        Ok(Some(frames))
     }
 }
 
@@ -238,9 +255,11 @@ fn vanished(run: [u8; 16]) -> S3Error {
     StoreError::RunNotFound(RunId(run)).into()
 }
 
-fn inline_slice(bytes: &Bytes, start: u64, length: usize) -> Result<Bytes> {
+/// A part of an inline run; all of it is given away, so that it can be opened where it lies.
+fn take_inline(bytes: &mut Bytes, start: u64, length: usize) -> Result<Bytes> {
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     match start.checked_add(length) {
+        Some(end) if start == 0 && end == bytes.len() => Ok(std::mem::take(bytes)),
         Some(end) if end <= bytes.len() => Ok(bytes.slice(start..end)),
         _ => Err(StoreError::Corrupt("an inline run is too short".to_owned()).into()),
     }
@@ -265,6 +284,16 @@ fn cut(spans: &[PartSpan], range: &Range<u64>) -> Vec<(u16, Range<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inline_runs_give_what_they_have() {
+        let mut bytes = Bytes::from(vec![7; 10]);
+        assert_eq!(take_inline(&mut bytes, 2, 3).unwrap().len(), 3);
+        assert!(take_inline(&mut bytes, 2, 9).is_err());
+        assert!(take_inline(&mut bytes, u64::MAX, 9).is_err());
+        assert_eq!(take_inline(&mut bytes, 0, 10).unwrap().len(), 10);
+        assert!(take_inline(&mut bytes, 0, 10).is_err());
+    }
 
     #[test]
     fn a_range_is_cut_at_the_borders_of_parts() {

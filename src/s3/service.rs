@@ -18,6 +18,7 @@ use super::lifecycle::ParsedRules;
 use super::operation::{Offer, Operation, Row};
 use super::replication::Replication;
 use super::request::{ObjectKey, Query, Target};
+use super::room::RoomPool;
 use super::website::{Shown, Website};
 use super::{control, event, headers, render, version};
 use crate::audit::{Event, SharedAudit};
@@ -53,6 +54,7 @@ pub struct S3 {
     pub(super) websites: Parsed<Website>,
     pub(super) loggings: Parsed<Logging>,
     pub(super) access_logs: Arc<AccessLogs>,
+    pub(super) rooms: Arc<RoomPool>,
     pub(super) audit: SharedAudit,
     keys: Arc<SigningKeys>,
 }
@@ -254,6 +256,7 @@ impl S3 {
             websites: Parsed::default(),
             loggings: Parsed::default(),
             access_logs: Arc::default(),
+            rooms: Arc::default(),
             audit,
             keys,
         }

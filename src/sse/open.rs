@@ -53,30 +53,38 @@ impl Opener {
     /// nobody else holds them.
     ///
     /// # Errors
-    /// [`SseError::Corrupt`] if the bytes are not exactly those that were sealed there. No plaintext is released then.
+    /// As [`open_in_place`](Self::open_in_place).
     pub fn open(&self, read: &FrameRead, sealed: Bytes) -> Result<Vec<Bytes>, SseError> {
-        let tags = self.suite.tags_size();
-        if sealed.len() != read.sealed_len || read.sealed_len < tags {
+        let mut memory = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let frames = self.open_in_place(read, &mut memory)?;
+        let memory = memory.freeze();
+        Ok(frames.into_iter().map(|frame| memory.slice(frame)).collect())
+    }
+
+    /// Opens the stored bytes that `read` names where they lie, and says where in `memory` the plaintext is that it is for,
+    /// frame by frame.
+    ///
+    /// # Errors
+    /// [`SseError::Corrupt`] if the bytes are not exactly those that were sealed there. What is left in `memory` is then no
+    /// plaintext that may be released.
+    pub fn open_in_place(&self, read: &FrameRead, memory: &mut [u8]) -> Result<Vec<Range<usize>>, SseError> {
+        let (tags, sealed_frame) = (self.suite.tags_size(), self.suite.sealed_frame_size());
+        if memory.len() != read.sealed_len || read.sealed_len < tags {
             return Err(SseError::corrupt("a run is shorter than its header says"));
         }
-        let mut memory = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let last_of_run = frame_count(self.plaintext_len) - 1;
         let aad = self.identity.aad();
-        for (number, frame) in (read.first_frame..).zip(memory.chunks_mut(self.suite.sealed_frame_size())) {
+        let mut frames = Vec::with_capacity(memory.len().div_ceil(sealed_frame));
+        let (mut start, mut at) = (0, 0);
+        for (number, frame) in (read.first_frame..).zip(memory.chunks_mut(sealed_frame)) {
             let opened = self.cipher.open_in_place(FrameNonce::of(number, number == last_of_run), &aad, frame);
             opened.map_err(|_| SseError::corrupt(format!("frame {number} of a run did not authenticate")))?;
-        }
-        let mut memory = memory.freeze();
-        let mut frames = Vec::with_capacity(memory.len().div_ceil(self.suite.sealed_frame_size()));
-        let mut at = 0;
-        while !memory.is_empty() {
-            let mut frame = memory.split_to(memory.len().min(self.suite.sealed_frame_size()));
-            frame.truncate(frame.len() - tags);
+            let plaintext = frame.len() - tags;
             // Only the first and the last may hold more than is wanted.
-            let wanted = |border: usize| border.saturating_sub(at).min(frame.len());
-            let (start, end) = (wanted(read.wanted.start), wanted(read.wanted.end));
-            at += frame.len();
-            frames.push(frame.slice(start..end));
+            let wanted = |border: usize| start + border.saturating_sub(at).min(plaintext);
+            frames.push(wanted(read.wanted.start)..wanted(read.wanted.end));
+            start += frame.len();
+            at += plaintext;
         }
         Ok(frames)
     }

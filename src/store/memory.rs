@@ -160,8 +160,9 @@ impl BlobStore for MemoryStore {
         Ok(Pin::new(pinned))
     }
 
-    fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
-        self.slice(run, start, length).map(Some)
+    fn read_cached(&self, run: RunId, start: u64, into: &mut [u8]) -> Result<bool, StoreError> {
+        into.copy_from_slice(&self.slice(run, start, into.len())?);
+        Ok(true)
     }
 
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {

@@ -121,11 +121,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`StoreError::RunNotFound`] if one of them is not (or no longer) adopted; none is pinned then.
     async fn pin(&self, runs: &[RunId]) -> Result<Pin, StoreError>;
 
-    /// What [`BlobStore::read`] would give, if it can be had without waiting for a disk.
+    /// Fills `into` with what [`BlobStore::read`] would give, if it can be had without waiting for a disk. If not, it says so
+    /// and leaves anything there.
     ///
     /// # Errors
     /// As [`BlobStore::read`].
-    fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError>;
+    fn read_cached(&self, run: RunId, start: u64, into: &mut [u8]) -> Result<bool, StoreError>;
 
     /// The bytes `start..start + length` of an adopted or pinned run.
     ///

@@ -194,10 +194,10 @@ pub(in crate::store) async fn rooms_keep_what_is_put_there(kept: &Kept) {
         assert_eq!(store.commit(P, Batch::new().adopt(run)).await.unwrap(), Outcome::Applied);
         assert_eq!(store.read(id, 0, length).await.unwrap(), bytes);
         // Whether or not it has them at hand, they are no others.
-        assert_eq!(
-            store.read_cached(id, 1, length - 1).unwrap().unwrap_or_else(|| Bytes::copy_from_slice(&bytes[1..])),
-            bytes[1..]
-        );
+        let mut cached = vec![0; length - 1];
+        if store.read_cached(id, 1, &mut cached).unwrap() {
+            assert!(cached == bytes[1..]);
+        }
     }
 }
 

@@ -248,8 +248,8 @@ impl BlobStore for RocksStore {
         Ok(Pin::new(self.reader.pin(runs).await?))
     }
 
-    fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
-        self.reader.read_cached(run, start, length)
+    fn read_cached(&self, run: RunId, start: u64, into: &mut [u8]) -> Result<bool, StoreError> {
+        self.reader.read_cached(run, start, into)
     }
 
     async fn read(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {

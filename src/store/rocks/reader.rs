@@ -55,10 +55,11 @@ impl Reader {
 
     /// The bytes `start..start + length` of `run`.
     pub(super) async fn read(self: &Arc<Self>, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
-        if length <= INLINE
-            && let Some(bytes) = self.read_cached(run, start, length)?
-        {
-            return Ok(bytes);
+        if length <= INLINE {
+            let mut bytes = vec![0; length];
+            if self.read_cached(run, start, &mut bytes)? {
+                return Ok(bytes.into());
+            }
         }
         let reader = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || reader.read_blocking(run, start, length));
@@ -102,30 +103,30 @@ impl Reader {
         locked(&self.files.open).remove(&segment);
     }
 
-    /// Reads without waiting for the disk; `None` if that cannot be done.
-    pub(super) fn read_cached(&self, run: RunId, start: u64, length: usize) -> Result<Option<Bytes>, StoreError> {
+    /// Reads without waiting for the disk; false if that cannot be done.
+    pub(super) fn read_cached(&self, run: RunId, start: u64, into: &mut [u8]) -> Result<bool, StoreError> {
         let epoch = self.space.epoch();
         let pinned = self.space.pins.record(run);
         let pieces = if let Some(record) = &pinned {
-            pieces(record, start, length)?
+            pieces(record, start, into.len())?
         } else {
             let Read::Done(record) = self.meta.run(run, Reach::Memory)? else {
-                return Ok(None);
+                return Ok(false);
             };
-            pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, length)?
+            pieces(&record.ok_or(StoreError::RunNotFound(run))?, start, into.len())?
         };
-        let mut bytes = Vec::new();
+        let mut rest = into;
         for piece in pieces {
+            let (into, after) = rest.split_at_mut(piece.length);
+            rest = after;
             let Some(file) = self.files.opened(piece.segment) else {
-                return Ok(None);
+                return Ok(false);
             };
-            let from = bytes.len();
-            bytes.resize(from + piece.length, 0);
-            if !read_cached(&file, piece.offset, &mut bytes[from..]) {
-                return Ok(None);
+            if !read_cached(&file, piece.offset, into) {
+                return Ok(false);
             }
         }
-        Ok((pinned.is_some() || self.space.epoch() == epoch).then(|| Bytes::from(bytes)))
+        Ok(pinned.is_some() || self.space.epoch() == epoch)
     }
 
     fn read_blocking(&self, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
