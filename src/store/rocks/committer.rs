@@ -423,7 +423,8 @@ impl<'m> Group<'m> {
             return;
         }
         // An empty batch writes nothing, but what it was judged by was durable before.
-        let written = self.meta.write(self.batch, if self.durable { synced } else { unsynced });
+        let options = if self.durable { synced } else { unsynced };
+        let written = self.meta.write(self.batch, self.values.keys(), options);
         if let Err(error) = written {
             tracing::error!(%error, "a commit could not be written");
             in_doubt.append(&mut self.adopted);

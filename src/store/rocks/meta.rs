@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, Snapshot, WriteBatch, WriteOptions};
 
+use super::hot::Hot;
 use super::records::RunRecord;
 use super::tuning;
 use crate::store::schema::Table;
@@ -68,17 +69,33 @@ pub(super) struct Meta {
     db: DB,
     memory_only: ReadOptions,
     anywhere: ReadOptions,
+    hot: Hot,
 }
 
 impl Meta {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let db = DB::open_cf_descriptors(&tuning::database(), path, tuning::families(cache_bytes)).map_err(failure)?;
-        Ok(Self { db, memory_only: tuning::memory_only(), anywhere: ReadOptions::default() })
+        Ok(Self { db, memory_only: tuning::memory_only(), anywhere: ReadOptions::default(), hot: Hot::default() })
     }
 
     /// The value of a full key.
     pub(super) fn get(&self, family: Family, key: &[u8], reach: Reach) -> Result<Read<Option<Bytes>>, StoreError> {
+        if family != Family::Index || !Hot::wants(key) {
+            return self.read(family, key, reach);
+        }
+        let generation = match self.hot.get(key) {
+            Ok(value) => return Ok(Read::Done(value)),
+            Err(generation) => generation,
+        };
+        let read = self.read(family, key, reach)?;
+        if let Read::Done(value) = &read {
+            self.hot.keep(generation, key, value.as_ref());
+        }
+        Ok(read)
+    }
+
+    fn read(&self, family: Family, key: &[u8], reach: Reach) -> Result<Read<Option<Bytes>>, StoreError> {
         let options = match reach {
             Reach::Memory => &self.memory_only,
             Reach::Disk => &self.anywhere,
@@ -217,8 +234,14 @@ impl Meta {
         }
     }
 
-    /// Applies `batch`; on an error none of it is visible to readers.
-    pub(super) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(), rocksdb::Error> {
+    /// Applies `batch`, which changes the values of `keys` among others; on an error none of it is visible to readers.
+    pub(super) fn write<'k>(
+        &self,
+        batch: WriteBatch,
+        keys: impl Iterator<Item = &'k Vec<u8>>,
+        options: &WriteOptions,
+    ) -> Result<(), rocksdb::Error> {
+        let _changing = self.hot.change(keys);
         self.db.write_opt(batch, options)
     }
 

@@ -36,7 +36,9 @@ mod allocator;
 mod ballast;
 mod buffer;
 mod committer;
+mod hot;
 mod meta;
+mod pace;
 mod pins;
 mod reader;
 mod reclaim;
@@ -62,6 +64,7 @@ use self::ballast::Ballast;
 use self::buffer::BufferPool;
 use self::committer::Committer;
 use self::meta::{Family, Meta, Reach, Read, full_key};
+use self::pace::Pace;
 use self::reader::Reader;
 use self::reclaim::Reclaimer;
 use self::records::{BLOCK, NEXT_KEY, SegmentId, SegmentRecord, decode_next, segment_key, split_segment_key};
@@ -74,7 +77,7 @@ use super::{
 };
 use crate::crypto::{SharedEntropy, random};
 
-/// Scans of up to this many pairs are tried from memory without leaving the caller's thread.
+/// Scans of up to this many pairs are short.
 const INLINE_SCAN: usize = 64;
 
 /// How a store is set up.
@@ -129,6 +132,7 @@ pub enum HolePunching {
 /// The embedded store.
 pub struct RocksStore {
     meta: Arc<Meta>,
+    pace: Arc<Pace>,
     space: Arc<Space>,
     allocator: Arc<Allocator>,
     reader: Arc<Reader>,
@@ -178,6 +182,7 @@ impl RocksStore {
         let reclaiming = thread("reclaimer", move || reclaimer.run(&tasks))?;
         Ok(Arc::new(Self {
             meta,
+            pace: Arc::default(),
             space,
             allocator,
             reader,
@@ -189,18 +194,23 @@ impl RocksStore {
         }))
     }
 
-    /// Runs `read` from memory if it may be tried there and succeeds, else where it may wait for the disk.
+    /// Runs `read`: a short one where it is asked for, if the disk has been quick or memory has it; else by a thread that
+    /// may wait.
     async fn read_meta<T: Send + 'static>(
         &self,
-        inline: bool,
+        short: bool,
         read: impl Fn(&Meta, Reach) -> Result<Read<T>, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if inline && let Read::Done(value) = read(&self.meta, Reach::Memory)? {
+        let found = if short && self.pace.is_quick() {
+            self.pace.measure(|| read(&self.meta, Reach::Disk))?
+        } else if short && let Read::Done(value) = read(&self.meta, Reach::Memory)? {
             return Ok(value);
-        }
-        let meta = Arc::clone(&self.meta);
-        let read = tokio::task::spawn_blocking(move || read(&meta, Reach::Disk)).await;
-        match read.map_err(|error| StoreError::Engine(Box::new(error)))?? {
+        } else {
+            let (meta, pace) = (Arc::clone(&self.meta), Arc::clone(&self.pace));
+            let work = move || if short { pace.measure(|| read(&meta, Reach::Disk)) } else { read(&meta, Reach::Disk) };
+            tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Engine(Box::new(error)))??
+        };
+        match found {
             Read::Done(value) => Ok(value),
             Read::Elsewhere => Err(StoreError::Engine("a read went nowhere".into())),
         }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -83,6 +84,42 @@ async fn a_closed_store_opens_again_as_it_was() {
     release(&store, kept).await;
     wait_until("dead segments are unlinked", || occupied(dir.path()) == 0).await;
     assert_eq!(store.usage().run_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_kept_in_memory_is_never_older_than_what_anybody_saw() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&options(dir.path()));
+    let key = b"Bbucket";
+    let number = |value: Option<Bytes>| value.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()));
+    let (seen, reads) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (store, seen, reads) = (Arc::clone(&store), Arc::clone(&seen), Arc::clone(&reads));
+            tokio::spawn(async move {
+                while seen.load(Ordering::SeqCst) < 300 {
+                    let before = seen.load(Ordering::SeqCst);
+                    let read = number(store.get(P, key).await.unwrap());
+                    assert!(read >= before, "{read} was read after {before}");
+                    seen.fetch_max(read, Ordering::SeqCst);
+                    reads.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for value in 1..=300_u64 {
+        let batch = Batch::new().put(key.to_vec(), value.to_be_bytes().to_vec());
+        assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+        seen.fetch_max(value, Ordering::SeqCst);
+        assert_eq!(number(store.get(P, key).await.unwrap()), value);
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert!(reads.load(Ordering::SeqCst) > 300);
+    assert_eq!(store.commit(P, Batch::new().delete(key.to_vec())).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.get(P, key).await.unwrap(), None);
 }
 
 #[tokio::test]
