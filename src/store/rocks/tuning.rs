@@ -2,7 +2,8 @@
 //! memtables of all column families together stay under [`MEMTABLES`].
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, ReadOptions, ReadTier, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, ReadOptions,
+    ReadTier, WriteOptions,
 };
 
 use super::meta::Family;
@@ -11,6 +12,11 @@ use super::meta::Family;
 const MEMTABLES: usize = 48 << 20;
 /// Bytes of one memtable.
 const MEMTABLE: usize = 16 << 20;
+/// Bytes of a block: of metadata some twenty records, of small runs one or a few, as neighbours have nothing to do with each
+/// other.
+const BLOCK: usize = 8 * 1024;
+/// The part of a memtable that its filter takes.
+const MEMTABLE_FILTER: f64 = 0.02;
 /// The least free space that RocksDB is to be left with, in bytes: it needs a memtable's worth to recover from a full disk.
 pub(super) const LEAST_RESERVE: u64 = 32 << 20;
 /// Bytes of log after which the column family that holds the oldest of it is flushed.
@@ -71,15 +77,20 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_bloom_filter(10.0, false);
+    // Index and filter of a table come in pieces of a block each: where they are larger than the cache, a read takes up one
+    // piece of each rather than all of it.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_format_version(5);
-    blocks.set_block_size(match family {
-        Family::Data => 32 * 1024,
-        Family::Index | Family::Runs | Family::Space => 8 * 1024,
-    });
+    blocks.set_block_size(BLOCK);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(MEMTABLE);
     options.set_max_write_buffer_number(3);
+    // Most reads are of what was flushed long ago: a filter says so before a memtable is searched.
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER);
     options.set_level_compaction_dynamic_level_bytes(true);
     match family {
         // Sealed bytes do not compress.
