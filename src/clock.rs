@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::fmt::rfc2822;
 use jiff::fmt::temporal::DateTimePrinter;
 
 /// A source of wall-clock time.
@@ -60,9 +60,17 @@ pub fn iso8601(at: Timestamp) -> String {
     PRINTER.timestamp_to_string(&at)
 }
 
+/// `2006-02-03T16:45:09Z`: timestamps of most other documents, to the second.
+pub fn iso8601_seconds(at: Timestamp) -> String {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+    PRINTER.timestamp_to_string(&at)
+}
+
 /// `Fri, 03 Feb 2006 16:45:09 GMT`: the IMF-fixdate of RFC 9110 section 5.6.7.
 pub fn http_date(at: Timestamp) -> String {
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    const PRINTER: rfc2822::DateTimePrinter = rfc2822::DateTimePrinter::new();
+    // Years before the first cannot be written so, and no clock shows them.
+    PRINTER.timestamp_to_rfc9110_string(&at).unwrap_or_default()
 }
 
 /// Reads an HTTP date in any of the three forms of RFC 9110 section 5.6.7, or the date of a mail (RFC 5322 section 3.3), whose zone
@@ -70,7 +78,7 @@ pub fn http_date(at: Timestamp) -> String {
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
     match httpdate::parse_http_date(text) {
         Ok(time) => Timestamp::try_from(time).ok(),
-        Err(_) => DateTimeParser::new().parse_timestamp(text).ok(),
+        Err(_) => rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
     }
 }
 
@@ -82,6 +90,7 @@ mod tests {
     fn formats_are_those_of_the_wire() {
         let at = from_millis(1_138_985_109_000);
         assert_eq!(iso8601(at), "2006-02-03T16:45:09.000Z");
+        assert_eq!(iso8601_seconds(from_millis(1_138_985_109_999)), "2006-02-03T16:45:09Z");
         assert_eq!(http_date(at), "Fri, 03 Feb 2006 16:45:09 GMT");
         assert_eq!(parse_http_date("Fri, 03 Feb 2006 16:45:09 GMT"), Some(at));
         assert_eq!(parse_http_date("Fri, 03 Feb 2006 16:45:09 -0000"), Some(at));

@@ -34,9 +34,12 @@ impl Link {
     pub fn append(&mut self, out: &mut Vec<u8>, event: &[u8]) {
         let sequence = self.sequence + 1;
         let hash = hash(&self.hash, sequence, event);
-        let (previous, own) = (hex::encode(self.hash), hex::encode(hash));
         // Writing to memory does not fail.
-        let _ = write!(out, r#"{{"sequence":{sequence},"previous":"{previous}","hash":"{own}","event":"#);
+        let _ = write!(out, r#"{{"sequence":{sequence},"previous":""#);
+        out.extend_from_slice(&digits(&self.hash));
+        out.extend_from_slice(br#"","hash":""#);
+        out.extend_from_slice(&digits(&hash));
+        out.extend_from_slice(br#"","event":"#);
         out.extend_from_slice(event);
         out.extend_from_slice(b"}\n");
         *self = Self { sequence, hash };
@@ -78,6 +81,13 @@ impl<'l> Line<'l> {
     pub fn link(&self) -> Link {
         Link { sequence: self.sequence, hash: self.hash }
     }
+}
+
+fn digits(hash: &Hash) -> [u8; 64] {
+    let mut digits = [0; 64];
+    // Twice as many digits as bytes: it fits.
+    let _ = hex::encode_to_slice(hash, &mut digits);
+    digits
 }
 
 fn read_hash(text: &[u8]) -> Option<(Hash, &[u8])> {

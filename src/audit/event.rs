@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, iso8601_seconds};
 use crate::crypto::random::{self, Entropy};
 use crate::wire::RequestContext;
 
@@ -155,7 +155,7 @@ pub struct WebIdFederationData {
 impl SessionAttributes {
     /// Issued at this time, without a second factor.
     pub fn issued(at: Timestamp) -> Self {
-        Self { creation_date: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), mfa_authenticated: "false" }
+        Self { creation_date: iso8601_seconds(at), mfa_authenticated: "false" }
     }
 }
 
@@ -273,8 +273,10 @@ impl Event {
 
     /// A call that one service makes of another on behalf of `identity`.
     pub fn of_service_call(deed: Deed<'_>, at: Timestamp, identity: UserIdentity) -> Self {
-        let request_id = Some(new_id(deed.entropy));
-        Self { request_id, ..Self::new(deed, at, identity.by_service()) }
+        // A draw costs more than its bytes.
+        let drawn = random::bytes::<32>(deed.entropy);
+        let half = |at: usize| std::array::from_fn(|index| drawn[at + index]);
+        Self { request_id: Some(id_of(half(0))), ..Self::with_id(half(16), deed, at, identity.by_service()) }
     }
 
     /// What a service does of its own accord to a resource of `account`.
@@ -284,11 +286,15 @@ impl Event {
     }
 
     fn new(deed: Deed<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
+        Self::with_id(random::bytes(deed.entropy), deed, at, user_identity)
+    }
+
+    fn with_id(id: [u8; 16], deed: Deed<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
         Self {
             event_version: VERSION,
             recipient_account_id: user_identity.account_id.clone(),
             user_identity,
-            event_time: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            event_time: iso8601_seconds(at),
             event_source: deed.source,
             event_name: deed.name,
             aws_region: deed.region.to_owned(),
@@ -300,7 +306,7 @@ impl Event {
             response_elements: Value::Null,
             additional_event_data: None,
             request_id: None,
-            event_id: new_id(deed.entropy),
+            event_id: id_of(id),
             read_only: deed.read_only,
             resources: Vec::new(),
             event_type: "AwsApiCall",
@@ -348,6 +354,6 @@ impl Event {
     }
 }
 
-fn new_id(entropy: &dyn Entropy) -> String {
-    uuid::Builder::from_random_bytes(random::bytes(entropy)).into_uuid().as_hyphenated().to_string()
+fn id_of(random: [u8; 16]) -> String {
+    uuid::Builder::from_random_bytes(random).into_uuid().as_hyphenated().to_string()
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::name::EventName;
-use crate::clock::{from_millis, iso8601};
+use crate::clock::{from_millis, iso8601, iso8601_seconds};
 use crate::crypto::digest::sha256;
 use crate::store::outbox::EventRecord;
 use crate::wire::percent::url_encode;
@@ -139,7 +139,7 @@ fn for_event_bridge(
         "detail-type": name.and_then(EventName::detail_type).unwrap_or_default(),
         "source": "aws.s3",
         "account": origin.owner,
-        "time": from_millis(event.at).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "time": iso8601_seconds(from_millis(event.at)),
         "region": origin.region,
         "resources": [format!("arn:aws:s3:::{}", origin.bucket)],
         "detail": detail,

@@ -176,9 +176,9 @@ impl Drop for Exchange {
         });
         info!(
             target: "strongroom::access",
-            request_id = %self.cx.id,
+            request_id = self.cx.id.id,
             peer = %self.cx.peer,
-            method = %self.method,
+            method = self.method.as_str(),
             path = self.path,
             query = self.query,
             version = ?self.version,

@@ -34,6 +34,9 @@ impl TrustedProxies {
     /// the peer's. What stands before it was written by whoever that is.
     pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.ip().to_canonical();
+        if !self.trusts(client) {
+            return client;
+        }
         let told = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let told: Vec<&str> = told.flat_map(|value| value.split(',')).map(str::trim).collect();
         for address in told.into_iter().rev() {

@@ -4,6 +4,8 @@
 //! The table is closed, so that a request which names a sub-resource is never taken for one about the bucket or object
 //! itself: `DELETE /bucket?logging` must not delete the bucket. What AWS does not know (`?x-id`, `?foo`) it passes by.
 
+use std::sync::LazyLock;
+
 use http::Method;
 
 use super::error::{ErrorCode, Result, S3Error};
@@ -159,16 +161,19 @@ impl Named {
     }
 
     /// Whether the operation of `row` is about exactly these.
-    fn picks(&self, row: &Row) -> bool {
+    fn picks(&self, row: &Row, sub_resources: &[&str]) -> bool {
         let target = if self.is_of_bucket() { TargetKind::Bucket } else { self.target };
         row.target == target
-            && row.sub_resources().count() == self.own.len()
-            && row.sub_resources().all(|key| self.own.iter().any(|named| named.key == key))
+            && sub_resources.len() == self.own.len()
+            && sub_resources.iter().all(|key| self.own.iter().any(|named| named.key == *key))
     }
 
     /// The rows of the table that are about exactly these.
     pub fn rows(&self) -> impl Iterator<Item = &'static Row> {
-        TABLE.iter().filter(|row| self.picks(row))
+        /// The sub-resources of each row.
+        static OF_ROWS: LazyLock<Vec<Vec<&'static str>>> =
+            LazyLock::new(|| TABLE.iter().map(|row| row.sub_resources().collect()).collect());
+        TABLE.iter().zip(&*OF_ROWS).filter(|(row, keys)| self.picks(row, keys)).map(|(row, _)| row)
     }
 
     /// Whether a bucket's sub-resource is named at a key's path.

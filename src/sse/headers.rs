@@ -5,6 +5,7 @@
 
 mod customer;
 
+use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{ClientContext, CustomerKey, Envelope, SseError, SseKind};
@@ -210,7 +211,7 @@ fn bucket_key(headers: &HeaderMap) -> Result<Option<bool>, SseError> {
 }
 
 /// The header's value, or `None` if it was not sent. Bytes that are not UTF-8 become U+FFFD, which no valid value holds.
-fn value_of(headers: &HeaderMap, name: &'static str) -> Option<String> {
+fn value_of(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
     if values.is_empty() { None } else { Some(values.join(",")) }
 }

@@ -5,10 +5,16 @@
 //!
 //! A thread of its own writes it, all lines that have come meanwhile at once, so that no request waits for whoever reads it.
 
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal};
 
+use jiff::fmt::temporal::DateTimePrinter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::clock::{Clock as _, SystemClock};
 
 /// Lines that may wait to be written; beyond, whoever has something to say waits.
 const WAITING: usize = 10_000;
@@ -56,7 +62,7 @@ pub fn start(filter: &str, format: Format) -> Result<Log, LogError> {
         .buffered_lines_limit(WAITING)
         .thread_name("log")
         .finish(BufWriter::new(io::stderr()));
-    let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter);
+    let builder = tracing_subscriber::fmt().with_timer(Utc).with_writer(writer).with_env_filter(filter);
     match format {
         Format::Human => {
             let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
@@ -73,6 +79,16 @@ pub fn start(filter: &str, format: Format) -> Result<Log, LogError> {
         tracing::error!(place, "panicked: {}", message.unwrap_or("no message"));
     }));
     Ok(Log(guard))
+}
+
+/// The time of a line, UTC to the microsecond: `2006-02-03T16:45:09.000000Z`.
+struct Utc;
+
+impl FormatTime for Utc {
+    fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+        line.write_str(&PRINTER.timestamp_to_string(&SystemClock.now()))
+    }
 }
 
 /// A query string as the log may show it: without the values that sign a request or stand for a session.

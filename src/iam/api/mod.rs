@@ -25,7 +25,7 @@ use self::params::Params;
 use super::store::AccountState;
 use super::{Directory, Identity};
 use crate::audit::{Category, Event, Said, SharedAudit};
-use crate::clock::{SharedClock, Timestamp, from_millis};
+use crate::clock::{SharedClock, Timestamp, from_millis, iso8601_seconds};
 use crate::crypto::{SharedEntropy, digest};
 use crate::policy::Witness;
 use crate::sigv4::{Head, Presented, Signed, SigningKeys, Verifier};
@@ -99,7 +99,7 @@ impl<'c> Call<'c> {
 
 /// A time as the query protocol has it, from milliseconds since the Unix epoch.
 fn time(millis: i64) -> String {
-    from_millis(millis).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    iso8601_seconds(from_millis(millis))
 }
 
 impl QueryApi {

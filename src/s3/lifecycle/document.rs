@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use super::transitions::{self, TransitionElement};
-use crate::clock::{Timestamp, from_millis};
+use crate::clock::{Timestamp, from_millis, iso8601_seconds};
 use crate::jobs::lifecycle::{Calendar, Expiration, Filter, Form, Noncurrent, Rule, Rules};
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::tags::{Tagged, check_tag};
@@ -392,7 +392,7 @@ fn write_rule(xml: &mut XmlWriter, rule: &Rule) {
     if let Some(expiration) = rule.expiration {
         xml.element("Expiration", |xml| match expiration {
             Expiration::Days(days) => xml.text("Days", days),
-            Expiration::Date(date) => xml.text("Date", from_millis(date).strftime("%Y-%m-%dT%H:%M:%SZ")),
+            Expiration::Date(date) => xml.text("Date", iso8601_seconds(from_millis(date))),
             Expiration::LoneMarkers(remove) => xml.text("ExpiredObjectDeleteMarker", remove),
         });
     }

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::document::{describe, midnight, read_kept_versions};
-use crate::clock::from_millis;
+use crate::clock::{from_millis, iso8601_seconds};
 use crate::jobs::lifecycle::{Expiration, Filter, NoncurrentTransition, Rule, Transition, TransitionClass, When};
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::xml::XmlWriter;
@@ -240,7 +240,7 @@ fn check_dates(transitions: &[Transition], filter: &Filter) -> Result<()> {
 }
 
 fn date_of(millis: i64) -> String {
-    from_millis(millis).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    iso8601_seconds(from_millis(millis))
 }
 
 #[cfg(test)]

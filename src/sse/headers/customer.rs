@@ -10,21 +10,21 @@ use crate::sse::{CustomerKey, SseError};
 
 /// The three headers that bring a key.
 struct Names {
-    algorithm: &'static str,
-    key: &'static str,
-    md5: &'static str,
+    algorithm: HeaderName,
+    key: HeaderName,
+    md5: HeaderName,
 }
 
-const OBJECT: Names = Names {
-    algorithm: "x-amz-server-side-encryption-customer-algorithm",
-    key: "x-amz-server-side-encryption-customer-key",
-    md5: "x-amz-server-side-encryption-customer-key-md5",
+static OBJECT: Names = Names {
+    algorithm: HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm"),
+    key: HeaderName::from_static("x-amz-server-side-encryption-customer-key"),
+    md5: HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5"),
 };
 
-const COPY_SOURCE: Names = Names {
-    algorithm: "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    key: "x-amz-copy-source-server-side-encryption-customer-key",
-    md5: "x-amz-copy-source-server-side-encryption-customer-key-md5",
+static COPY_SOURCE: Names = Names {
+    algorithm: HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-algorithm"),
+    key: HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-key"),
+    md5: HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-key-md5"),
 };
 
 /// Whether the headers ask for SSE-C, well or badly: known before the key is looked at.
@@ -77,14 +77,14 @@ pub fn require_transport_for_customer_key(tls: bool) -> Result<(), SseError> {
 /// What responses say of the key.
 pub(super) fn echo(key: &CustomerKey) -> Result<Vec<(HeaderName, HeaderValue)>, SseError> {
     Ok(vec![
-        (HeaderName::from_static(OBJECT.algorithm), HeaderValue::from_static("AES256")),
-        (HeaderName::from_static(OBJECT.md5), super::stored_value(key.md5())?),
+        (OBJECT.algorithm.clone(), HeaderValue::from_static("AES256")),
+        (OBJECT.md5.clone(), super::stored_value(key.md5())?),
     ])
 }
 
 impl Names {
     fn any(&self, headers: &HeaderMap) -> bool {
-        [self.algorithm, self.key, self.md5].iter().any(|name| headers.contains_key(*name))
+        [&self.algorithm, &self.key, &self.md5].into_iter().any(|name| headers.contains_key(name))
     }
 }
 
@@ -97,7 +97,7 @@ fn read(
         return Ok(None);
     }
     let refused = |message: &'static str| SseError::argument(message, METHOD, None);
-    match value_of(headers, names.algorithm).as_deref() {
+    match value_of(headers, &names.algorithm).as_deref() {
         Some("AES256") => {}
         None => {
             return Err(refused(
@@ -107,13 +107,13 @@ fn read(
         }
         Some(other) => return Err(SseError::InvalidAlgorithm { value: other.to_owned() }),
     }
-    let Some(key) = value_of(headers, names.key) else {
+    let Some(key) = value_of(headers, &names.key) else {
         return Err(refused(
             "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret \
              key.",
         ));
     };
-    let md5 = value_of(headers, names.md5).ok_or_else(without_md5)?;
+    let md5 = value_of(headers, &names.md5).ok_or_else(without_md5)?;
     CustomerKey::parse(&key, &md5).map(Some).map_err(|bad| match bad {
         BadKey::Malformed => malformed(),
         BadKey::Mismatch => refused("The calculated MD5 hash of the key did not match the hash that was provided."),
@@ -139,7 +139,7 @@ mod tests {
 
     fn headers(values: [Option<&str>; 3]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for (name, value) in [OBJECT.algorithm, OBJECT.key, OBJECT.md5].into_iter().zip(values) {
+        for (name, value) in [&OBJECT.algorithm, &OBJECT.key, &OBJECT.md5].into_iter().zip(values) {
             if let Some(value) = value {
                 headers.insert(name, value.parse().unwrap());
             }
