@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Measures what changes with size, and prints tables (and draws a chart) for benches/README.md.
 
-    python3 benches/scale.py SERVER S3LOAD [--objects 1000000] [--steps 5] [--dir DIR] [--charts benches/charts]
+    python3 benches/scale.py SERVER S3LOAD [--objects 1000000] [--steps 5] [--only PART ...] [--dir DIR] [--charts benches/charts]
 
 * throughput with one core and with two;
 * the latency of requests beside 10 000 open idle connections, and the memory these take;
 * the memory that 1 000 concurrent slow uploads take;
-* a bucket that grows to OBJECTS objects of 1 KiB: PUT, GET, LIST and DELETE at each of STEPS sizes, and how long a start takes.
+* a bucket that grows to OBJECTS objects of 1 KiB: PUT, GET (at once, and when what was put is compacted), LIST and DELETE at
+  each of STEPS sizes, and how long a start takes.
+
+PART is one of cores, idle, uploads, growth.
 """
 
 import argparse
@@ -112,7 +115,10 @@ def growth(options, load, server):
     for number in range(options.steps):
         prefix = f"grow-{number}-"
         put = load.run("put", "1K", 64, prefix, "--create-bucket", "--max-ops", step, "--warmup", "0", *KMS, seconds=3600)
-        get = load.run("get", "1K", 64, prefix, "--existing", put["ops"], *KMS)
+        read = ("get", "1K", 64, prefix, "--existing", put["ops"], *KMS)
+        get = load.run(*read)
+        server.settle()
+        rested = load.run(*read)
         doomed = load.run("put", "1K", 64, f"doomed-{number}-", "--max-ops", "5000", "--warmup", "0", *KMS, seconds=60)
         gone = load.run(
             "delete", "1K", 64, f"doomed-{number}-", "--existing", doomed["ops"], "--warmup", "0", *KMS, seconds=60
@@ -121,11 +127,12 @@ def growth(options, load, server):
             [
                 f"{(number + 1) * step:,}".replace(",", " "),
                 f"{put['ops_per_s']:.0f}", f"{put['p99_ms']:.1f}", f"{get['ops_per_s']:.0f}", f"{get['p99_ms']:.1f}",
+                f"{rested['ops_per_s']:.0f}", f"{rested['p99_ms']:.1f}",
                 f"{gone['ops_per_s']:.0f}", f"{page_ms(server, host):.1f}", f"{resident_mib(server):.0f}",
             ]  # fmt: skip
         )
         print(rows[-1], file=sys.stderr, flush=True)
-    columns = ["objects", "PUT/s", "p99 ms", "GET/s", "p99 ms", "DELETE/s", "page of 1 000, ms", "resident MiB"]
+    columns = ["objects", "PUT/s", "p99 ms", "GET/s", "p99 ms", "at rest", "p99 ms", "DELETE/s", "page of 1 000, ms", "resident MiB"]
     table("### A bucket of 1 KiB objects that grows, 64 clients", columns, rows)
     print(f"\nA start with {options.objects} objects takes {server.restart():.2f} s until it is ready.")
     if options.charts:
@@ -160,7 +167,7 @@ def draw(rows, directory):
     directory.mkdir(parents=True, exist_ok=True)
     figure, axis = pyplot.subplots(figsize=(7, 3.6))
     sizes = [int(row[0].replace(" ", "")) for row in rows]
-    for name, column in (("PUT", 1), ("GET", 3), ("DELETE", 5)):
+    for name, column in (("PUT", 1), ("GET", 3), ("GET, at rest", 5), ("DELETE", 7)):
         axis.plot(sizes, [float(row[column]) for row in rows], marker="o", label=name)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("objects in the bucket")
@@ -178,6 +185,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=["cores", "idle", "uploads", "growth"])
     parser.add_argument("--dir", default=".")
     parser.add_argument("--charts", type=pathlib.Path)
     options = parser.parse_args()
@@ -185,10 +193,14 @@ def main():
     server = Strongroom(directory / "strongroom", options.server)
     load = Load(options.s3load, server, options.seconds)
     try:
-        cores(load, server)
-        idle(load, server)
-        slow_uploads(server)
-        growth(options, load, server)
+        parts = {
+            "cores": lambda: cores(load, server),
+            "idle": lambda: idle(load, server),
+            "uploads": lambda: slow_uploads(server),
+            "growth": lambda: growth(options, load, server),
+        }
+        for part in options.only or parts:
+            parts[part]()
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)
