@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::error::{Result, S3Error};
 use super::object::run_header;
-use super::room::RoomPool;
+use super::room::{self, RoomPool};
 use super::service::S3;
 use crate::sse::{FrameReads, ObjectKey, Opener};
 use crate::store::commit::{self, Part};
@@ -23,9 +23,8 @@ use crate::wire::{BoxError, RequestBody, ResponseBody};
 
 /// Frames of 64 KiB read from the disk and opened at once: 512 KiB.
 const FRAMES: NonZeroU64 = NonZeroU64::new(8).unwrap();
-/// Frames read from the page cache and opened at once, in a room: few enough to be in the processor's cache still when TLS seals
-/// them.
-const CACHED_FRAMES: NonZeroU64 = NonZeroU64::new(3).unwrap();
+/// Frames read from the page cache and opened at once: a room's.
+const CACHED_FRAMES: NonZeroU64 = NonZeroU64::new(room::FRAMES as u64).unwrap();
 
 /// Part records read at once.
 const PARTS_AT_ONCE: usize = 1000;

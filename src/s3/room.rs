@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Bytes of a room: three sealed frames of 64 KiB, and what two layers of tags take.
-const ROOM: usize = 3 * (64 * 1024 + 64);
+/// Frames that a room holds: few enough to be in the processor's cache still when TLS seals them.
+pub(super) const FRAMES: usize = 3;
+/// Bytes of a room: frames of 64 KiB, each with two layers of tags at most.
+const ROOM: usize = FRAMES * (64 * 1024 + 64);
 /// Rooms kept for reuse: 12 MiB at most.
 const POOLED: usize = 64;
 

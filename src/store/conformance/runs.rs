@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 
 use super::{Kept, P, commit, is_gone, pattern, put_run};
-use crate::store::{Batch, KeyRange, Outcome, Partition, RunId, StoreError};
+use crate::store::{Batch, KeyRange, Outcome, Partition, RunId, SharedStore, StoreError};
 
 pub(in crate::store) async fn runs_live_from_adoption_to_release(kept: &Kept) {
     let store = &kept.store;
@@ -121,6 +122,14 @@ pub(in crate::store) async fn pinned_runs_outlive_their_release(kept: &Kept) {
     assert!(matches!(store.pin(&[unknown]).await, Err(StoreError::RunNotFound(gone)) if gone == unknown));
 }
 
+/// Releases `run` while `readers` read it, and waits until they end well.
+async fn release_beside<T>(store: &SharedStore, run: RunId, readers: Vec<JoinHandle<T>>) {
+    assert_eq!(commit(store, Batch::new().release(run)).await, Outcome::Applied);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
 pub(in crate::store) async fn pins_race_with_releases(kept: &Kept) {
     let store = &kept.store;
     let bytes = pattern(3, 200_000);
@@ -142,10 +151,7 @@ pub(in crate::store) async fn pins_race_with_releases(kept: &Kept) {
                 })
             })
             .collect();
-        assert_eq!(commit(store, Batch::new().release(run)).await, Outcome::Applied);
-        for reader in readers {
-            reader.await.unwrap();
-        }
+        release_beside(store, run, readers).await;
     }
     kept.assert_reclaimed().await;
 }
@@ -326,10 +332,7 @@ pub(in crate::store) async fn releases_race_with_reads(kept: &Kept) {
             }));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_eq!(commit(store, Batch::new().release(id)).await, Outcome::Applied);
-        for reader in readers {
-            reader.await.unwrap();
-        }
+        release_beside(store, id, readers).await;
     }
     kept.assert_reclaimed().await;
 }
