@@ -25,8 +25,6 @@ use crate::store::{RunId, StoreError};
 
 /// Files kept open.
 const OPEN_FILES: usize = 256;
-/// Reads of up to this many bytes are tried from the page cache without leaving the caller's thread.
-const INLINE: usize = 256 * 1024;
 /// Up to this many runs are pinned without leaving the caller's thread, if memory knows them.
 const INLINE_PINS: usize = 16;
 /// A run that moves this often while being read is not being moved, but damaged.
@@ -55,12 +53,6 @@ impl Reader {
 
     /// The bytes `start..start + length` of `run`.
     pub(super) async fn read(self: &Arc<Self>, run: RunId, start: u64, length: usize) -> Result<Bytes, StoreError> {
-        if length <= INLINE {
-            let mut bytes = vec![0; length];
-            if self.read_cached(run, start, &mut bytes)? {
-                return Ok(bytes.into());
-            }
-        }
         let reader = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || reader.read_blocking(run, start, length));
         read.await.map_err(|error| StoreError::Engine(Box::new(error)))?
