@@ -12,6 +12,7 @@ use super::accounts;
 use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
 use super::key_services::{Remote, ServiceError, Surroundings};
+use super::memory;
 use super::metering::{watch_access_logs, watch_audit, watch_sinks, watch_store};
 use super::outbox::{self, Outbox, OutboxError};
 use super::root_custody;
@@ -327,8 +328,8 @@ pub(super) fn open_store(
     store: &config::Store,
     entropy: &SharedEntropy,
 ) -> Result<Arc<RocksStore>, GraphError> {
-    let block_cache_bytes = usize::try_from(u64::from(store.cache_mib) << 20).unwrap_or(usize::MAX);
-    let options = Options { block_cache_bytes, ..Options::new(data_dir.join("store")) };
+    let cache_bytes = memory::cache_bytes(store);
+    let options = Options { cache_bytes, ..Options::new(data_dir.join("store")) };
     Ok(RocksStore::open(&options, Arc::clone(entropy))?)
 }
 

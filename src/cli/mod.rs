@@ -13,6 +13,7 @@ mod credentials;
 mod data_dir;
 mod graph;
 mod key_services;
+mod memory;
 mod operate;
 mod outbox;
 mod root_custody;

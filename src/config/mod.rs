@@ -171,8 +171,9 @@ const LEAST_CACHE_MIB: u32 = 4;
 options! {
     /// `[store]`: where everything durable lives.
     Store {
-        /// MiB of memory in which the store keeps what it has read of its index and of small objects (RocksDB's block cache).
-        cache_mib: u32 = 64,
+        /// MiB of memory in which the store keeps what was read and written of late of its index and of small objects; by
+        /// default a sixteenth of the memory that the server may use, but at least 64 and at most 1024.
+        cache_mib: Option<u32> = None,
     }
 }
 
@@ -442,7 +443,7 @@ impl Config {
         if self.audit.segment_mib == 0 || self.audit.digest_seconds == 0 {
             return contradiction("audit.segment_mib and audit.digest_seconds must be at least 1");
         }
-        if self.store.cache_mib < LEAST_CACHE_MIB {
+        if self.store.cache_mib.is_some_and(|mib| mib < LEAST_CACHE_MIB) {
             return contradiction(&format!("store.cache_mib must be at least {LEAST_CACHE_MIB}"));
         }
         if self.s3.access_log_seconds == 0 {

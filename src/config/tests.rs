@@ -176,7 +176,8 @@ fn the_example_shows_every_option_and_its_default() {
     let full = parsed(&uncommented());
     assert_eq!(format!("{:?}", full.kms.remote), format!("{:?}", RemoteCalls::default()));
     assert_eq!(format!("{:?}", full.limits), format!("{:?}", Limits::default()));
-    assert_eq!(format!("{:?}", full.store), format!("{:?}", Store::default()));
+    // By default it follows from the memory.
+    assert_eq!((full.store.cache_mib, Store::default().cache_mib), (Some(1024), None));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", Log::default()));
     assert_eq!((full.listen, full.data_dir), (Config::default().listen, Config::default().data_dir));
 }

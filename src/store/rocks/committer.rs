@@ -406,12 +406,17 @@ impl<'m> Group<'m> {
 
     /// Writes the group and answers its jobs.
     fn finish(mut self, synced: &WriteOptions, unsynced: &WriteOptions, in_doubt: &mut Vec<SealedRun>) {
-        for (key, tally) in &self.tallies {
-            if tally.is_zero() {
-                self.batch.delete_cf(self.handles.index, key);
-            } else {
-                self.batch.put_cf(self.handles.index, key, tally.to_value());
+        let mut changes = self.values;
+        for (key, tally) in self.tallies {
+            let value = (!tally.is_zero()).then(|| Bytes::from(tally.to_value()));
+            match &value {
+                Some(value) => self.batch.put_cf(self.handles.index, &key, value),
+                None => self.batch.delete_cf(self.handles.index, &key),
             }
+            changes.insert(key, value);
+        }
+        for (run, record) in self.runs {
+            changes.insert(run.0.to_vec(), record.map(|record| record.encode().into()));
         }
         for (id, record) in &self.segments {
             match record {
@@ -424,7 +429,7 @@ impl<'m> Group<'m> {
         }
         // An empty batch writes nothing, but what it was judged by was durable before.
         let options = if self.durable { synced } else { unsynced };
-        let written = self.meta.write(self.batch, self.values.keys(), options);
+        let written = self.meta.write(self.batch, changes, options);
         if let Err(error) = written {
             tracing::error!(%error, "a commit could not be written");
             in_doubt.append(&mut self.adopted);

@@ -1,173 +1,225 @@
-//! Values that almost every request reads and almost none changes: the records of buckets, whether they take writes, and
-//! their configurations. They are kept in memory as they were read.
+//! Values that were read or written of late, by their full keys, in memory and as they are stored: records of buckets and objects,
+//! small runs (sealed), and where large runs lie. A value here takes its own length; a block of RocksDB's cache takes its
+//! neighbours' too, which have nothing to do with it.
 //!
-//! They are what the database would say, at any time:
-//! 1. a reader that finds nothing here notes the generation, reads the database, and leaves the value here only if the
-//!    generation is still the same and no change is under way;
-//! 2. the committer takes the keys out that its group changes, before it writes it: from here on, whoever reads them reads
-//!    the database, and leaves nothing here;
-//! 3. when the group is written, or could not be, it begins a new generation. What was read before the write cannot come
-//!    back.
+//! Values here are what the database would say, at any time:
+//! 1. the committer notes down the keys that its group changes, and takes them out, before it writes the group;
+//! 2. a reader that finds nothing takes a guard of the key's place, reads the database, and leaves the value here only if the
+//!    key is not noted down, and the guard still holds: not if the key was taken out or its value was left meanwhile;
+//! 3. when the group is written, the committer leaves its values here, which breaks the guards of whoever read before, and
+//!    strikes its notes out, in one step. If the group could not be written, it only breaks them.
+//!
+//! So nobody finds here what somebody else has seen changed.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
+use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, Weighter};
 
-use crate::store::schema::Table;
-
-/// The tables whose values are kept.
-const TABLES: &[u8] = &[Table::Bucket as u8, Table::Live as u8, Table::Configuration as u8];
-/// Bytes of keys and values beyond which it starts anew: a few thousand buckets' worth.
-const MOST: usize = 8 << 20;
 /// Bytes that an entry takes besides its key and value, about.
-const OVERHEAD: usize = 128;
+const OVERHEAD: u64 = 200;
+/// Bytes of an entry, about: how many places there are follows from it.
+const USUAL: usize = 1024;
+
+/// What a key has: perhaps nothing.
+pub(super) type Value = Option<Bytes>;
+/// What keys have from now on.
+pub(super) type Changes = HashMap<Vec<u8>, Value>;
 
 /// The values.
-#[derive(Debug, Default)]
-pub(super) struct Hot(RwLock<Kept>);
+pub(super) struct Hot {
+    kept: Cache<Vec<u8>, Value, Weight>,
+    /// What the group being written changes.
+    changing: RwLock<Changes>,
+}
 
-/// What the world looked like when a reader found nothing.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Generation(u64);
+/// What is known of a key.
+pub(super) enum Look<'h> {
+    /// Its value.
+    Found(Value),
+    /// Nothing. What is read now may be left here.
+    Missed(Place<'h>),
+    /// Nothing, and somebody else is about to know.
+    Awaited,
+}
 
-#[derive(Debug, Default)]
-struct Kept {
-    generation: Generation,
-    /// Whether the committer is about to write some of them.
-    changing: bool,
-    values: HashMap<Vec<u8>, Option<Bytes>>,
-    bytes: usize,
+/// Where a reader may leave what it reads.
+pub(super) struct Place<'h> {
+    hot: &'h Hot,
+    guard: PlaceholderGuard<'h, Vec<u8>, Value, Weight, DefaultHashBuilder, DefaultLifecycle<Vec<u8>, Value>>,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Vec<u8>, Value> for Weight {
+    fn weight(&self, key: &Vec<u8>, value: &Value) -> u64 {
+        OVERHEAD + (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64
+    }
 }
 
 impl Hot {
-    /// Whether the value of this full key, of the index, is kept.
-    pub(super) fn wants(key: &[u8]) -> bool {
-        key.get(16).is_some_and(|table| TABLES.contains(table))
+    /// Room for `bytes` of keys, values and what it takes to keep them.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { kept: Cache::with_weighter(bytes / USUAL, bytes as u64, Weight), changing: RwLock::default() }
     }
 
-    /// The value of `key`, perhaps that there is none.
-    ///
-    /// # Errors
-    /// It is not here; [`keep`](Self::keep) wants to know what was said.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Generation> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        kept.values.get(key).cloned().ok_or(kept.generation)
-    }
-
-    /// Keeps what was read since `generation`, unless something was changed meanwhile.
-    pub(super) fn keep(&self, generation: Generation, key: &[u8], value: Option<&Bytes>) {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.changing || kept.generation != generation {
-            return;
-        }
-        let bytes = entry_bytes(key, value);
-        if kept.bytes + bytes > MOST {
-            kept.values.clear();
-            kept.bytes = 0;
-        }
-        if kept.values.insert(key.to_vec(), value.cloned()).is_none() {
-            kept.bytes += bytes;
+    /// What is known of `key`.
+    pub(super) fn look(&self, key: &[u8]) -> Look<'_> {
+        match self.kept.get_value_or_guard(key, Some(Duration::ZERO)) {
+            GuardResult::Value(value) => Look::Found(value),
+            GuardResult::Guard(guard) => Look::Missed(Place { hot: self, guard }),
+            GuardResult::Timeout => Look::Awaited,
         }
     }
 
-    /// The values of `keys`, among others, change as long as what this returns lives. One change at a time.
-    pub(super) fn change<'k>(&self, keys: impl Iterator<Item = &'k Vec<u8>>) -> Option<Changing<'_>> {
-        let mut keys = keys.filter(|key| Self::wants(key)).peekable();
-        keys.peek()?;
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        kept.changing = true;
-        for key in keys {
-            if let Some(value) = kept.values.remove(key) {
-                kept.bytes -= entry_bytes(key, value.as_ref());
-            }
+    /// The value of `key`, if it is known, for one who will not leave it here if it is not.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Value> {
+        self.kept.get(key)
+    }
+
+    /// Values change as long as what this returns lives. One change at a time.
+    pub(super) fn change(&self, changes: Changes) -> Changing<'_> {
+        let mut changing = self.changing.write().unwrap_or_else(PoisonError::into_inner);
+        *changing = changes;
+        for key in changing.keys() {
+            self.kept.remove(key);
         }
-        Some(Changing(self))
+        Changing(self)
     }
 }
 
-/// Values are being changed.
-#[derive(Debug)]
+impl Place<'_> {
+    /// Leaves what was read of `key` since it was looked for.
+    pub(super) fn keep(self, key: &[u8], value: Option<&Bytes>) {
+        if self.hot.changing.read().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
+            return;
+        }
+        // Too late if the guard is broken.
+        let _ = self.guard.insert(value.cloned());
+    }
+}
+
+/// Values are being changed; if they could not be, nothing is known of them afterwards.
 pub(super) struct Changing<'h>(&'h Hot);
+
+impl Changing<'_> {
+    /// They are what was noted down.
+    pub(super) fn done(self) {
+        let mut changes = self.changes();
+        for (key, value) in changes.drain() {
+            // It may be a piece of something longer.
+            self.0.kept.insert(key, value.map(|value| Bytes::copy_from_slice(&value)));
+        }
+    }
+
+    fn changes(&self) -> RwLockWriteGuard<'_, Changes> {
+        self.0.changing.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        let mut kept = self.0.0.write().unwrap_or_else(PoisonError::into_inner);
-        kept.generation.0 += 1;
-        kept.changing = false;
+        for (key, _) in self.changes().drain() {
+            self.0.kept.remove(&key);
+        }
     }
-}
-
-fn entry_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
-    OVERHEAD + key.len() + value.map_or(0, Bytes::len)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(table: Table, name: &str) -> Vec<u8> {
-        [&[0; 16][..], &[table as u8], name.as_bytes()].concat()
+    const ROOM: usize = 1 << 20;
+
+    /// A value; an empty text stands for none.
+    fn value(text: &'static str) -> Value {
+        (!text.is_empty()).then(|| Bytes::from_static(text.as_bytes()))
     }
 
-    fn missed(hot: &Hot, key: &[u8]) -> Generation {
-        hot.get(key).unwrap_err()
+    fn changes(changed: &[(&str, Value)]) -> Changes {
+        changed.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.clone())).collect()
     }
 
-    #[test]
-    fn only_what_buckets_are_is_kept() {
-        assert!(Hot::wants(&key(Table::Bucket, "b")));
-        assert!(Hot::wants(&key(Table::Live, "")));
-        assert!(Hot::wants(&key(Table::Configuration, "c")));
-        assert!(!Hot::wants(&key(Table::Object, "b")));
-        assert!(!Hot::wants(&[0; 16]));
+    fn missed<'h>(hot: &'h Hot, key: &str) -> Place<'h> {
+        match hot.look(key.as_bytes()) {
+            Look::Missed(place) => place,
+            Look::Found(value) => panic!("{key} has {value:?}"),
+            Look::Awaited => panic!("{key} is awaited"),
+        }
+    }
+
+    fn leave(hot: &Hot, key: &str, value: Option<&Bytes>) {
+        missed(hot, key).keep(key.as_bytes(), value);
     }
 
     #[test]
     fn a_value_stays_until_it_is_changed() {
-        let (hot, bucket, other) = (Hot::default(), key(Table::Bucket, "b"), key(Table::Bucket, "none"));
-        let value = Bytes::from_static(b"v");
-        hot.keep(missed(&hot, &bucket), &bucket, Some(&value));
-        hot.keep(missed(&hot, &other), &other, None);
-        assert_eq!(hot.get(&bucket), Ok(Some(value)));
-        assert_eq!(hot.get(&other), Ok(None));
-        assert!(hot.change([&key(Table::Object, "k")].into_iter()).is_none());
-        assert!(hot.get(&bucket).is_ok());
-        drop(hot.change([&bucket].into_iter()).unwrap());
-        missed(&hot, &bucket);
-        assert_eq!(hot.get(&other), Ok(None));
+        let hot = Hot::new(ROOM);
+        leave(&hot, "a", value("1").as_ref());
+        leave(&hot, "none", value("").as_ref());
+        assert_eq!(hot.get(b"a"), Some(value("1")));
+        assert_eq!(hot.get(b"none"), Some(None));
+        hot.change(changes(&[("a", value("2")), ("b", value("3")), ("c", value(""))])).done();
+        assert_eq!(
+            ["a", "b", "c"].map(|key| hot.get(key.as_bytes())),
+            [Some(value("2")), Some(value("3")), Some(None)]
+        );
+        // Nobody can tell what became of it.
+        drop(hot.change(changes(&[("a", value("4"))])));
+        assert_eq!(hot.get(b"a"), None);
+        leave(&hot, "a", value("2").as_ref());
+        assert_eq!(hot.get(b"none"), Some(None));
     }
 
     #[test]
     fn what_was_read_before_or_during_a_change_does_not_come_back() {
-        let (hot, bucket) = (Hot::default(), key(Table::Bucket, "b"));
-        let old = Bytes::from_static(b"old");
-        let before = missed(&hot, &bucket);
-        let change = hot.change([&key(Table::Bucket, "another")].into_iter()).unwrap();
-        hot.keep(before, &bucket, Some(&old));
-        let during = missed(&hot, &bucket);
-        hot.keep(during, &bucket, Some(&old));
-        drop(change);
-        for generation in [before, during] {
-            hot.keep(generation, &bucket, Some(&old));
-            missed(&hot, &bucket);
+        for is_written in [true, false] {
+            let hot = Hot::new(ROOM);
+            let old = value("old");
+            let (early, late) = (missed(&hot, "a"), missed(&hot, "b"));
+            let change = hot.change(changes(&[("a", value("new")), ("b", value("new"))]));
+            early.keep(b"a", old.as_ref());
+            assert_eq!(hot.get(b"a"), None);
+            let (during, afterwards) = (missed(&hot, "a"), missed(&hot, "other"));
+            if is_written {
+                change.done();
+            } else {
+                drop(change);
+            }
+            late.keep(b"b", old.as_ref());
+            during.keep(b"a", old.as_ref());
+            let known = is_written.then(|| value("new"));
+            assert_eq!([hot.get(b"a"), hot.get(b"b")], [known.clone(), known]);
+            afterwards.keep(b"other", old.as_ref());
+            assert_eq!(hot.get(b"other"), Some(old));
         }
     }
 
     #[test]
-    fn its_memory_is_bounded() {
-        let hot = Hot::default();
-        let value = Bytes::from(vec![0; 64 << 10]);
-        for number in 0..1000 {
-            let bucket = key(Table::Configuration, &number.to_string());
-            hot.keep(missed(&hot, &bucket), &bucket, Some(&value));
-            let kept = hot.0.read().unwrap();
-            assert!(kept.bytes <= MOST && kept.values.len() <= 1 + MOST / value.len());
+    fn one_of_several_readers_leaves_what_they_read() {
+        let hot = Hot::new(ROOM);
+        let first = missed(&hot, "a");
+        assert!(matches!(hot.look(b"a"), Look::Awaited));
+        first.keep(b"a", value("1").as_ref());
+        assert!(matches!(hot.look(b"a"), Look::Found(found) if found == value("1")));
+        // One that fails leaves the place to the next.
+        drop(missed(&hot, "b"));
+        leave(&hot, "b", None);
+    }
+
+    #[test]
+    fn its_memory_is_bounded_and_holds_no_more_than_the_values() {
+        let hot = Hot::new(ROOM);
+        let long = Bytes::from(vec![7; 64 << 10]);
+        for number in 0..200 {
+            hot.change(changes(&[(&number.to_string(), Some(long.slice(..16 << 10)))])).done();
+            assert!(hot.kept.weight() <= ROOM as u64);
         }
-        let last = key(Table::Configuration, "999");
-        assert!(hot.get(&last).is_ok());
-        let keys: Vec<_> = hot.0.read().unwrap().values.keys().cloned().collect();
-        drop(hot.change(keys.iter()).unwrap());
-        assert_eq!(hot.0.read().unwrap().bytes, 0);
+        assert!(long.is_unique());
+        assert!(hot.kept.len() > 20, "{} of 60 are left", hot.kept.len());
     }
 }

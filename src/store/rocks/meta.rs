@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, Snapshot, WriteBatch, WriteOptions};
 
-use super::hot::Hot;
+use super::hot::{Changes, Hot, Look};
 use super::records::RunRecord;
 use super::tuning;
 use crate::store::schema::Table;
@@ -34,6 +34,12 @@ impl Family {
             Self::Runs => "runs",
             Self::Space => "space",
         }
+    }
+
+    /// Whether its values are kept in memory by their keys. Those of these families never meet: all keys of `Runs` have sixteen
+    /// bytes, all others more.
+    fn is_read_by_key(self) -> bool {
+        self != Self::Space
     }
 
     /// The family of a caller's key.
@@ -73,24 +79,27 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// Opens or creates the database in `path`.
+    /// Opens or creates the database in `path`. Half of `cache_bytes` is for values, half for RocksDB's blocks.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let db = DB::open_cf_descriptors(&tuning::database(), path, tuning::families(cache_bytes)).map_err(failure)?;
-        Ok(Self { db, memory_only: tuning::memory_only(), anywhere: ReadOptions::default(), hot: Hot::default() })
+        let families = tuning::families(cache_bytes / 2);
+        let db = DB::open_cf_descriptors(&tuning::database(), path, families).map_err(failure)?;
+        let hot = Hot::new(cache_bytes / 2);
+        Ok(Self { db, memory_only: tuning::memory_only(), anywhere: ReadOptions::default(), hot })
     }
 
     /// The value of a full key.
     pub(super) fn get(&self, family: Family, key: &[u8], reach: Reach) -> Result<Read<Option<Bytes>>, StoreError> {
-        if family != Family::Index || !Hot::wants(key) {
+        if !family.is_read_by_key() {
             return self.read(family, key, reach);
         }
-        let generation = match self.hot.get(key) {
-            Ok(value) => return Ok(Read::Done(value)),
-            Err(generation) => generation,
+        let place = match self.hot.look(key) {
+            Look::Found(value) => return Ok(Read::Done(value)),
+            Look::Missed(place) => Some(place),
+            Look::Awaited => None,
         };
         let read = self.read(family, key, reach)?;
-        if let Read::Done(value) = &read {
-            self.hot.keep(generation, key, value.as_ref());
+        if let (Read::Done(value), Some(place)) = (&read, place) {
+            place.keep(key, value.as_ref());
         }
         Ok(read)
     }
@@ -107,9 +116,14 @@ impl Meta {
         }
     }
 
-    /// The value of a full key, from the disk if need be.
+    /// The value of a full key, from the disk if need be, for one who is about to change it.
     pub(super) fn get_blocking(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        match self.get(family, key, Reach::Disk)? {
+        if family.is_read_by_key()
+            && let Some(value) = self.hot.get(key)
+        {
+            return Ok(value);
+        }
+        match self.read(family, key, Reach::Disk)? {
             Read::Done(value) => Ok(value),
             Read::Elsewhere => Ok(None),
         }
@@ -234,15 +248,18 @@ impl Meta {
         }
     }
 
-    /// Applies `batch`, which changes the values of `keys` among others; on an error none of it is visible to readers.
-    pub(super) fn write<'k>(
+    /// Applies `batch`, whose changes of families that are read by key are `changes`; on an error none of it is visible to
+    /// readers.
+    pub(super) fn write(
         &self,
         batch: WriteBatch,
-        keys: impl Iterator<Item = &'k Vec<u8>>,
+        changes: Changes,
         options: &WriteOptions,
     ) -> Result<(), rocksdb::Error> {
-        let _changing = self.hot.change(keys);
-        self.db.write_opt(batch, options)
+        let changing = self.hot.change(changes);
+        self.db.write_opt(batch, options)?;
+        changing.done();
+        Ok(())
     }
 
     /// The handle of `family`, as write batches want it.

@@ -93,8 +93,8 @@ pub struct Options {
     pub hole_punching: HolePunching,
     /// Free bytes below which nothing is added, so that there is room to delete. At least 32 MiB.
     pub reserve_bytes: u64,
-    /// Bytes of RocksDB's block cache.
-    pub block_cache_bytes: usize,
+    /// Bytes of memory for what was read and written of late.
+    pub cache_bytes: usize,
 }
 
 impl Options {
@@ -106,7 +106,7 @@ impl Options {
             direct_io: DirectIo::Auto,
             hole_punching: HolePunching::Auto,
             reserve_bytes: 256 << 20,
-            block_cache_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
         }
     }
 }
@@ -154,7 +154,7 @@ impl RocksStore {
         for dir in [&options.path, &index, &segments] {
             create_dir(dir).map_err(io_failure)?;
         }
-        let meta = Arc::new(Meta::open(&index, options.block_cache_bytes)?);
+        let meta = Arc::new(Meta::open(&index, options.cache_bytes)?);
         let able = Abilities::probe(&segments, options.direct_io, options.hole_punching)?;
         tracing::info!(direct_io = able.direct, hole_punching = able.punch, "opened the store");
         let (tell, tasks) = std::sync::mpsc::channel();

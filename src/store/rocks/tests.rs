@@ -90,36 +90,49 @@ async fn a_closed_store_opens_again_as_it_was() {
 async fn what_is_kept_in_memory_is_never_older_than_what_anybody_saw() {
     let dir = TempDir::new().unwrap();
     let store = open(&options(dir.path()));
-    let key = b"Bbucket";
+    for key in ["Bucket", "Object", "Drun"] {
+        never_goes_back(&store, key).await;
+    }
+}
+
+/// Counts the value of `key` up, while readers look it up and scan for it in turns.
+async fn never_goes_back(store: &Arc<RocksStore>, key: &'static str) {
     let number = |value: Option<Bytes>| value.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()));
     let (seen, reads) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let readers: Vec<_> = (0..3)
         .map(|_| {
-            let (store, seen, reads) = (Arc::clone(&store), Arc::clone(&seen), Arc::clone(&reads));
+            let (store, seen, reads) = (Arc::clone(store), Arc::clone(&seen), Arc::clone(&reads));
             tokio::spawn(async move {
+                let mut scans = false;
                 while seen.load(Ordering::SeqCst) < 300 {
                     let before = seen.load(Ordering::SeqCst);
-                    let read = number(store.get(P, key).await.unwrap());
+                    let read = if scans {
+                        let pairs = store.scan(P, &KeyRange::prefix(key.as_bytes()), 1).await.unwrap();
+                        number(pairs.into_iter().next().map(|(_, value)| value))
+                    } else {
+                        number(store.get(P, key.as_bytes()).await.unwrap())
+                    };
                     assert!(read >= before, "{read} was read after {before}");
                     seen.fetch_max(read, Ordering::SeqCst);
                     reads.fetch_add(1, Ordering::SeqCst);
+                    scans = !scans;
                     tokio::task::yield_now().await;
                 }
             })
         })
         .collect();
     for value in 1..=300_u64 {
-        let batch = Batch::new().put(key.to_vec(), value.to_be_bytes().to_vec());
+        let batch = Batch::new().put(key.as_bytes().to_vec(), value.to_be_bytes().to_vec());
         assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
         seen.fetch_max(value, Ordering::SeqCst);
-        assert_eq!(number(store.get(P, key).await.unwrap()), value);
+        assert_eq!(number(store.get(P, key.as_bytes()).await.unwrap()), value);
     }
     for reader in readers {
         reader.await.unwrap();
     }
     assert!(reads.load(Ordering::SeqCst) > 300);
-    assert_eq!(store.commit(P, Batch::new().delete(key.to_vec())).await.unwrap(), Outcome::Applied);
-    assert_eq!(store.get(P, key).await.unwrap(), None);
+    assert_eq!(store.commit(P, Batch::new().delete(key.as_bytes().to_vec())).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.get(P, key.as_bytes()).await.unwrap(), None);
 }
 
 #[tokio::test]
