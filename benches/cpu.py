@@ -7,15 +7,12 @@ Needs `perf` (Debian's linux-perf), and the right to look into the kernel. The s
 was in, and weighed with the CPU of the same run. HTTPS, SSE-KMS.
 """
 
-import argparse
-import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 
-from load import SSE, Load, microseconds, table
-from servers import Strongroom
+from load import SSE, Load, arguments, microseconds, table
+from servers import Strongroom, stage
 
 CELLS = [("put", "8M", 16), ("get", "8M", 16), ("put", "4K", 64), ("get", "4K", 64)]
 
@@ -63,18 +60,12 @@ def sampled(directory, pid, seconds, run):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("server")
-    parser.add_argument("s3load")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--dir", default=".")
-    options = parser.parse_args()
+    options = arguments(seconds=5).parse_args()
     if shutil.which("perf") is None:
         raise SystemExit("perf is not installed: apt install linux-perf")
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-cpu-", dir=options.dir))
-    server = Strongroom(directory / "strongroom", options.server)
-    load, sse = Load(options.s3load, server, options.seconds), SSE["SSE-KMS"]
-    try:
+    with stage("cpu", options.dir) as (directory, started):
+        server = started(Strongroom(directory / "strongroom", options.server))
+        load, sse = Load(options.s3load, server, options.seconds), SSE["SSE-KMS"]
         columns, found, totals = [], {}, []
         for operation, size, clients in CELLS:
             prefix = f"{size}x{clients}-"
@@ -96,9 +87,6 @@ def main():
             [place, *(found[place].get(index + 1, "0") for index in range(len(columns)))] for _, place, _ in PLACES if place in found
         ]
         table("### Where the CPU goes", ["", *columns], [*rows, ["all", *totals]])
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,15 @@ import concurrent.futures
 import http.client
 import pathlib
 import random
-import shutil
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "clients")]
 
-from servers import Strongroom  # noqa: E402
+from servers import Strongroom, stage  # noqa: E402
 from support.requests import Signer, target  # noqa: E402
 
 BUCKET = "bench"
@@ -110,11 +108,10 @@ def main():
     parser.add_argument("--uploads", type=int, default=20_000)
     parser.add_argument("--dir", default=".")
     arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="listing-", dir=arguments.dir))
-    server = Strongroom(directory / "server", arguments.server)
     each = arguments.objects // PREFIXES
     v2 = ("list-type", "2")
-    try:
+    with stage("listing", arguments.dir) as (directory, started):
+        server = started(Strongroom(directory / "server", arguments.server))
         print("| page | entries | p50 ms | p99 ms | worst ms |\n|---|---|---|---|---|", flush=True)
         load(arguments.s3load, server, "p0", min(2_000, each))
         measure(server, "2 000 objects: keys, first page", 1000, lambda _: [v2])
@@ -136,9 +133,6 @@ def main():
         measure(server, f"{arguments.uploads:,} uploads, at any depth".replace(",", " "), 1000, lambda c: [("uploads", ""), ("key-marker", f"p{c.randrange(PREFIXES)}/u/{c.randrange(max(1, lower * PREFIXES)):08}")])
         measure(server, "common prefixes of uploads", PREFIXES, lambda _: [("uploads", ""), ("delimiter", "/")])
         print(f"\n{arguments.objects} objects were put in {loaded:.0f} s. A start takes {server.restart():.2f} s until it is ready.")
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Runs s3load against a server, and lays its figures out."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -22,6 +23,16 @@ LIMITS = {
     ("get", True): 0.13 + 0.10 + 0.10 + 0.12,
     ("get", False): 0.13 + 0.10 + 0.12,
 }
+
+
+def arguments(seconds=3):
+    """A parser of what every measurement is told; by default a cell takes so many seconds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("server")
+    parser.add_argument("s3load")
+    parser.add_argument("--seconds", type=float, default=seconds)
+    parser.add_argument("--dir", default=".")
+    return parser
 
 
 class Load:

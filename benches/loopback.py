@@ -7,15 +7,11 @@ Strongroom is asked over HTTPS with SSE-KMS and over plain HTTP with SSE-S3; ngi
 over TLS and without. All that is asked for has been read once, so that nobody waits for the disk. Medians of the rounds.
 """
 
-import argparse
 import os
-import pathlib
-import shutil
-import tempfile
 
-from load import COLUMNS, SSE, Load, cells, table
+from load import COLUMNS, SSE, Load, arguments, cells, table
 from peers import median
-from servers import Nginx, Strongroom
+from servers import Nginx, Strongroom, stage
 
 #: Sizes, and how many objects there are of each.
 CELLS = [("4K", 4096, 4000), ("64K", 64 << 10, 2000), ("1M", 1 << 20, 300), ("8M", 8 << 20, 60)]
@@ -42,19 +38,14 @@ def fill(load, server, sse, clients):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("server")
-    parser.add_argument("s3load")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser = arguments()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--dir", default=".")
     options = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-loopback-", dir=options.dir))
-    running = []
-    try:
-        for contestant in contestants(options, directory):
-            running.append(contestant)
+    with stage("loopback", options.dir) as (directory, started):
+        running = []
+        for server, sse, name in contestants(options, directory):
+            running.append((started(server), sse, name))
         loads = {name: Load(options.s3load, server, options.seconds) for server, _, name in running}
         for server, sse, name in running:
             fill(loads[name], server, sse, options.clients)
@@ -66,10 +57,6 @@ def main():
                     found[name].append(loads[name].run("get", size, options.clients, "loop", "--existing", count, *sse))
             rows += [[size, name, *cells(median(each))] for name, each in found.items()]
         table(f"### GET, {options.clients} clients", ["size", "server", *COLUMNS], rows)
-    finally:
-        for server, _, _ in running:
-            server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

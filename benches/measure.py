@@ -8,14 +8,10 @@ which must be on the disk that is to be measured. CPU-seconds and bytes written 
 /proc/PID/stat and /proc/PID/io; "written" is per byte of user data, with background work settled.
 """
 
-import argparse
-import pathlib
-import shutil
-import tempfile
 import time
 
-from load import COLUMNS, LIMITS, SSE, Load, cells, table
-from servers import Strongroom
+from load import COLUMNS, LIMITS, SSE, Load, arguments, cells, table
+from servers import Strongroom, stage
 
 SIZES = ["1K", "4K", "64K", "1M", "8M"]
 CLIENTS = [1, 16, 64]
@@ -85,17 +81,12 @@ def deletes(load, server):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("server")
-    parser.add_argument("s3load")
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--dir", default=".")
+    parser = arguments()
     parser.add_argument("--quick", action="store_true", help="HTTPS and SSE-KMS alone, the cells whose figures are promised")
     options = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-bench-", dir=options.dir))
-    server = Strongroom(directory / "strongroom", options.server)
-    load = Load(options.s3load, server, options.seconds)
-    try:
+    with stage("bench", options.dir) as (directory, started):
+        server = started(Strongroom(directory / "strongroom", options.server))
+        load = Load(options.s3load, server, options.seconds)
         kinds = ["SSE-KMS"] if options.quick else ["SSE-KMS", "SSE-KMS, bucket key", "SSE-S3"]
         for kind in kinds:
             matrix(load, server, True, kind, options.quick)
@@ -106,9 +97,6 @@ def main():
             ranges(load)
             deletes(load, server)
         print(f"\nPeak resident memory: {server.peak_mib()} MiB")
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

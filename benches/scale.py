@@ -12,21 +12,18 @@
 PART is one of cores, idle, uploads, growth.
 """
 
-import argparse
 import os
 import pathlib
-import shutil
 import socket
 import ssl
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "clients")]
 
-from load import SSE, Load, table  # noqa: E402
-from servers import Strongroom  # noqa: E402
+from load import SSE, Load, arguments, table  # noqa: E402
+from servers import Strongroom, stage  # noqa: E402
 from support.requests import UNSIGNED, Signer  # noqa: E402
 
 KMS = SSE["SSE-KMS"]
@@ -179,20 +176,15 @@ def draw(rows, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("server")
-    parser.add_argument("s3load")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser = arguments()
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=["cores", "idle", "uploads", "growth"])
-    parser.add_argument("--dir", default=".")
     parser.add_argument("--charts", type=pathlib.Path)
     options = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-scale-", dir=options.dir))
-    server = Strongroom(directory / "strongroom", options.server)
-    load = Load(options.s3load, server, options.seconds)
-    try:
+    with stage("scale", options.dir) as (directory, started):
+        server = started(Strongroom(directory / "strongroom", options.server))
+        load = Load(options.s3load, server, options.seconds)
         parts = {
             "cores": lambda: cores(load, server),
             "idle": lambda: idle(load, server),
@@ -201,9 +193,6 @@ def main():
         }
         for part in options.only or parts:
             parts[part]()
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -19,6 +20,24 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def stage(name, below):
+    """A fresh directory, and a function that takes a server and gives it back: such servers are stopped at the end, and the
+    directory is removed."""
+    directory, running = pathlib.Path(tempfile.mkdtemp(prefix=f"strongroom-{name}-", dir=below)), []
+
+    def started(server):
+        running.append(server)
+        return server
+
+    try:
+        yield directory, started
+    finally:
+        for server in running:
+            server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Server:

@@ -7,17 +7,13 @@ Needs `perf` (Debian's linux-perf), and the right to count system calls. PUTs of
 it is on stable storage. What the disk can do is how often one thread can write 4 KiB over the same place and sync them.
 """
 
-import argparse
 import os
-import pathlib
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 
-from load import SSE, Load, table
-from servers import Strongroom
+from load import SSE, Load, arguments, table
+from servers import Strongroom, stage
 
 CLIENTS = (1, 4, 16, 64)
 
@@ -50,16 +46,10 @@ def syncs_during(pid, seconds, run):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("server")
-    parser.add_argument("s3load")
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--dir", default=".")
-    options = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-syncs-", dir=options.dir))
-    server = Strongroom(directory / "strongroom", options.server)
-    load = Load(options.s3load, server, options.seconds)
-    try:
+    options = arguments().parse_args()
+    with stage("syncs", options.dir) as (directory, started):
+        server = started(Strongroom(directory / "strongroom", options.server))
+        load = Load(options.s3load, server, options.seconds)
         rate, rows = disk_rate(directory, 2), []
         for clients in CLIENTS:
             prefix = f"syncs-{clients}"
@@ -69,9 +59,6 @@ def main():
             rows.append([clients, f"{row['ops_per_s']:.0f}", f"{syncs:.0f}", f"{each:.1f}", f"{row['ops_per_s'] / rate:.1f}"])
         columns = ["clients", "PUT/s", "fdatasyncs/s", "PUTs per fdatasync", "PUT/s by the disk's fdatasyncs/s"]
         table(f"### PUT of 4 KiB on a disk of {rate:.0f} fdatasyncs a second", columns, rows)
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
