@@ -1,54 +1,92 @@
-//! Aligned write buffers, as `O_DIRECT` wants them, and a pool of them.
+//! Aligned write buffers, as `O_DIRECT` wants them.
+//!
+//! Full-sized ones lie in huge pages, where the kernel gives any. A disk is told of memory by its contiguous pieces, and in
+//! pages of 4 KiB a write of half a megabyte has more than a hundred of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::ops::Range;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use super::records::{BLOCK, whole_blocks};
+use memmap2::{Advice, MmapOptions};
+
+use super::records::{HEADER_LEN, whole_blocks};
 use crate::store::run::MAX_ROOM;
 
+/// Where a buffer's bytes start in memory, and blocks on the disk: at multiples of this.
+const ALIGNMENT: usize = HEADER_LEN;
+/// Bytes of a huge page.
+const HUGE_PAGE: usize = 2 << 20;
+/// Full-sized buffers in a huge page.
+const IN_A_PAGE: usize = 3;
+/// Bytes of a full-sized buffer, 680 KiB: while it is not full, there is a whole room in it.
+const FULL_SIZE: usize = HUGE_PAGE / IN_A_PAGE / ALIGNMENT * ALIGNMENT;
 /// A buffer with this many bytes or more is written.
-pub(super) const BUFFER_LEN: usize = 512 * 1024;
-/// Bytes of a full-sized buffer: while it is not full, there is a whole room in it.
-const FULL_SIZE: usize = BUFFER_LEN + MAX_ROOM;
+pub(super) const BUFFER_LEN: usize = FULL_SIZE - MAX_ROOM;
 /// The least that is worth a buffer of its own, in bytes.
 const MIN_LEN: u64 = 16 * 1024;
-/// Full-sized buffers kept for reuse: a fresh one costs more than a hundred page faults.
-const POOLED: usize = 32;
+/// Huge pages of buffers: 32 MiB, of which a process has as much in memory as it ever needed at once.
+const PAGES: usize = 16;
 
-/// A buffer whose bytes start at a multiple of [`BLOCK`] in memory.
+/// The full-sized buffers of this process.
+static FULL_SIZED: LazyLock<Pool> = LazyLock::new(|| Pool::map(PAGES));
+
+/// A buffer whose bytes start at a multiple of [`ALIGNMENT`] in memory.
 #[derive(Debug)]
 pub(super) struct AlignedBuffer {
-    /// One block longer than the buffer; never grown, so that it never moves.
-    memory: Vec<u8>,
-    /// Where the aligned bytes begin in `memory`.
-    start: usize,
-    capacity: usize,
+    memory: Memory,
     filled: usize,
-    pool: Arc<BufferPool>,
+}
+
+/// What a buffer's bytes lie in.
+#[derive(Debug)]
+enum Memory {
+    /// A full-sized buffer.
+    Pooled(Pooled),
+    /// The aligned part of memory that is a little longer, and never grown, so that it never moves.
+    Own(Vec<u8>, Range<usize>),
 }
 
 impl AlignedBuffer {
+    /// A buffer for `to_come` bytes, or for the first of them.
+    pub(super) fn new(to_come: Option<u64>) -> Self {
+        Self::out_of(&FULL_SIZED, to_come)
+    }
+
+    fn out_of(pool: &'static Pool, to_come: Option<u64>) -> Self {
+        let longest = whole_blocks(u64::MAX / 2);
+        let wanted = to_come.map_or(longest, |bytes| whole_blocks(bytes.clamp(MIN_LEN, longest)));
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        // Fresh memory has to be cleared; what a room fits in is worth more than that.
+        let pooled = if wanted >= MAX_ROOM { pool.take() } else { None };
+        let memory = match pooled {
+            Some(pooled) => Memory::Pooled(pooled),
+            None => Memory::own(if wanted <= BUFFER_LEN { wanted } else { FULL_SIZE }),
+        };
+        Self { memory, filled: 0 }
+    }
+
     /// Appends as much of `bytes` as fits; returns how much that was.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(self.capacity - self.filled);
-        let at = self.start + self.filled;
-        self.memory[at..at + taken].copy_from_slice(&bytes[..taken]);
+        let taken = bytes.len().min(self.room_len());
+        self.room()[..taken].copy_from_slice(&bytes[..taken]);
         self.filled += taken;
         taken
     }
 
     /// What is not filled.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start + self.filled..self.start + self.capacity]
+        let filled = self.filled;
+        &mut self.memory.as_mut_slice()[filled..]
     }
 
     /// Bytes that are not filled.
     pub(super) fn room_len(&self) -> usize {
-        self.capacity - self.filled
+        self.memory.as_slice().len() - self.filled
     }
 
     /// The first `length` bytes of the room are filled.
     pub(super) fn advance(&mut self, length: usize) {
-        self.filled = self.capacity.min(self.filled + length);
+        self.filled += length.min(self.room_len());
     }
 
     /// Bytes filled so far.
@@ -63,21 +101,21 @@ impl AlignedBuffer {
 
     /// Moves what is behind the last whole block to the beginning of `next`.
     pub(super) fn carry_into(&mut self, next: &mut Self) {
-        let whole = self.filled - self.filled % alignment();
+        let whole = self.filled - self.filled % ALIGNMENT;
         next.fill(&self.as_slice()[whole..]);
         self.filled = whole;
     }
 
     /// Fills the last block up with zeros. The buffer then holds whole blocks only.
     pub(super) fn pad(&mut self) {
-        let padded = self.filled.next_multiple_of(alignment()).min(self.capacity);
-        self.memory[self.start + self.filled..self.start + padded].fill(0);
-        self.filled = padded;
+        let padding = (self.filled.next_multiple_of(ALIGNMENT) - self.filled).min(self.room_len());
+        self.room()[..padding].fill(0);
+        self.filled += padding;
     }
 
     /// The filled bytes.
     pub(super) fn as_slice(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.filled]
+        &self.memory.as_slice()[..self.filled]
     }
 
     /// Forgets the filled bytes.
@@ -86,53 +124,95 @@ impl AlignedBuffer {
     }
 }
 
-impl Drop for AlignedBuffer {
-    fn drop(&mut self) {
-        if self.capacity == FULL_SIZE {
-            let mut free = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if free.len() < POOLED {
-                free.push((std::mem::take(&mut self.memory), self.start));
-            }
+impl Memory {
+    /// `length` bytes of its own.
+    fn own(length: usize) -> Self {
+        let memory = vec![0; length + ALIGNMENT];
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        Self::Own(memory, start..start + length)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Pooled(pooled) => pooled.memory,
+            Self::Own(memory, aligned) => &memory[aligned.clone()],
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        match self {
+            Self::Pooled(pooled) => pooled.memory,
+            Self::Own(memory, aligned) => &mut memory[aligned.clone()],
         }
     }
 }
 
-/// Where full-sized buffers wait to be used again.
-#[derive(Debug, Default)]
-pub(super) struct BufferPool(Mutex<Vec<(Vec<u8>, usize)>>);
+/// Full-sized buffers that wait to be used, the warmest on top. Their memory is the process's for good; what of it was never used
+/// takes no room.
+struct Pool(Mutex<Vec<&'static mut [u8]>>);
 
-impl BufferPool {
-    /// A buffer for `to_come` bytes, or for the first of them.
-    pub(super) fn take(self: &Arc<Self>, to_come: Option<u64>) -> AlignedBuffer {
-        let wanted = to_come.map_or(u64::MAX, |bytes| whole_blocks(bytes.clamp(MIN_LEN, u64::MAX - BLOCK)));
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let capacity = if wanted <= BUFFER_LEN { wanted } else { FULL_SIZE };
-        let pooled =
-            if capacity == FULL_SIZE { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() } else { None };
-        let (memory, start) = pooled.unwrap_or_else(|| {
-            let memory = vec![0; capacity + alignment()];
-            let start = memory.as_ptr().align_offset(alignment());
-            (memory, start)
-        });
-        AlignedBuffer { memory, start, capacity, filled: 0, pool: Arc::clone(self) }
+/// One of them; dropping it gives it back.
+struct Pooled {
+    pool: &'static Pool,
+    memory: &'static mut [u8],
+}
+
+impl Pool {
+    /// A pool of `pages` huge pages; an empty one if there is no memory.
+    fn map(pages: usize) -> Self {
+        let Ok(map) = MmapOptions::new().len((pages + 1) * HUGE_PAGE).map_anon() else {
+            return Self(Mutex::default());
+        };
+        // Buffers in small pages do as well.
+        let _ = map.advise(Advice::HugePage);
+        let memory = Box::leak(Box::new(map)).as_mut();
+        let start = memory.as_ptr().align_offset(HUGE_PAGE);
+        let huge_pages = memory[start..].chunks_exact_mut(HUGE_PAGE).take(pages);
+        let mut buffers: Vec<_> = huge_pages.flat_map(|page| page.chunks_exact_mut(FULL_SIZE)).collect();
+        buffers.reverse();
+        Self(Mutex::new(buffers))
+    }
+
+    fn take(&'static self) -> Option<Pooled> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Pooled { pool: self, memory })
     }
 }
 
-const fn alignment() -> usize {
-    super::records::HEADER_LEN
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
+}
+
+impl fmt::Debug for Pooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled").finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn pool(pages: usize) -> &'static Pool {
+        Box::leak(Box::new(Pool::map(pages)))
+    }
+
     #[test]
     fn buffers_are_aligned_sized_and_padded() {
-        let pool = Arc::new(BufferPool::default());
-        for (to_come, capacity) in
-            [(None, FULL_SIZE), (Some(1), 16_384), (Some(20_000), 20_480), (Some(u64::MAX), FULL_SIZE)]
-        {
-            let mut buffer = pool.take(to_come);
+        let (full, none) = (pool(1), pool(0));
+        for (pool, to_come, capacity) in [
+            (full, None, FULL_SIZE),
+            (none, None, FULL_SIZE),
+            (full, Some(1), 16_384),
+            (full, Some(20_000), 20_480),
+            (full, Some(100_000), FULL_SIZE),
+            (none, Some(100_000), 102_400),
+            (none, Some(u64::MAX), FULL_SIZE),
+        ] {
+            let mut buffer = AlignedBuffer::out_of(pool, to_come);
             let bytes = vec![7; FULL_SIZE + 1];
             assert_eq!(buffer.fill(&bytes[..5]), 5);
             buffer.pad();
@@ -142,15 +222,30 @@ mod tests {
             assert_eq!(buffer.room_len(), capacity - 4096);
             buffer.room()[..10].fill(8);
             buffer.advance(10);
-            let mut next = pool.take(to_come);
+            let mut next = AlignedBuffer::out_of(pool, to_come);
             buffer.carry_into(&mut next);
             assert_eq!((buffer.filled(), next.as_slice()), (4096, &[8; 10][..]));
             assert_eq!(buffer.fill(&bytes), capacity - 4096);
             assert_eq!((buffer.room_len(), buffer.is_full()), (0, capacity == FULL_SIZE));
         }
-        let pooled = || pool.0.lock().unwrap().len();
-        assert_eq!(pooled(), 2);
-        let _buffer = pool.take(None);
-        assert_eq!(pooled(), 1);
+    }
+
+    #[test]
+    fn full_sized_buffers_are_lent_and_come_back() {
+        let pool = pool(2);
+        let pooled = |buffer: &AlignedBuffer| matches!(buffer.memory, Memory::Pooled(_));
+        let mut taken: Vec<_> = (0..7).map(|_| AlignedBuffer::out_of(pool, None)).collect();
+        assert_eq!(taken.iter().map(pooled).collect::<Vec<_>>(), [true, true, true, true, true, true, false]);
+        // No two of them share any memory.
+        for (number, buffer) in (0_u8..).zip(&mut taken) {
+            buffer.fill(&vec![number; FULL_SIZE]);
+        }
+        for (number, buffer) in (0_u8..).zip(&taken) {
+            assert!(buffer.as_slice().iter().all(|byte| *byte == number));
+        }
+        taken.remove(3);
+        assert!(pooled(&AlignedBuffer::out_of(pool, None)));
+        drop(taken);
+        assert_eq!(pool.0.lock().unwrap().len(), 6);
     }
 }

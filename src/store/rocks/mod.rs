@@ -61,7 +61,6 @@ use bytes::Bytes;
 
 use self::allocator::Allocator;
 use self::ballast::Ballast;
-use self::buffer::BufferPool;
 use self::committer::Committer;
 use self::meta::{Family, Meta, Reach, Read, full_key};
 use self::pace::Pace;
@@ -137,7 +136,6 @@ pub struct RocksStore {
     allocator: Arc<Allocator>,
     reader: Arc<Reader>,
     committer: Committer,
-    pool: Arc<BufferPool>,
     entropy: SharedEntropy,
     committing: Option<JoinHandle<()>>,
     reclaiming: Option<JoinHandle<()>>,
@@ -187,7 +185,6 @@ impl RocksStore {
             allocator,
             reader,
             committer,
-            pool: Arc::default(),
             entropy,
             committing: Some(committing),
             reclaiming: Some(reclaiming),
@@ -250,8 +247,8 @@ impl MetaStore for RocksStore {
 impl BlobStore for RocksStore {
     async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError> {
         let id = RunId(random::bytes(&*self.entropy));
-        let (space, allocator, pool) = (Arc::clone(&self.space), Arc::clone(&self.allocator), Arc::clone(&self.pool));
-        Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator, pool)?))
+        let (space, allocator) = (Arc::clone(&self.space), Arc::clone(&self.allocator));
+        Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator)?))
     }
 
     async fn pin(&self, runs: &[RunId]) -> Result<Pin, StoreError> {

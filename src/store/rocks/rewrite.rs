@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::buffer::{BUFFER_LEN, BufferPool};
+use super::buffer::{AlignedBuffer, BUFFER_LEN};
 use super::committer::Change;
 use super::reclaim::Reclaimer;
 use super::records::{Extent, SegmentId};
@@ -34,7 +34,6 @@ impl Reclaimer {
 
     /// Copies an extent's bytes into extents held by `claim`, durably.
     fn copy(&self, file: &File, extent: &Extent, claim: &Claim) -> Result<Vec<Extent>, StoreError> {
-        let pool = Arc::new(BufferPool::default());
         let mut copies = Vec::new();
         let mut done = 0;
         while done < extent.length {
@@ -46,7 +45,7 @@ impl Reclaimer {
                 let step = (copy.length - written).min(BUFFER_LEN as u64);
                 let mut bytes = vec![0; usize::try_from(step).unwrap_or(BUFFER_LEN)];
                 file.read_exact_at(&mut bytes, extent.offset + done + written).map_err(io_failure)?;
-                let mut buffer = pool.take(None);
+                let mut buffer = AlignedBuffer::new(None);
                 buffer.fill(&bytes);
                 buffer.pad();
                 taken.segment.write(copy.offset + written, buffer.as_slice())?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use tokio::sync::oneshot;
 
-use super::buffer::BufferPool;
+use super::buffer::AlignedBuffer;
 use super::records::{BLOCK, Extent, HEADER_LEN, SegmentId, whole_blocks};
 use super::{DirectIo, HolePunching};
 use crate::store::StoreError;
@@ -219,7 +219,7 @@ fn prepare(file: &File, id: SegmentId, capacity: u64) -> io::Result<()> {
 }
 
 fn write_header(file: &File, header: &[u8; HEADER_LEN]) -> io::Result<()> {
-    let mut buffer = Arc::new(BufferPool::default()).take(Some(BLOCK));
+    let mut buffer = AlignedBuffer::new(Some(BLOCK));
     buffer.fill(header);
     file.write_all_at(buffer.as_slice(), 0)
 }

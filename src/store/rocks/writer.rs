@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::allocator::{Allocator, LONGEST, Taken};
-use super::buffer::{AlignedBuffer, BufferPool};
+use super::buffer::AlignedBuffer;
 use super::records::{BLOCK, Extent, RunRecord, whole_blocks};
 use super::segment::Segment;
 use super::space::{Claim, ClaimLease, Space, Task};
@@ -21,7 +21,6 @@ pub(super) struct SegmentWriter {
     id: RunId,
     space: Arc<Space>,
     allocator: Arc<Allocator>,
-    pool: Arc<BufferPool>,
     claim: Arc<Claim>,
     size_hint: Option<u64>,
     /// Bytes of the hint that were promised and are not yet taken.
@@ -51,7 +50,6 @@ impl SegmentWriter {
         size_hint: Option<u64>,
         space: Arc<Space>,
         allocator: Arc<Allocator>,
-        pool: Arc<BufferPool>,
     ) -> Result<Self, StoreError> {
         let promised = size_hint.map_or(0, |hint| whole_blocks(hint.min(i64::MAX.unsigned_abs())));
         allocator.promise(promised)?;
@@ -60,7 +58,6 @@ impl SegmentWriter {
             id,
             space,
             allocator,
-            pool,
             claim,
             size_hint,
             promised,
@@ -81,7 +78,7 @@ impl SegmentWriter {
         let mut next = match self.written().await? {
             Some(written) => written,
             // And what is carried over.
-            None => self.pool.take(self.to_come().map(|bytes| bytes.saturating_add(BLOCK))),
+            None => AlignedBuffer::new(self.to_come().map(|bytes| bytes.saturating_add(BLOCK))),
         };
         buffer.carry_into(&mut next);
         self.filling = Some(next);
@@ -202,9 +199,9 @@ impl RunWriter for SegmentWriter {
         if self.filling.as_ref().is_some_and(|buffer| buffer.room_len() < length) {
             self.flush().await?;
         }
-        let mut buffer = self.filling.take().unwrap_or_else(|| self.pool.take(self.to_come()));
+        let mut buffer = self.filling.take().unwrap_or_else(|| AlignedBuffer::new(self.to_come()));
         if buffer.room_len() < length {
-            let mut larger = self.pool.take(None);
+            let mut larger = AlignedBuffer::new(None);
             larger.fill(buffer.as_slice());
             buffer = larger;
         }
