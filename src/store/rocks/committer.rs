@@ -8,7 +8,7 @@
 //! write has succeeded: should the process die before that, the log may yet turn out to hold the group, and then its
 //! runs must be there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use bytes::Bytes;
@@ -135,7 +135,10 @@ struct Group<'m> {
     values: HashMap<Vec<u8>, Option<Bytes>>,
     /// The tallies that change, by their full keys: written once for all the jobs.
     tallies: HashMap<Vec<u8>, Tally>,
+    /// Where runs lie that were asked for, or changed.
     runs: HashMap<RunId, Option<RunRecord>>,
+    /// Those of `runs` that change: written once for all the jobs.
+    changed_runs: HashSet<RunId>,
     segments: BTreeMap<SegmentId, Option<SegmentRecord>>,
     adopted: Vec<SealedRun>,
     released: Vec<Extent>,
@@ -155,6 +158,7 @@ impl<'m> Group<'m> {
             values: HashMap::new(),
             tallies: HashMap::new(),
             runs: HashMap::new(),
+            changed_runs: HashSet::new(),
             segments: BTreeMap::new(),
             adopted: Vec::new(),
             released: Vec::new(),
@@ -307,14 +311,18 @@ impl<'m> Group<'m> {
         for extent in &record.extents {
             self.own(run, extent);
         }
-        self.batch.put_cf(self.handles.runs, run.0, record.encode());
+        self.put_run(run, record);
+    }
+
+    fn put_run(&mut self, run: RunId, record: RunRecord) {
+        self.changed_runs.insert(run);
         self.runs.insert(run, Some(record));
     }
 
     fn share(&mut self, run: RunId) {
         if let Some(Some(record)) = self.runs.get_mut(&run) {
             record.references += 1;
-            self.batch.put_cf(self.handles.runs, run.0, record.encode());
+            self.changed_runs.insert(run);
         }
     }
 
@@ -323,13 +331,13 @@ impl<'m> Group<'m> {
             && record.references > 1
         {
             record.references -= 1;
-            self.batch.put_cf(self.handles.runs, run.0, record.encode());
+            self.changed_runs.insert(run);
             return;
         }
-        let Some(Some(record)) = self.runs.insert(run, None) else {
+        let Some(record) = self.runs.insert(run, None).flatten() else {
             return;
         };
-        self.batch.delete_cf(self.handles.runs, run.0);
+        self.changed_runs.insert(run);
         for extent in &record.extents {
             self.disown(extent);
         }
@@ -399,8 +407,7 @@ impl<'m> Group<'m> {
             self.own(run, extent);
         }
         record.extents.splice(at..=at, to);
-        self.batch.put_cf(self.handles.runs, run.0, record.encode());
-        self.runs.insert(run, Some(record));
+        self.put_run(run, record);
         Ok(Outcome::Applied)
     }
 
@@ -409,20 +416,18 @@ impl<'m> Group<'m> {
         let mut changes = self.values;
         for (key, tally) in self.tallies {
             let value = (!tally.is_zero()).then(|| Bytes::from(tally.to_value()));
-            match &value {
-                Some(value) => self.batch.put_cf(self.handles.index, &key, value),
-                None => self.batch.delete_cf(self.handles.index, &key),
-            }
+            put_or_delete(&mut self.batch, self.handles.index, &key, value.as_ref());
             changes.insert(key, value);
         }
-        for (run, record) in self.runs {
-            changes.insert(run.0.to_vec(), record.map(|record| record.encode().into()));
+        for run in self.changed_runs {
+            let record = self.runs.get(&run).and_then(Option::as_ref);
+            let value = record.map(|record| Bytes::from(record.encode()));
+            put_or_delete(&mut self.batch, self.handles.runs, &run.0, value.as_ref());
+            changes.insert(run.0.to_vec(), value);
         }
         for (id, record) in &self.segments {
-            match record {
-                Some(record) => self.batch.put_cf(self.handles.space, segment_key(*id), record.encode()),
-                None => self.batch.delete_cf(self.handles.space, segment_key(*id)),
-            }
+            let value = record.as_ref().map(SegmentRecord::encode);
+            put_or_delete(&mut self.batch, self.handles.space, &segment_key(*id), value.as_ref());
         }
         if self.batch.is_empty() && self.replies.is_empty() {
             return;
@@ -459,6 +464,13 @@ impl<'m> Group<'m> {
         for reply in self.replies {
             let _ = reply.send(Ok(Outcome::Applied));
         }
+    }
+}
+
+fn put_or_delete(batch: &mut WriteBatch, family: &ColumnFamily, key: &[u8], value: Option<impl AsRef<[u8]>>) {
+    match value {
+        Some(value) => batch.put_cf(family, key, value),
+        None => batch.delete_cf(family, key),
     }
 }
 
