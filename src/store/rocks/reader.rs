@@ -25,6 +25,9 @@ use crate::store::{RunId, StoreError};
 
 /// Files kept open.
 const OPEN_FILES: usize = 256;
+/// The kernel reads ahead in an extent of this many bytes or more, and by about as much as has been read of it. In a shorter one
+/// it would mostly read its neighbours.
+const LONG_EXTENT: u64 = 4 << 20;
 /// Up to this many runs are pinned without leaving the caller's thread, if memory knows them.
 const INLINE_PINS: usize = 16;
 /// A run that moves this often while being read is not being moved, but damaged.
@@ -41,8 +44,22 @@ pub(super) struct Reader {
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     segment: SegmentId,
+    ahead: ReadAhead,
     offset: u64,
     length: usize,
+}
+
+/// What the kernel may do with the pages behind those that are asked for.
+///
+/// What it reads ahead lies in the page cache in large pieces, which cost less to put there and less to read than pages of
+/// 4 KiB do, and is there before it is asked for. It may be a neighbour that is still being written past the page cache: the
+/// kernel drops from the cache what such a write passed by (`kiocb_invalidate_post_direct_write`), before anybody is told of the run.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum ReadAhead {
+    /// Nothing.
+    Never,
+    /// Read them too, when somebody reads on and on.
+    Sequential,
 }
 
 impl Reader {
@@ -92,7 +109,10 @@ impl Reader {
 
     /// Lets go of a segment's file.
     pub(super) fn close(&self, segment: SegmentId) {
-        locked(&self.files.open).remove(&segment);
+        let mut open = locked(&self.files.open);
+        for ahead in [ReadAhead::Never, ReadAhead::Sequential] {
+            open.remove(&(segment, ahead));
+        }
     }
 
     /// Reads without waiting for the disk; false if that cannot be done.
@@ -111,7 +131,7 @@ impl Reader {
         for piece in pieces {
             let (into, after) = rest.split_at_mut(piece.length);
             rest = after;
-            let Some(file) = self.files.opened(piece.segment) else {
+            let Some(file) = self.files.opened(&piece) else {
                 return Ok(false);
             };
             if !read_cached(&file, piece.offset, into) {
@@ -155,7 +175,7 @@ impl Reader {
 
     fn read_pieces(&self, pieces: &[Piece]) -> io::Result<Bytes> {
         if let [piece] = pieces {
-            let file = self.files.open(piece.segment)?;
+            let file = self.files.open(piece)?;
             return read_whole(&file, piece).map(Bytes::from);
         }
         let mut bytes = vec![0; pieces.iter().map(|piece| piece.length).sum()];
@@ -163,7 +183,7 @@ impl Reader {
         for piece in pieces {
             let (into, after) = rest.split_at_mut(piece.length);
             rest = after;
-            self.files.open(piece.segment)?.read_exact_at(into, piece.offset)?;
+            self.files.open(piece)?.read_exact_at(into, piece.offset)?;
         }
         Ok(Bytes::from(bytes))
     }
@@ -172,28 +192,31 @@ impl Reader {
 /// Segment files, open for reading.
 struct Files {
     dir: PathBuf,
-    open: Mutex<HashMap<SegmentId, Arc<File>>>,
+    open: Mutex<HashMap<(SegmentId, ReadAhead), Arc<File>>>,
 }
 
 impl Files {
-    /// The file, if it is open.
-    fn opened(&self, segment: SegmentId) -> Option<Arc<File>> {
-        locked(&self.open).get(&segment).map(Arc::clone)
+    /// The file of `piece`, if it is open.
+    fn opened(&self, piece: &Piece) -> Option<Arc<File>> {
+        locked(&self.open).get(&(piece.segment, piece.ahead)).map(Arc::clone)
     }
 
-    /// The file, opened if need be.
-    fn open(&self, segment: SegmentId) -> io::Result<Arc<File>> {
-        if let Some(file) = self.opened(segment) {
+    /// The file of `piece`, opened if need be.
+    fn open(&self, piece: &Piece) -> io::Result<Arc<File>> {
+        if let Some(file) = self.opened(piece) {
             return Ok(file);
         }
-        let file = File::open(self.dir.join(segment.file_name()))?;
+        let file = File::open(self.dir.join(piece.segment.file_name()))?;
         let mut header = [0; HEADER_LEN];
         file.read_exact_at(&mut header, 0)?;
-        if header != segment.header() {
+        if header != piece.segment.header() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment file has the wrong header"));
         }
-        // Readahead would pull in neighbours that are still being written past the page cache.
-        rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
+        let advice = match piece.ahead {
+            ReadAhead::Never => Advice::Random,
+            ReadAhead::Sequential => Advice::Normal,
+        };
+        rustix::fs::fadvise(&file, 0, None, advice)?;
         let file = Arc::new(file);
         let mut open = locked(&self.open);
         if open.len() >= OPEN_FILES
@@ -201,7 +224,7 @@ impl Files {
         {
             open.remove(&evicted);
         }
-        open.insert(segment, Arc::clone(&file));
+        open.insert((piece.segment, piece.ahead), Arc::clone(&file));
         Ok(file)
     }
 }
@@ -242,7 +265,8 @@ fn pieces(record: &RunRecord, start: u64, length: usize) -> Result<Vec<Piece>, S
             continue;
         }
         let length = usize::try_from(extent.length - skip).unwrap_or(usize::MAX).min(left);
-        pieces.push(Piece { segment: extent.segment, offset: extent.offset + skip, length });
+        let ahead = if extent.length >= LONG_EXTENT { ReadAhead::Sequential } else { ReadAhead::Never };
+        pieces.push(Piece { segment: extent.segment, ahead, offset: extent.offset + skip, length });
         skip = 0;
         left -= length;
     }
@@ -265,6 +289,15 @@ fn unreadable(run: RunId, error: io::Error) -> StoreError {
 mod tests {
     use super::super::records::Extent;
     use super::*;
+
+    #[test]
+    fn long_extents_are_read_ahead() {
+        let ahead = |length| {
+            let extent = Extent { segment: SegmentId(1), offset: 4096, length };
+            pieces(&RunRecord { extents: vec![extent], references: 1 }, 1, 9).unwrap()[0].ahead
+        };
+        assert_eq!([LONG_EXTENT - 1, LONG_EXTENT].map(ahead), [ReadAhead::Never, ReadAhead::Sequential]);
+    }
 
     #[test]
     fn ranges_fall_on_the_right_extents() {

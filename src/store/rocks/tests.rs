@@ -136,6 +136,25 @@ async fn never_goes_back(store: &Arc<RocksStore>, key: &'static str) {
 }
 
 #[tokio::test]
+async fn what_was_read_ahead_is_not_taken_for_the_run_that_was_written_there() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&Options { segment_size: 64 << 20, ..options(dir.path()) });
+    let (first, second) = (pattern(1, 8 * MIB), pattern(2, 8 * MIB));
+    let run = put_run(&*store, "first", &first, Some(8 << 20), MIB).await;
+    let mut writer = store.create(Some(8 << 20)).await.unwrap();
+    writer.append(&second[..3 * MIB]).await.unwrap();
+    // On and on, so that the kernel reads further than it is asked to.
+    for (start, bytes) in (0..).step_by(MIB / 4).zip(first.chunks(MIB / 4)) {
+        assert_eq!(store.read(run, start, bytes.len()).await.unwrap(), bytes);
+    }
+    writer.append(&second[3 * MIB..]).await.unwrap();
+    let sealed = writer.seal().await.unwrap();
+    let next = sealed.id;
+    assert_eq!(store.commit(P, Batch::new().adopt(sealed)).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.read(next, 0, second.len()).await.unwrap(), second);
+}
+
+#[tokio::test]
 async fn a_directory_has_one_store_at_a_time() {
     let dir = TempDir::new().unwrap();
     let _first = open(&options(dir.path()));
