@@ -28,6 +28,8 @@ const OPEN_FILES: usize = 256;
 /// The kernel reads ahead in an extent of this many bytes or more, and by about as much as has been read of it. In a shorter one
 /// it would mostly read its neighbours.
 const LONG_EXTENT: u64 = 4 << 20;
+/// Whoever asks for less than this many bytes at once, three frames, reads here and there.
+const LONG_READ: usize = 3 * 64 * 1024;
 /// Up to this many runs are pinned without leaving the caller's thread, if memory knows them.
 const INLINE_PINS: usize = 16;
 /// A run that moves this often while being read is not being moved, but damaged.
@@ -265,7 +267,8 @@ fn pieces(record: &RunRecord, start: u64, length: usize) -> Result<Vec<Piece>, S
             continue;
         }
         let length = usize::try_from(extent.length - skip).unwrap_or(usize::MAX).min(left);
-        let ahead = if extent.length >= LONG_EXTENT { ReadAhead::Sequential } else { ReadAhead::Never };
+        let goes_on = extent.length >= LONG_EXTENT && length >= LONG_READ;
+        let ahead = if goes_on { ReadAhead::Sequential } else { ReadAhead::Never };
         pieces.push(Piece { segment: extent.segment, ahead, offset: extent.offset + skip, length });
         skip = 0;
         left -= length;
@@ -291,12 +294,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_extents_are_read_ahead() {
-        let ahead = |length| {
-            let extent = Extent { segment: SegmentId(1), offset: 4096, length };
-            pieces(&RunRecord { extents: vec![extent], references: 1 }, 1, 9).unwrap()[0].ahead
+    fn long_reads_of_long_extents_are_read_ahead() {
+        let ahead = |extent, read| {
+            let extent = Extent { segment: SegmentId(1), offset: 4096, length: extent };
+            pieces(&RunRecord { extents: vec![extent], references: 1 }, 1, read).unwrap()[0].ahead
         };
-        assert_eq!([LONG_EXTENT - 1, LONG_EXTENT].map(ahead), [ReadAhead::Never, ReadAhead::Sequential]);
+        assert_eq!(ahead(LONG_EXTENT, LONG_READ), ReadAhead::Sequential);
+        assert_eq!(ahead(LONG_EXTENT - 1, LONG_READ), ReadAhead::Never);
+        assert_eq!(ahead(LONG_EXTENT, LONG_READ - 1), ReadAhead::Never);
     }
 
     #[test]
