@@ -41,7 +41,7 @@ use crate::kms::{KeyArn, SharedKms};
 use crate::s3::{S3, Settings, kept_rules};
 use crate::sigv4::SigningKeys;
 use crate::sse::{ServerKey, Sse, SseError, StoredServerKeys};
-use crate::store::rocks::{Options, RocksStore};
+use crate::store::rocks::{DirectIo, Options, RocksStore};
 use crate::store::{MetaStore, SharedStore, StoreError};
 use crate::telemetry::Metrics;
 use crate::wire::Protocol;
@@ -328,8 +328,11 @@ pub(super) fn open_store(
     store: &config::Store,
     entropy: &SharedEntropy,
 ) -> Result<Arc<RocksStore>, GraphError> {
-    let cache_bytes = memory::cache_bytes(store);
-    let options = Options { cache_bytes, ..Options::new(data_dir.join("store")) };
+    let options = Options {
+        cache_bytes: memory::cache_bytes(store),
+        direct_io: if store.direct_io { DirectIo::Auto } else { DirectIo::Never },
+        ..Options::new(data_dir.join("store"))
+    };
     Ok(RocksStore::open(&options, Arc::clone(entropy))?)
 }
 

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn the_cache_is_a_sixteenth_of_the_memory_within_bounds() {
         assert_eq!([0, 512 << 20, 4 << 30, 1 << 40].map(share), [64 << 20, 64 << 20, 256 << 20, 1 << 30]);
-        let chosen = |cache_mib| cache_bytes(&config::Store { cache_mib });
+        let chosen = |cache_mib| cache_bytes(&config::Store { cache_mib, ..config::Store::default() });
         assert_eq!(chosen(Some(8)), 8 << 20);
         assert_eq!(chosen(None) as u64, share(available()));
         assert!(available() > 64 << 20);

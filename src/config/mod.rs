@@ -174,6 +174,9 @@ options! {
         /// MiB of memory in which the store keeps what was read and written of late of its index and of small objects; by
         /// default a sixteenth of the memory that the server may use, but at least 64 and at most 1024.
         cache_mib: Option<u32> = None,
+        /// Whether large objects are written past the page cache, where the file system can; if not, whoever reads an object
+        /// soon after it was written need not wait for the disk.
+        direct_io: bool = true,
     }
 }
 
