@@ -12,6 +12,7 @@
 PART is one of cores, idle, uploads, growth.
 """
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -86,8 +87,9 @@ def idle(load, server, connections=10_000):
         connection.close()
 
 
-def slow_uploads(server, uploads=1_000, size=8 << 20):
-    """Uploads of 8 MiB that have sent half and wait."""
+def slow_uploads(load, server, uploads=1_000, size=8 << 20):
+    """Uploads of 8 MiB that have sent some and wait."""
+    load.run("put", "4K", 1, "slow-", "--create-bucket", *KMS)
     context, before = trusting(server), resident_mib(server)
     host = server.https.removeprefix("https://")
     signer = Signer(server.access_key, server.secret_key, host)
@@ -101,6 +103,10 @@ def slow_uploads(server, uploads=1_000, size=8 << 20):
         held.append(connection)
     time.sleep(2)
     memory = resident_mib(server) - before
+    for connection in held:
+        connection.setblocking(False)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            raise SystemExit(f"an upload was not waited for: {connection.recv(100)}")
     print(f"\n{uploads} uploads under way, 300 KB sent of each: {memory:.0f} MiB, {memory * 1024 / uploads:.0f} KiB each.")
     for connection in held:
         connection.close()
@@ -188,7 +194,7 @@ def main():
         parts = {
             "cores": lambda: cores(load, server),
             "idle": lambda: idle(load, server),
-            "uploads": lambda: slow_uploads(server),
+            "uploads": lambda: slow_uploads(load, server),
             "growth": lambda: growth(options, load, server),
         }
         for part in options.only or parts:
