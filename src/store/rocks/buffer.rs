@@ -56,7 +56,7 @@ impl AlignedBuffer {
         let longest = whole_blocks(u64::MAX / 2);
         let wanted = to_come.map_or(longest, |bytes| whole_blocks(bytes.clamp(MIN_LEN, longest)));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        // Fresh memory has to be cleared; what a room fits in is worth more than that.
+        // Fresh memory has to be cleared: from a room's length on that costs more than to lend a buffer which is too long.
         let pooled = if wanted >= MAX_ROOM { pool.take() } else { None };
         let memory = match pooled {
             Some(pooled) => Memory::Pooled(pooled),
