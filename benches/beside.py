@@ -4,9 +4,9 @@
     python3 benches/beside.py S3LOAD before=SERVER after=SERVER [--rounds 5] [--seconds 1.5] [--cells 4K:64,8M:16] [--dir DIR]
     python3 benches/beside.py S3LOAD one=SERVER other=SERVER,CONFIG --objects 200 --reads 3 --cells 8M:16
 
-Over HTTPS with SSE-KMS; a server may have a configuration file; a cell is a size and a number of clients. In each round every server puts objects and reads some of them,
-and another one begins. With --objects exactly so many are put, and all of them read once, as often as --reads says: the first time
-comes from the disk. The figures are medians, and the best.
+Over HTTPS with SSE-KMS; a server may have a configuration file; a cell is a size and a number of clients. In each round every server
+puts objects and reads some of them, and another one begins. With --objects exactly so many are put, and all of them read as often as
+--reads says: the first time comes from the disk. The figures are medians, and the best.
 """
 
 import argparse

@@ -53,9 +53,8 @@ impl AlignedBuffer {
     }
 
     fn out_of(pool: &'static Pool, to_come: Option<u64>) -> Self {
-        let longest = whole_blocks(u64::MAX / 2);
-        let wanted = to_come.map_or(longest, |bytes| whole_blocks(bytes.clamp(MIN_LEN, longest)));
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let wanted = whole_blocks(to_come.unwrap_or(u64::MAX).clamp(MIN_LEN, FULL_SIZE as u64));
+        let wanted = usize::try_from(wanted).unwrap_or(FULL_SIZE);
         // Fresh memory has to be cleared: from a room's length on that costs more than to lend a buffer which is too long.
         let pooled = if wanted >= MAX_ROOM { pool.take() } else { None };
         let memory = match pooled {
