@@ -174,8 +174,10 @@ options! {
         /// MiB of memory in which the store keeps what was read and written of late of its index and of small objects; by
         /// default a sixteenth of the memory that the server may use, but at least 64 and at most 1024.
         cache_mib: Option<u32> = None,
-        /// Whether large objects are written past the page cache, where the file system can; if not, whoever reads an object
-        /// soon after it was written need not wait for the disk.
+        /// MiB of memory in which the store keeps large objects that were written past the page cache of late, as they lie on
+        /// the disk.
+        recent_mib: u32 = 32,
+        /// Whether large objects are written past the page cache, where the file system can; if not, they are kept there.
         direct_io: bool = true,
     }
 }

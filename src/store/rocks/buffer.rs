@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use memmap2::{Advice, MmapOptions};
 
 use super::records::{HEADER_LEN, whole_blocks};
@@ -24,11 +25,11 @@ const FULL_SIZE: usize = HUGE_PAGE / IN_A_PAGE / ALIGNMENT * ALIGNMENT;
 pub(super) const BUFFER_LEN: usize = FULL_SIZE - MAX_ROOM;
 /// The least that is worth a buffer of its own, in bytes.
 const MIN_LEN: u64 = 16 * 1024;
-/// Huge pages of buffers: 32 MiB, of which a process has as much in memory as it ever needed at once.
+/// Huge pages of buffers that are filled and written: 32 MiB, of which a process has as much in memory as it ever needed at once.
 const PAGES: usize = 16;
 
 /// The full-sized buffers of this process.
-static FULL_SIZED: LazyLock<Pool> = LazyLock::new(|| Pool::map(PAGES));
+static FULL_SIZED: Pool = Pool::new(PAGES);
 
 /// A buffer whose bytes start at a multiple of [`ALIGNMENT`] in memory.
 #[derive(Debug)]
@@ -44,6 +45,11 @@ enum Memory {
     Pooled(Pooled),
     /// The aligned part of memory that is a little longer, and never grown, so that it never moves.
     Own(Vec<u8>, Range<usize>),
+}
+
+/// Lets there be more full-sized buffers in this process, of `bytes` bytes.
+pub(super) fn set_aside(bytes: usize) {
+    FULL_SIZED.grow(bytes);
 }
 
 impl AlignedBuffer {
@@ -117,9 +123,21 @@ impl AlignedBuffer {
         &self.memory.as_slice()[..self.filled]
     }
 
-    /// Forgets the filled bytes.
-    pub(super) fn clear(&mut self) {
-        self.filled = 0;
+    /// The filled bytes for good, in no more memory than they need (a copy, where most of the buffer is empty); and how many bytes
+    /// that takes.
+    pub(super) fn freeze(self) -> (Bytes, usize) {
+        let (filled, length) = (self.filled, self.memory.as_slice().len());
+        if filled < length / 2 {
+            (Bytes::copy_from_slice(self.as_slice()), filled)
+        } else {
+            (Bytes::from_owner(self), length)
+        }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
     }
 }
 
@@ -146,9 +164,15 @@ impl Memory {
     }
 }
 
-/// Full-sized buffers that wait to be used, the warmest on top. Their memory is the process's for good; what of it was never used
-/// takes no room.
-struct Pool(Mutex<Vec<&'static mut [u8]>>);
+/// Full-sized buffers that wait to be used, the warmest on top. Their memory is the process's for good, and asked for when it is
+/// needed.
+struct Pool(Mutex<Waiting>);
+
+struct Waiting {
+    buffers: Vec<&'static mut [u8]>,
+    /// Huge pages that may still be asked for.
+    to_map: usize,
+}
 
 /// One of them; dropping it gives it back.
 struct Pooled {
@@ -157,31 +181,48 @@ struct Pooled {
 }
 
 impl Pool {
-    /// A pool of `pages` huge pages; an empty one if there is no memory.
-    fn map(pages: usize) -> Self {
-        let Ok(map) = MmapOptions::new().len((pages + 1) * HUGE_PAGE).map_anon() else {
-            return Self(Mutex::default());
-        };
-        // Buffers in small pages do as well.
-        let _ = map.advise(Advice::HugePage);
-        let memory = Box::leak(Box::new(map)).as_mut();
-        let start = memory.as_ptr().align_offset(HUGE_PAGE);
-        let huge_pages = memory[start..].chunks_exact_mut(HUGE_PAGE).take(pages);
-        let mut buffers: Vec<_> = huge_pages.flat_map(|page| page.chunks_exact_mut(FULL_SIZE)).collect();
-        buffers.reverse();
-        Self(Mutex::new(buffers))
+    /// A pool of `pages` huge pages at most.
+    const fn new(pages: usize) -> Self {
+        Self(Mutex::new(Waiting { buffers: Vec::new(), to_map: pages }))
     }
 
+    /// One that waits; `None` if there is none and no memory for more.
     fn take(&'static self) -> Option<Pooled> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.buffers.is_empty() && waiting.to_map > 0 {
+            let pages = waiting.to_map.min(PAGES);
+            waiting.to_map -= pages;
+            waiting.buffers = map(pages);
+        }
+        let memory = waiting.buffers.pop()?;
         Some(Pooled { pool: self, memory })
     }
+
+    /// Lets the pool grow by as many huge pages as hold `bytes`.
+    fn grow(&self, bytes: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).to_map += bytes.div_ceil(IN_A_PAGE * FULL_SIZE);
+    }
+}
+
+/// The buffers of so many huge pages, none of which takes room before it is used; none if there is no memory.
+fn map(pages: usize) -> Vec<&'static mut [u8]> {
+    let Ok(map) = MmapOptions::new().len((pages + 1) * HUGE_PAGE).map_anon() else {
+        return Vec::new();
+    };
+    // Buffers in small pages do as well.
+    let _ = map.advise(Advice::HugePage);
+    let memory = Box::leak(Box::new(map)).as_mut();
+    let start = memory.as_ptr().align_offset(HUGE_PAGE);
+    let huge_pages = memory[start..].chunks_exact_mut(HUGE_PAGE).take(pages);
+    let mut buffers: Vec<_> = huge_pages.flat_map(|page| page.chunks_exact_mut(FULL_SIZE)).collect();
+    buffers.reverse();
+    buffers
 }
 
 impl Drop for Pooled {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).buffers.push(memory);
     }
 }
 
@@ -196,7 +237,7 @@ mod tests {
     use super::*;
 
     fn pool(pages: usize) -> &'static Pool {
-        Box::leak(Box::new(Pool::map(pages)))
+        Box::leak(Box::new(Pool::new(pages)))
     }
 
     #[test]
@@ -230,6 +271,27 @@ mod tests {
     }
 
     #[test]
+    fn frozen_bytes_take_no_more_memory_than_they_need() {
+        for (length, footprint) in [(10, 10), (FULL_SIZE / 2, FULL_SIZE), (FULL_SIZE, FULL_SIZE)] {
+            let mut buffer = AlignedBuffer::out_of(pool(1), None);
+            buffer.fill(&vec![7; length]);
+            let (bytes, taken) = buffer.freeze();
+            assert_eq!((bytes.as_ref(), taken), (&vec![7; length][..], footprint));
+        }
+    }
+
+    #[test]
+    fn a_pool_grows_only_as_far_as_it_may() {
+        let pool = pool(0);
+        assert!(pool.take().is_none());
+        pool.grow(HUGE_PAGE + 1);
+        for _ in 0..2 {
+            let taken: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+            assert_eq!(taken.len(), 2 * IN_A_PAGE);
+        }
+    }
+
+    #[test]
     fn full_sized_buffers_are_lent_and_come_back() {
         let pool = pool(2);
         let pooled = |buffer: &AlignedBuffer| matches!(buffer.memory, Memory::Pooled(_));
@@ -245,6 +307,6 @@ mod tests {
         taken.remove(3);
         assert!(pooled(&AlignedBuffer::out_of(pool, None)));
         drop(taken);
-        assert_eq!(pool.0.lock().unwrap().len(), 6);
+        assert_eq!(pool.0.lock().unwrap().buffers.len(), 6);
     }
 }

@@ -41,6 +41,7 @@ mod meta;
 mod pace;
 mod pins;
 mod reader;
+mod recent;
 mod reclaim;
 mod records;
 mod rewrite;
@@ -65,6 +66,7 @@ use self::committer::Committer;
 use self::meta::{Family, Meta, Reach, Read, full_key};
 use self::pace::Pace;
 use self::reader::Reader;
+use self::recent::Recent;
 use self::reclaim::Reclaimer;
 use self::records::{BLOCK, NEXT_KEY, SegmentId, SegmentRecord, decode_next, segment_key, split_segment_key};
 use self::segment::{Abilities, io_failure};
@@ -94,6 +96,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Bytes of memory for what was read and written of late.
     pub cache_bytes: usize,
+    /// Bytes of memory for what was written past the page cache of late.
+    pub recent_bytes: usize,
 }
 
 impl Options {
@@ -106,6 +110,7 @@ impl Options {
             hole_punching: HolePunching::Auto,
             reserve_bytes: 256 << 20,
             cache_bytes: 64 << 20,
+            recent_bytes: 32 << 20,
         }
     }
 }
@@ -158,7 +163,9 @@ impl RocksStore {
         let (tell, tasks) = std::sync::mpsc::channel();
         let reserve = options.reserve_bytes.max(tuning::LEAST_RESERVE);
         let ballast = Ballast::open(&options.path, tuning::LEAST_RESERVE).map_err(io_failure)?;
-        let space = Arc::new(Space::new(segments, able, ballast, reserve, tell));
+        // What goes through the page cache is kept there.
+        let recent = Recent::new(if able.direct { options.recent_bytes } else { 0 });
+        let space = Arc::new(Space::new(segments, able, ballast, reserve, recent, tell));
         let next = load_segments(&meta, &space)?;
         let (committer, jobs) = Committer::channel();
         let segment_size = options.segment_size.max(16 * BLOCK);

@@ -133,10 +133,9 @@ impl Reader {
         for piece in pieces {
             let (into, after) = rest.split_at_mut(piece.length);
             rest = after;
-            let Some(file) = self.files.opened(&piece) else {
-                return Ok(false);
-            };
-            if !read_cached(&file, piece.offset, into) {
+            let is_read = self.space.recent.read(piece.segment, piece.offset, into)
+                || self.files.opened(&piece).is_some_and(|file| read_cached(&file, piece.offset, into));
+            if !is_read {
                 return Ok(false);
             }
         }

@@ -9,6 +9,7 @@ use std::sync::mpsc::Sender;
 
 use super::ballast::Ballast;
 use super::pins::Pins;
+use super::recent::Recent;
 use super::records::{BLOCK, Extent, SegmentId, SegmentRecord, SegmentState};
 use super::segment::{Abilities, free_bytes, locked};
 use crate::store::run::Lease;
@@ -41,6 +42,7 @@ pub(super) struct Space {
     /// How often bytes were about to be given back; see [`Space::epoch`].
     epoch: AtomicU64,
     pub(super) pins: Pins,
+    pub(super) recent: Recent,
     tasks: Sender<Task>,
 }
 
@@ -57,7 +59,14 @@ pub(super) struct Held {
 }
 
 impl Space {
-    pub(super) fn new(dir: PathBuf, able: Abilities, ballast: Ballast, reserve: u64, tasks: Sender<Task>) -> Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        able: Abilities,
+        ballast: Ballast,
+        reserve: u64,
+        recent: Recent,
+        tasks: Sender<Task>,
+    ) -> Self {
         Self {
             dir,
             able,
@@ -66,6 +75,7 @@ impl Space {
             segments: Mutex::default(),
             epoch: AtomicU64::new(0),
             pins: Pins::default(),
+            recent,
             tasks,
         }
     }

@@ -86,6 +86,29 @@ async fn a_closed_store_opens_again_as_it_was() {
     assert_eq!(store.usage().run_bytes, 0);
 }
 
+#[tokio::test]
+async fn what_was_written_of_late_needs_no_disk() {
+    for recent_bytes in [0, 1 << 20, 32 << 20] {
+        let dir = TempDir::new().unwrap();
+        let store = open(&Options { recent_bytes, ..options(dir.path()) });
+        let bytes = pattern(1, 9 * MIB);
+        let run = put_run(&*store, "k", &bytes, Some(9 << 20), MIB).await;
+        // Segments are being settled meanwhile, at which a reader without a pin would have to look twice.
+        let _pin = store.pin(&[run]).await.unwrap();
+        let cached = |start: usize, length: usize| {
+            let mut read = vec![0; length];
+            let is_read = store.read_cached(run, start as u64, &mut read).unwrap();
+            assert!(!is_read || read == bytes[start..start + length]);
+            is_read
+        };
+        // No file is open yet: it can only come from memory. The run lies in three segments of 4 MiB.
+        let read = [(0, 4), (3 * MIB, 2 * MIB), (9 * MIB - 7, 7)].map(|(start, length)| cached(start, length));
+        let direct = store.space.able.direct;
+        assert_eq!(read, [recent_bytes > MIB, recent_bytes > MIB, recent_bytes > 0].map(|kept| kept && direct));
+        assert_eq!(store.read(run, 0, bytes.len()).await.unwrap(), bytes);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_kept_in_memory_is_never_older_than_what_anybody_saw() {
     let dir = TempDir::new().unwrap();

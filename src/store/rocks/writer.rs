@@ -32,7 +32,7 @@ pub(super) struct SegmentWriter {
     /// Bytes of the last extent that are spoken for.
     used: u64,
     filling: Option<AlignedBuffer>,
-    writing: Option<JoinHandle<Result<AlignedBuffer, StoreError>>>,
+    writing: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 /// A part of a buffer and where it goes.
@@ -75,18 +75,16 @@ impl SegmentWriter {
         let Some(mut buffer) = self.filling.take() else {
             return Ok(());
         };
-        let mut next = match self.written().await? {
-            Some(written) => written,
-            // And what is carried over.
-            None => AlignedBuffer::new(self.to_come().map(|bytes| bytes.saturating_add(BLOCK))),
-        };
+        self.written().await?;
+        // And what is carried over.
+        let mut next = AlignedBuffer::new(self.to_come().map(|bytes| bytes.saturating_add(BLOCK)));
         buffer.carry_into(&mut next);
         self.filling = Some(next);
         self.write(buffer).await
     }
 
     /// Begins to write a buffer of whole blocks.
-    async fn write(&mut self, mut buffer: AlignedBuffer) -> Result<(), StoreError> {
+    async fn write(&mut self, buffer: AlignedBuffer) -> Result<(), StoreError> {
         let mut pieces = Vec::with_capacity(1);
         let mut from = 0;
         while from < buffer.filled() {
@@ -94,15 +92,16 @@ impl SegmentWriter {
             from = piece.to;
             pieces.push(piece);
         }
-        let claim = Arc::clone(&self.claim);
+        let (claim, space) = (Arc::clone(&self.claim), Arc::clone(&self.space));
         self.writing = Some(tokio::task::spawn_blocking(move || {
             // Held to the end of the write; see `Claim`.
             let _claim = claim;
-            for piece in pieces {
+            for piece in &pieces {
                 piece.segment.write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
             }
-            buffer.clear();
-            Ok(buffer)
+            let places = pieces.into_iter().map(|piece| ((piece.segment.id, piece.offset), piece.from..piece.to));
+            space.recent.keep(buffer, places);
+            Ok(())
         }));
         Ok(())
     }
@@ -112,11 +111,11 @@ impl SegmentWriter {
         self.size_hint.and_then(|hint| hint.checked_sub(self.length)).filter(|to_come| *to_come > 0)
     }
 
-    /// Waits for the write under way; returns its buffer.
-    async fn written(&mut self) -> Result<Option<AlignedBuffer>, StoreError> {
+    /// Waits for the write under way.
+    async fn written(&mut self) -> Result<(), StoreError> {
         match self.writing.take() {
-            Some(writing) => writing.await.map_err(|error| StoreError::Engine(Box::new(error)))?.map(Some),
-            None => Ok(None),
+            Some(writing) => writing.await.map_err(|error| StoreError::Engine(Box::new(error)))?,
+            None => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from support.calls import body_of
 from support.data import content
 
@@ -15,16 +16,29 @@ def disk_reads(server):
     return next(int(line.split(": ")[1]) for line in lines if line.startswith("read_bytes: "))
 
 
-def test_operators_can_have_writes_stay_in_the_page_cache(new_server, tmp_path):
-    config = tmp_path / "strongroom.toml"
-    config.write_text("[store]\ndirect_io = false\n")
+def put_and_get(new_server, directory, option):
+    """A server with that option of the store, and the bytes that the first GET of an object had the disk read."""
+    config = directory / "strongroom.toml"
+    config.write_text(f"[store]\n{option}\n")
     server = new_server(arguments=["--config", config])
     s3 = server.client("s3")
     s3.create_bucket(Bucket="fresh")
     s3.put_object(Bucket="fresh", Key="k", Body=DATA)
     before = disk_reads(server)
     assert body_of(s3.get_object(Bucket="fresh", Key="k")) == DATA
-    assert disk_reads(server) - before < MIB
+    return server, disk_reads(server) - before
+
+
+@pytest.mark.parametrize("option", ["recent_mib = 32", "direct_io = false"])
+def test_what_was_just_written_is_in_memory(new_server, tmp_path, option):
+    server, from_disk = put_and_get(new_server, tmp_path, option)
+    assert from_disk < MIB
     server.kill()
     server.start()
     assert body_of(server.client("s3").get_object(Bucket="fresh", Key="k")) == DATA
+
+
+def test_operators_can_save_that_memory(new_server, tmp_path):
+    server, from_disk = put_and_get(new_server, tmp_path, "recent_mib = 0")
+    if '"direct_io":true' in server.log_text():
+        assert from_disk > 10 * MIB
