@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::buffer::{AlignedBuffer, BUFFER_LEN};
+use super::buffer::AlignedBuffer;
 use super::committer::Change;
 use super::reclaim::Reclaimer;
 use super::records::{Extent, SegmentId};
@@ -42,14 +42,14 @@ impl Reclaimer {
             let copy = Extent { length: taken.extent.length.min(extent.length - done), ..taken.extent };
             let mut written = 0;
             while written < copy.length {
-                let step = (copy.length - written).min(BUFFER_LEN as u64);
-                let mut bytes = vec![0; usize::try_from(step).unwrap_or(BUFFER_LEN)];
-                file.read_exact_at(&mut bytes, extent.offset + done + written).map_err(io_failure)?;
-                let mut buffer = AlignedBuffer::new(None);
-                buffer.fill(&bytes);
+                let mut buffer = AlignedBuffer::new(Some(copy.length - written));
+                let step = usize::try_from(copy.length - written).unwrap_or(usize::MAX).min(buffer.room_len());
+                let bytes = &mut buffer.room()[..step];
+                file.read_exact_at(bytes, extent.offset + done + written).map_err(io_failure)?;
+                buffer.advance(step);
                 buffer.pad();
                 taken.segment.write(copy.offset + written, buffer.as_slice())?;
-                written += step;
+                written += step as u64;
             }
             taken.segment.sync_blocking()?;
             copies.push(copy);
