@@ -291,23 +291,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         let this = self.get_mut();
         ready!(this.poll_send(cx))?;
         // A head and the short body behind it are one record.
-        let mut record = [0; RECORD];
-        let (mut gathered, mut taken) = (0, 0);
+        let mut record = Vec::with_capacity(RECORD);
+        let mut taken = 0;
         for slice in slices {
             let slice = &slice[..slice.len().min(SEALED_AT_ONCE - taken)];
-            if gathered + slice.len() > RECORD {
-                this.seal(&record[..gathered])?;
-                gathered = 0;
+            if record.len() + slice.len() > RECORD {
+                this.seal(&record)?;
+                record.clear();
             }
             if slice.len() > RECORD {
                 this.seal(slice)?;
             } else {
-                record[gathered..gathered + slice.len()].copy_from_slice(slice);
-                gathered += slice.len();
+                record.extend_from_slice(slice);
             }
             taken += slice.len();
         }
-        this.seal(&record[..gathered])?;
+        this.seal(&record)?;
         // What the socket does not take now goes with the next write or flush.
         match this.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
