@@ -50,7 +50,7 @@ fn depends(protection: &Protection, key: &Protection) -> bool {
 
 fn is_key_of(protection: &Protection, account: &str) -> bool {
     let key = protection.key.as_deref().map(KeyRef::parse);
-    matches!(key, Some(KeyRef::KeyArn { account: owner, .. }) if owner == account)
+    matches!(key, Some(KeyRef::KeyArn(arn)) if arn.account() == account)
 }
 
 fn entry(kms: &dyn Kms, protection: &Protection, buckets: &[(String, Tally)]) -> Value {

@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The full ARN of a key: `arn:aws:kms:REGION:ACCOUNT:key/ID`. The id is a UUID; of a key of a further key service that has
 /// no ARNs of its own, `SERVICE/NAME`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct KeyArn(String);
+pub struct KeyArn(Arc<str>);
 
 impl KeyArn {
     /// The ARN of key `id` of `account` in `region`.
     pub fn new(region: &str, account: &str, id: &str) -> Self {
-        Self(format!("arn:{}:kms:{region}:{account}:key/{id}", partition(region)))
+        Self(format!("arn:{}:kms:{region}:{account}:key/{id}", partition(region)).into())
     }
 
     /// The ARN's text.
@@ -60,7 +61,7 @@ impl FromStr for KeyArn {
 
     fn from_str(text: &str) -> Result<Self, NotAKeyArn> {
         match KeyRef::parse(text) {
-            KeyRef::KeyArn { .. } => Ok(Self(text.to_owned())),
+            KeyRef::KeyArn(arn) => Ok(arn),
             _ => Err(NotAKeyArn),
         }
     }
@@ -72,14 +73,7 @@ pub enum KeyRef {
     /// A bare id: a UUID, or text that will turn out to be no key.
     Id(String),
     /// `arn:aws:kms:REGION:ACCOUNT:key/ID`.
-    KeyArn {
-        /// The ARN's region.
-        region: String,
-        /// The ARN's account id.
-        account: String,
-        /// What follows `key/`.
-        id: String,
-    },
+    KeyArn(KeyArn),
     /// `alias/NAME`, in the caller's account.
     Alias(String),
     /// `arn:aws:kms:REGION:ACCOUNT:alias/NAME`.
@@ -99,16 +93,17 @@ impl KeyRef {
 
     /// Sorts `text` into its kind.
     pub fn parse(text: &str) -> Self {
-        let fields: Vec<&str> = text.splitn(6, ':').collect();
-        if let ["arn", named, "kms", region, account, resource] = fields[..]
+        let mut fields = text.splitn(6, ':');
+        let fields: [&str; 6] = std::array::from_fn(|_| fields.next().unwrap_or_default());
+        if let ["arn", named, "kms", region, account, resource] = fields
             && named == partition(region)
         {
-            let (region, account) = (region.to_owned(), account.to_owned());
-            if let Some(id) = resource.strip_prefix("key/") {
-                return Self::KeyArn { region, account, id: id.to_owned() };
+            if resource.starts_with("key/") {
+                return Self::KeyArn(KeyArn(text.into()));
             }
             if resource.starts_with("alias/") {
-                return Self::AliasArn { region, account, alias: resource.to_owned() };
+                let [region, account, alias] = [region, account, resource].map(str::to_owned);
+                return Self::AliasArn { region, account, alias };
             }
         }
         if text.starts_with("alias/") { Self::Alias(text.to_owned()) } else { Self::Id(text.to_owned()) }
@@ -124,9 +119,7 @@ impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(text) | Self::Alias(text) => f.write_str(text),
-            Self::KeyArn { region, account, id } => {
-                write!(f, "arn:{}:kms:{region}:{account}:key/{id}", partition(region))
-            }
+            Self::KeyArn(arn) => f.write_str(arn.as_str()),
             Self::AliasArn { region, account, alias } => {
                 write!(f, "arn:{}:kms:{region}:{account}:{alias}", partition(region))
             }
@@ -136,7 +129,7 @@ impl fmt::Display for KeyRef {
 
 impl From<&KeyArn> for KeyRef {
     fn from(arn: &KeyArn) -> Self {
-        Self::parse(arn.as_str())
+        Self::KeyArn(arn.clone())
     }
 }
 
@@ -147,7 +140,7 @@ mod tests {
     #[test]
     fn each_form_is_told_apart() {
         let arn = "arn:aws:kms:us-east-1:000000000000:key/1234";
-        assert!(matches!(KeyRef::parse(arn), KeyRef::KeyArn { id, .. } if id == "1234"));
+        assert!(matches!(KeyRef::parse(arn), KeyRef::KeyArn(arn) if arn.id() == "1234"));
         assert_eq!(arn.parse::<KeyArn>().unwrap().id(), "1234");
         let alias_arn = "arn:aws:kms:us-east-1:000000000000:alias/a/b";
         assert!(matches!(KeyRef::parse(alias_arn), KeyRef::AliasArn { alias, .. } if alias == "alias/a/b"));

@@ -66,7 +66,7 @@ impl Gated {
         context: Option<&EncryptionContext>,
     ) -> Result<bool, KmsError> {
         match key {
-            KeyRef::KeyArn { .. } => self.judge(caller, &key.to_string(), action, context).map(|()| true),
+            KeyRef::KeyArn(arn) => self.judge(caller, arn.as_str(), action, context).map(|()| true),
             _ => Ok(false),
         }
     }

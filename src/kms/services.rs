@@ -80,22 +80,24 @@ impl KeyServices {
                 Ok(within.map_or((self.default(), None), |(service, key)| (service, Some(key))))
             }
             KeyRef::Alias(_) => Ok((self.default(), None)),
-            KeyRef::KeyArn { id, .. } if id.contains('/') => {
-                let name = id.split_once('/').map_or("", |(name, _)| name);
+            KeyRef::KeyArn(arn) if arn.id().contains('/') => {
+                let name = arn.id().split_once('/').map_or("", |(name, _)| name);
                 let service = self.named(name).ok_or_else(|| {
                     let message = format!("Key '{key}' is of the key service '{name}', which is not configured");
                     KmsErrorKind::NotFound.with(message)
                 })?;
                 Ok((service, None))
             }
-            KeyRef::KeyArn { region, account, .. } | KeyRef::AliasArn { region, account, .. } => {
-                let is_home =
-                    |home: &Home| home.region == *region && home.account.as_ref().is_none_or(|own| own == account);
-                let away = self.remote.iter().find(|service| service.home.as_ref().is_some_and(is_home));
-                let service = away.filter(|_| !self.local.holds(key)).unwrap_or(&self.embedded);
-                Ok((service, None))
-            }
+            KeyRef::KeyArn(arn) => Ok((self.of_arn(key, arn.region(), arn.account()), None)),
+            KeyRef::AliasArn { region, account, .. } => Ok((self.of_arn(key, region, account), None)),
         }
+    }
+
+    /// The service of a key or alias that is named by an ARN for this region and account.
+    fn of_arn(&self, key: &KeyRef, region: &str, account: &str) -> &Service {
+        let is_home = |home: &Home| home.region == region && home.account.as_ref().is_none_or(|own| own == account);
+        let away = self.remote.iter().find(|service| service.home.as_ref().is_some_and(is_home));
+        away.filter(|_| !self.local.holds(key)).unwrap_or(&self.embedded)
     }
 
     /// The service of a blob: the key's, if it is named. (S3 always names it.)

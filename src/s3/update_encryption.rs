@@ -86,10 +86,10 @@ fn parse(document: &[u8], owner: &str, is_remote: impl Fn(&KeyRef) -> bool) -> R
     let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid(NO_KEY))?;
     let key = KeyRef::parse(&key);
     match &key {
-        KeyRef::KeyArn { account, .. } if account != owner && !is_remote(&key) => {
+        KeyRef::KeyArn(arn) if arn.account() != owner && !is_remote(&key) => {
             Err(S3Error::new(ErrorCode::AccessDenied, OTHER_ACCOUNT))
         }
-        KeyRef::KeyArn { .. } => Ok(Reprotection { key, bucket_key }),
+        KeyRef::KeyArn(_) => Ok(Reprotection { key, bucket_key }),
         _ => Err(invalid(BAD_KEY)),
     }
 }

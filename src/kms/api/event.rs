@@ -95,7 +95,7 @@ pub(super) fn end(
                 KeyRef::Id(id) if uuid::Uuid::try_parse(&id).is_ok() => {
                     Some(KeyArn::new(region, &identity.account.id, &id).to_string())
                 }
-                KeyRef::KeyArn { .. } => request[*member].as_str().map(str::to_owned),
+                KeyRef::KeyArn(arn) => Some(arn.to_string()),
                 _ => None,
             }
         }));

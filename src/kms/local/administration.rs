@@ -232,7 +232,7 @@ impl LocalKms {
             KeyRef::AliasArn { region, account, alias } => {
                 *region == self.region && *account == caller.account && alias == KeyRef::AWS_S3
             }
-            KeyRef::Id(_) | KeyRef::KeyArn { .. } => false,
+            KeyRef::Id(_) | KeyRef::KeyArn(_) => false,
         };
         if !named || self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
             return Ok(());

@@ -161,8 +161,9 @@ impl LocalKms {
     pub fn holds(&self, name: &KeyRef) -> bool {
         let ring = self.ring();
         match name {
-            KeyRef::KeyArn { region, account, id } => {
-                *region == self.region && ring.keys.get(id).is_some_and(|key| key.record.account == *account)
+            KeyRef::KeyArn(arn) => {
+                let key = ring.keys.get(arn.id()).filter(|_| arn.region() == self.region);
+                key.is_some_and(|key| key.record.account == arn.account())
             }
             KeyRef::AliasArn { region, account, alias } => {
                 *region == self.region && ring.by_alias(account, alias).is_some()
@@ -224,10 +225,10 @@ impl LocalKms {
                 let key = ring.keys.get(id).filter(|key| key.record.account == caller.account);
                 key.ok_or_else(|| missing(&caller.account, id))?
             }
-            KeyRef::KeyArn { region, account, id } => {
-                here(region)?;
-                let key = ring.keys.get(id).filter(|key| key.record.account == *account);
-                key.ok_or_else(|| missing(account, id))?
+            KeyRef::KeyArn(arn) => {
+                here(arn.region())?;
+                let key = ring.keys.get(arn.id()).filter(|key| key.record.account == arn.account());
+                key.ok_or_else(|| missing(arn.account(), arn.id()))?
             }
             KeyRef::Alias(alias) => {
                 let key = ring.by_alias(&caller.account, alias);

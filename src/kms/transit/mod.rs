@@ -163,16 +163,14 @@ impl TransitKms {
     async fn named(&self, caller: &Caller, key: &KeyRef) -> Result<String, KmsError> {
         let Settings { region, account, service, .. } = &self.settings;
         let not_found = |text: String| Err(KmsErrorKind::NotFound.with(text));
-        let here = |named: &str| named == region;
         match key {
             KeyRef::Id(name) if is_name(name) => Ok(name.clone()),
             KeyRef::Id(id) => not_found(format!("Invalid keyId '{id}'")),
-            KeyRef::KeyArn { region, .. } | KeyRef::AliasArn { region, .. } if !here(region) => {
-                not_found(format!("Invalid arn {region}"))
-            }
-            KeyRef::KeyArn { account: owner, id, .. } => {
-                let name = id.strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('/'));
-                match name.filter(|name| owner == account && is_name(name)) {
+            KeyRef::KeyArn(arn) if arn.region() != region => not_found(format!("Invalid arn {}", arn.region())),
+            KeyRef::AliasArn { region: named, .. } if named != region => not_found(format!("Invalid arn {named}")),
+            KeyRef::KeyArn(arn) => {
+                let name = arn.id().strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('/'));
+                match name.filter(|name| arn.account() == account && is_name(name)) {
                     Some(name) => Ok(name.to_owned()),
                     None => not_found(format!("Key '{key}' does not exist")),
                 }
