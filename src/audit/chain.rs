@@ -16,6 +16,8 @@ use crate::crypto::digest;
 pub type Hash = [u8; 32];
 
 const DOMAIN: &[u8] = b"strongroom/audit/1\n";
+/// Bytes of a line around its event, at most: two hashes, twenty digits, and the names.
+const FRAME: usize = 256;
 
 /// The end of the chain as far as it has been followed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,6 +36,7 @@ impl Link {
     pub fn append(&mut self, out: &mut Vec<u8>, event: &[u8]) {
         let sequence = self.sequence + 1;
         let hash = hash(&self.hash, sequence, event);
+        out.reserve(event.len() + FRAME);
         // Writing to memory does not fail.
         let _ = write!(out, r#"{{"sequence":{sequence},"previous":""#);
         out.extend_from_slice(&digits(&self.hash));

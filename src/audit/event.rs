@@ -12,6 +12,8 @@ use crate::wire::RequestContext;
 
 /// The version of the record's contents that these are.
 const VERSION: &str = "1.11";
+/// Bytes of most events and more, as JSON.
+const USUAL: usize = 2048;
 /// What stands for the address and the agent of a service's own calls.
 const INTERNAL: &str = "AWS Internal";
 
@@ -349,8 +351,10 @@ impl Event {
 
     /// The event as it is written.
     pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(USUAL);
         // Only a map with keys that are no strings could fail, and there is none.
-        serde_json::to_vec(self).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut json, self);
+        json
     }
 }
 

@@ -144,12 +144,13 @@ pub fn refuse_not_offered(headers: &HeaderMap) -> Result<()> {
 
 /// Writes what is known of an object into a response's headers; `overrides` are a GET's `response-*` parameters.
 pub fn write_attributes(attributes: &Attributes, overrides: &Query, headers: &mut HeaderMap) {
+    let has_overrides = has_overrides(overrides);
     for (name, value) in &attributes.headers {
         if let Ok(name) = HeaderName::try_from(name.as_str()) {
             insert(headers, name, value);
         }
     }
-    for &name in KEPT {
+    for &name in KEPT.iter().filter(|_| has_overrides) {
         if let Some(value) = overrides.non_empty(&format!("response-{name}")) {
             insert(headers, HeaderName::from_static(name), value);
         }
