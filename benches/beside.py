@@ -6,7 +6,8 @@
 
 Over HTTPS with SSE-KMS; a server may have a configuration file; a cell is a size and a number of clients. In each round every server
 puts objects and reads some of them, and another one begins. With --objects exactly so many are put, and all of them read as often as
---reads says: the first time comes from the disk. The figures are medians, and the best.
+--reads says: those that the server no longer has in memory (store.recent_mib) come from the disk the first time. The figures are
+medians, and the best.
 """
 
 import argparse
