@@ -123,6 +123,16 @@ impl AlignedBuffer {
         &self.memory.as_slice()[..self.filled]
     }
 
+    /// Whether the pool had none left, and its memory had to be made and cleared.
+    pub(super) fn is_makeshift(&self) -> bool {
+        matches!(&self.memory, Memory::Own(_, aligned) if aligned.len() == FULL_SIZE)
+    }
+
+    /// Forgets the filled bytes.
+    pub(super) fn clear(&mut self) {
+        self.filled = 0;
+    }
+
     /// The filled bytes for good, in no more memory than they need (a copy, where most of the buffer is empty); and how many bytes
     /// that takes.
     pub(super) fn freeze(self) -> (Bytes, usize) {
@@ -304,6 +314,10 @@ mod tests {
         for (number, buffer) in (0_u8..).zip(&taken) {
             assert!(buffer.as_slice().iter().all(|byte| *byte == number));
         }
+        assert_eq!(
+            taken.iter().map(AlignedBuffer::is_makeshift).collect::<Vec<_>>(),
+            taken.iter().map(|b| !pooled(b)).collect::<Vec<_>>()
+        );
         taken.remove(3);
         assert!(pooled(&AlignedBuffer::out_of(pool, None)));
         drop(taken);

@@ -39,10 +39,16 @@ impl Recent {
         Self { limit, kept: RwLock::default() }
     }
 
-    /// Keeps a buffer whose parts were written to `places`, for as long as there is room.
-    pub(super) fn keep(&self, buffer: AlignedBuffer, places: impl Iterator<Item = (Place, Range<usize>)>) {
-        if self.limit == 0 {
-            return;
+    /// Keeps a buffer whose parts were written to `places`, for as long as there is room. Gives it back, to be filled again, where
+    /// nothing is kept, or where buffers are short: another one would have to be cleared first.
+    pub(super) fn keep(
+        &self,
+        mut buffer: AlignedBuffer,
+        places: impl Iterator<Item = (Place, Range<usize>)>,
+    ) -> Option<AlignedBuffer> {
+        if self.limit == 0 || buffer.is_makeshift() {
+            buffer.clear();
+            return Some(buffer);
         }
         let (bytes, mut footprint) = buffer.freeze();
         // Dropped after the lock.
@@ -61,6 +67,7 @@ impl Recent {
             kept.footprint -= footprint;
             pushed_out.extend(kept.writes.remove(&oldest));
         }
+        None
     }
 
     /// Fills `into` with the bytes at `offset` of `segment`; false if not all of them are here.

@@ -32,7 +32,7 @@ pub(super) struct SegmentWriter {
     /// Bytes of the last extent that are spoken for.
     used: u64,
     filling: Option<AlignedBuffer>,
-    writing: Option<JoinHandle<Result<(), StoreError>>>,
+    writing: Option<JoinHandle<Result<Option<AlignedBuffer>, StoreError>>>,
 }
 
 /// A part of a buffer and where it goes.
@@ -75,9 +75,11 @@ impl SegmentWriter {
         let Some(mut buffer) = self.filling.take() else {
             return Ok(());
         };
-        self.written().await?;
-        // And what is carried over.
-        let mut next = AlignedBuffer::new(self.to_come().map(|bytes| bytes.saturating_add(BLOCK)));
+        let mut next = match self.written().await? {
+            Some(written) => written,
+            // And what is carried over.
+            None => AlignedBuffer::new(self.to_come().map(|bytes| bytes.saturating_add(BLOCK))),
+        };
         buffer.carry_into(&mut next);
         self.filling = Some(next);
         self.write(buffer).await
@@ -100,8 +102,7 @@ impl SegmentWriter {
                 piece.segment.write(piece.offset, &buffer.as_slice()[piece.from..piece.to])?;
             }
             let places = pieces.into_iter().map(|piece| ((piece.segment.id, piece.offset), piece.from..piece.to));
-            space.recent.keep(buffer, places);
-            Ok(())
+            Ok(space.recent.keep(buffer, places))
         }));
         Ok(())
     }
@@ -111,11 +112,11 @@ impl SegmentWriter {
         self.size_hint.and_then(|hint| hint.checked_sub(self.length)).filter(|to_come| *to_come > 0)
     }
 
-    /// Waits for the write under way.
-    async fn written(&mut self) -> Result<(), StoreError> {
+    /// Waits for the write under way; returns its buffer, if it may be filled again.
+    async fn written(&mut self) -> Result<Option<AlignedBuffer>, StoreError> {
         match self.writing.take() {
             Some(writing) => writing.await.map_err(|error| StoreError::Engine(Box::new(error)))?,
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 
