@@ -330,7 +330,7 @@ pub(super) fn open_store(
 ) -> Result<Arc<RocksStore>, GraphError> {
     let options = Options {
         cache_bytes: memory::cache_bytes(store),
-        recent_bytes: usize::try_from(u64::from(store.recent_mib) << 20).unwrap_or(usize::MAX),
+        recent_bytes: memory::recent_bytes(store),
         direct_io: if store.direct_io { DirectIo::Auto } else { DirectIo::Never },
         ..Options::new(data_dir.join("store"))
     };

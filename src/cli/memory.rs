@@ -13,7 +13,19 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Bytes of the store's cache.
 pub(super) fn cache_bytes(store: &config::Store) -> usize {
-    let bytes = store.cache_mib.map_or_else(|| share(available()), |mib| u64::from(mib) << 20);
+    in_memory(store.cache_mib.map_or_else(|| share(available()), mebibytes))
+}
+
+/// Bytes of what the store keeps of recent writes.
+pub(super) fn recent_bytes(store: &config::Store) -> usize {
+    in_memory(mebibytes(store.recent_mib))
+}
+
+fn mebibytes(mib: u32) -> u64 {
+    u64::from(mib) << 20
+}
+
+fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 

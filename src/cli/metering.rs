@@ -27,6 +27,7 @@ pub fn watch_store<S: Store + ?Sized>(metrics: &Metrics, store: Arc<S>) {
         metrics.store_runs.set(usage.run_bytes);
         metrics.store_free.set(usage.free_bytes);
         metrics.store_reclaimable.set(usage.reclaimable_bytes);
+        metrics.store_recent.set(usage.recent_bytes);
     });
 }
 

@@ -189,7 +189,7 @@ impl Store for MemoryStore {
     fn usage(&self) -> Usage {
         let run_bytes = self.contents().runs.values().map(|(bytes, _)| length_of(bytes)).sum();
         let free_bytes = if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX };
-        Usage { run_bytes, free_bytes, reclaimable_bytes: self.unadopted.load(Ordering::SeqCst) }
+        Usage { run_bytes, free_bytes, reclaimable_bytes: self.unadopted.load(Ordering::SeqCst), recent_bytes: 0 }
     }
 }
 

@@ -153,6 +153,8 @@ pub struct Usage {
     pub free_bytes: u64,
     /// Bytes released or discarded but not yet given back.
     pub reclaimable_bytes: u64,
+    /// Bytes of memory that recent writes to segment files take, to be read from there.
+    pub recent_bytes: u64,
 }
 
 /// Why the store could not do as asked.

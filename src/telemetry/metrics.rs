@@ -243,6 +243,8 @@ families! {
     store_free: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_free";
     /// Bytes deleted but not yet given back to the file system.
     store_reclaimable: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_reclaimable";
+    /// Bytes of memory that what was written to segment files of late takes, to be read from there.
+    store_recent: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_recent";
 }
 
 /// A request that has ended, as the metrics see it.

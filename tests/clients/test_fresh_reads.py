@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from support.calls import body_of
 from support.data import content
 
@@ -14,6 +15,17 @@ def disk_reads(server):
     """Bytes that the server had the disk read."""
     lines = Path(f"/proc/{server.process.pid}/io").read_text().splitlines()
     return next(int(line.split(": ")[1]) for line in lines if line.startswith("read_bytes: "))
+
+
+def kept(server):
+    """Bytes of memory that recent writes take, as the metrics have it."""
+    families = text_string_to_metric_families(server.get("/_/metrics").read().decode())
+    (value,) = (s.value for family in families for s in family.samples if s.name == "strongroom_store_recent_bytes")
+    return value
+
+
+def is_direct(server):
+    return '"direct_io":true' in server.log_text()
 
 
 def put_and_get(new_server, directory, option):
@@ -33,6 +45,7 @@ def put_and_get(new_server, directory, option):
 def test_what_was_just_written_is_in_memory(new_server, tmp_path, option):
     server, from_disk = put_and_get(new_server, tmp_path, option)
     assert from_disk < MIB
+    assert (kept(server) >= len(DATA)) == is_direct(server)
     server.kill()
     server.start()
     assert body_of(server.client("s3").get_object(Bucket="fresh", Key="k")) == DATA
@@ -40,5 +53,6 @@ def test_what_was_just_written_is_in_memory(new_server, tmp_path, option):
 
 def test_operators_can_save_that_memory(new_server, tmp_path):
     server, from_disk = put_and_get(new_server, tmp_path, "recent_mib = 0")
-    if '"direct_io":true' in server.log_text():
+    assert kept(server) == 0
+    if is_direct(server):
         assert from_disk > 10 * MIB

@@ -180,7 +180,11 @@ impl Space {
 
     /// The figures, `unused` being bytes set aside and not handed out.
     pub(super) fn usage(&self, unused: u64) -> Usage {
-        let mut usage = Usage { free_bytes: free_bytes(&self.dir).unwrap_or(0) + unused, ..Usage::default() };
+        let mut usage = Usage {
+            free_bytes: free_bytes(&self.dir).unwrap_or(0) + unused,
+            recent_bytes: self.recent.footprint() as u64,
+            ..Usage::default()
+        };
         for held in locked(&self.segments).values() {
             usage.run_bytes += held.record.live;
             usage.reclaimable_bytes += held.reclaimable(self.able);
