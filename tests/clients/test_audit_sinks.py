@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from prometheus_client.parser import text_string_to_metric_families
+from support.metrics import samples
 
 HEADER = re.compile(r"<(\d+)>1 (\S+) (\S+) strongroom (\d+) (\S+) \[meta sequenceId=\"(\d+)\"\] (\{.*\})", re.DOTALL)
 
@@ -37,11 +37,9 @@ def configured(tmp_path, *lines):
 
 
 def gauge(server, name, sink):
-    text = server.get("/_/metrics").read().decode()
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == f"strongroom_{name}" and sample.labels.get("sink") == sink:
-                return sample.value
+    for sample in samples(server):
+        if sample.name == f"strongroom_{name}" and sample.labels.get("sink") == sink:
+            return sample.value
     return None
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from support.calls import body_of, headers_of, in_parallel, multipart, refused
 from support.data import checksum, content, md5
+from support.metrics import samples
 from support.peers import every_key_service
 
 SSE = "x-amz-server-side-encryption"
@@ -27,10 +28,8 @@ def own(fresh_server):
 
 def run_bytes(server):
     """Bytes of runs in segment files."""
-    for line in server.get("/_/metrics").read().decode().splitlines():
-        if line.startswith("strongroom_store_runs"):
-            return int(float(line.split()[-1]))
-    raise KeyError("strongroom_store_runs")
+    (value,) = (sample.value for sample in samples(server) if sample.name == "strongroom_store_runs_bytes")
+    return int(value)
 
 
 def kms(arn, **more):

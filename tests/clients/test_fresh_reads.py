@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from support.calls import body_of
 from support.data import content
+from support.metrics import samples
 
 MIB = 2**20
 DATA = content(12 * MIB)
@@ -19,8 +19,7 @@ def disk_reads(server):
 
 def kept(server):
     """Bytes of memory that recent writes take, as the metrics have it."""
-    families = text_string_to_metric_families(server.get("/_/metrics").read().decode())
-    (value,) = (s.value for family in families for s in family.samples if s.name == "strongroom_store_recent_bytes")
+    (value,) = (sample.value for sample in samples(server) if sample.name == "strongroom_store_recent_bytes")
     return value
 
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from support.calls import body_of, refused
+from support.metrics import samples
 from support.server import OTHER_ACCOUNT as OTHER
 from support.server import two_accounts
 
@@ -14,12 +14,11 @@ DATA = b"cached"
 
 def figures(server):
     names = {}
-    for family in text_string_to_metric_families(server.get("/_/metrics").read().decode()):
-        for sample in family.samples:
-            if sample.name.startswith("strongroom_kms_unwrap_cache_"):
-                names[sample.name.removeprefix("strongroom_kms_unwrap_cache_")] = int(sample.value)
-            if sample.name == "strongroom_kms_requests_total" and sample.labels == {"operation": "Decrypt", "outcome": "ok"}:
-                names["asked"] = int(sample.value)
+    for sample in samples(server):
+        if sample.name.startswith("strongroom_kms_unwrap_cache_"):
+            names[sample.name.removeprefix("strongroom_kms_unwrap_cache_")] = int(sample.value)
+        if sample.name == "strongroom_kms_requests_total" and sample.labels == {"operation": "Decrypt", "outcome": "ok"}:
+            names["asked"] = int(sample.value)
     return names
 
 
