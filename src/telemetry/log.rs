@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
+use super::json::JsonLines;
 use crate::clock::{Clock as _, SystemClock};
 
 /// Lines that may wait to be written; beyond, whoever has something to say waits.
@@ -69,7 +70,7 @@ pub fn start(filter: &str, format: Format) -> Result<Log, LogError> {
             tracing::subscriber::set_global_default(builder.finish())?;
         }
         Format::Json => {
-            tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish())?;
+            tracing::subscriber::set_global_default(builder.event_format(JsonLines(Utc)).finish())?;
         }
     }
     std::panic::set_hook(Box::new(|panic| {

@@ -1,5 +1,6 @@
 //! What operators see of the server: the log and the metrics.
 
+mod json;
 pub mod log;
 pub mod metrics;
 
