@@ -39,9 +39,9 @@ impl Link {
         out.reserve(event.len() + FRAME);
         // Writing to memory does not fail.
         let _ = write!(out, r#"{{"sequence":{sequence},"previous":""#);
-        out.extend_from_slice(&digits(&self.hash));
+        out.extend_from_slice(&digest::hex_digits(&self.hash));
         out.extend_from_slice(br#"","hash":""#);
-        out.extend_from_slice(&digits(&hash));
+        out.extend_from_slice(&digest::hex_digits(&hash));
         out.extend_from_slice(br#"","event":"#);
         out.extend_from_slice(event);
         out.extend_from_slice(b"}\n");
@@ -84,13 +84,6 @@ impl<'l> Line<'l> {
     pub fn link(&self) -> Link {
         Link { sequence: self.sequence, hash: self.hash }
     }
-}
-
-fn digits(hash: &Hash) -> [u8; 64] {
-    let mut digits = [0; 64];
-    // Twice as many digits as bytes: it fits.
-    let _ = hex::encode_to_slice(hash, &mut digits);
-    digits
 }
 
 fn read_hash(text: &[u8]) -> Option<(Hash, &[u8])> {

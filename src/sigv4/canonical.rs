@@ -5,8 +5,8 @@
 use http::HeaderValue;
 use http::header::HOST;
 
-use super::{ALGORITHM, AmzDate, Error, Head, PathRule, Scope};
-use crate::crypto::digest::sha256;
+use super::{ALGORITHM, AmzDate, Error, Head, PathRule, Scope, TERMINATOR};
+use crate::crypto::digest;
 
 /// Where the path of a canonical request comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,7 +46,10 @@ pub(super) fn request(
 
 /// The string whose HMAC is the signature.
 pub(super) fn string_to_sign(date: &AmzDate, scope: &Scope, canonical_request: &[u8]) -> String {
-    format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex::encode(sha256(canonical_request)))
+    let Scope { date: day, region, service } = scope;
+    let hash = digest::hex(&digest::sha256(canonical_request));
+    let scope = [day, "/", region, "/", service, "/", TERMINATOR].concat();
+    [ALGORITHM, date.as_str(), &scope, &hash].join("\n")
 }
 
 /// Whether the path has characters that its canonical form encodes and the wire form does not.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
 use super::{Scope, TERMINATOR};
-use crate::crypto::digest::HmacSha256;
+use crate::crypto::digest::{self, HmacSha256};
 use crate::crypto::{Secret, SecretBytes, constant_time_eq};
 
 /// A key that signs for one scope.
@@ -25,7 +25,7 @@ impl SigningKey {
 
     /// The signature of `string_to_sign`: 64 lower-case hexadecimal digits.
     pub fn sign(&self, string_to_sign: &str) -> String {
-        hex::encode(self.0.tag(string_to_sign.as_bytes()))
+        digest::hex(&self.0.tag(string_to_sign.as_bytes()))
     }
 }
 

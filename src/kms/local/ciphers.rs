@@ -12,7 +12,7 @@ use super::policy::Deed;
 use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, off_thread, operation};
 use crate::crypto::pair::oaep::OaepHash;
 use crate::crypto::pair::{KeyPair, PairKind};
-use crate::crypto::{Secret, SecretBytes};
+use crate::crypto::{Secret, SecretBytes, digest};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::spec::{EncryptionAlgorithm, MaterialKind};
 use crate::kms::{
@@ -138,7 +138,7 @@ impl LocalKms {
         Ok(WrappedKey {
             blob: blob::seal(header, secret(material)?, context, plaintext, &*self.entropy),
             key_arn: key.arn.clone(),
-            material_id: Some(hex::encode(material.id)),
+            material_id: Some(digest::hex(&material.id)),
         })
     }
 
@@ -261,7 +261,7 @@ impl LocalKms {
             return Err(invalid_ciphertext());
         };
         let plaintext = blob::open(blob, secret, context).map_err(|_| invalid_ciphertext())?;
-        Ok(Decrypted { plaintext, key_arn: key.arn.clone(), material_id: Some(hex::encode(material.id)) })
+        Ok(Decrypted { plaintext, key_arn: key.arn.clone(), material_id: Some(digest::hex(&material.id)) })
     }
 }
 
