@@ -7,38 +7,54 @@ use std::sync::Arc;
 /// The full ARN of a key: `arn:aws:kms:REGION:ACCOUNT:key/ID`. The id is a UUID; of a key of a further key service that has
 /// no ARNs of its own, `SERVICE/NAME`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct KeyArn(Arc<str>);
+pub struct KeyArn {
+    text: Arc<str>,
+    /// Where the region, the account and the id begin in it: they are asked for several times a request.
+    starts: [usize; 3],
+}
+
+/// What stands between an ARN's account and the key's id.
+const KEY: &str = ":key/";
 
 impl KeyArn {
     /// The ARN of key `id` of `account` in `region`.
     pub fn new(region: &str, account: &str, id: &str) -> Self {
-        Self(format!("arn:{}:kms:{region}:{account}:key/{id}", partition(region)).into())
+        let text = format!("arn:{}:kms:{region}:{account}{KEY}{id}", partition(region));
+        Self::of(text.into(), account.len(), id.len())
+    }
+
+    /// An ARN whose account and id have these lengths.
+    fn of(text: Arc<str>, account: usize, id: usize) -> Self {
+        let id_start = text.len() - id;
+        let account_start = id_start - KEY.len() - account;
+        let region_start = text[..account_start - 1].rfind(':').map_or(0, |colon| colon + 1);
+        Self { text, starts: [region_start, account_start, id_start] }
     }
 
     /// The ARN's text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The key's region.
     pub fn region(&self) -> &str {
-        self.0.split(':').nth(3).unwrap_or_default()
+        &self.text[self.starts[0]..self.starts[1] - 1]
     }
 
     /// The 12-digit id of the account that owns the key.
     pub fn account(&self) -> &str {
-        self.0.split(':').nth(4).unwrap_or_default()
+        &self.text[self.starts[1]..self.starts[2] - KEY.len()]
     }
 
     /// The key's id: what follows `key/`.
     pub fn id(&self) -> &str {
-        self.0.split_once(":key/").map_or("", |(_, id)| id)
+        &self.text[self.starts[2]..]
     }
 }
 
 impl fmt::Display for KeyArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -98,8 +114,8 @@ impl KeyRef {
         if let ["arn", named, "kms", region, account, resource] = fields
             && named == partition(region)
         {
-            if resource.starts_with("key/") {
-                return Self::KeyArn(KeyArn(text.into()));
+            if let Some(id) = resource.strip_prefix("key/") {
+                return Self::KeyArn(KeyArn::of(text.into(), account.len(), id.len()));
             }
             if resource.starts_with("alias/") {
                 let [region, account, alias] = [region, account, resource].map(str::to_owned);
