@@ -171,7 +171,8 @@ impl Presented {
     /// The host, and in S3 every `x-amz-` header, must be signed: otherwise whoever holds a presigned PUT could add
     /// `x-amz-copy-source`, or choose the encryption. The one exception is bound by the signature as the payload's hash.
     fn covers_what_matters(&self, head: &Head<'_>, service: Service) -> Result<(), Error> {
-        let covered = |name: &str| self.signed_headers.split(';').any(|signed| signed.eq_ignore_ascii_case(name));
+        let signed: Vec<&str> = self.signed_headers.split(';').collect();
+        let covered = |name: &str| signed.iter().any(|signed| signed.eq_ignore_ascii_case(name));
         let mut names: Vec<String> = Vec::new();
         if !covered(HOST.as_str()) {
             names.push(HOST.as_str().to_owned());
