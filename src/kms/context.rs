@@ -27,7 +27,7 @@ impl EncryptionContext {
     /// The canonical bytes that become associated data: for each pair in key order, key and value, each behind its
     /// length as a 32-bit big-endian number. Distinct contexts have distinct bytes.
     pub fn to_aad(&self) -> Vec<u8> {
-        let mut aad = Vec::new();
+        let mut aad = Vec::with_capacity(self.0.iter().map(|(key, value)| 8 + key.len() + value.len()).sum());
         for text in self.0.iter().flat_map(|(key, value)| [key, value]) {
             let length = u32::try_from(text.len()).expect("a context is far below 4 GiB");
             aad.extend_from_slice(&length.to_be_bytes());

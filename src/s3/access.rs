@@ -237,7 +237,7 @@ impl S3 {
     ) -> Result<Permit> {
         let About { key, version, tags, encryption, lock } = about;
         let resource = match key {
-            Some(key) => format!("{}/{key}", bucket.arn()),
+            Some(key) => [&bucket.arn(), "/", key.as_str()].concat(),
             None => bucket.arn(),
         };
         let owner = standing.owner.as_deref().unwrap_or(&bucket.record.account);

@@ -124,7 +124,7 @@ impl Cause {
 
 /// As messages name whoever signed: a root by its account, all others by the ids that IAM gave them.
 fn principal_id(identity: &Identity) -> String {
-    if identity.subject.is_root() { identity.account.id.clone() } else { format!("AWS:{}", identity.subject.id) }
+    if identity.subject.is_root() { identity.account.id.clone() } else { ["AWS:", &identity.subject.id].concat() }
 }
 
 #[async_trait]

@@ -179,7 +179,7 @@ pub fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// Sets `ETag`, in quotes.
 pub fn insert_etag(headers: &mut HeaderMap, etag: &str) {
-    insert(headers, http::header::ETAG, &format!("\"{etag}\""));
+    insert(headers, http::header::ETAG, &["\"", etag, "\""].concat());
 }
 
 /// Whether objects here may be of this storage class.

@@ -178,7 +178,7 @@ impl Bucket {
     }
 
     pub fn arn(&self) -> String {
-        format!("arn:aws:s3:::{}", self.name)
+        ["arn:aws:s3:::", &self.name].concat()
     }
 }
 

@@ -32,12 +32,12 @@ pub struct ObjectName<'a> {
 impl ObjectName<'_> {
     /// `arn:aws:s3:::bucket/key`.
     pub fn arn(&self) -> String {
-        format!("arn:aws:s3:::{}/{}", self.bucket, self.key)
+        ["arn:aws:s3:::", self.bucket, "/", self.key].concat()
     }
 
     /// `arn:aws:s3:::bucket`.
     pub fn bucket_arn(&self) -> String {
-        format!("arn:aws:s3:::{}", self.bucket)
+        ["arn:aws:s3:::", self.bucket].concat()
     }
 }
 

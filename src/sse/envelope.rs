@@ -13,6 +13,8 @@ use crate::store::schema::{self, SseKind};
 
 /// The version byte of every envelope written today.
 const VERSION: u8 = 1;
+/// Bytes of most envelopes, at most.
+const USUAL: usize = 512;
 
 /// How an object's data key is protected.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -145,7 +147,8 @@ impl Envelope {
             }
             Protection::Customer { wrapped } => bare(Kind::Customer, wrapped),
         };
-        let mut bytes = vec![VERSION];
+        let mut bytes = Vec::with_capacity(USUAL);
+        bytes.push(VERSION);
         minicbor::encode(stored, &mut bytes).expect("encoding into memory cannot fail");
         bytes
     }

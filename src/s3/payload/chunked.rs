@@ -168,7 +168,7 @@ impl Decoder {
                 Ok(State::Signed)
             }
             _ => {
-                self.trailer.canonical.extend_from_slice(format!("{name}:{value}\n").as_bytes());
+                self.trailer.canonical.extend([name.as_bytes(), b":", value.as_bytes(), b"\n"].concat());
                 self.trailer.take(&name, value)?;
                 Ok(State::Trailer)
             }

@@ -11,6 +11,8 @@ use crate::store::{Partition, RunId, StoreError};
 
 /// The version byte of every record written today.
 const FORMAT: u8 = 1;
+/// Bytes of most records, at most.
+const USUAL: usize = 512;
 
 /// A record: how it becomes a stored value and back.
 pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
@@ -19,7 +21,8 @@ pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
 
     /// The stored form.
     fn to_value(&self) -> Vec<u8> {
-        let mut value = vec![FORMAT];
+        let mut value = Vec::with_capacity(USUAL);
+        value.push(FORMAT);
         minicbor::encode(self, &mut value).expect("encoding into memory cannot fail");
         value
     }
