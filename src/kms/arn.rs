@@ -173,5 +173,8 @@ mod tests {
         assert!("arn:aws-us-gov:kms:us-east-1:000000000000:key/1234".parse::<KeyArn>().is_err());
         let named: KeyArn = "arn:aws:kms:us-east-1:000000000000:key/bao/payroll".parse().unwrap();
         assert_eq!((named.id(), named.region(), named.account()), ("bao/payroll", "us-east-1", "000000000000"));
+        let empty: KeyArn = "arn:aws:kms:::key/".parse().unwrap();
+        assert_eq!((empty.id(), empty.region(), empty.account()), ("", "", ""));
+        assert_eq!(KeyArn::new("", "", ""), empty);
     }
 }
