@@ -37,6 +37,23 @@ def count(binary, name):
     return int(re.search(r"Collected : (\d+)", ran.stderr)[1])
 
 
+def hold(now, kept, tolerance, write):
+    """Prints counts beside those of the last time, in `kept`, and exits with 1 if one has grown more than is tolerated; or keeps
+    them, if that is asked for."""
+    before = json.loads(kept.read_text()) if kept.exists() else {}
+    slower = []
+    print("| path | instructions | before | |\n|---|---|---|---|")
+    for name, instructions in now.items():
+        change = instructions / before[name] - 1 if name in before else 0
+        print(f"| {name} | {instructions:,} | {before.get(name, 0):,} | {change:+.1%} |")
+        if change > tolerance:
+            slower.append(name)
+    if write:
+        kept.write_text(json.dumps(now, indent=2) + "\n")
+    elif slower:
+        sys.exit(f"takes over {tolerance:.0%} more instructions: {', '.join(slower)}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="keep the counts for the next time")
@@ -44,19 +61,7 @@ def main():
     arguments = parser.parse_args()
     binary = arguments.binary or build()
     names = subprocess.run([binary, "--names"], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    before = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    now = {name: count(binary, name) for name in names}
-    slower = []
-    print("| path | instructions | before | |\n|---|---|---|---|")
-    for name, instructions in now.items():
-        change = instructions / before[name] - 1 if name in before else 0
-        print(f"| {name} | {instructions:,} | {before.get(name, 0):,} | {change:+.1%} |")
-        if change > TOLERANCE:
-            slower.append(name)
-    if arguments.write:
-        KEPT.write_text(json.dumps(now, indent=2) + "\n")
-    elif slower:
-        sys.exit(f"takes over {TOLERANCE:.0%} more instructions: {', '.join(slower)}")
+    hold({name: count(binary, name) for name in names}, KEPT, TOLERANCE, write=arguments.write)
 
 
 if __name__ == "__main__":
