@@ -61,17 +61,16 @@ def halves():
 def measure(options, running, number):
     """A round: the rows of each server, by size, clients and operation. All of them are asked for as many objects, however many
     more they took: who puts more would else be asked for more that it has not read before."""
-    found = {name: {} for _, _, name in running}
+    loads = [(name, Load(options.s3load, server, options.seconds), sse) for server, sse, name in running]
+    found = {name: {} for name, _, _ in loads}
     for size, clients in CELLS:
         prefix = f"{size}x{clients}r{number}-"
-        for server, sse, name in running:
-            create = () if server.name == "Garage" else ("--create-bucket",)
+        for name, load, sse in loads:
+            create = () if load.server.name == "Garage" else ("--create-bucket",)
             limits = ("--warmup", "0.2", "--max-bytes", "1G")
-            load = Load(options.s3load, server, options.seconds)
             found[name][size, clients, "PUT"] = load.run("put", size, clients, prefix, *limits, *create, *sse)
         objects = min(rows[size, clients, "PUT"]["ops"] for rows in found.values())
-        for server, sse, name in running:
-            load = Load(options.s3load, server, options.seconds)
+        for name, load, sse in loads:
             get = load.run("get", size, clients, prefix, "--existing", objects, "--max-bytes", "2G", *sse)
             found[name][size, clients, "GET"] = get
     return found
