@@ -236,10 +236,7 @@ impl S3 {
         standing: Standing,
     ) -> Result<Permit> {
         let About { key, version, tags, encryption, lock } = about;
-        let resource = match key {
-            Some(key) => [&bucket.arn(), "/", key.as_str()].concat(),
-            None => bucket.arn(),
-        };
+        let resource = key.map_or_else(|| bucket.arn(), |key| bucket.arn_of(key));
         let owner = standing.owner.as_deref().unwrap_or(&bucket.record.account);
         let question = Question {
             policy_only_denies: standing.owner.is_some(),

@@ -157,12 +157,12 @@ impl S3 {
     pub(super) fn plan(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Plan> {
         if sse::headers::asks_for_customer_key(&call.headers) && !bucket.record.allows_customer_keys {
             let message = format!(
-                "User: {} is not authorized to perform: {} on resource: \"{}/{key}\" because this bucket has blocked \
+                "User: {} is not authorized to perform: {} on resource: \"{}\" because this bucket has blocked \
                  upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify \
                  a different server-side encryption type",
                 call.identity()?.arn,
                 call.action(),
-                bucket.arn()
+                bucket.arn_of(key)
             );
             return Err(S3Error::new(ErrorCode::AccessDenied, message));
         }

@@ -180,6 +180,11 @@ impl Bucket {
     pub fn arn(&self) -> String {
         ["arn:aws:s3:::", &self.name].concat()
     }
+
+    /// The ARN of the object with that key.
+    pub fn arn_of(&self, key: &ObjectKey) -> String {
+        ["arn:aws:s3:::", &self.name, "/", key.as_str()].concat()
+    }
 }
 
 impl<'r> Call<'r> {

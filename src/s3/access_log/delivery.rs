@@ -253,7 +253,7 @@ impl S3 {
         }
         let by_list = bucket.acl().is_some_and(lets_logs_in);
         let gives = (self.policy_of(bucket)?, if by_list { Grant::Everybody } else { Grant::None });
-        let resource = format!("{}/{key}", bucket.arn());
+        let resource = bucket.arn_of(key);
         let source = format!("arn:aws:s3:::{}", way.source);
         let circumstances = [
             ("aws:securetransport", "true"),

@@ -238,7 +238,7 @@ impl S3 {
         let Some(identity) = call.identity.as_ref().filter(|caller| caller.account.id == bucket.record.account) else {
             return Err(ErrorCode::AccessDenied.into());
         };
-        let resource = key.map_or_else(|| bucket.arn(), |key| format!("{}/{key}", bucket.arn()));
+        let resource = key.map_or_else(|| bucket.arn(), |key| bucket.arn_of(key));
         let message = format!(
             "User: {} is not authorized to perform: {action} on resource: \"{resource}\" because public ACLs are prevented by \
              the BlockPublicAcls setting in S3 Block Public Access.",

@@ -93,7 +93,7 @@ impl S3 {
     /// Judges the delivery by the destination bucket's policy alone: a service belongs to no account.
     fn permit_service(&self, source: &Bucket, bucket: &Bucket, key: &ObjectKey) -> Result<Permit> {
         let policy = self.policy_of(bucket)?.ok_or(ErrorCode::AccessDenied)?;
-        let (arn, resource, now) = (source.arn(), format!("{}/{key}", bucket.arn()), iso8601(self.clock.now()));
+        let (arn, resource, now) = (source.arn(), bucket.arn_of(key), iso8601(self.clock.now()));
         let circumstances = Circumstances([
             ("aws:currenttime", now.as_str()),
             ("aws:principalisawsservice", "true"),
