@@ -4,17 +4,12 @@
 //! derived from the plaintext.
 
 use minicbor::bytes::ByteVec;
-use minicbor::{Decode, Decoder, Encode};
+use minicbor::{Decode, Encode};
 
 use super::format::Suite;
 use super::{ClientContext, SseError};
 use crate::kms::{KeyArn, WrappedKey};
 use crate::store::schema::{self, SseKind};
-
-/// The version byte of every envelope written today.
-const VERSION: u8 = 1;
-/// Bytes of most envelopes, at most.
-const USUAL: usize = 512;
 
 /// How an object's data key is protected.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -147,10 +142,7 @@ impl Envelope {
             }
             Protection::Customer { wrapped } => bare(Kind::Customer, wrapped),
         };
-        let mut bytes = Vec::with_capacity(USUAL);
-        bytes.push(VERSION);
-        minicbor::encode(stored, &mut bytes).expect("encoding into memory cannot fail");
-        bytes
+        schema::to_value(&stored)
     }
 
     /// Reads a stored form.
@@ -158,14 +150,7 @@ impl Envelope {
     /// # Errors
     /// [`SseError::Corrupt`] if the version, kind or suite is unknown, or the bytes are no envelope.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SseError> {
-        let [VERSION, cbor @ ..] = bytes else {
-            return Err(SseError::corrupt("envelope: unknown version"));
-        };
-        let mut decoder = Decoder::new(cbor);
-        let stored: Stored = decoder.decode().map_err(|e| SseError::corrupt(format!("envelope: {e}")))?;
-        if decoder.position() != cbor.len() {
-            return Err(SseError::corrupt("envelope: trailing bytes"));
-        }
+        let stored: Stored = schema::from_value(bytes, "envelope").map_err(|e| SseError::corrupt(e.to_string()))?;
         stored.try_into()
     }
 }
@@ -291,7 +276,6 @@ mod tests {
     #[test]
     fn fields_that_do_not_go_together_are_no_envelope() {
         let encode = |kind, suite, arn: Option<&str>, context: Option<&str>| {
-            let mut bytes = vec![VERSION];
             let stored = Stored {
                 kind,
                 suite,
@@ -302,8 +286,7 @@ mod tests {
                 bucket_key: None,
                 outer: None,
             };
-            minicbor::encode(stored, &mut bytes).unwrap();
-            Envelope::from_bytes(&bytes)
+            Envelope::from_bytes(&schema::to_value(&stored))
         };
         assert!(encode(Kind::Kms, 1, Some(ARN), Some("e30=")).is_ok());
         assert!(encode(Kind::Kms, 2, Some(ARN), None).is_err());
@@ -338,7 +321,7 @@ mod tests {
         #[test]
         fn no_bytes_upset_the_reader(mut bytes in prop::collection::vec(any::<u8>(), 0..64), version: bool) {
             if version && !bytes.is_empty() {
-                bytes[0] = VERSION;
+                bytes[0] = schema::to_value(&0_u8)[0];
             }
             if let Ok(envelope) = Envelope::from_bytes(&bytes) {
                 prop_assert_eq!(Envelope::from_bytes(&envelope.to_bytes()).unwrap(), envelope);

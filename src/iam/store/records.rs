@@ -18,9 +18,8 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::store::StoreError;
-use crate::store::schema::PublicAccessBlock;
-
-const FORMAT: u8 = 1;
+pub use crate::store::schema::to_value;
+use crate::store::schema::{self, PublicAccessBlock};
 
 /// The tables, by the first byte of their keys: a stored byte, never renumbered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -293,19 +292,9 @@ entities! {
     ProviderRecord Provider name;
 }
 
-/// The stored form of a record.
-pub fn to_value(record: &impl Encode<()>) -> Vec<u8> {
-    let mut value = vec![FORMAT];
-    minicbor::encode(record, &mut value).expect("encoding into memory cannot fail");
-    value
-}
-
 /// Reads a stored form.
 pub fn from_value<R: for<'b> Decode<'b, ()>>(value: &[u8]) -> Result<R, StoreError> {
-    match value {
-        [FORMAT, cbor @ ..] => minicbor::decode(cbor).map_err(|e| StoreError::Corrupt(format!("IAM record: {e}"))),
-        _ => Err(StoreError::Corrupt("IAM record: unknown format version".to_owned())),
-    }
+    schema::from_value(value, "IAM record")
 }
 
 /// The key of `name` in a table of `account`.

@@ -12,8 +12,9 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::store::StoreError;
+use crate::store::schema;
+pub(super) use crate::store::schema::to_value;
 
-const FORMAT: u8 = 1;
 /// The first byte of a key's key.
 pub(super) const KEY_TABLE: u8 = b'K';
 /// The first byte of an alias's key.
@@ -195,19 +196,9 @@ pub(super) struct UsageRecord {
     pub request_id: String,
 }
 
-/// The stored form of a record.
-pub(super) fn to_value(record: &impl Encode<()>) -> Vec<u8> {
-    let mut value = vec![FORMAT];
-    minicbor::encode(record, &mut value).expect("encoding into memory cannot fail");
-    value
-}
-
 /// Reads a stored form.
 pub(super) fn from_value<R: for<'b> Decode<'b, ()>>(value: &[u8]) -> Result<R, StoreError> {
-    match value {
-        [FORMAT, cbor @ ..] => minicbor::decode(cbor).map_err(|e| StoreError::Corrupt(format!("KMS record: {e}"))),
-        _ => Err(StoreError::Corrupt("KMS record: unknown format version".to_owned())),
-    }
+    schema::from_value(value, "KMS record")
 }
 
 /// The key of the key `id`.

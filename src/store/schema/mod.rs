@@ -33,6 +33,7 @@ mod cursor;
 mod keys;
 mod records;
 mod replication;
+mod stored;
 mod version;
 
 pub use acl::{AclGrant, Grantee, Group, Ownership, Permission};
@@ -44,6 +45,7 @@ pub use records::{
     PartSpan, Protection, PublicAccessBlock, Record, RunRef, SseKind, StoredEtag, UploadRecord,
 };
 pub use replication::{DestinationState, Ended, Facet, ReplicationState, ReplicationStatus};
+pub use stored::{from_value, to_value};
 pub use version::{
     Claim, DefaultRetention, MarkerRecord, NoVersionId, ObjectLock, Period, Retention, RetentionMode, Version,
     VersionId, Versioning,

@@ -6,13 +6,8 @@ use minicbor::{Decode, Encode};
 use super::acl::{AclGrant, Ownership};
 use super::replication::ReplicationState;
 use super::version::{ObjectLock, Retention, Versioning};
-use super::{ConfigurationKind, ConfigurationKinds};
+use super::{ConfigurationKind, ConfigurationKinds, stored};
 use crate::store::{Partition, RunId, StoreError};
-
-/// The version byte of every record written today.
-const FORMAT: u8 = 1;
-/// Bytes of most records, at most.
-const USUAL: usize = 512;
 
 /// A record: how it becomes a stored value and back.
 pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
@@ -21,10 +16,7 @@ pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
 
     /// The stored form.
     fn to_value(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(USUAL);
-        value.push(FORMAT);
-        minicbor::encode(self, &mut value).expect("encoding into memory cannot fail");
-        value
+        stored::to_value(self)
     }
 
     /// Reads a stored form.
@@ -32,12 +24,7 @@ pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
     /// # Errors
     /// [`StoreError::Corrupt`] if the version is unknown or the bytes are not such a record.
     fn from_value(value: &[u8]) -> Result<Self, StoreError> {
-        match value {
-            [FORMAT, cbor @ ..] => {
-                minicbor::decode(cbor).map_err(|e| StoreError::Corrupt(format!("{}: {e}", Self::NAME)))
-            }
-            _ => Err(StoreError::Corrupt(format!("{}: unknown format version", Self::NAME))),
-        }
+        stored::from_value(value, Self::NAME)
     }
 }
 
