@@ -1,5 +1,8 @@
 //! Every condition operator. (IAM user guide, "Condition operators" and "Set operators for multivalued context keys".)
 
+use std::collections::BTreeMap;
+
+use super::reference;
 use crate::policy::Context;
 use crate::policy::condition::{Condition, Malformed};
 
@@ -61,10 +64,14 @@ const TABLE: &str = "
     StringEqualsIgnoreCase              s         red                           no
     StringEqualsIgnoreCase              s         bLU?                          no
     StringEqualsIgnoreCase              none      blue                          no
+    StringEqualsIgnoreCase              s         ${S}                          yes
+    StringEqualsIgnoreCase              s         b${none,'LUE'}                yes
+    StringEqualsIgnoreCase              name      ${s}                          no
     StringEqualsIgnoreCaseIfExists      none      blue                          yes
     StringNotEqualsIgnoreCase           s         bLUE                          no
     StringNotEqualsIgnoreCase           s         red                           yes
     StringNotEqualsIgnoreCase           none      red                           yes
+    StringNotEqualsIgnoreCase           s         ${s}                          no
     StringNotEqualsIgnoreCaseIfExists   none      red                           yes
     StringLike                          s         B?u*                          yes
     StringLike                          s         b*                            no
@@ -236,8 +243,13 @@ fn condition(operator: &str, key: &str, values: &str, variables: bool) -> Result
     Condition::new(operator, key, &values, variables)
 }
 
+/// The reference too: what the two are wrong about alike would go unseen where they are held against each other.
 #[test]
 fn every_operator_as_aws_documents_it() {
+    let mut context: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in CONTEXT {
+        context.entry((*key).to_owned()).or_default().push((*value).to_owned());
+    }
     let rows: Vec<Vec<&str>> =
         TABLE.lines().map(|line| line.split_whitespace().collect()).filter(|row: &Vec<_>| !row.is_empty()).collect();
     assert!(rows.len() > 180, "{} rows", rows.len());
@@ -245,6 +257,10 @@ fn every_operator_as_aws_documents_it() {
         let [operator, key, values, expected] = row[..] else { panic!("{row:?}") };
         let condition = condition(operator, key, values, true).unwrap_or_else(|error| panic!("{row:?}: {error:?}"));
         assert_eq!(condition.holds(&CONTEXT), expected == "yes", "{row:?}");
+        let found = context.get(&key.to_ascii_lowercase()).cloned().unwrap_or_default();
+        let wanted: Vec<String> = values.split('|').map(str::to_owned).collect();
+        let of_reference = reference::holds(operator, &found, &wanted, true, &context);
+        assert_eq!(of_reference, expected == "yes", "the reference of {row:?}");
     }
 }
 

@@ -90,11 +90,9 @@ fn strongest(document: &Value, effect: &str, asked: &Asked<'_>, bounded: bool) -
 fn names(statement: &Value, variables: bool, asked: &Asked<'_>, bounded: bool) -> Named {
     let any = |element: &str, text: &str, fold: bool| {
         list(&statement[element]).iter().any(|pattern| {
-            let (mut pattern, mut text) = (self::text(pattern), text.to_owned());
-            if fold {
-                (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
-            }
-            like(&pattern, &text, true, variables, asked.context)
+            let pattern = self::text(pattern);
+            let matches = if fold { like_in_any_case } else { like };
+            matches(&pattern, text, true, variables, asked.context)
         })
     };
     let action = if statement.get("Action").is_some() {
@@ -216,7 +214,8 @@ fn conditions(block: &Value, variables: bool, context: &BTreeMap<String, Vec<Str
     })
 }
 
-fn holds(
+/// Whether the condition `operator` on a key of the values `found` holds.
+pub fn holds(
     operator: &str,
     found: &[String],
     wanted: &[String],
@@ -263,9 +262,7 @@ fn compare(
     let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
     match operator {
         "StringEquals" => like(wanted, value, false, variables, context),
-        "StringEqualsIgnoreCase" => {
-            like(&wanted.to_ascii_lowercase(), &value.to_ascii_lowercase(), false, variables, context)
-        }
+        "StringEqualsIgnoreCase" => like_in_any_case(wanted, value, false, variables, context),
         "StringLike" => like(wanted, value, true, variables, context),
         "ArnEquals" | "ArnLike" => {
             let Some(wanted) = expand(wanted, true, variables, context) else { return false };
@@ -381,6 +378,19 @@ enum Symbol {
 fn like(pattern: &str, text: &str, wildcards: bool, variables: bool, context: &BTreeMap<String, Vec<String>>) -> bool {
     let text: Vec<char> = text.chars().collect();
     expand(pattern, wildcards, variables, context).is_some_and(|pattern| glob(&pattern, &text))
+}
+
+/// The same whatever the case of pattern, text, and the values of variables.
+fn like_in_any_case(
+    pattern: &str,
+    text: &str,
+    wildcards: bool,
+    variables: bool,
+    context: &BTreeMap<String, Vec<String>>,
+) -> bool {
+    let lower = |text: &str| text.to_ascii_lowercase();
+    let context = context.iter().map(|(key, values)| (key.clone(), values.iter().map(|value| lower(value)).collect()));
+    like(&lower(pattern), &lower(text), wildcards, variables, &context.collect())
 }
 
 /// The pattern with its variables put in; `None` if one has no value.
