@@ -130,7 +130,6 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
         let caller = Caller::new(&subject, context.one("kms:viaservice"), "explain");
         admin.local_kms.beside_policy(&caller, &key, &action, Some(&context.encryption_context()))
     });
-    // The key of a service has no policy that would count.
     let is_of_service = matches!(beside, Some(Beside::Service(_)));
     let grounds = match (decision, beside) {
         (_, Some(Beside::Service(is_used_by_it))) => is_used_by_it.then(|| "service".to_owned()),
@@ -147,11 +146,11 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
             let reason = "because the bucket's RestrictPublicBuckets setting keeps other accounts out";
             ("implicitDeny", Some(reason.to_owned()))
         }
-        _ if is_of_service => ("implicitDeny", Some("because the key is its service's alone to use".to_owned())),
         Decision::Denied(..) => ("explicitDeny", decision.reason(&action)),
+        _ if is_of_service => ("implicitDeny", Some("because the key is its service's alone to use".to_owned())),
         Decision::Allowed(_) | Decision::NotAllowed(_) => ("implicitDeny", decision.reason(&action)),
     };
-    let decisive = decision.statement().filter(|_| !is_barred && !is_of_service);
+    let decisive = decision.statement().filter(|_| !is_barred);
     let statements = subject.concerned(&ask).into_iter().map(|concerned| {
         json!({
             "effect": if concerned.statement.is_allowance() { "Allow" } else { "Deny" },

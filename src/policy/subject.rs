@@ -138,6 +138,12 @@ impl Subject {
         self.kind == SubjectKind::Root
     }
 
+    /// Whether this is its unique id, or that of the role whose session it is.
+    pub fn has_id(&self, id: &str) -> bool {
+        let of_role = || self.id.strip_prefix(id).is_some_and(|rest| rest.starts_with(':'));
+        self.id == id || (matches!(self.kind, SubjectKind::Role(_)) && of_role())
+    }
+
     /// As policies name it.
     pub fn principal(&self) -> Principal<'_> {
         let (account, arn) = (self.account.as_str(), self.arn.as_str());

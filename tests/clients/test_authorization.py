@@ -251,6 +251,61 @@ def test_a_grant_is_told_as_what_allowed(server, kms, identities):
     assert decision(server, user.name, "Encrypt") == expected
 
 
+def test_a_grant_ends_with_its_grantee(server, kms, identities):
+    """Whoever comes to bear a name later is another."""
+    iam, key = server.client("iam"), kms.create_key()["KeyMetadata"]["Arn"]
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    with refused("InvalidArnException", 400):
+        kms.create_grant(KeyId=key, GranteePrincipal=iam.get_user()["User"]["Arn"].replace("root", "user/none"), Operations=["Decrypt"])
+    user = identities.user()
+    kms.create_grant(KeyId=key, GranteePrincipal=user.arn, Operations=["Decrypt"])
+    assert identities.client("kms", user).decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    renamed = user.name + "-renamed"
+    iam.update_user(UserName=user.name, NewUserName=renamed)
+    assert identities.client("kms", user).decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    (grant,) = kms.list_grants(KeyId=key)["Grants"]
+    assert grant["GranteePrincipal"].endswith(f":user/{renamed}")
+    identities.users.append(renamed)
+    iam.create_user(UserName=user.name)
+    made = iam.create_access_key(UserName=user.name)["AccessKey"]
+    other = server.client("kms", aws_access_key_id=made["AccessKeyId"], aws_secret_access_key=made["SecretAccessKey"])
+    with refused("AccessDeniedException", 400):
+        other.decrypt(CiphertextBlob=blob)
+
+
+def test_denials_reach_the_key_of_s3(server, s3, identities, bucket):
+    """Its policy lets all of the account use it; who is denied it by a policy of their own is denied it all the same."""
+    deny = {"Sid": "NoKeys", "Effect": "Deny", "Action": "kms:GenerateDataKey", "Resource": "*"}
+    user = identities.user()
+    identities.iam.put_user_policy(
+        UserName=user.name, PolicyName="p", PolicyDocument=document_of(allow("s3:*", "*"), deny)
+    )
+    theirs = identities.client("s3", user)
+    with refused("AccessDenied", 403) as refusal:
+        theirs.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms")
+    assert "explicit deny in an identity-based policy" in refusal.message
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms")
+    assert body_of(theirs.get_object(Bucket=bucket, Key="k")) == DATA
+
+
+def test_aliases_are_taken_from_keys_by_leave_of_both(kms, identities):
+    first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    name = "alias/" + first[-12:]
+    kms.create_alias(AliasName=name, TargetKeyId=first)
+    on_key = {"Effect": "Deny", "Action": ["kms:UpdateAlias", "kms:DeleteAlias"], "Resource": first}
+    user = identities.user()
+    identities.iam.put_user_policy(
+        UserName=user.name, PolicyName="p", PolicyDocument=document_of(allow("kms:*", "*"), on_key)
+    )
+    theirs = identities.client("kms", user)
+    with refused("AccessDeniedException", 400):
+        theirs.update_alias(AliasName=name, TargetKeyId=second)
+    with refused("AccessDeniedException", 400):
+        theirs.delete_alias(AliasName=name)
+    kms.update_alias(AliasName=name, TargetKeyId=second)
+    theirs.delete_alias(AliasName=name)
+
+
 def test_the_accounts_root_is_told_always(fresh_server):
     """A root that a policy denies has to find the statement; others are told if the operator wants it."""
     s3 = fresh_server.client("s3")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from botocore import xform_name as snake
 
 from support.calls import body_of, refused
 from support.data import base64_text, content
@@ -306,3 +307,70 @@ def test_policies_survive_a_kill(new_server):
     server.start()
     with refused("AccessDeniedException", 400):
         server.client("kms").encrypt(KeyId=key["KeyId"], Plaintext=b"x")
+
+
+#: Operations on a key that only its own account may do, whatever its policy says, and what they take beside its name.
+AT_HOME = {
+    "CancelKeyDeletion": {},
+    "DeleteImportedKeyMaterial": {},
+    "DisableKey": {},
+    "DisableKeyRotation": {},
+    "EnableKey": {},
+    "EnableKeyRotation": {},
+    "GetKeyLastUsage": {},
+    "GetKeyPolicy": {},
+    "GetParametersForImport": {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"},
+    "ListAliases": {},
+    "ListKeyPolicies": {},
+    "ListKeyRotations": {},
+    "ListResourceTags": {},
+    "PutKeyPolicy": {"Policy": "{}"},
+    "RotateKeyOnDemand": {},
+    "ScheduleKeyDeletion": {},
+    "TagResource": {"Tags": [{"TagKey": "a", "TagValue": "b"}]},
+    "UntagResource": {"TagKeys": ["a"]},
+    "UpdateKeyDescription": {"Description": "theirs"},
+}
+#: Such as cannot come so far: they need a token, or are not offered.
+ELSEWHERE = {"ImportKeyMaterial", "ReplicateKey", "UpdatePrimaryRegion"}
+
+
+def test_what_aws_keeps_at_home_is_known(kms):
+    model = kms.meta.service_model
+    every = [model.operation_model(name) for name in model.operation_names]
+    on_keys = [one for one in every if one.input_shape and "KeyId" in one.input_shape.members]
+    at_home = {one.name for one in on_keys if "Cross-account use</b>: No" in one.documentation}
+    assert at_home == set(AT_HOME) | ELSEWHERE
+
+
+def test_other_accounts_administer_no_key(kms, key, policy, other):
+    theirs = other.client("kms")
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy(allow(f"arn:aws:iam::{OTHER}:root", "kms:*")))
+    assert theirs.describe_key(KeyId=key["Arn"])["KeyMetadata"]["Arn"] == key["Arn"]
+    before = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+    for name, members in AT_HOME.items():
+        if name == "PutKeyPolicy":
+            members = {"Policy": policy()}
+        with refused("AccessDeniedException", 400):
+            getattr(theirs, snake(name))(KeyId=key["Arn"], **members)
+    with refused("AccessDeniedException", 400):
+        theirs.create_alias(AliasName="alias/theirs", TargetKeyId=key["Arn"])
+    assert kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] == before
+    assert kms.list_resource_tags(KeyId=key["KeyId"])["Tags"] == []
+    assert theirs.encrypt(KeyId=key["Arn"], Plaintext=b"x")["KeyId"] == key["Arn"]
+
+
+def test_a_rotation_on_demand_names_the_key_in_full(kms, key):
+    assert kms.rotate_key_on_demand(KeyId=key["KeyId"])["KeyId"] == key["Arn"]
+
+
+def test_the_key_of_s3_has_a_policy_of_its_own(s3, kms, bucket, account):
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms")
+    managed = kms.describe_key(KeyId="alias/aws/s3")["KeyMetadata"]["Arn"]
+    shown = json.loads(kms.get_key_policy(KeyId=managed, PolicyName="default")["Policy"])
+    assert shown["Id"] == "auto-s3-2"
+    by_s3 = {"kms:CallerAccount": account, "kms:ViaService": "s3.us-east-1.amazonaws.com"}
+    assert shown["Statement"][0]["Condition"] == {"StringEquals": by_s3}
+    with refused("AccessDeniedException", 400):
+        kms.generate_data_key(KeyId=managed, KeySpec="AES_256")
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA

@@ -38,7 +38,7 @@ def test_rotation_on_demand(kms, key):
     first = kms.describe_key(**name)["KeyMetadata"]["CurrentKeyMaterialId"]
     old = kms.encrypt(**name, Plaintext=b"old")["CiphertextBlob"]
     for _ in range(3):
-        assert kms.rotate_key_on_demand(**name)["KeyId"] == key["KeyId"]
+        assert kms.rotate_key_on_demand(**name)["KeyId"] == key["Arn"]
     current = kms.describe_key(**name)["KeyMetadata"]["CurrentKeyMaterialId"]
     opened = kms.decrypt(CiphertextBlob=old)
     assert (opened["Plaintext"], opened["KeyMaterialId"]) == (b"old", first)
@@ -201,9 +201,9 @@ def test_imports_that_are_refused(kms, key, external, wrap):
 # --- grants ------------------------------------------------------------------------------------------------------------
 
 
-def test_grants(kms, key):
+def test_grants(server, kms, key):
     name = {"KeyId": key["KeyId"]}
-    keeper = f"arn:aws:iam::{key['AWSAccountId']}:user/{key['KeyId']}"
+    keeper = server.client("iam").create_user(UserName=key["KeyId"])["User"]["Arn"]
     terms = {
         "GranteePrincipal": ROLE,
         "RetiringPrincipal": keeper,

@@ -228,7 +228,7 @@ def test_session_tags_and_chains(server, iam, identities, role, assume, account,
     answer = sts.assume_role(RoleArn=following["Arn"], RoleSessionName="second")
     assert answer["SourceIdentity"] == "alice"
     by(server, answer["Credentials"], "s3").list_objects_v2(Bucket=bucket)
-    with refused("ValidationError", 400):
+    with refused("InvalidParameterValue", 400):
         sts.assume_role(RoleArn=following["Arn"], RoleSessionName="second", Tags=[{"Key": "team", "Value": "red"}])
     iam.update_role(RoleName=following["RoleName"], MaxSessionDuration=7200)
     with refused("ValidationError", 400):

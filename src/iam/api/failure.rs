@@ -50,6 +50,7 @@ kinds! {
     invalid_client_token "InvalidClientTokenId" FORBIDDEN;
     invalid_identity_token "InvalidIdentityToken" BAD_REQUEST;
     invalid_input "InvalidInput" BAD_REQUEST;
+    invalid_parameter "InvalidParameterValue" BAD_REQUEST;
     limit_exceeded "LimitExceeded" CONFLICT;
     malformed_policy "MalformedPolicyDocument" BAD_REQUEST;
     no_such_entity "NoSuchEntity" NOT_FOUND;

@@ -73,6 +73,7 @@ impl LocalKms {
     pub async fn update_alias(&self, caller: &Caller, alias: &str, target: &KeyRef) -> Result<(), KmsError> {
         let _changing = self.changing.lock().await;
         let old = self.own_alias(caller, alias)?;
+        self.permit_present(caller, &old, "kms:UpdateAlias")?;
         let key = self.alias_target(caller, target, "kms:UpdateAlias")?;
         let former = self.ring().keys.get(&old.key).map(|key| (key.spec.is_asymmetric(), key.usage));
         // "The current and new KMS key must be the same type … and they must have the same key usage." (UpdateAlias)
@@ -93,10 +94,11 @@ impl LocalKms {
     /// Removes an alias.
     ///
     /// # Errors
-    /// `NotFoundException`.
+    /// `NotFoundException`, and as the key's policy says.
     pub async fn delete_alias(&self, caller: &Caller, alias: &str) -> Result<(), KmsError> {
         let _changing = self.changing.lock().await;
         let old = self.own_alias(caller, alias)?;
+        self.permit_present(caller, &old, "kms:DeleteAlias")?;
         let stored_key = alias_key(&caller.account, alias);
         let expected = Bytes::from(to_value(&old));
         self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
@@ -108,6 +110,13 @@ impl LocalKms {
         let name = (caller.account.clone(), alias.to_owned());
         let record = self.ring().aliases.get(&name).cloned();
         record.ok_or_else(|| KmsErrorKind::NotFound.with(self.no_alias(&caller.account, alias)))
+    }
+
+    /// Whether `caller` may do `action` to the key that the alias names now, beside the alias itself. (AWS: API reference,
+    /// UpdateAlias and DeleteAlias, "Required permissions".)
+    fn permit_present(&self, caller: &Caller, alias: &AliasRecord, action: &'static str) -> Result<(), KmsError> {
+        let key = self.ring().keys.get(&alias.key).cloned();
+        key.map_or(Ok(()), |key| self.permit_change(caller, &key, action))
     }
 
     fn alias_target(&self, caller: &Caller, target: &KeyRef, action: &'static str) -> Result<Arc<Key>, KmsError> {

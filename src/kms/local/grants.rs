@@ -3,6 +3,8 @@
 //!
 //! A grant token names its grant and no more: it is no secret, and serves as long as the grant is there.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -101,7 +103,9 @@ impl LocalKms {
         self.permit(caller, &key, deed)?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         check_terms(&key, &terms)?;
-        if !key.record.aws_managed && !self.is_allowed_by_policy(caller, &key, deed) {
+        let grantee_id = self.unique_id(&terms.grantee)?;
+        let retiring_id = terms.retiring.as_ref().map_or(Ok(None), |retiring| self.unique_id(retiring))?;
+        if !self.is_allowed_by_policy(caller, &key, deed) {
             self.check_inheritance(caller, &key, &terms)?;
         }
         let existing = self.grants_of(&key);
@@ -120,6 +124,7 @@ impl LocalKms {
             return Ok((id, token));
         }
         let record = to_record(&id, &caller.account, self.clock.now(), terms);
+        let record = GrantRecord { grantee_id, retiring_id, ..record };
         let stored_key = grant_key(&key.record.id, &id);
         self.commit(Batch::new().expect(stored_key.clone(), None).put(stored_key, to_value(&record))).await?;
         self.ring_mut().grants.insert((key.record.id.clone(), id.clone()), record);
@@ -148,9 +153,17 @@ impl LocalKms {
                 caller.principal
             )));
         }
-        let ring = self.ring();
-        let all = ring.grants.iter().filter_map(|((key, _), grant)| Some(to_grant(ring.keys.get(key)?, grant)));
-        let mut grants: Vec<Grant> = all.filter(|grant| grant.terms.retiring.as_ref() == Some(principal)).collect();
+        let unique_id = self.registry.get().and_then(|registry| registry.id_of(name));
+        let is_theirs = |grant: &GrantRecord| match &grant.retiring_id {
+            Some(id) => unique_id.as_ref() == Some(id),
+            None => grant.retiring.as_ref().is_some_and(|(retiring, is_service)| !is_service && retiring == name),
+        };
+        let theirs: Vec<(Arc<Key>, GrantRecord)> = {
+            let ring = self.ring();
+            let theirs = ring.grants.iter().filter(|(_, grant)| is_theirs(grant));
+            theirs.filter_map(|((key, _), grant)| Some((ring.keys.get(key)?.clone(), grant.clone()))).collect()
+        };
+        let mut grants: Vec<Grant> = theirs.iter().map(|(key, grant)| self.shown_grant(key, grant)).collect();
         grants.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(grants)
     }
@@ -198,10 +211,13 @@ impl LocalKms {
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
         let terms = to_grant(owner, &found).terms;
-        let asks = |grantee: &Grantee| matches!(grantee, Grantee::Principal(arn) if caller.goes_by(arn));
+        let asks = |grantee: &Grantee, id: &Option<String>| match grantee {
+            Grantee::Principal(arn) => is_principal(caller, arn, id.as_deref()),
+            Grantee::Service(_) => false,
+        };
         let of_account = owner.record.account == caller.account;
-        let may = terms.retiring.as_ref().is_some_and(asks)
-            || (asks(&terms.grantee) && terms.operations.contains(&GrantOperation::RetireGrant))
+        let may = terms.retiring.as_ref().is_some_and(|retiring| asks(retiring, &found.retiring_id))
+            || (asks(&terms.grantee, &found.grantee_id) && terms.operations.contains(&GrantOperation::RetireGrant))
             || (of_account && caller.subject.is_root())
             || (of_account && self.is_allowed_by_policy(caller, owner, "kms:RetireGrant".into()));
         if !may {
@@ -268,19 +284,59 @@ impl LocalKms {
     }
 
     fn grants_of(&self, key: &Key) -> Vec<Grant> {
-        self.select_grants(key, |_| true)
+        let grants = self.select_grants(key, |_| true, GrantRecord::clone);
+        grants.iter().map(|grant| self.shown_grant(key, grant)).collect()
     }
 
     /// The grants of `key` to `caller`, or to the role whose session it is.
     pub(super) fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<Grant> {
-        self.select_grants(key, |grant| !grant.grantee_is_service && caller.goes_by(&grant.grantee))
+        let is_theirs = |grant: &GrantRecord| {
+            !grant.grantee_is_service && is_principal(caller, &grant.grantee, grant.grantee_id.as_deref())
+        };
+        self.select_grants(key, is_theirs, |grant| to_grant(key, grant))
     }
 
-    fn select_grants(&self, key: &Key, wanted: impl Fn(&GrantRecord) -> bool) -> Vec<Grant> {
+    fn select_grants<T>(
+        &self,
+        key: &Key,
+        wanted: impl Fn(&GrantRecord) -> bool,
+        taken: impl Fn(&GrantRecord) -> T,
+    ) -> Vec<T> {
         let ring = self.ring();
         let start = (key.record.id.clone(), String::new());
         let of_key = ring.grants.range(start..).take_while(|((id, _), _)| *id == key.record.id);
-        of_key.filter(|(_, grant)| wanted(grant)).map(|(_, grant)| to_grant(key, grant)).collect()
+        of_key.filter(|(_, grant)| wanted(grant)).map(|(_, grant)| taken(grant)).collect()
+    }
+
+    /// The grant with the names that its principals bear now; of those that are gone, their unique ids.
+    fn shown_grant(&self, key: &Key, record: &GrantRecord) -> Grant {
+        let mut grant = to_grant(key, record);
+        let name = |id: &String| self.registry.get().and_then(|registry| registry.arn_of(id)).unwrap_or(id.clone());
+        if let Some(id) = &record.grantee_id {
+            grant.terms.grantee = Grantee::Principal(name(id));
+        }
+        if let Some(id) = &record.retiring_id {
+            grant.terms.retiring = Some(Grantee::Principal(name(id)));
+        }
+        grant
+    }
+
+    /// The unique id of a user, a role or a session of an account here.
+    ///
+    /// # Errors
+    /// `InvalidArnException` if the account has none of that name.
+    fn unique_id(&self, grantee: &Grantee) -> Result<Option<String>, KmsError> {
+        let (Grantee::Principal(name), Some(registry)) = (grantee, self.registry.get()) else { return Ok(None) };
+        let resource = name.splitn(6, ':').nth(5).unwrap_or("root");
+        // A federated session goes by its name alone, and of other systems' accounts nothing is known.
+        if resource == "root" || resource.starts_with("federated-user/") {
+            return Ok(None);
+        }
+        let id = registry.id_of(name);
+        if id.is_none() && account_of(name).is_some_and(|account| registry.has_account(account)) {
+            return Err(KmsErrorKind::InvalidArn.with(format!("ARN does not refer to a valid principal: {name}")));
+        }
+        Ok(id)
     }
 
     fn token(&self, key: &Key, id: &str) -> String {
@@ -334,6 +390,14 @@ fn account_of(principal: &str) -> Option<&str> {
     if principal.contains(':') { principal.split(':').nth(4) } else { Some(principal) }
 }
 
+/// Whether `caller` is the principal of this ARN, or a session of that role; by its unique id, if that is known.
+fn is_principal(caller: &Caller, arn: &str, id: Option<&str>) -> bool {
+    match id {
+        Some(id) => caller.subject.has_id(id),
+        None => caller.goes_by(arn),
+    }
+}
+
 fn check_terms(key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {
     let invalid = |message: String| Err(KmsErrorKind::Validation.with(message));
     for operation in &terms.operations {
@@ -371,6 +435,8 @@ fn to_record(id: &str, issuer: &str, now: Timestamp, terms: GrantTerms) -> Grant
         equals: pairs(terms.constraints.equals),
         source_arn: terms.constraints.source_arn,
         name: terms.name,
+        grantee_id: None,
+        retiring_id: None,
     }
 }
 

@@ -126,7 +126,7 @@ pub(super) fn open_key(record: KeyRecord, root: &RootKey, region: &str) -> Resul
         });
     }
     let arn = KeyArn::new(region, &record.account, &record.id);
-    let policy = super::policy::compile(&record).map_err(|_| damaged())?;
+    let policy = super::policy::compile(&record, region).map_err(|_| damaged())?;
     Ok(Key { arn, raw_id, spec, usage, stored_state, record, policy, materials })
 }
 

@@ -56,13 +56,70 @@ pub fn default_policy(account: &str) -> String {
     policy.to_string()
 }
 
-/// The compiled policy of a key.
-pub(super) fn compile(record: &KeyRecord) -> Result<Policy, MalformedPolicy> {
+/// The policy of the key that S3 manages for an account: its principals may use it by way of S3, and may look at it as their own
+/// policies say. (AWS: developer guide, "AWS managed keys"; the text is that of the key's first versions on AWS.)
+fn managed_policy(account: &str, region: &str) -> String {
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Id": "auto-s3-2",
+        "Statement": [
+            {
+                "Sid": "Allow access through S3 for all principals in the account that are authorized to use S3",
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+                "Resource": "*",
+                "Condition": {"StringEquals": {
+                    "kms:CallerAccount": account,
+                    "kms:ViaService": format!("s3.{region}.amazonaws.com"),
+                }},
+            },
+            {
+                "Sid": "Allow direct access to key metadata to the account",
+                "Effect": "Allow",
+                "Principal": {"AWS": format!("arn:aws:iam::{account}:root")},
+                "Action": ["kms:Describe*", "kms:Get*", "kms:List*"],
+                "Resource": "*",
+            },
+        ],
+    });
+    policy.to_string()
+}
+
+/// The compiled policy of a key of `region`.
+pub(super) fn compile(record: &KeyRecord, region: &str) -> Result<Policy, MalformedPolicy> {
     match &record.policy {
+        _ if record.aws_managed => Policy::parse(&managed_policy(&record.account, region), Kind::Key),
         Some(text) => Policy::parse(text, Kind::Key),
         None => Policy::parse(&default_policy(&record.account), Kind::Key),
     }
 }
+
+/// What may be allowed to other accounts than the key's. (AWS: API reference, "Cross-account use" of each operation.)
+const ACROSS_ACCOUNTS: &[&str] = &[
+    "kms:CreateGrant",
+    "kms:Decapsulate",
+    "kms:Decrypt",
+    "kms:DeriveSharedSecret",
+    "kms:DescribeKey",
+    "kms:Encapsulate",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyPair",
+    "kms:GenerateDataKeyPairWithoutPlaintext",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:GenerateMac",
+    "kms:GetKeyRotationStatus",
+    "kms:GetPublicKey",
+    "kms:ListGrants",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:RetireGrant",
+    "kms:RevokeGrant",
+    "kms:Sign",
+    "kms:Verify",
+    "kms:VerifyMac",
+];
 
 impl LocalKms {
     /// Gives a key another policy (`PutKeyPolicy`).
@@ -86,22 +143,13 @@ impl LocalKms {
         self.try_change(caller, name, "kms:PutKeyPolicy", Need::Any, change).await.map(drop)
     }
 
-    /// Whether `caller` may do `deed` to the key. An AWS managed key may be used by its account through its service alone.
+    /// Whether the key's policy, its grants and the caller's own policies let `caller` do `deed`; another account administers no
+    /// key, whatever they say.
     pub(super) fn permit<'r>(&self, caller: &Caller, key: &Key, deed: impl Into<Deed<'r>>) -> Result<(), KmsError> {
         let deed = deed.into();
-        if key.record.aws_managed {
-            if !is_for_service(caller, key) {
-                return Err(denied(caller, key, deed.action));
-            }
-            let (action, source) = (deed.action, Source::Resource.as_str());
-            caller.witness.see(|| Explanation { action, decision: "Allow", source, statement: None });
-            return Ok(());
+        if key.record.account != caller.account && !ACROSS_ACCOUNTS.contains(&deed.action) {
+            return Err(denied(caller, key, deed.action));
         }
-        self.permit_by_policy(caller, key, deed)
-    }
-
-    /// Whether the key's policy, its grants and the caller's own policies let `caller` do `deed`.
-    pub(super) fn permit_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> Result<(), KmsError> {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances);
         if let (Decision::NotAllowed(_), Some(grant)) =
@@ -124,7 +172,10 @@ impl LocalKms {
     ) -> Option<Beside> {
         let key = self.find(caller, &KeyRef::from(arn), "kms:DescribeKey").ok()?;
         if key.record.aws_managed {
-            return Some(Beside::Service(is_for_service(caller, &key)));
+            let deed = Deed { context, ..Deed::from("kms:DescribeKey") };
+            let circumstances = Circumstances { kms: self, caller, key: Some(&key), deed };
+            let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, action, &circumstances);
+            return Some(Beside::Service(decision.is_allowed()));
         }
         Some(self.grant_for(caller, &key, action, context).map_or(Beside::Nothing, Beside::Grant))
     }
@@ -143,6 +194,9 @@ impl LocalKms {
 
     /// A key's policy as it is shown; `None` of what is kept: the default one.
     pub fn shown_policy(&self, key: &KeyMetadata) -> String {
+        if key.aws_managed {
+            return managed_policy(&key.account, key.arn.region());
+        }
         let text = key.policy.clone().unwrap_or_else(|| default_policy(&key.account));
         self.registry.get().map_or(text.clone(), |registry| show(&text, &**registry))
     }
@@ -171,13 +225,8 @@ pub enum Beside {
     Nothing,
     /// The grant with this id lets it happen.
     Grant(String),
-    /// The key is a service's: whether it is used by way of that alone decides.
+    /// The key is a service's: whether it may be used so, by way of that.
     Service(bool),
-}
-
-/// Whether a service uses its key for the key's account.
-fn is_for_service(caller: &Caller, key: &Key) -> bool {
-    key.record.account == caller.account && caller.via_service.is_some()
 }
 
 /// The policy that `text` is.

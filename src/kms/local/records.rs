@@ -177,6 +177,13 @@ pub(super) struct GrantRecord {
     pub source_arn: Option<String>,
     #[n(10)]
     pub name: Option<String>,
+    /// The grantee's unique id, if it is a user, a role or a session of an account here: by that it goes, as whoever bears the
+    /// name later is another.
+    #[n(11)]
+    pub grantee_id: Option<String>,
+    /// The same of who may retire it.
+    #[n(12)]
+    pub retiring_id: Option<String>,
 }
 
 /// An encryption context, in the order of its keys.
@@ -298,8 +305,12 @@ mod tests {
             equals: None,
             source_arn: Some("arn:aws:s3:::b".to_owned()),
             name: Some("n".to_owned()),
+            grantee_id: None,
+            retiring_id: None,
         };
         hold("grant.bin", &grant);
+        let ids = (Some("AROAREADER".to_owned()), Some("AIDAALICE".to_owned()));
+        hold("grant_by_ids.bin", &GrantRecord { grantee_id: ids.0, retiring_id: ids.1, ..grant });
         hold("usage.bin", &UsageRecord { operation: "Sign".to_owned(), at: 1, request_id: "R".to_owned() });
         assert!(from_value::<KeyRecord>(&[9, 9]).is_err());
     }

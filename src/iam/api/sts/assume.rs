@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::Call;
 use super::super::authority::{Known, circumstances};
-use super::super::failure::{Failure, Result, access_denied, constraint, validation};
+use super::super::failure::{Failure, Result, access_denied, constraint, invalid_parameter, validation};
 use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::session::Who;
@@ -130,6 +130,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     if identity.subject.is_root() {
         return Err(access_denied("Roles may not be assumed by root accounts."));
     }
+    check_role_arn(role_arn)?;
     let refused = |action: &str, reason: &str| not_authorized(&identity.arn, action, role_arn, reason);
     let role = Role::find(call, role_arn).ok_or_else(|| refused("sts:AssumeRole", ""))?;
     let mut known = Known::default();
@@ -179,6 +180,17 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     }))
 }
 
+/// Refuses what cannot be a role's ARN.
+fn check_role_arn(role_arn: &str) -> Result<()> {
+    let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    match role_arn.splitn(6, ':').collect::<Vec<_>>()[..] {
+        ["arn", "aws", "iam", "", account, resource] if is_account(account) && !resource.is_empty() => {
+            if resource.starts_with("role/") { Ok(()) } else { Err(validation("Request ARN is invalid")) }
+        }
+        _ => Err(validation(format!("{role_arn} is invalid"))),
+    }
+}
+
 /// The session's name.
 pub(super) fn session_name<'c>(call: &'c Call<'_>) -> Result<&'c str> {
     let name = call.params.required("RoleSessionName")?;
@@ -198,15 +210,16 @@ fn session_tags(call: &Call<'_>, inherited: Option<(&[Tag], &[String])>) -> Resu
     let mut tags = call.params.tags("Tags")?;
     let mut transitive: Vec<String> = call.params.list("TransitiveTagKeys").into_iter().map(str::to_owned).collect();
     let has = |tags: &[Tag], key: &str| tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key));
-    if let Some(key) = transitive.iter().find(|key| !has(&tags, key)) {
-        return Err(validation(format!("The transitive tag key {key} is not among the session's tags.")));
+    if transitive.iter().any(|key| !has(&tags, key)) {
+        return Err(invalid_parameter("The specified transitive tag key must be included in the requested tags."));
     }
     let (own, keys) = inherited.unwrap_or_default();
     for key in keys {
         if has(&tags, key) {
-            return Err(validation(format!(
-                "The tag {key} was inherited from the session before, and cannot be given anew."
-            )));
+            return Err(invalid_parameter(
+                "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key \
+                 from the calling session.",
+            ));
         }
         tags.extend(own.iter().filter(|(other, _)| other.eq_ignore_ascii_case(key)).cloned());
         transitive.push(key.clone());

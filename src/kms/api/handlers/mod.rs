@@ -253,7 +253,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         Handler::RevokeGrant => grants::revoke(kms, caller, fields).await,
         Handler::RotateKeyOnDemand => {
             let arn = kms.rotate_on_demand(caller, &key_not_alias(fields)?).await?;
-            Ok(json!({"KeyId": arn.id()}))
+            Ok(json!({"KeyId": arn.as_str()}))
         }
         Handler::ScheduleKeyDeletion => {
             let name = key_not_alias(fields)?;

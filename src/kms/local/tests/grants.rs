@@ -238,3 +238,68 @@ async fn tokens_that_name_no_grant_are_refused() {
     kms.revoke_grant(&owner, &name, &id, false).await.unwrap();
     assert_eq!(kms.check_grant_tokens(&[&token]).unwrap_err().kind, KmsErrorKind::InvalidGrantToken);
 }
+
+/// Users of the account [`OTHER`], by name.
+#[derive(Default)]
+struct Users(std::sync::Mutex<Vec<(String, String)>>);
+
+impl Users {
+    fn set(&self, users: &[(&str, &str)]) {
+        *self.0.lock().unwrap() = users.iter().map(|(name, id)| (arn_of(name), (*id).to_owned())).collect();
+    }
+}
+
+impl crate::policy::Registry for Users {
+    fn has_account(&self, id: &str) -> bool {
+        id == OTHER
+    }
+    fn has_provider(&self, _: &str) -> bool {
+        false
+    }
+    fn id_of(&self, arn: &str) -> Option<String> {
+        self.0.lock().unwrap().iter().find(|(other, _)| other == arn).map(|(_, id)| id.clone())
+    }
+    fn arn_of(&self, id: &str) -> Option<String> {
+        self.0.lock().unwrap().iter().find(|(_, other)| other == id).map(|(arn, _)| arn.clone())
+    }
+}
+
+fn arn_of(name: &str) -> String {
+    format!("arn:aws:iam::{OTHER}:user/{name}")
+}
+
+fn as_user(name: &str, id: &str) -> Caller {
+    Caller::new(&Arc::new(Principal::new(SubjectKind::User, OTHER, arn_of(name), id)), None, "R")
+}
+
+#[tokio::test]
+async fn grants_go_by_unique_ids() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let users = Arc::new(Users::default());
+    users.set(&[("alice", "AIDAALICE"), ("bob", "AIDABOB")]);
+    kms.know(Arc::clone(&users) as _);
+    let key = fixture.key().await;
+    let name = KeyRef::from(&key);
+    let user = |name: &str| Grantee::Principal(arn_of(name));
+    let terms = |grantee, retiring| GrantTerms { grantee, retiring: Some(retiring), ..terms(None) };
+    for terms in [terms(user("nobody"), user("bob")), terms(user("alice"), user("nobody"))] {
+        let error = kms.create_grant(&owner, &name, terms, false).await.unwrap_err();
+        assert_eq!(error.kind, KmsErrorKind::InvalidArn);
+    }
+    let (id, _) = kms.create_grant(&owner, &name, terms(user("alice"), user("bob")), false).await.unwrap();
+    let blob = kms.encrypt(&as_user("alice", "AIDAALICE"), &name, b"x", &context()).await.unwrap().blob;
+
+    // Alice is Alicia now, and somebody else is Alice; Bob has gone, and another one has come.
+    users.set(&[("alicia", "AIDAALICE"), ("alice", "AIDAOTHER"), ("bob", "AIDALATER")]);
+    kms.decrypt(&as_user("alicia", "AIDAALICE"), &blob, None, &context()).await.unwrap();
+    let error = kms.decrypt(&as_user("alice", "AIDAOTHER"), &blob, None, &context()).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::AccessDenied);
+    let (grant, later) = (GrantRef::Id(name.clone(), id), as_user("bob", "AIDALATER"));
+    assert_eq!(kms.retire_grant(&later, &grant, false).await.unwrap_err().kind, KmsErrorKind::AccessDenied);
+    assert!(kms.retirable_grants(&direct(OTHER), &user("bob")).unwrap().is_empty());
+    let shown = kms.grants(&owner, &name).unwrap().remove(0).terms;
+    let gone = Grantee::Principal("AIDABOB".to_owned());
+    assert_eq!((shown.grantee, shown.retiring), (user("alicia"), Some(gone)));
+    kms.retire_grant(&as_user("bob", "AIDABOB"), &grant, false).await.unwrap();
+}

@@ -35,7 +35,7 @@ async fn macs_verify_after_a_restart() {
         }
         let other = if spec == KeySpec::Hmac256 { MacAlgorithm::HmacSha512 } else { MacAlgorithm::HmacSha256 };
         let error = kms.generate_mac(&caller, &name, other, b"message").unwrap_err();
-        let told = format!("Algorithm {} and key spec {} are incompatible.", other.as_str(), spec.as_str());
+        let told = format!("Algorithm {} is incompatible with key spec {}.", other.as_str(), spec.as_str());
         assert_eq!((error.kind, error.message), (KmsErrorKind::InvalidKeyUsage, told));
     }
 }
