@@ -396,3 +396,9 @@ def import_material(kms, openssl, key, material, *, by_aes=False):
         EncryptedKeyMaterial=wrapped,
         ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE",
     )
+
+
+def test_two_specs_are_one_too_many(kms):
+    with refused("ValidationException", 400) as refusal:
+        kms.create_key(KeySpec="SYMMETRIC_DEFAULT", CustomerMasterKeySpec="SYMMETRIC_DEFAULT")
+    assert refusal.message.startswith("You cannot specify KeySpec and CustomerMasterKeySpec in the same request.")

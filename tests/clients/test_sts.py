@@ -214,6 +214,25 @@ def test_session_policies_bound(server, assume, bucket):
         assume(Policy="{}")
 
 
+def test_arns_that_are_no_roles(iam, identities, account):
+    user = identities.user()
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(allow("sts:*", "*")))
+    sts = identities.client("sts", user)
+    for arn in ("nothing-valid-in-here", "arn:a:::something/test-role", f"arn:aws:iam::{account}x:role/r", f"arn:aws:s3::{account}:role/r"):
+        with refused("ValidationError", 400) as refusal:
+            sts.assume_role(RoleArn=arn, RoleSessionName="session")
+        assert refusal.message == f"{arn} is invalid"
+    with refused("ValidationError", 400) as refusal:
+        sts.assume_role(RoleArn=f"arn:aws:iam::{account}:user/{user.name}", RoleSessionName="session")
+    assert refusal.message == "Request ARN is invalid"
+
+
+def test_transitive_tags_are_among_the_tags(assume):
+    with refused("InvalidParameterValue", 400) as refusal:
+        assume(Tags=[{"Key": "team", "Value": "blue"}], TransitiveTagKeys=["other"])
+    assert refusal.message == "The specified transitive tag key must be included in the requested tags."
+
+
 def test_session_tags_and_chains(server, iam, identities, role, assume, account, bucket):
     tagged = allow("s3:*", "*", Condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}})
     iam.put_role_policy(RoleName=role["RoleName"], PolicyName="s3", PolicyDocument=document(tagged, allow("sts:*", "*")))

@@ -108,13 +108,12 @@ impl LocalKms {
         if !self.is_allowed_by_policy(caller, &key, deed) {
             self.check_inheritance(caller, &key, &terms)?;
         }
-        let existing = self.grants_of(&key);
-        if terms.name.is_some()
-            && let Some(same) = existing.iter().find(|grant| grant.terms == terms)
-        {
+        let of_name = |grant: &GrantRecord| grant.name.is_some() && grant.name == terms.name;
+        let of_name = self.select_grants(&key, of_name, GrantRecord::clone);
+        if let Some(same) = of_name.iter().find(|grant| self.shown_grant(&key, grant).terms == terms) {
             return Ok((same.id.clone(), self.token(&key, &same.id)));
         }
-        if existing.len() >= MOST_GRANTS {
+        if self.select_grants(&key, |_| true, |_| ()).len() >= MOST_GRANTS {
             let message = format!("The key {} has the most grants that a key may have.", key.arn);
             return Err(KmsErrorKind::LimitExceeded.with(message));
         }

@@ -57,7 +57,7 @@ pub fn default_policy(account: &str) -> String {
 }
 
 /// The policy of the key that S3 manages for an account: its principals may use it by way of S3, and may look at it as their own
-/// policies say. (AWS: developer guide, "AWS managed keys"; the text is that of the key's first versions on AWS.)
+/// policies say. (AWS: developer guide, "AWS managed keys".)
 fn managed_policy(account: &str, region: &str) -> String {
     let policy = json!({
         "Version": "2012-10-17",

@@ -96,7 +96,8 @@ pub(super) fn description(fields: Fields<'_>) -> Result<&str, Failure> {
 
 fn spec_and_usage(fields: Fields<'_>) -> Result<(KeySpec, KeyUsage), Failure> {
     if fields.has("KeySpec") && fields.has("CustomerMasterKeySpec") {
-        let message = "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.";
+        let message = "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
+                       deprecated.";
         return Err(refuse(KmsErrorKind::Validation, message));
     }
     let name = if fields.has("KeySpec") { "KeySpec" } else { "CustomerMasterKeySpec" };
