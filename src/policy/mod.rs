@@ -47,5 +47,6 @@ pub use explanation::{Decisions, Explanation, Witness};
 pub use identity::check_identity;
 pub use naming::{Registry, admit, show};
 pub use position::{Position, Span};
+pub use principal::is_account_id;
 pub use request::{Context, Found, Principal, Request};
 pub use subject::{Ask, Attached, Concerned, Session, Subject, SubjectKind};

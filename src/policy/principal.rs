@@ -164,13 +164,12 @@ impl Named {
         if is_id(text) {
             return Some(Self::Id(text.to_owned()));
         }
-        let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-        if is_account(text) {
+        if is_account_id(text) {
             return Some(Self::Account(text.to_owned()));
         }
         let fields: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", "aws", service @ ("iam" | "sts"), "", account, name] = fields[..] else { return None };
-        if !is_account(account) || name.is_empty() || name.contains('*') {
+        if !is_account_id(account) || name.is_empty() || name.contains('*') {
             return None;
         }
         let is_root = service == "iam" && name == "root";
@@ -198,4 +197,9 @@ pub(super) fn read(value: &Value) -> Option<Vec<Named>> {
         }
     }
     (!named.is_empty()).then_some(named)
+}
+
+/// Whether `text` is an account's id: twelve digits.
+pub fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }

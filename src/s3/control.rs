@@ -16,6 +16,7 @@ use super::request::Target;
 use super::service::{Bucket, Call, S3, no_content, no_such_bucket};
 use super::tags::{self, MAX_DOCUMENT, Tags};
 use super::xml::XmlWriter;
+use crate::policy::is_account_id;
 use crate::wire::percent::percent_decode;
 use crate::wire::{RequestBody, ResponseBody};
 
@@ -140,7 +141,7 @@ impl S3 {
 fn check_account(call: &Call<'_>, account: &str) -> Result<()> {
     match call.header(ACCOUNT) {
         Some(asked) if asked == account => Ok(()),
-        Some(asked) if asked.len() != 12 || !asked.bytes().all(|byte| byte.is_ascii_digit()) => {
+        Some(asked) if !is_account_id(asked) => {
             let message = "The account id must have 12 digits";
             Err(S3Error::new(ErrorCode::InvalidRequest, message).with("AccountId", asked))
         }

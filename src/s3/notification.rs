@@ -14,6 +14,7 @@ use crate::crypto::random;
 use crate::events::message::{self, TEST_EVENT};
 use crate::events::{EventPattern, Message, Service, Subscription, Subscriptions};
 use crate::iam::Permit;
+use crate::policy::is_account_id;
 use crate::store::outbox::{self, EventRecord, WatchRecord};
 use crate::store::schema::ConfigurationKind;
 use crate::wire::{RequestBody, ResponseBody};
@@ -145,8 +146,7 @@ fn judge_arn(service: Service, arn: &str, region: Option<&str>) -> Result<()> {
     let well_formed = scheme == "arn"
         && partition.starts_with("aws")
         && named == service.as_str()
-        && account.len() == 12
-        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && is_account_id(account)
         && !name.is_empty();
     if !well_formed {
         return Err(S3Error::argument(element(service), arn, "The ARN is not well formed"));

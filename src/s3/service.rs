@@ -29,7 +29,7 @@ use crate::events::Subscriptions;
 use crate::iam::{Account, Directory, Explanation, Identity, Permit};
 use crate::jobs::lifecycle::Calendar;
 use crate::kms::Caller;
-use crate::policy::{Decisions, Subject};
+use crate::policy::{Decisions, Subject, is_account_id};
 use crate::sigv4::{self, Head, Presented, Signed, SigningKeys, Verifier};
 use crate::sse::{self, Sse};
 use crate::store::commit::{Place, Tell};
@@ -657,7 +657,7 @@ impl Protocol for S3 {
 /// `AccessDenied`; `InvalidBucketOwnerAWSAccountID` for what is no account's id.
 pub(super) fn check_expected_owner(call: &Call<'_>, header: &str, owner: &str) -> Result<()> {
     match call.header(header) {
-        Some(expected) if expected.len() != 12 || !expected.bytes().all(|byte| byte.is_ascii_digit()) => {
+        Some(expected) if !is_account_id(expected) => {
             Err(ErrorCode::InvalidBucketOwner.with("ExpectedBucketOwner", expected))
         }
         Some(expected) if expected != owner => Err(ErrorCode::AccessDenied.into()),

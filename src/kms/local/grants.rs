@@ -122,8 +122,8 @@ impl LocalKms {
         if dry {
             return Ok((id, token));
         }
-        let record = to_record(&id, &caller.account, self.clock.now(), terms);
-        let record = GrantRecord { grantee_id, retiring_id, ..record };
+        let ids = (grantee_id, retiring_id);
+        let record = to_record(&id, &caller.account, self.clock.now(), terms, ids);
         let stored_key = grant_key(&key.record.id, &id);
         self.commit(Batch::new().expect(stored_key.clone(), None).put(stored_key, to_value(&record))).await?;
         self.ring_mut().grants.insert((key.record.id.clone(), id.clone()), record);
@@ -209,14 +209,10 @@ impl LocalKms {
             }
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
-        let terms = to_grant(owner, &found).terms;
-        let asks = |grantee: &Grantee, id: &Option<String>| match grantee {
-            Grantee::Principal(arn) => is_principal(caller, arn, id.as_deref()),
-            Grantee::Service(_) => false,
-        };
+        let operations = to_grant(owner, &found).terms.operations;
         let of_account = owner.record.account == caller.account;
-        let may = terms.retiring.as_ref().is_some_and(|retiring| asks(retiring, &found.retiring_id))
-            || (asks(&terms.grantee, &found.grantee_id) && terms.operations.contains(&GrantOperation::RetireGrant))
+        let may = is_retiring(caller, &found)
+            || (is_grantee(caller, &found) && operations.contains(&GrantOperation::RetireGrant))
             || (of_account && caller.subject.is_root())
             || (of_account && self.is_allowed_by_policy(caller, owner, "kms:RetireGrant".into()));
         if !may {
@@ -289,10 +285,7 @@ impl LocalKms {
 
     /// The grants of `key` to `caller`, or to the role whose session it is.
     pub(super) fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<Grant> {
-        let is_theirs = |grant: &GrantRecord| {
-            !grant.grantee_is_service && is_principal(caller, &grant.grantee, grant.grantee_id.as_deref())
-        };
-        self.select_grants(key, is_theirs, |grant| to_grant(key, grant))
+        self.select_grants(key, |grant| is_grantee(caller, grant), |grant| to_grant(key, grant))
     }
 
     fn select_grants<T>(
@@ -389,6 +382,15 @@ fn account_of(principal: &str) -> Option<&str> {
     if principal.contains(':') { principal.split(':').nth(4) } else { Some(principal) }
 }
 
+fn is_grantee(caller: &Caller, grant: &GrantRecord) -> bool {
+    !grant.grantee_is_service && is_principal(caller, &grant.grantee, grant.grantee_id.as_deref())
+}
+
+/// Whether `caller` is who may retire the grant.
+fn is_retiring(caller: &Caller, grant: &GrantRecord) -> bool {
+    matches!(&grant.retiring, Some((name, false)) if is_principal(caller, name, grant.retiring_id.as_deref()))
+}
+
 /// Whether `caller` is the principal of this ARN, or a session of that role; by its unique id, if that is known.
 fn is_principal(caller: &Caller, arn: &str, id: Option<&str>) -> bool {
     match id {
@@ -412,7 +414,14 @@ fn check_terms(key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {
     Ok(())
 }
 
-fn to_record(id: &str, issuer: &str, now: Timestamp, terms: GrantTerms) -> GrantRecord {
+/// The record of a grant; `ids` are the unique ones of its grantee and of who may retire it.
+fn to_record(
+    id: &str,
+    issuer: &str,
+    now: Timestamp,
+    terms: GrantTerms,
+    ids: (Option<String>, Option<String>),
+) -> GrantRecord {
     let pairs = |context: Option<EncryptionContext>| {
         context.map(|context| context.pairs().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     };
@@ -434,8 +443,8 @@ fn to_record(id: &str, issuer: &str, now: Timestamp, terms: GrantTerms) -> Grant
         equals: pairs(terms.constraints.equals),
         source_arn: terms.constraints.source_arn,
         name: terms.name,
-        grantee_id: None,
-        retiring_id: None,
+        grantee_id: ids.0,
+        retiring_id: ids.1,
     }
 }
 

@@ -151,7 +151,7 @@ impl LocalKms {
             return Err(denied(caller, key, deed.action));
         }
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
-        let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances);
+        let decision = judge_key(caller, key, deed.action, &circumstances);
         if let (Decision::NotAllowed(_), Some(grant)) =
             (decision, self.grant_for(caller, key, deed.action, deed.context))
         {
@@ -174,8 +174,7 @@ impl LocalKms {
         if key.record.aws_managed {
             let deed = Deed { context, ..Deed::from("kms:DescribeKey") };
             let circumstances = Circumstances { kms: self, caller, key: Some(&key), deed };
-            let decision = judge(caller, &key.record.account, key.arn.as_str(), &key.policy, action, &circumstances);
-            return Some(Beside::Service(decision.is_allowed()));
+            return Some(Beside::Service(judge_key(caller, &key, action, &circumstances).is_allowed()));
         }
         Some(self.grant_for(caller, &key, action, context).map_or(Beside::Nothing, Beside::Grant))
     }
@@ -183,7 +182,7 @@ impl LocalKms {
     /// Whether the key's policy by itself, or what it hands the decision to, lets `caller` do `deed`.
     pub(super) fn is_allowed_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
-        judge(caller, &key.record.account, key.arn.as_str(), &key.policy, deed.action, &circumstances).is_allowed()
+        judge_key(caller, key, deed.action, &circumstances).is_allowed()
     }
 
     /// The policy that `text` is, as it is kept.
@@ -275,6 +274,11 @@ fn settle(
     let (principal, suffix) = (&caller.principal, if is_told { explanation.suffix() } else { String::new() });
     Err(KmsErrorKind::AccessDenied
         .with(format!("User: {principal} is not authorized to perform: {action} on resource: {arn} {reason}{suffix}")))
+}
+
+/// What the policy of `key`, and what it hands the decision to, decide.
+fn judge_key<'p>(caller: &'p Caller, key: &'p Key, action: &'p str, context: &'p dyn Context) -> Decision<'p> {
+    judge(caller, &key.record.account, key.arn.as_str(), &key.policy, action, context)
 }
 
 fn judge<'p>(

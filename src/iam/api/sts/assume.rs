@@ -17,7 +17,7 @@ use crate::iam::arn;
 use crate::iam::session::Who;
 use crate::iam::store::records::{RoleRecord, Tag};
 use crate::iam::store::{Compiled, RoleView};
-use crate::policy::{Ask, Explanation, Subject, SubjectKind};
+use crate::policy::{Ask, Explanation, Subject, SubjectKind, is_account_id};
 
 /// Least and most seconds of a session, the default, and the most of one that a session asks for.
 pub(super) const LEAST: i64 = 900;
@@ -182,9 +182,8 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
 
 /// Refuses what cannot be a role's ARN.
 fn check_role_arn(role_arn: &str) -> Result<()> {
-    let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     match role_arn.splitn(6, ':').collect::<Vec<_>>()[..] {
-        ["arn", "aws", "iam", "", account, resource] if is_account(account) && !resource.is_empty() => {
+        ["arn", "aws", "iam", "", account, resource] if is_account_id(account) && !resource.is_empty() => {
             if resource.starts_with("role/") { Ok(()) } else { Err(validation("Request ARN is invalid")) }
         }
         _ => Err(validation(format!("{role_arn} is invalid"))),

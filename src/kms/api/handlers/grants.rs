@@ -9,6 +9,7 @@ use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee, LocalKms};
 use crate::kms::spec::GrantOperation;
 use crate::kms::{Caller, EncryptionContext};
+use crate::policy::is_account_id;
 
 /// Pairs of a constraint's encryption context.
 const MOST_PAIRS: usize = 8;
@@ -164,11 +165,10 @@ fn grantee(fields: Fields<'_>, role: &str) -> Result<Option<Grantee>, Failure> {
 
 /// An account's id, or the ARN of an account, a user, a role or a session.
 fn is_principal(name: &str) -> bool {
-    let is_account = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     let fields: Vec<&str> = name.splitn(6, ':').collect();
     match fields[..] {
-        [account] => is_account(account),
-        ["arn", "aws", "iam" | "sts", "", account, resource] => is_account(account) && !resource.is_empty(),
+        [account] => is_account_id(account),
+        ["arn", "aws", "iam" | "sts", "", account, resource] => is_account_id(account) && !resource.is_empty(),
         _ => false,
     }
 }

@@ -6,6 +6,7 @@ use super::{
     And, BUCKET_ARN, Destination, Document, Encryption, Filter, Replication, Rule, Switch, Switched, Tag, Time,
     Translation,
 };
+use crate::policy::is_account_id;
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::headers::is_storage_class;
 use crate::s3::tags::{Tagged, check_tag};
@@ -69,9 +70,7 @@ impl Replication {
 /// `arn:aws:iam::ACCOUNT:role/NAME`
 fn is_role(text: &str) -> bool {
     let account_and_role = text.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/"));
-    account_and_role.is_some_and(|(account, name)| {
-        account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty()
-    })
+    account_and_role.is_some_and(|(account, name)| is_account_id(account) && !name.is_empty())
 }
 
 impl Rule {
@@ -187,11 +186,7 @@ impl Destination {
         if self.bucket.strip_prefix(BUCKET_ARN).is_none_or(|name| name.is_empty() || name.contains(['/', ':'])) {
             return Err(S3Error::argument("Bucket", &self.bucket, "Invalid bucket ARN."));
         }
-        if self
-            .account
-            .as_ref()
-            .is_some_and(|account| account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()))
-        {
+        if self.account.as_ref().is_some_and(|account| !is_account_id(account)) {
             return Err(S3Error::argument("Account", self.account.clone().unwrap_or_default(), "Invalid account ID."));
         }
         if self.storage_class.as_deref().is_some_and(|class| !is_storage_class(class)) {
