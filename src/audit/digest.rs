@@ -8,6 +8,9 @@
 //! signature = Ed25519 over "strongroom/audit/digest/1\n" || DIGEST
 //! ```
 //!
+//! The first one is made with the log, before it has a line: its segment is empty, its sequence and its hash are zero. So
+//! there is no log without digests.
+//!
 //! The private key is sealed under the root key in `signing.key`; the public one stands in `public.pem`. An auditor keeps a
 //! copy of the latter elsewhere.
 
@@ -41,7 +44,7 @@ pub enum Occasion {
     SegmentFull,
     /// The server ended.
     Stop,
-    /// The server began, and found lines that no digest covered.
+    /// The server began, and made the log or found lines that no digest covered.
     Start,
 }
 
@@ -58,7 +61,7 @@ pub struct Digest {
     pub time: String,
     /// Why.
     pub occasion: Occasion,
-    /// The file that the last line stands in.
+    /// The file that the last line stands in; empty before the first one.
     pub segment: String,
     /// The last line's number.
     pub sequence: u64,

@@ -91,7 +91,8 @@ impl Log {
             log.head = log.digested.link;
             log.segment = None;
         }
-        if log.head.sequence > log.digested.link.sequence {
+        // A log has a digest before it has a line, so that one without digests has lost them.
+        if log.head.sequence > log.digested.link.sequence || log.digested.number == 0 {
             log.sign(Occasion::Start).map_err(failed)?;
         }
         Ok(log)
@@ -160,7 +161,7 @@ impl Log {
 
     /// Signs how far the log goes, if no digest says so yet.
     pub(super) fn sign(&mut self, occasion: Occasion) -> io::Result<()> {
-        if self.head == self.digested.link {
+        if self.head == self.digested.link && self.digested.number > 0 {
             return Ok(());
         }
         self.sync()?;

@@ -57,6 +57,11 @@ impl Report {
         }
     }
 
+    /// Whether nothing was there to verify: no file of a log, and no digest.
+    pub fn is_empty(&self) -> bool {
+        self.segments == 0 && self.digests == 0
+    }
+
     /// Whether the log is as it was written.
     pub fn is_clean(&self) -> bool {
         self.count == 0
@@ -105,6 +110,9 @@ fn read_digests(dir: &Path, key: &Ed25519Public, report: &mut Report) -> io::Res
         }
         (number, line_hash) = (signed.digest.number, signed.line_hash);
         digests.insert(signed.digest.sequence, (signed.digest.hash, number));
+    }
+    if report.digests == 0 {
+        report.find(digest::FILE, 0, "has no digest, and every log has one: nothing says what was written");
     }
     Ok(digests)
 }

@@ -131,6 +131,9 @@ pub(super) fn run(command: AuditCommand) -> Result<ExitCode, AuditError> {
             let dir = place.dir()?;
             let path = public_key.unwrap_or_else(|| dir.join(PUBLIC_KEY_FILE));
             let report = verify(&dir, &read_key(&path)?)?;
+            if report.is_empty() {
+                return Err(AuditError::NoLog(dir));
+            }
             show_report(&report, place.json)?;
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(TAMPERED) })
         }

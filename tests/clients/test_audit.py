@@ -334,6 +334,20 @@ def test_the_command_verifies_searches_and_tails(fresh_server):
         assert report.returncode == 3 and problem in report.stdout, report.stdout
     segment.write_text("".join(lines))
     assert server.strongroom("audit", "verify").returncode == 0
+    (server.data / "audit" / "digests.jsonl").unlink()
+    report = server.strongroom("audit", "verify", check=False)
+    assert report.returncode == 3 and "has no digest" in report.stdout, report.stdout
+
+
+def test_where_there_is_no_log_there_is_nothing_to_verify(fresh_server, tmp_path):
+    server = fresh_server
+    # A log is one before its first event.
+    assert server.strongroom("audit", "verify").returncode == 0
+    empty = tmp_path / "copy"
+    (empty / "audit").mkdir(parents=True)
+    key = server.data / "audit" / "public.pem"
+    report = server.strongroom("audit", "verify", "--data-dir", empty, "--public-key", key, check=False)
+    assert report.returncode == 1 and "no audit log" in report.stderr, report.stderr
 
 
 def test_an_account_sees_its_own_events(tmp_path):
