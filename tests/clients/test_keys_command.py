@@ -64,4 +64,33 @@ def test_what_the_server_refuses_is_told(keys, tmp_path):
     assert done.returncode == 1 and "NotFoundException" in done.stderr
     done = keys("create", "--spec", "SYMMETRIC_MAYBE", check=False)
     assert done.returncode == 1 and "ValidationException" in done.stderr
-    assert keys("policy", "alias/x", "--set", tmp_path / "none", check=False).returncode == 1
+    made = keys("create").stdout.strip()
+    done = keys("policy", made, "--set", tmp_path / "none", check=False)
+    assert done.returncode == 1 and str(tmp_path / "none") in done.stderr
+
+
+def test_a_key_that_cannot_have_what_it_shall_is_not_made(keys, server):
+    def ids():
+        return {key["KeyId"] for key in server.client("kms").list_keys(Limit=1000)["Keys"]}
+
+    taken = f"alias/{uuid.uuid4().hex}"
+    keys("create", "--alias", taken)
+    before = ids()
+    for refused in [
+        ("--alias", taken),
+        ("--alias", "alias/aws/mine"),
+        ("--alias", "payroll"),
+        ("--rotate-every", "20"),
+        ("--spec", "RSA_2048", "--usage", "SIGN_VERIFY", "--rotate-every", "100"),
+    ]:
+        done = keys("create", *refused, check=False)
+        assert done.returncode == 2 and refused[-2] in done.stderr, done.stderr
+        assert done.stdout == ""
+    assert ids() == before
+
+
+def test_tables_begin_at_the_margin(keys):
+    keys("create")
+    lines = keys("list").stdout.splitlines()
+    assert lines[0].split() == ["KEY", "SPEC", "STATE", "MANAGER", "ALIASES", "DESCRIPTION"]
+    assert all(line == line.strip() for line in lines)

@@ -34,10 +34,10 @@ pub(in crate::cli) struct CreateArgs {
     #[arg(long)]
     usage: Option<String>,
     /// An alias for it, such as `alias/payroll`.
-    #[arg(long)]
+    #[arg(long, value_parser = alias)]
     alias: Option<String>,
-    /// Rotate it every so many days, 90 to 2560.
-    #[arg(long, value_name = "DAYS")]
+    /// Rotate it every so many days, 90 to 2560; only keys of the kind `SYMMETRIC_DEFAULT` can be.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(90..=2560))]
     rotate_every: Option<u16>,
     /// Print JSON.
     #[arg(long)]
@@ -84,32 +84,68 @@ pub(super) async fn list(arguments: ListArgs) -> Outcome {
         members.into_iter().chain([names(key), show::text(&key["Description"])]).collect()
     });
     let titles = ["KEY", "SPEC", "STATE", "MANAGER", "ALIASES", "DESCRIPTION"];
-    show::line(&show::table(&titles, titles.len(), rows.collect()).to_string())?;
+    show::line(&show::table(&titles, titles.len(), rows.collect()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn create(arguments: CreateArgs) -> Outcome {
     let CreateArgs { description, spec, usage, alias, rotate_every, json: as_json, server } = arguments;
+    if rotate_every.is_some() && spec != "SYMMETRIC_DEFAULT" {
+        return Err(OperateError::Impossible(format!("--rotate-every: a key of the kind {spec} is not rotated")));
+    }
     let server = Server::find(server)?;
+    if let Some(alias) = &alias
+        && all(&server, "ListAliases", "Aliases").await?.iter().any(|taken| taken["AliasName"] == alias.as_str())
+    {
+        return Err(OperateError::Impossible(format!("--alias: {alias} is the name of another key")));
+    }
     let mut request = json!({"Description": description, "KeySpec": spec});
     if let Some(usage) = usage {
         request["KeyUsage"] = usage.into();
     }
     let mut made = server.ask_kms("CreateKey", &request).await?;
     let key = show::text(&made["KeyMetadata"]["Arn"]);
+    if let Err(error) = complete(&server, &key, alias, rotate_every).await {
+        // The shortest wait that there is.
+        let undo = json!({"KeyId": key, "PendingWindowInDays": 7});
+        let undone = server.ask_kms("ScheduleKeyDeletion", &undo).await.map(drop).map_err(Box::new);
+        return Err(OperateError::Incomplete { error: Box::new(error), key, undone });
+    }
     if as_json {
         show::json(&made["KeyMetadata"].take())?;
     } else {
         show::line(&key)?;
     }
-    // The key is there, and has been shown, whatever becomes of these.
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gives a fresh key what it shall have beside what it is made with.
+async fn complete(
+    server: &Server,
+    key: &str,
+    alias: Option<String>,
+    rotate_every: Option<u16>,
+) -> Result<(), OperateError> {
     if let Some(days) = rotate_every {
         server.ask_kms("EnableKeyRotation", &json!({"KeyId": key, "RotationPeriodInDays": days})).await?;
     }
     if let Some(alias) = alias {
         server.ask_kms("CreateAlias", &json!({"AliasName": alias, "TargetKeyId": key})).await?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// An alias that a key can be given: what `CreateAlias` takes.
+fn alias(text: &str) -> Result<String, &'static str> {
+    let name = text.strip_prefix("alias/").ok_or("it must begin with alias/")?;
+    if name.is_empty() || text.len() > 256 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b)) {
+        return Err("alias/ is followed by letters, digits, '/', '_' and '-', 256 characters in all");
+    }
+    if name == "aws" || name.starts_with("aws/") {
+        Err("alias/aws/ is for services' keys")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 pub(super) async fn describe(arguments: KeyArgs) -> Outcome {
@@ -188,7 +224,7 @@ fn read(file: &Path) -> Result<String, OperateError> {
         io::stdin().read_to_string(&mut text)?;
         return Ok(text);
     }
-    Ok(fs::read_to_string(file)?)
+    fs::read_to_string(file).map_err(|source| OperateError::File { path: file.to_owned(), source })
 }
 
 /// A key's metadata, and the names that it has among `aliases`.
@@ -224,4 +260,18 @@ fn time(value: &Value) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a time to be shown, of our own server")]
     let shown = value.as_f64().map(|seconds| iso8601(from_millis((seconds * 1e3) as i64)));
     shown.unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_judged_before_a_key_is_made_for_it() {
+        assert_eq!(alias("alias/pay-roll/A_1"), Ok("alias/pay-roll/A_1".to_owned()));
+        let long = format!("alias/{}", "x".repeat(251));
+        for refused in ["", "payroll", "alias/", "alias/a b", "alias/a:b", "alias/aws/s3", "alias/aws", &long] {
+            assert!(alias(refused).is_err(), "{refused}");
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! authority and the root's access key. `--endpoint` and `--ca` name another.
 //!
 //! Exit codes: 0 when it was done, 1 when it was not, 2 when it was asked wrongly, 3 when some objects could not be
-//! re-wrapped, 130 when it was interrupted (a job goes on without its watcher).
+//! re-wrapped, 130 when it was interrupted (a job goes on without its watcher). `policy explain` ends with 0 only for what
+//! is allowed, with 1 for what is not, and with 2 whenever there is no decision.
 
 mod iam;
 mod jobs;
@@ -18,6 +19,7 @@ mod server;
 pub(super) mod show;
 
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(super) use iam::IamCommand;
@@ -57,8 +59,29 @@ pub(super) enum OperateError {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
+    #[error("{0}")]
+    Impossible(String),
+    #[error("{error}\n{}", left(key, undone))]
+    Incomplete { error: Box<Self>, key: String, undone: Result<(), Box<Self>> },
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
+}
+
+impl OperateError {
+    /// Whether the command was asked wrongly.
+    pub(super) fn is_of_asking(&self) -> bool {
+        matches!(self, Self::Settings(_) | Self::Impossible(_))
+    }
+}
+
+/// What became of a key that could not be given all that it was to have.
+fn left(key: &str, undone: &Result<(), Box<OperateError>>) -> String {
+    match undone {
+        Ok(()) => format!("{key}, which was made for this, is not kept: it will be destroyed in 7 days"),
+        Err(error) => format!("{key}, which was made for this, is still there: {error}"),
+    }
 }
 
 /// What a command can end as.
