@@ -111,6 +111,9 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
         .map_err(|error| bad_request("InvalidRequest", format!("not a question: {error}")))?;
     let Asked { principal, action, resource, context } = asked;
     iam::authorize(&Question::new(Some(identity), "strongroom:ExplainPolicy", &principal, None))?;
+    if !admin.knows_action(&action) {
+        return Err(bad_request("NoSuchAction", format!("there is no action {action}")));
+    }
     let supposed = supposed(admin, identity, &principal)?;
     let subject = supposed.as_ref().map_or_else(|| Arc::new(Subject::anonymous()), |who| Arc::clone(&who.subject));
     let Resource { brought, key } = find(admin, identity, supposed.as_ref(), &action, &resource).await?;

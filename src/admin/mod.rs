@@ -70,6 +70,8 @@ pub struct Admin {
     pub root_key: Arc<Rotation>,
     /// The account that the server belongs to.
     pub operator: String,
+    /// The actions that policies can be asked about, beside this API's own.
+    pub actions: Vec<&'static str>,
     /// Where changes to the server are told.
     pub audit: SharedAudit,
     /// Whose requests are taken.
@@ -166,6 +168,12 @@ impl Row {
 }
 
 impl Admin {
+    /// Whether there is such an action; their names are not told apart by case.
+    fn knows_action(&self, name: &str) -> bool {
+        let mut known = OPERATIONS.iter().map(|row| row.action).chain(self.actions.iter().copied());
+        known.any(|action| action.eq_ignore_ascii_case(name))
+    }
+
     async fn answer(
         &self,
         cx: &RequestContext,

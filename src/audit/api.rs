@@ -23,6 +23,8 @@ use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody}
 const MAX_REQUEST: usize = 64 * 1024;
 /// Most events of one page, and how many if the client names no number.
 const MAX_RESULTS: i64 = 50;
+/// The action that looking up takes.
+pub const LOOK_UP: &str = "cloudtrail:LookupEvents";
 const TARGET: &str = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.";
 
 /// CloudTrail's API.
@@ -136,7 +138,7 @@ impl CloudTrail {
             user_agent: header(parts, USER_AGENT.as_str()),
             more: &(),
         };
-        let question = Question::new(Some(identity), "cloudtrail:LookupEvents", "*", None);
+        let question = Question::new(Some(identity), LOOK_UP, "*", None);
         iam::authorize(&Question { context: &circumstances, ..question })
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::accounts;
+use super::actions;
 use super::audit_log::{self, AuditLogError};
 use super::credentials::RootCredentials;
 use super::key_services::{Remote, ServiceError, Surroundings};
@@ -271,6 +272,7 @@ impl Graph {
             buckets: Arc::clone(&s3) as Arc<dyn Buckets>,
             root_key,
             operator: config.root.account_id.to_string(),
+            actions: actions::all(),
             audit: Arc::clone(&audit),
             directory: Arc::clone(&directory),
             keys: Arc::clone(&signing_keys),

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod metering;
 
+mod actions;
 mod audit;
 mod audit_log;
 mod authority;
@@ -24,9 +25,8 @@ mod verify;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use operate::OperateError;
 use serve::StartError;
 
 #[derive(Parser)]
@@ -67,7 +67,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     crate::http::install_provider();
-    let ended = match Cli::parse().command {
+    let ended = match parse().command {
         Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS).map_err(|error| {
             let asked_wrongly = matches!(error, StartError::Settings(_) | StartError::Log(_));
             (error.to_string(), asked_wrongly)
@@ -84,7 +84,8 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => operate(operate::Command::Keys(command)),
         Command::RootKey(command) => operate(operate::Command::RootKey(command)),
         Command::Iam(command) => operate(operate::Command::Iam(command)),
-        Command::Policy(command) => operate(operate::Command::Policy(command)),
+        // 1 is a decision there.
+        Command::Policy(command) => operate(operate::Command::Policy(command)).map_err(|(error, _)| (error, true)),
     };
     ended.unwrap_or_else(|(error, asked_wrongly)| {
         // Nothing more can be done where even standard error is gone.
@@ -93,7 +94,22 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// What the command line says. An empty variable counts as absent, as compose files and unit files leave them.
+fn parse() -> Cli {
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(None::<&'static str>) } else { arg });
+    command.mut_subcommands(without_empty_variables)
+}
+
 /// What a command ended as, or why it was not done and whether it was asked wrongly.
 fn operate(command: operate::Command) -> Result<ExitCode, (String, bool)> {
-    operate::run(command).map_err(|error| (error.to_string(), matches!(error, OperateError::Settings(_))))
+    operate::run(command).map_err(|error| (error.to_string(), error.is_of_asking()))
 }

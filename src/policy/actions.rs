@@ -115,8 +115,13 @@ const ON_ACCOUNTS: &[&str] = &[
     "s3:PutAccountPublicAccessBlock",
 ];
 
+/// All of S3's.
+pub fn s3() -> impl Iterator<Item = &'static str> {
+    ON_OBJECTS.iter().chain(ON_BUCKETS).chain(ON_ACCOUNTS).copied()
+}
+
 /// Whether `text`, which may have wildcards, is or covers an action of S3.
 pub(super) fn is_s3(text: &str) -> bool {
     let pattern = Pattern::new(text, Syntax { wildcards: true, variables: false, fold: true });
-    ON_OBJECTS.iter().chain(ON_BUCKETS).chain(ON_ACCOUNTS).any(|action| pattern.matches(action, &()))
+    s3().any(|action| pattern.matches(action, &()))
 }

@@ -905,4 +905,11 @@ def test_a_decision_is_explained(server, s3, kms, iam, identities, user, bucket)
     nobody = server.strongroom(
         "policy", "explain", "--principal", user.arn + "x", "--action", "s3:GetObject", "--resource", "*", check=False
     )
-    assert nobody.returncode == 1 and "NoSuchPrincipal" in nobody.stderr
+    # No decision is not a refusal.
+    assert nobody.returncode == 2 and "NoSuchPrincipal" in nobody.stderr
+    for action in ("s3:GetObjekt", "s3:*", "GetObject", "kms:ReEncrypt", "ec2:RunInstances"):
+        answer = explain(action, "*")
+        assert answer.returncode == 2 and f"NoSuchAction: there is no action {action}" in answer.stderr
+    for action in ("kms:reencryptfrom", "iam:PassRole", "sts:AssumeRole", "cloudtrail:LookupEvents"):
+        assert explain(action, "*").json["decision"] == "implicitDeny"
+    assert explain("strongroom:ExplainPolicy", "*").returncode == 1

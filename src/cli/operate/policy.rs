@@ -12,7 +12,7 @@ use super::{Outcome, show};
 #[derive(Subcommand)]
 pub(in crate::cli) enum PolicyCommand {
     /// Say whether a principal may do something to a resource, and which statements of which policies decide. Exits with 0 if
-    /// it may, 1 if not.
+    /// it may, with 1 if it may not, and with 2 if that could not be decided.
     Explain(#[command(flatten)] ExplainArgs),
 }
 
@@ -102,7 +102,7 @@ fn told(answer: &Value) -> String {
     if !rows.is_empty() {
         let titles = ["", "EFFECT", "SOURCE", "POLICY", "STATEMENT"];
         told.push('\n');
-        told.push_str(&show::table(&titles, titles.len(), rows).to_string());
+        told.push_str(&show::table(&titles, titles.len(), rows));
     }
     told
 }
