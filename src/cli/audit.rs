@@ -118,7 +118,9 @@ pub(super) enum AuditError {
     NoLog(PathBuf),
     #[error("{}: {source}", path.display())]
     PublicKey { path: PathBuf, source: pem::Error },
-    #[error("{} holds no Ed25519 public key", .0.display())]
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{}: there is no Ed25519 public key (-----BEGIN PUBLIC KEY-----) in it", .0.display())]
     OtherKey(PathBuf),
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
@@ -152,8 +154,11 @@ impl Place {
 }
 
 fn read_key(path: &Path) -> Result<Ed25519Public, AuditError> {
-    let der = SubjectPublicKeyInfoDer::from_pem_file(path)
-        .map_err(|source| AuditError::PublicKey { path: path.to_owned(), source })?;
+    let der = SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|source| match source {
+        pem::Error::Io(source) => AuditError::File { path: path.to_owned(), source },
+        pem::Error::NoItemsFound => AuditError::OtherKey(path.to_owned()),
+        source => AuditError::PublicKey { path: path.to_owned(), source },
+    })?;
     Ed25519Public::from_der(&der).ok_or_else(|| AuditError::OtherKey(path.to_owned()))
 }
 
@@ -236,7 +241,7 @@ fn find(place: &Place, wanted: Wanted) -> Result<ExitCode, AuditError> {
     }
     if !place.json {
         let titles = ["TIME", "BY", "EVENT", "RESOURCE", "REFUSED"];
-        show::line(&show::table(&titles, titles.len(), rows).to_string())?;
+        show::line(&show::table(&titles, titles.len(), rows))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Config, ConfigError, InvalidValue};
+use crate::config::{Config, ConfigError, InvalidValue, listen_address};
 
 /// The flags of `strongroom serve`, each also an environment variable.
 #[derive(Args, Debug, Default)]
@@ -17,10 +17,10 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "STRONGROOM_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
     /// Serve HTTPS on this address [default: 127.0.0.1:9000].
-    #[arg(long, env = "STRONGROOM_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "STRONGROOM_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     pub(super) listen: Option<SocketAddr>,
     /// Serve plain HTTP on this address too.
-    #[arg(long, env = "STRONGROOM_HTTP_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "STRONGROOM_HTTP_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     pub(super) http_listen: Option<SocketAddr>,
 }
 

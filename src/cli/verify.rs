@@ -228,7 +228,7 @@ fn text(report: &[(String, BucketFindings)], service_of: ServiceOf<'_>) -> Strin
     titles.extend(with_service.then_some("SERVICE"));
     let texts = titles.len();
     titles.extend(["OBJECTS", "BYTES", "OPENED", "CHECKED", "DAMAGED"]);
-    let mut all = vec![show::table(&titles, texts, rows).to_string()];
+    let mut all = vec![show::table(&titles, texts, rows)];
     all.extend(unavailable.iter().map(|(key, reason)| format!("not at hand: {key}: {reason}")));
     all.extend(lines);
     all.join("\n")

@@ -18,7 +18,7 @@ use serde::Deserialize;
 pub use delivery::{ArnPattern, NotificationTarget, ReplicationDestination, SaslMechanism};
 pub use values::{
     AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, SecretText,
-    ServiceAddress, ServiceName, SyslogAddress, WebhookUrl,
+    ServiceAddress, ServiceName, SyslogAddress, WebhookUrl, listen_address,
 };
 
 /// Defines a section: each option with its documentation, type and default.
@@ -52,8 +52,10 @@ options! {
         /// Where everything durable lives; made if absent.
         data_dir: PathBuf = PathBuf::from("strongroom-data"),
         /// The address of the HTTPS endpoint.
+        #[serde(deserialize_with = "values::address")]
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
         /// The address of a plain HTTP endpoint, for use behind a proxy; none by default.
+        #[serde(deserialize_with = "values::some_address")]
         http_listen: Option<SocketAddr> = None,
         /// Proxies that end TLS in front of the plain HTTP endpoint: what their `X-Forwarded-Proto` and `X-Forwarded-For` say
         /// is believed.

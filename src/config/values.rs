@@ -1,9 +1,10 @@
 //! The types of options that are more than a string or a number.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::crypto::SecretBytes;
 use crate::crypto::digest::sha256;
@@ -12,6 +13,23 @@ use crate::crypto::digest::sha256;
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct InvalidValue(&'static str);
+
+/// The address to listen on that `text` is. Names are not looked up: they may stand for several addresses.
+///
+/// # Errors
+/// [`InvalidValue`].
+pub fn listen_address(text: &str) -> Result<SocketAddr, InvalidValue> {
+    text.parse()
+        .map_err(|_| InvalidValue("an IP address (no host name) and a port, such as 127.0.0.1:9000 or [::]:9000"))
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(value: D) -> Result<SocketAddr, D::Error> {
+    listen_address(&String::deserialize(value)?).map_err(serde::de::Error::custom)
+}
+
+pub(super) fn some_address<'de, D: Deserializer<'de>>(value: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(value).map(Some)
+}
 
 /// Defines a string that holds to a rule.
 macro_rules! text_value {

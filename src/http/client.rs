@@ -1,7 +1,7 @@
 //! The client's side of the endpoint, for the commands that speak to a running server: one request, one connection, over
 //! TLS with the server's own authority.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, pem};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use super::tls::{PemError, certificates};
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,13 +29,8 @@ pub struct Client(TlsConnector);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The authority's file is not there, or not what it should be.
-    #[error("{}: {source}", path.display())]
-    Authority {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
+    #[error(transparent)]
+    Authority(#[from] PemError),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -66,10 +62,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::Authority`], [`ClientError::Tls`].
     pub fn new(authority: &Path) -> Result<Self, ClientError> {
-        let unreadable = |source| ClientError::Authority { path: authority.to_owned(), source };
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(authority).map_err(unreadable)? {
-            roots.add(certificate.map_err(unreadable)?)?;
+        for certificate in certificates(authority)? {
+            roots.add(certificate)?;
         }
         let provider = super::tls::provider();
         let config = ClientConfig::builder_with_provider(provider)

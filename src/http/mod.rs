@@ -31,7 +31,7 @@ pub use edge::{Edge, Protocols};
 pub use internal::Readiness;
 pub use proxy::TrustedProxies;
 pub use server::{Addresses, BindError, Drained, Server};
-pub use tls::{Material, Tls, TlsError, install_provider};
+pub use tls::{Material, PemError, Tls, TlsError, install_provider};
 
 #[cfg(test)]
 mod tests;

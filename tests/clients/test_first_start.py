@@ -138,6 +138,45 @@ def test_a_wrong_value_is_refused_with_its_place(tmp_path):
     assert "streams" in refusal.stderr
 
 
+def test_an_address_is_no_host_name(tmp_path):
+    config = tmp_path / "strongroom.toml"
+    config.write_text('listen = "localhost:9000"\n')
+    wanted = "expected an IP address (no host name) and a port, such as 127.0.0.1:9000"
+    refusal = run_serve("--config", config)
+    assert refusal.returncode == 2 and f"{config}:1: listen: {wanted}" in refusal.stderr
+    refusal = run_serve("--listen", "localhost:9000")
+    assert refusal.returncode == 2 and "--listen" in refusal.stderr and wanted in refusal.stderr
+
+
+def test_an_empty_variable_counts_as_absent(tmp_path, new_server):
+    names = ("CONFIG", "LISTEN", "HTTP_LISTEN", "ENDPOINT", "CA", "REGION", "ACCOUNT_ID")
+    server = new_server(environment={f"STRONGROOM_{name}": "" for name in names})
+    assert server.client("s3").list_buckets()["Buckets"] == []
+    # As of the commands.
+    empty = {"STRONGROOM_CONFIG": "", "STRONGROOM_ENDPOINT": "", "STRONGROOM_CA": "", "STRONGROOM_DATA_DIR": ""}
+    asked = subprocess.run(
+        [str(binary()), "keys", "list"], env=clean_environment() | empty, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert asked.stderr.startswith("strongroom: strongroom-data/tls/ca.pem: No such file"), asked.stderr
+
+
+def test_a_certificate_that_is_none_is_named(tmp_path, fresh_server):
+    pem, none = tmp_path / "cert.pem", tmp_path / "none.pem"
+    pem.write_text("nothing of the kind\n")
+    key = fresh_server.data / "tls" / "ca.key"
+    config = tmp_path / "strongroom.toml"
+    for certificate, private, told in [
+        (pem, key, f"{pem}: there is no certificate (-----BEGIN CERTIFICATE-----) in it"),
+        (fresh_server.data / "tls" / "ca.pem", pem, f"{pem}: there is no private key"),
+        (none, key, f"{none}: No such file"),
+    ]:
+        config.write_text(f'data_dir = "{tmp_path}/data"\n[tls]\ncertificate = "{certificate}"\nkey = "{private}"\n')
+        refusal = run_serve("--config", config)
+        assert refusal.returncode == 1 and told in refusal.stderr, refusal.stderr
+    asked = fresh_server.strongroom("keys", "list", "--ca", pem, check=False)
+    assert asked.returncode == 1 and f"{pem}: there is no certificate" in asked.stderr
+
+
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, new_server):
     unused = free_port()
     config = tmp_path / "strongroom.toml"

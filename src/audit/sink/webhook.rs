@@ -48,6 +48,10 @@ impl Webhook {
         let mut client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none());
         if let Some(pem) = options.ca {
             let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| refused(&error))?;
+            if certificates.is_empty() {
+                let problem = "there is no certificate (-----BEGIN CERTIFICATE-----) in its authorities' file";
+                return Err(DeliveryError::Refused(problem.to_owned()));
+            }
             client = client.tls_certs_only(certificates);
         }
         let authorization = options.authorization.map(|value| {

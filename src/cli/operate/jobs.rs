@@ -45,7 +45,7 @@ pub(super) async fn run(command: JobsCommand) -> Outcome {
             } else {
                 let jobs = answer["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let titles = ["JOB", "STATE", "BUCKET", "STARTED", "EXAMINED", "RE-WRAPPED", "FAILED"];
-                show::line(&show::table(&titles, 4, jobs.iter().map(row).collect()).to_string())?;
+                show::line(&show::table(&titles, 4, jobs.iter().map(row).collect()))?;
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -139,7 +139,7 @@ fn table(usage: &Value) -> String {
     titles.extend(with_service.then_some("SERVICE"));
     let texts = titles.len() + 1;
     titles.extend(["BUCKET", "OBJECTS", "BYTES", "OPEN UPLOADS"]);
-    show::table(&titles, texts, rows).to_string()
+    show::table(&titles, texts, rows)
 }
 
 #[cfg(test)]

@@ -16,15 +16,18 @@ pub(in crate::cli) fn line(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-/// A table under `titles`; the columns from `numbers` on are numbers.
-pub(in crate::cli) fn table(titles: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> Table {
+/// A table under `titles`; the columns from `numbers` on are numbers. Lines begin and end with text, not with space.
+pub(in crate::cli) fn table(titles: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(titles);
     table.add_rows(rows);
-    for column in table.column_iter_mut().skip(numbers) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if at >= numbers {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
-    table
+    table.trim_fmt()
 }
 
 /// A count, its digits grouped.
@@ -40,4 +43,15 @@ pub(in crate::cli) fn bytes(value: &Value) -> String {
 /// A text, or a dash where there is none.
 pub(in crate::cli) fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_begins_at_the_margin_and_has_no_space_behind_it() {
+        let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["longer".to_owned(), "20".to_owned()]];
+        assert_eq!(table(&["KEY", "N"], 1, rows), "KEY      N\na        1\nlonger  20");
+    }
 }

@@ -30,6 +30,10 @@ impl Webhook {
             let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
             let certificates =
                 Certificate::from_pem_bundle(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
+            if certificates.is_empty() {
+                let problem = "there is no certificate (-----BEGIN CERTIFICATE-----) in it";
+                return Err(format!("{}: {problem}", path.display()));
+            }
             client = client.tls_certs_only(certificates);
         }
         let client = client.build().map_err(|error| error.to_string())?;

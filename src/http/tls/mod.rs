@@ -1,9 +1,9 @@
 //! TLS: rustls with aws-lc-rs, versions 1.2 and 1.3, HTTP/2 or 1.1 by ALPN, and a certificate that can be replaced while
 //! the server runs.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::{fmt, io};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -42,13 +42,51 @@ impl Material {
     /// # Errors
     /// [`TlsError::Pem`].
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let unreadable = |path: &Path, source| TlsError::Pem { path: path.to_owned(), source };
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
-            .map_err(|source| unreadable(certificate, source))?;
-        let private_key = PrivateKeyDer::from_pem_file(key).map_err(|source| unreadable(key, source))?;
+        let chain = certificates(certificate)?;
+        let private_key = PrivateKeyDer::from_pem_file(key);
+        let private_key =
+            private_key.map_err(|source| PemError::new(key, "private key (-----BEGIN PRIVATE KEY-----)", source))?;
         Ok(Self { chain, key: private_key })
+    }
+}
+
+/// The certificates in the PEM file at `path`: one at least.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) })
+        .map_err(|source| PemError::new(path, "certificate (-----BEGIN CERTIFICATE-----)", source))
+}
+
+/// A PEM file is not there, or not what it should be.
+#[derive(Debug)]
+pub struct PemError {
+    path: PathBuf,
+    wanted: &'static str,
+    source: pem::Error,
+}
+
+impl PemError {
+    fn new(path: &Path, wanted: &'static str, source: pem::Error) -> Self {
+        Self { path: path.to_owned(), wanted, source }
+    }
+}
+
+impl fmt::Display for PemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, wanted, source } = self;
+        match source {
+            // As the system says it.
+            pem::Error::Io(error) => write!(f, "{}: {error}", path.display()),
+            pem::Error::NoItemsFound => write!(f, "{}: there is no {wanted} in it", path.display()),
+            malformed => write!(f, "{}: expected a {wanted} in PEM: {malformed}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for PemError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
     }
 }
 
@@ -56,13 +94,8 @@ impl Material {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file is not there, or not what it should be.
-    #[error("{}: {source}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// The key does not belong to the certificate, or is of no use.
     #[error("the certificate cannot be used: {0}")]
     Unusable(#[from] rustls::Error),

@@ -145,7 +145,12 @@ impl Client {
             }));
         if let Some(path) = &server.ca_file {
             let pem = std::fs::read(path).map_err(|source| ClientError::Authorities { path: path.clone(), source })?;
-            http = http.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
+            let certificates = Certificate::from_pem_bundle(&pem)?;
+            if certificates.is_empty() {
+                let source = std::io::Error::other("there is no certificate (-----BEGIN CERTIFICATE-----) in it");
+                return Err(ClientError::Authorities { path: path.clone(), source });
+            }
+            http = http.tls_certs_only(certificates);
         }
         let client = Arc::new(Self { http: http.build()?, server, session: Mutex::new(None) });
         tokio::spawn(tend(Arc::downgrade(&client)));

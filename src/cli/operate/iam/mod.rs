@@ -89,7 +89,7 @@ fn print(result: &Value, answer: Answer, as_json: bool) -> std::io::Result<()> {
             let attached =
                 attached.map(|policy| ["PolicyName", "PolicyArn"].map(|name| show::text(&policy[name])).to_vec());
             let titles = ["POLICY", "ARN"];
-            show::line(&show::table(&titles, titles.len(), inline.chain(attached).collect()).to_string())
+            show::line(&show::table(&titles, titles.len(), inline.chain(attached).collect()))
         }
         Answer::Table(member, columns) => {
             let rows = result[member].as_array().into_iter().flatten().map(|entry| {
@@ -97,7 +97,7 @@ fn print(result: &Value, answer: Answer, as_json: bool) -> std::io::Result<()> {
                 columns.iter().map(|(_, name)| cell(name)).collect()
             });
             let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
-            show::line(&show::table(&titles, titles.len(), rows.collect()).to_string())
+            show::line(&show::table(&titles, titles.len(), rows.collect()))
         }
     }
 }
