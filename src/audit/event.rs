@@ -16,6 +16,10 @@ const VERSION: &str = "1.11";
 const USUAL: usize = 2048;
 /// What stands for the address and the agent of a service's own calls.
 const INTERNAL: &str = "AWS Internal";
+/// The account of whoever did not sign.
+const ANONYMOUS: &str = "anonymous";
+/// The member of what the service adds that tells what decided.
+const AUTHORIZATION: &str = "authorization";
 
 /// One event.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +65,9 @@ pub struct Event {
     management_event: bool,
     /// The account whose resource it was.
     pub recipient_account_id: String,
+    /// What the events of several accounts about the same deed have in common.
+    #[serde(rename = "sharedEventID", skip_serializing_if = "Option::is_none")]
+    shared_event_id: Option<String>,
     event_category: Category,
     /// What a service did of its own accord.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +77,9 @@ pub struct Event {
     /// Whether the service tells how many bytes of bodies went in and out.
     #[serde(skip)]
     pub tells_bytes: bool,
+    /// Further accounts that get an event about it, and those events' ids.
+    #[serde(skip)]
+    copies: Vec<(String, String)>,
 }
 
 /// Whether an event is about a resource's management or its data.
@@ -199,7 +209,7 @@ impl UserIdentity {
 
     /// Nobody who signed.
     pub fn anonymous() -> Self {
-        Self { kind: Some("AWSAccount"), account_id: "anonymous".to_owned(), ..Self::default() }
+        Self { kind: Some("AWSAccount"), account_id: ANONYMOUS.to_owned(), ..Self::default() }
     }
 
     /// The same, where a service asks on its behalf.
@@ -317,7 +327,27 @@ impl Event {
             service_event_details: None,
             tls_details: None,
             tells_bytes: false,
+            shared_event_id: None,
+            copies: Vec::new(),
         }
+    }
+
+    /// It is told to the accounts that own its resources, and to the caller's: each has an event of its own.
+    /// (AWS: "sharedEventID example", CloudTrail user guide.)
+    pub fn tell_owners(&mut self, entropy: &dyn Entropy) {
+        let mut accounts: Vec<&String> = Vec::new();
+        let owners = self.resources.iter().filter_map(|resource| resource.account_id.as_ref());
+        for account in owners.chain([&self.user_identity.account_id]) {
+            if !accounts.contains(&account) && account != ANONYMOUS {
+                accounts.push(account);
+            }
+        }
+        let mut accounts = accounts.into_iter().cloned();
+        if let Some(first) = accounts.next() {
+            self.recipient_account_id = first;
+        }
+        self.copies = accounts.map(|account| (account, id_of(random::bytes(entropy)))).collect();
+        self.shared_event_id = (!self.copies.is_empty()).then(|| id_of(random::bytes(entropy)));
     }
 
     /// Adds a member to what the service adds.
@@ -331,7 +361,7 @@ impl Event {
     /// Adds what decided whether it might happen, if something did: AWS's event has no such member.
     pub fn judge(&mut self, decided: Option<Value>) {
         if let Some(decided) = decided {
-            self.add("authorization", decided);
+            self.add(AUTHORIZATION, decided);
         }
     }
 
@@ -347,6 +377,20 @@ impl Event {
     pub fn fail(&mut self, code: impl Into<String>, message: impl Into<String>) {
         self.error_code = Some(code.into());
         self.error_message = Some(message.into()).filter(|message| !message.is_empty());
+    }
+
+    /// The events as they are written: one for each account that it is told to.
+    pub(super) fn write(mut self, lines: &mut Vec<Vec<u8>>) {
+        lines.push(self.to_json());
+        for (account, id) in std::mem::take(&mut self.copies) {
+            (self.recipient_account_id, self.event_id) = (account, id);
+            // The statement that decided is of a policy of the first one.
+            if let Some(Value::Object(members)) = &mut self.additional_event_data {
+                members.remove(AUTHORIZATION);
+            }
+            self.additional_event_data.take_if(|data| *data == Value::Object(serde_json::Map::new()));
+            lines.push(self.to_json());
+        }
     }
 
     /// The event as it is written.

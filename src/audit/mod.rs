@@ -293,16 +293,18 @@ impl Writer {
     /// Writes a batch, and says whether somebody waited for it.
     fn write(&mut self, batch: &mut Vec<Job>) -> bool {
         let (mut events, mut waiters) = (Vec::with_capacity(batch.len()), Vec::new());
+        let mut count = 0;
         for job in batch.drain(..) {
             match job {
                 Job::Event(event, written) => {
-                    events.push(event.to_json());
+                    count += 1;
+                    event.write(&mut events);
                     waiters.extend(written);
                 }
                 Job::Flush(flushed) => waiters.push(flushed),
             }
         }
-        let (count, awaited) = (events.len(), !waiters.is_empty());
+        let awaited = !waiters.is_empty();
         if count > 0 && !self.append(&events, &mut waiters) {
             self.state.lost.fetch_add(count as u64, Ordering::Relaxed);
             self.state.waiting.fetch_sub(count, Ordering::Relaxed);

@@ -398,6 +398,38 @@ fn the_stored_forms_are_pinned() {
 }
 
 #[test]
+fn each_account_that_has_to_do_with_a_deed_has_an_event_of_its_own() {
+    let bench = Bench::new();
+    let key = |account: &str| Resource {
+        account_id: Some(account.to_owned()),
+        kind: "AWS::KMS::Key",
+        arn: format!("arn:aws:kms:us-east-1:{account}:key/k1"),
+    };
+    let told = |resources: &[&str]| -> Vec<Value> {
+        let mut event = bench.event("ReEncrypt");
+        event.resources = resources.iter().map(|account| key(account)).collect();
+        event.judge(Some(json!({"effect": "Allow"})));
+        event.tell_owners(&bench.entropy);
+        let mut lines = Vec::new();
+        event.write(&mut lines);
+        lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
+    };
+    let [own] = &told(&["000000000000"])[..] else { panic!("the caller's alone") };
+    assert_eq!((&own["sharedEventID"], &own["recipientAccountId"]), (&Value::Null, &json!("000000000000")));
+
+    let events = told(&["111111111111", "222222222222", "111111111111"]);
+    let recipients: Vec<&str> = events.iter().map(|event| event["recipientAccountId"].as_str().unwrap()).collect();
+    assert_eq!(recipients, ["111111111111", "222222222222", "000000000000"]);
+    assert!(events[0]["sharedEventID"].is_string());
+    assert!(events.iter().all(|event| event["sharedEventID"] == events[0]["sharedEventID"]));
+    let ids: std::collections::BTreeSet<&str> = events.iter().map(|event| event["eventID"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 3);
+    // Whose statement it was is not told to the others.
+    assert_eq!(events[0]["additionalEventData"]["authorization"]["effect"], "Allow");
+    assert!(events[1..].iter().all(|event| event["additionalEventData"].is_null()));
+}
+
+#[test]
 fn an_event_has_the_fields_of_cloudtrail() {
     let bench = Bench::new();
     let mut event = bench.event("GenerateDataKey");

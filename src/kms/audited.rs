@@ -105,9 +105,7 @@ impl AuditedKms {
                 event.resources = named.iter().map(key_resource).collect();
             }
         }
-        if let Some(key) = event.resources.first() {
-            event.recipient_account_id = key.account_id.clone().unwrap_or_default();
-        }
+        event.tell_owners(&*self.entropy);
         event.request_parameters = Value::Object(parameters);
         let is_refused = result.as_ref().is_err_and(|error| error.kind == KmsErrorKind::AccessDenied);
         event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));

@@ -361,6 +361,32 @@ def test_an_account_sees_its_own_events(tmp_path):
         server.destroy()
 
 
+def test_a_use_across_accounts_is_in_both_accounts_logs(tmp_path):
+    server = two_accounts(tmp_path)
+    try:
+        key = server.client("kms").create_key()["KeyMetadata"]["Arn"]
+        other = server.other.client("sts").get_caller_identity()["Account"]
+        everybody = [{"AWS": ROOT}, {"AWS": f"arn:aws:iam::{other}:root"}]
+        statements = [{"Effect": "Allow", "Principal": who, "Action": "kms:*", "Resource": "*"} for who in everybody]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        server.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+        server.other.client("kms").encrypt(KeyId=key, Plaintext=b"x")
+        wanted = [{"AttributeKey": "EventName", "AttributeValue": "Encrypt"}]
+
+        def told(endpoint):
+            [event] = endpoint.client("cloudtrail").lookup_events(LookupAttributes=wanted)["Events"]
+            return json.loads(event["CloudTrailEvent"])
+
+        owners, callers = told(server), told(server.other)
+        assert (owners["recipientAccountId"], callers["recipientAccountId"]) == ("000000000000", other)
+        assert owners["sharedEventID"] == callers["sharedEventID"] and owners["eventID"] != callers["eventID"]
+        assert owners["userIdentity"] == callers["userIdentity"] and owners["resources"] == callers["resources"]
+        assert "authorization" in owners["additionalEventData"] and "additionalEventData" not in callers
+        assert server.strongroom("audit", "verify").returncode == 0
+    finally:
+        server.destroy()
+
+
 def test_events_survive_kill_and_the_log_goes_on(fresh_server):
     server = fresh_server
     server.client("kms").create_key(Description="before")

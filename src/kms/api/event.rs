@@ -71,12 +71,13 @@ pub(super) fn begin(
 
 /// Adds how the request was answered.
 pub(super) fn end(
+    api: &KmsApi,
     event: &mut Event,
     request: &Value,
     result: &Result<Value, Failure>,
     identity: &Identity,
-    region: &str,
 ) {
+    let region = api.kms.region();
     let mut keys: Vec<String> = Vec::new();
     match result {
         Ok(response) => {
@@ -110,9 +111,7 @@ pub(super) fn end(
             arn: format!("arn:aws:kms:{region}:{}:{alias}", identity.account.id),
         });
     }
-    if let Some(owner) = event.resources.first().and_then(|resource| resource.account_id.clone()) {
-        event.recipient_account_id = owner;
-    }
+    event.tell_owners(&*api.entropy);
 }
 
 /// The members of a response that name keys.

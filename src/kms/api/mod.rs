@@ -125,7 +125,7 @@ impl KmsApi {
         };
         let result = self.perform(cx, operation, &identity, &document, &caller).await;
         if let Some(event) = event {
-            event::end(event, &document, &result, &identity, self.kms.region());
+            event::end(self, event, &document, &result, &identity);
             let is_refused = result.as_ref().is_err_and(|failure| failure.kind == KmsErrorKind::AccessDenied.code());
             event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));
         }
