@@ -246,6 +246,12 @@ def test_openssl_encrypts_to_a_kms_key(kms, make, openssl, algorithm, shared_key
     assert kms.decrypt(CiphertextBlob=moved["CiphertextBlob"])["Plaintext"] == b"from outside"
     with refused("InvalidCiphertextException", 400, ""):
         kms.decrypt(**(asked | {"CiphertextBlob": blob[:-1] + bytes([blob[-1] ^ 1])}))
+    most = 214 if algorithm.endswith("_1") else 190
+    held = {"KeyId": key["KeyId"], "EncryptionAlgorithm": algorithm}
+    kms.encrypt(**held, Plaintext=bytes(most))
+    text = f"Algorithm {algorithm} and key spec RSA_2048 cannot encrypt data larger than {most} bytes."
+    with refused("ValidationException", 400, text):
+        kms.encrypt(**held, Plaintext=bytes(most + 1))
     text = "Algorithm SYMMETRIC_DEFAULT and key spec RSA_2048 are incompatible."
     with refused("InvalidKeyUsageException", 400, text):
         kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")

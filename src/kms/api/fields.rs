@@ -147,13 +147,33 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// The texts of a list, each of 1 to `most` characters; absent means none.
+    pub fn bounded_texts(self, name: &str, most: usize) -> Result<Vec<&'v str>, Failure> {
+        let texts = self.texts(name)?;
+        if texts.iter().all(|text| (1..=most).contains(&text.chars().count())) {
+            return Ok(texts);
+        }
+        let constraint = format!(
+            "Member must satisfy constraint: [Member must have length less than or equal to {most}, Member must have \
+             length greater than or equal to 1]"
+        );
+        Err(invalid(name, &format!("[{}]", texts.join(", ")), &constraint))
+    }
+
+    /// A text of `least` to `most` characters that must be there, in an item of a list that is called `item` in refusals.
+    pub fn text_of_item(self, item: &str, name: &str, (least, most): (usize, usize)) -> Result<&'v str, Failure> {
+        let path = format!("{item}.member.{}", lower_first(name));
+        let text = self.text(name)?.ok_or_else(|| missing(&path))?;
+        check_length(&path, text, text.chars().count(), least, most)?;
+        Ok(text)
+    }
+
     /// The grant tokens of a request, ten at most.
     pub fn grant_tokens(self) -> Result<Vec<&'v str>, Failure> {
-        let tokens = self.texts("GrantTokens")?;
+        let tokens = self.bounded_texts("GrantTokens", 8192)?;
         if tokens.len() > 10 {
             return Err(too_long("GrantTokens", 10));
         }
-        tokens.iter().try_for_each(|token| check_length("GrantTokens", token, token.chars().count(), 1, 8192))?;
         Ok(tokens)
     }
 

@@ -450,6 +450,12 @@ async fn refusals_are_worded_as_aws_words_them() {
         ),
         (
             "CreateAlias",
+            alias("alias/r:d", &key),
+            "ValidationException",
+            "alias/r:d contains invalid characters for an alias".to_owned(),
+        ),
+        (
+            "CreateAlias",
             alias("alias/red", "alias/blue"),
             "ValidationException",
             "Aliases must refer to keys. Not aliases".to_owned(),
@@ -492,6 +498,38 @@ async fn refusals_are_worded_as_aws_words_them() {
             "Tags beginning with aws: are reserved".to_owned(),
         ),
         ("CreateKey", json!({"Tags": many}), "TagException", "Too many tags".to_owned()),
+        (
+            "CreateKey",
+            json!({"Tags": [tag("aws:a"), tag("")]}),
+            "ValidationException",
+            format!(
+                "{ONE_ERROR}Value '' at 'tags.2.member.tagKey' failed to satisfy constraint: Member must have length greater than or equal to 1"
+            ),
+        ),
+        (
+            "TagResource",
+            json!({"KeyId": key, "Tags": [{"TagKey": "a"}]}),
+            "ValidationException",
+            format!(
+                "{ONE_ERROR}Value null at 'tags.1.member.tagValue' failed to satisfy constraint: Member must not be null"
+            ),
+        ),
+        (
+            "UntagResource",
+            json!({"KeyId": key, "TagKeys": ["a", ""]}),
+            "ValidationException",
+            format!(
+                "{ONE_ERROR}Value '[a, ]' at 'tagKeys' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 128, Member must have length greater than or equal to 1]"
+            ),
+        ),
+        (
+            "Encrypt",
+            json!({"KeyId": key, "Plaintext": STANDARD.encode([0]), "GrantTokens": [""]}),
+            "ValidationException",
+            format!(
+                "{ONE_ERROR}Value '[]' at 'grantTokens' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 8192, Member must have length greater than or equal to 1]"
+            ),
+        ),
         ("DescribeKey", json!({"KeyId": "fake-key-id"}), "NotFoundException", "Invalid keyId 'fake-key-id'".to_owned()),
         (
             "DescribeKey",

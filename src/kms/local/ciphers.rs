@@ -143,14 +143,11 @@ impl LocalKms {
     }
 
     fn seal(&self, key: &Arc<Key>, plaintext: &[u8], cipher: Cipher<'_>) -> Result<WrappedKey, KmsError> {
-        let too_long = |most: usize| {
-            KmsErrorKind::Validation.with(format!(
-                "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have \
-                 length less than or equal to {most}"
-            ))
-        };
         if plaintext.len() > MAX_PLAINTEXT {
-            return Err(too_long(MAX_PLAINTEXT));
+            return Err(KmsErrorKind::Validation.with(format!(
+                "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have \
+                 length less than or equal to {MAX_PLAINTEXT}"
+            )));
         }
         check_algorithm(key, cipher.algorithm)?;
         let Some(hash) = cipher.algorithm.oaep() else {
@@ -160,7 +157,10 @@ impl LocalKms {
         if let MaterialKind::Pair(PairKind::Rsa(size)) = key.spec.material()
             && plaintext.len() > hash.most(size)
         {
-            return Err(too_long(hash.most(size)));
+            let (algorithm, spec, most) = (cipher.algorithm.as_str(), key.spec.as_str(), hash.most(size));
+            return Err(KmsErrorKind::Validation.with(format!(
+                "Algorithm {algorithm} and key spec {spec} cannot encrypt data larger than {most} bytes."
+            )));
         }
         let oaep = pair(key)?.oaep().ok_or_else(no_material)?;
         let failed = |error| KmsErrorKind::Internal.because("encrypting failed", error);

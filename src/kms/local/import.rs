@@ -169,9 +169,13 @@ impl LocalKms {
                     Ok(())
                 }
                 (None, true) if record.materials.is_empty() || key.spec == KeySpec::SymmetricDefault => {
-                    if key.materials.iter().any(|material| material.pending) {
-                        let message = format!("{} already has key material that is pending rotation.", key.arn);
-                        return Err(KmsErrorKind::InvalidState.with(message));
+                    if let Some(pending) = key.materials.iter().find(|material| material.pending) {
+                        let (id, pending) = (hex::encode(id), hex::encode(pending.id));
+                        return Err(KmsErrorKind::InvalidState.with(format!(
+                            "New key material (id: {id}) cannot be imported into KMS key {}, because another key \
+                             material (id: {pending}) is pending rotation.",
+                            key.arn
+                        )));
                     }
                     let pending = !record.materials.is_empty();
                     sealed.imported = Some(ImportedRecord { valid_to, description, pending });

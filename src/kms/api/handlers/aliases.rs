@@ -36,6 +36,16 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
     Ok(paged(json!({"Aliases": aliases}), next))
 }
 
+/// The alias that a request makes. The pattern lets a colon pass, which KMS does not take all the same.
+pub(super) fn fresh_name(fields: Fields<'_>) -> Result<&str, Failure> {
+    let alias = name(fields)?;
+    if alias.contains(':') {
+        let message = format!("{alias} contains invalid characters for an alias");
+        return Err(refuse(KmsErrorKind::Validation, message));
+    }
+    Ok(alias)
+}
+
 /// The alias that a request is about.
 pub(super) fn name(fields: Fields<'_>) -> Result<&str, Failure> {
     let alias = fields.required_text("AliasName", 256)?;

@@ -154,7 +154,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         Handler::ReplicateKey => elsewhere::replicate(kms, caller, fields),
         Handler::UpdatePrimaryRegion => elsewhere::update_primary(kms, caller, fields),
         Handler::CreateAlias => {
-            let alias = aliases::name(fields)?;
+            let alias = aliases::fresh_name(fields)?;
             Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
         }
         Handler::CreateGrant => grants::create(kms, caller, fields).await,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, check_length, refuse};
+use super::super::fields::{Fields, refuse};
 use super::{key_not_alias, marker, paged};
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
@@ -18,10 +18,7 @@ pub(super) async fn add(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> 
 pub(super) async fn remove(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
     fields.required("TagKeys")?;
-    let keys = fields.texts("TagKeys")?;
-    for key in &keys {
-        check_length("TagKeys", key, key.chars().count(), 1, 128)?;
-    }
+    let keys = fields.bounded_texts("TagKeys", 128)?;
     Ok(kms.untag(caller, &name, &keys).await.map(|()| Value::Null)?)
 }
 
@@ -42,11 +39,15 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
 
 /// The tags of a request.
 pub(super) fn read(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure> {
+    // Shapes are judged before what tags mean.
+    let mut given = Vec::new();
+    for (at, item) in (1..).zip(fields.objects("Tags")?) {
+        let path = format!("tags.{at}");
+        let key = item.text_of_item(&path, "TagKey", (1, 128))?;
+        given.push((key, item.text_of_item(&path, "TagValue", (0, 256))?));
+    }
     let mut tags: Vec<(String, String)> = Vec::new();
-    for item in fields.objects("Tags")? {
-        let key = item.required_text("TagKey", 128)?;
-        let value = item.text("TagValue")?.unwrap_or_default();
-        check_length("TagValue", value, value.chars().count(), 0, 256)?;
+    for (key, value) in given {
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
         }

@@ -123,7 +123,10 @@ async fn new_material_waits_for_its_rotation() {
     let error = import(kms, &name, &[7; 32], Some(true)).await.unwrap_err();
     assert_eq!(error.kind, KmsErrorKind::IncorrectKeyMaterial, "it is not new");
     let second = import(kms, &name, &[8; 32], Some(true)).await.unwrap();
-    assert_eq!(import(kms, &name, &[9; 32], Some(true)).await.unwrap_err().kind, KmsErrorKind::InvalidState);
+    let error = import(kms, &name, &[9; 32], Some(true)).await.unwrap_err();
+    let told = format!(", because another key material (id: {second}) is pending rotation.");
+    assert_eq!(error.kind, KmsErrorKind::InvalidState);
+    assert!(error.message.starts_with("New key material (id: ") && error.message.ends_with(&told), "{error}");
     let before = kms.encrypt(&caller, &name, b"p", &context()).await.unwrap();
     assert_eq!(before.material_id, Some(first.clone()));
     kms.rotate_on_demand(&caller, &name).await.unwrap();

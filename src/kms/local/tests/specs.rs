@@ -98,8 +98,9 @@ async fn rsa_keys_encrypt_what_they_hold() {
         let opened = fixture.reopened().await.decrypt_by(&caller, &sealed.blob, Some(&name), cipher).await.unwrap();
         assert_eq!(opened.plaintext.expose(), vec![7; most]);
         let error = kms.encrypt_by(&caller, &name, &vec![7; most + 1], cipher).unwrap_err();
-        assert_eq!(error.kind, KmsErrorKind::Validation);
-        assert!(error.message.ends_with(&format!("less than or equal to {most}")), "{error}");
+        let name_of = algorithm.as_str();
+        let told = format!("Algorithm {name_of} and key spec RSA_2048 cannot encrypt data larger than {most} bytes.");
+        assert_eq!((error.kind, error.message), (KmsErrorKind::Validation, told));
         let error = kms.decrypt_by(&caller, &sealed.blob[1..], Some(&name), cipher).await.unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::InvalidCiphertext, ""));
         let error = kms.decrypt_by(&caller, &sealed.blob, None, cipher).await.unwrap_err();
