@@ -42,12 +42,11 @@ impl Registry for Directory {
         let (id, session) = id.split_once(':').map_or((id, None), |(id, session)| (id, Some(session)));
         self.account_ids().find_map(|account| {
             let compiled = self.compiled(account);
-            let state = &compiled.state;
             if id.starts_with("AIDA") {
-                let user = state.users.iter().find(|user| user.id == id)?;
+                let user = compiled.user_by_id(id)?;
                 return Some(arn::user(account, &user.path, &user.name));
             }
-            let role = state.roles.iter().find(|role| role.id == id)?;
+            let role = compiled.role_by_id(id)?;
             Some(match session {
                 Some(session) => arn::session(account, &role.name, session),
                 None => arn::role(account, &role.path, &role.name),

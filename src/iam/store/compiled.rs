@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::records::{Grants, UserRecord};
+use super::records::{Grants, RoleRecord, UserRecord};
 use super::state::{AccountState, Holder};
 use crate::iam::arn;
 use crate::iam::managed;
@@ -22,6 +22,10 @@ pub struct Compiled {
     inline: HashMap<(Holder, String), Arc<[Attached]>>,
     /// The default version of each managed policy, by name in lower case.
     managed: HashMap<String, Arc<Policy>>,
+    /// The users, by unique id.
+    users_by_id: HashMap<String, Arc<UserRecord>>,
+    /// The roles, by unique id.
+    roles_by_id: HashMap<String, Arc<RoleRecord>>,
 }
 
 /// A role, compiled.
@@ -63,6 +67,7 @@ impl Compiled {
             let kept = old.users.get(&key).filter(|_| same && same_ground).cloned();
             let subject = kept.unwrap_or_else(|| Arc::new(new.compile_user(account, user)));
             new.users.insert(key, subject);
+            new.users_by_id.insert(user.id.clone(), Arc::clone(user));
         }
         for role in state.roles.iter() {
             let same = old.state.roles.get(&role.name).is_some_and(|was| Arc::ptr_eq(was, role));
@@ -76,6 +81,7 @@ impl Compiled {
                 Arc::new(RoleView { arn, trust: compile(&role.trust, Kind::Trust), policies, boundary })
             });
             new.roles.insert(key, view);
+            new.roles_by_id.insert(role.id.clone(), Arc::clone(role));
         }
         new
     }
@@ -88,6 +94,16 @@ impl Compiled {
     /// The role of this name.
     pub fn role(&self, name: &str) -> Option<&Arc<RoleView>> {
         self.roles.get(&name.to_lowercase())
+    }
+
+    /// The user with this unique id.
+    pub fn user_by_id(&self, id: &str) -> Option<&Arc<UserRecord>> {
+        self.users_by_id.get(id)
+    }
+
+    /// The role with this unique id.
+    pub fn role_by_id(&self, id: &str) -> Option<&Arc<RoleRecord>> {
+        self.roles_by_id.get(id)
     }
 
     /// The managed policy with this ARN, AWS's or one of `account`'s.

@@ -222,3 +222,21 @@ async fn a_policy_that_cannot_be_read_denies() {
     assert!(!may(account.user("a").unwrap(), "s3:GetObject"));
     assert!(account.role("R").is_some());
 }
+
+#[tokio::test]
+async fn ids_lead_to_who_has_them_now() {
+    let fixture = Fixture::new().await;
+    fixture.change(|state| state.users.insert(user("Ann"))).await;
+    fixture
+        .change(|state| {
+            state.users.remove("Ann");
+            state.users.insert(UserRecord { name: "Bea".to_owned(), ..user("Ann") });
+        })
+        .await;
+    for store in [&fixture.store, &fixture.reopened().await] {
+        assert_eq!(store.account(ACCOUNT).user_by_id("AIDAAnn").unwrap().name, "Bea");
+        assert!(store.account(ACCOUNT).role_by_id("AIDAAnn").is_none());
+    }
+    fixture.change(|state| drop(state.users.remove("Bea"))).await;
+    assert!(fixture.store.account(ACCOUNT).user_by_id("AIDAAnn").is_none());
+}
