@@ -208,6 +208,11 @@ def test_ml_kem(kms, make, spec, length):
         kms.sign(KeyId=key, Message=b"x", SigningAlgorithm="ML_DSA_SHAKE_256")
 
 
+def test_data_key_pairs_of_ml_kem_are_not_offered(kms, shared_key):
+    with refused("UnsupportedOperationException", 400):
+        kms.generate_data_key_pair(KeyId=shared_key["KeyId"], KeyPairSpec="ML_KEM_512")
+
+
 def test_a_digest_of_the_wrong_length(kms, make):
     key = make("ECC_NIST_P384", "SIGN_VERIFY")
     with refused("ValidationException", 400, "Digest is invalid length for algorithm ECDSA_SHA_384."):
