@@ -42,7 +42,7 @@ pub struct Directory {
 struct Kept {
     store: IdentityStore,
     tokens: Tokens,
-    /// By access key; and whether it was written down.
+    /// By access key, or by a role's unique id; and whether it was written down.
     uses: Mutex<HashMap<String, (LastUseRecord, bool)>>,
     clock: SharedClock,
     entropy: SharedEntropy,
@@ -168,7 +168,7 @@ impl Directory {
     fn find_identity(&self, signed: &Signed) -> Option<Identity> {
         let id = signed.access_key_id();
         if let Some(root) = self.roots.get(id) {
-            self.kept.iter().for_each(|kept| kept.note_use(signed));
+            self.kept.iter().for_each(|kept| kept.note_use(id, signed));
             return Some(root.identity.clone());
         }
         let kept = self.kept.as_ref()?;
@@ -176,12 +176,15 @@ impl Directory {
             let opened = kept.tokens.open(id, token)?;
             let account = self.accounts.get(&opened.record.account)?;
             let subject = opened.subject(&kept.store.account(&account.id))?;
+            if let (SubjectKind::Role(_), Some((role, _))) = (&subject.kind, subject.id.split_once(':')) {
+                kept.note_use(role, signed);
+            }
             return Some(Identity::new(account, &subject, id));
         }
         let key = kept.store.key(id)?;
         let account = self.accounts.get(&key.account)?;
         let identity = Identity::new(account, kept.store.account(&account.id).user(&key.user)?, id);
-        kept.note_use(signed);
+        kept.note_use(id, signed);
         Some(identity)
     }
 
@@ -297,10 +300,10 @@ impl Directory {
         self.kept.as_ref().map(|kept| kept.tokens.seal(&*kept.entropy, access_key_id, record)).unwrap_or_default()
     }
 
-    /// Since when signatures with this key are known of: its last use.
-    pub(in crate::iam) fn last_use(&self, access_key_id: &str) -> Option<LastUseRecord> {
+    /// The last use of an access key, or of a role, by its unique id.
+    pub(in crate::iam) fn last_use(&self, id: &str) -> Option<LastUseRecord> {
         let uses = self.kept.as_ref()?.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.get(access_key_id).map(|(record, _)| record.clone())
+        uses.get(id).map(|(record, _)| record.clone())
     }
 
     /// Which public access the account blocks in all of its buckets; `None` if it has said nothing.
@@ -321,7 +324,7 @@ impl Directory {
         kept.store.change(account, set).await
     }
 
-    /// Writes down when keys were last used. A crash loses what happened since it was last called; AWS's own answer lags too.
+    /// Writes down when keys and roles were last used. A crash loses what happened since it was last called; AWS's own answer lags too.
     ///
     /// # Errors
     /// [`StoreError`]; they are then written the next time.
@@ -329,7 +332,8 @@ impl Directory {
         let Some(kept) = &self.kept else { return Ok(()) };
         let fresh: Vec<(String, LastUseRecord)> = {
             let mut uses = kept.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            uses.retain(|id, _| kept.store.key(id).is_some() || self.roots.contains_key(id));
+            let has_role = |id: &str| self.account_ids().any(|account| self.compiled(account).role_by_id(id).is_some());
+            uses.retain(|id, _| kept.store.key(id).is_some() || self.roots.contains_key(id) || has_role(id));
             let fresh = uses.iter().filter(|(_, (_, written))| !written);
             fresh.map(|(id, (record, _))| (id.clone(), record.clone())).collect()
         };
@@ -359,10 +363,11 @@ impl Reseal for Directory {
 }
 
 impl Kept {
-    fn note_use(&self, signed: &Signed) {
+    /// Notes a use of the access key or role `id`.
+    fn note_use(&self, id: &str, signed: &Signed) {
         let (now, scope) = (self.clock.now().as_millisecond(), signed.scope());
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((last, written)) = uses.get_mut(signed.access_key_id()) {
+        if let Some((last, written)) = uses.get_mut(id) {
             if now - last.at < USE_GRAIN && last.service == scope.service && last.region == scope.region {
                 return;
             }
@@ -371,7 +376,7 @@ impl Kept {
             return;
         }
         let record = LastUseRecord { at: now, service: scope.service.clone(), region: scope.region.clone() };
-        uses.insert(signed.access_key_id().to_owned(), (record, false));
+        uses.insert(id.to_owned(), (record, false));
     }
 }
 

@@ -95,6 +95,7 @@ impl Fault {
     pub(super) fn text(self, kind: Kind<'_>) -> String {
         let of_iam = matches!(kind, Kind::Identity | Kind::Trust);
         match self {
+            Self::NotJson if kind == Kind::Trust => "This policy contains invalid Json".to_owned(),
             Self::NotJson
             | Self::Syntax
             | Self::UnknownField(_)

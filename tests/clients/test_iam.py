@@ -4,6 +4,7 @@ import datetime
 import json
 
 import pytest
+from botocore.config import Config
 
 from support.calls import body_of, refused, status_of
 from support.identities import Identities, allow, document, trust
@@ -615,6 +616,11 @@ def test_unknown_and_unsigned_requests(server, iam):
     done = server.curl("--data", "Action=MakeCoffee&Version=2010-05-08", server.url, service="iam")
     assert "<Code>InvalidAction</Code>" in done.stdout
     assert "Could not find operation MakeCoffee for version 2010-05-08" in done.stdout
+    for version, named in (("", "NO_VERSION_SPECIFIED"), ("&Version=2011-06-15", "2011-06-15")):
+        done = server.curl("--data", f"Action=ListUsers{version}", server.url, service="iam")
+        assert f"Could not find operation ListUsers for version {named}" in done.stdout, done.stdout
+    done = server.curl("--data", "Action=GetCallerIdentity&Version=2010-05-08", server.url, service="sts")
+    assert "Could not find operation GetCallerIdentity for version 2010-05-08" in done.stdout
     done = server.curl("--data", "Action=ListUsers&Version=2010-05-08", server.url, sign=False)
     assert "<Code>MissingAuthenticationToken</Code>" in done.stdout
     with refused("InvalidAction", 400):
@@ -623,6 +629,37 @@ def test_unknown_and_unsigned_requests(server, iam):
         server.client("iam", aws_secret_access_key="wrong").list_users()
     with refused("InvalidClientTokenId", 403):
         server.client("iam", aws_access_key_id="AKIAUNKNOWNUNKNOWN12").list_users()
+
+
+AT_LEAST = "failed to satisfy constraint: Member must have length greater than or equal to"
+
+
+def test_parameters_are_held_to_the_model(server, iam, identities, user):
+    lax = server.client("iam", config=Config(parameter_validation=False))
+    unparsed = "Invalid ARN:  Could not be parsed!"
+    with refused("ValidationError", 400, unparsed):
+        iam.attach_user_policy(UserName=user.name, PolicyArn="longpolicynamebutnoarn")
+    with refused("InvalidInput", 400):
+        iam.attach_user_policy(UserName=user.name, PolicyArn=user.arn)
+    missing = f"{user.arn.split(':user')[0]}:policy/none"
+    with refused("NoSuchEntity", 404, f"Policy {missing} does not exist or is not attachable."):
+        iam.attach_user_policy(UserName=user.name, PolicyArn=missing)
+    with refused("ValidationError", 400, f"1 validation error detected: Value 'x' at 'policyArn' {AT_LEAST} 20"):
+        lax.attach_user_policy(UserName=user.name, PolicyArn="x")
+    with refused("ValidationError", 400, f"1 validation error detected: Value '' at 'userName' {AT_LEAST} 1"):
+        lax.list_access_keys(UserName="")
+    with refused("ValidationError", 400, f"1 validation error detected: Value 'AKIA' at 'accessKeyId' {AT_LEAST} 16"):
+        lax.get_access_key_last_used(AccessKeyId="AKIA")
+    text = r"1 validation error detected: Value 'x' at 'pathPrefix' failed to satisfy constraint: Member must satisfy regular expression pattern: \u002F[\u0021-\u007F]*"
+    with refused("ValidationError", 400, text):
+        iam.list_users(PathPrefix="x")
+    text = "1 validation error detected: Value null at 'tags.2.member.value' failed to satisfy constraint: Member must not be null"
+    with refused("ValidationError", 400, text):
+        lax.tag_user(UserName=user.name, Tags=[{"Key": "a", "Value": ""}, {"Key": "b"}])
+    for broken in ("", "{", "x", '{"Statement": []} x'):
+        if broken:
+            with refused("MalformedPolicyDocument", 400, "This policy contains invalid Json"):
+                iam.create_role(RoleName=identities.name("role"), AssumeRolePolicyDocument=broken)
 
 
 def test_identities_survive_a_kill(new_server):

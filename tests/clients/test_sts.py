@@ -122,6 +122,70 @@ def test_a_role_is_assumed(server, kms, identities, user, role, account, bucket)
         by(server, credentials, "iam").list_users()
 
 
+def test_a_role_tells_when_it_was_used_last(server, iam, role, assume):
+    assert iam.get_role(RoleName=role["RoleName"])["Role"]["RoleLastUsed"] == {}
+    credentials = assume()
+    assert iam.get_role(RoleName=role["RoleName"])["Role"]["RoleLastUsed"] == {}, "assuming is no use yet"
+    by(server, credentials, "s3").list_buckets()
+    used = iam.get_role(RoleName=role["RoleName"])["Role"]["RoleLastUsed"]
+    assert datetime.datetime.now(datetime.UTC) - used["LastUsedDate"] < datetime.timedelta(minutes=2)
+    assert used["Region"] == server.region
+    details = iam.get_account_authorization_details(Filter=["Role"])["RoleDetailList"]
+    assert [entry["RoleLastUsed"] for entry in details if entry["RoleName"] == role["RoleName"]] == [used]
+
+
+def test_assuming_a_role_is_in_the_roles_log_and_the_callers(server, iam, identities, user, role):
+    stranger = Identities(server.other)
+    other = stranger.user()
+    assume = document(allow("sts:AssumeRole", "*"))
+    stranger.iam.put_user_policy(UserName=other.name, PolicyName="p", PolicyDocument=assume)
+    arn = role["Arn"]
+    iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=trust({"AWS": [user.arn, other.arn]}))
+    for client in (identities.client("sts", user), stranger.client("sts", other)):
+        client.assume_role(RoleArn=arn, RoleSessionName=SESSION)
+    by_role = [{"AttributeKey": "ResourceName", "AttributeValue": arn}]
+
+    def told(endpoint):
+        found = endpoint.client("cloudtrail").lookup_events(LookupAttributes=by_role)["Events"]
+        return [json.loads(event["CloudTrailEvent"]) for event in found if event["EventName"] == "AssumeRole"]
+
+    across, own = told(server)
+    assert own["resources"] == [{"ARN": arn, "accountId": own["recipientAccountId"], "type": "AWS::IAM::Role"}]
+    assert "sharedEventID" not in own
+    [callers] = told(server.other)
+    assert callers["sharedEventID"] == across["sharedEventID"] and callers["eventID"] != across["eventID"]
+    assert (across["recipientAccountId"], callers["recipientAccountId"]) == (own["recipientAccountId"], OTHER_ACCOUNT)
+    stranger.clean()
+
+
+def test_parameters_are_held_to_the_model(server, identities, user, role):
+    sts = identities.client("sts", user, config=Config(parameter_validation=False))
+
+    def assume(**options):
+        return sts.assume_role(**({"RoleArn": role["Arn"], "RoleSessionName": SESSION} | options))
+
+    text = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+    with refused("InvalidParameterValue", 400, text):
+        assume(Tags=[{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}])
+    one, failed = "1 validation error detected: ", "failed to satisfy constraint: Member must"
+    for options, told in [
+        ({"RoleArn": "nothing-valid-in-here"}, "nothing-valid-in-here is invalid"),
+        ({"RoleArn": "x"}, f"{one}Value 'x' at 'roleArn' {failed} have length greater than or equal to 20"),
+        ({"ExternalId": "x"}, f"{one}Value 'x' at 'externalId' {failed} have length greater than or equal to 2"),
+        (
+            {"RoleSessionName": "Session1:2"},
+            rf"{one}Value 'Session1:2' at 'roleSessionName' {failed} satisfy regular expression pattern: [\w+=,.@-]*",
+        ),
+        (
+            {"RoleSessionName": " "},
+            rf"2 validation errors detected: Value ' ' at 'roleSessionName' {failed} have length greater than or equal to 2; "
+            rf"Value ' ' at 'roleSessionName' {failed} satisfy regular expression pattern: [\w+=,.@-]*",
+        ),
+    ]:
+        with refused("ValidationError", 400, told):
+            assume(**options)
+
+
 def test_presigned_urls_of_a_session(server, assume, bucket):
     own = by(server, assume(), "s3")
     own.put_object(Bucket=bucket, Key="k", Body=DATA)
@@ -188,13 +252,13 @@ def test_nobody_is_trusted_by_exception(iam, role, account):
 
 
 def test_an_external_id(identities, user, iam, role, account):
-    only = trust({"AWS": account}, Condition={"StringEquals": {"sts:ExternalId": "secret word"}})
+    only = trust({"AWS": account}, Condition={"StringEquals": {"sts:ExternalId": "secret-word"}})
     iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=only)
     sts = identities.client("sts", user)
     for options in ({}, {"ExternalId": "other"}):
         with refused("AccessDenied", 403):
             sts.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION, **options)
-    assert sts.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION, ExternalId="secret word")["Credentials"]
+    assert sts.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION, ExternalId="secret-word")["Credentials"]
 
 
 def test_session_policies_bound(server, assume, bucket):

@@ -7,8 +7,8 @@ use super::Call;
 use super::failure::{ACCESS_DENIED, Result, lower_first};
 use super::operation::Operation;
 use super::params::Params;
-use crate::audit::{Category, Deed, Event, Said, UserIdentity};
-use crate::policy::Witness;
+use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
+use crate::iam::arn;
 
 /// Members that never reach the log.
 const WITHHELD: &[&str] = &["SecretAccessKey", "SessionToken", "WebIdentityToken", "TokenCode"];
@@ -30,7 +30,8 @@ pub(super) fn begin(call: &Call<'_>, operation: &'static Operation, said: Said<'
 }
 
 /// Adds how the request was answered, and what decided on it.
-pub(super) fn end(event: &mut Event, result: &Result<Value>, witness: &Witness) {
+pub(super) fn end(event: &mut Event, call: &Call<'_>, result: &Result<Value>) {
+    let witness = &call.witness;
     let is_refused = result.as_ref().is_err_and(|failure| failure.code == ACCESS_DENIED);
     event.judge(witness.decisions().decisive(is_refused).map(|decided| decided.told()));
     match result {
@@ -40,6 +41,16 @@ pub(super) fn end(event: &mut Event, result: &Result<Value>, witness: &Witness) 
         }
         Ok(_) => {}
         Err(failure) => event.fail(failure.code, failure.message.as_ref()),
+    }
+    if let Some(role) = call.params.text("RoleArn").filter(|_| event.event_name.starts_with("AssumeRole"))
+        && let Some((account, _)) = arn::split(role).filter(|(_, resource)| resource.starts_with("role/"))
+    {
+        let account_id = Some(account.to_owned());
+        event.resources.push(Resource { account_id, kind: "AWS::IAM::Role", arn: role.to_owned() });
+        // Whoever is refused has nothing to say in another account's log.
+        if result.is_ok() {
+            event.tell_owners(&*call.api.entropy);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! (AWS: "Making query requests", IAM user guide.)
 
 mod authority;
+mod constraints;
 mod event;
 mod failure;
 mod handlers;
@@ -124,6 +125,7 @@ impl QueryApi {
             return (service, Err(Failure::new(StatusCode::BAD_REQUEST, "MalformedQueryString", message)));
         };
         let operation = params.text("Action").and_then(Operation::by_name);
+        let operation = operation.filter(|operation| params.text("Version") == Some(operation.service.version()));
         service = operation.map_or(service, |operation| operation.service);
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -162,11 +164,14 @@ impl QueryApi {
             *event = Some(event::begin(&call, operation, said));
         }
         let result = match authority::authorize(&call, operation) {
-            Ok(permit) => handlers::perform(handler, &call, permit).await,
+            Ok(permit) => match constraints::check(service, &params) {
+                Ok(()) => handlers::perform(handler, &call, permit).await,
+                Err(failure) => Err(failure),
+            },
             Err(denied) => Err(denied),
         };
         if let Some(event) = event {
-            event::end(event, &result, &call.witness);
+            event::end(event, &call, &result);
         }
         (service, result.map(|answer| (operation.name, answer)))
     }
@@ -213,14 +218,12 @@ fn unread(error: ReadError) -> Failure {
 
 /// What IAM answers to operations that it does not have, and what those are told that this server does not offer.
 fn unknown(params: &Params) -> Failure {
+    let version = params.text("Version").unwrap_or("NO_VERSION_SPECIFIED");
     match params.text("Action") {
-        Some(action) if Operation::by_name(action).is_some() => {
+        Some(action) if Operation::by_name(action).is_some_and(|known| known.service.version() == version) => {
             failure::invalid_action(format!("The operation {action} is not offered by this server."))
         }
-        Some(action) => {
-            let version = params.text("Version").unwrap_or_default();
-            failure::invalid_action(format!("Could not find operation {action} for version {version}"))
-        }
+        Some(action) => failure::invalid_action(format!("Could not find operation {action} for version {version}")),
         None => Failure::new(StatusCode::BAD_REQUEST, "MissingAction", "The request is missing an Action parameter."),
     }
 }

@@ -64,6 +64,14 @@ impl Service {
         }
     }
 
+    /// The version of its API, which requests name.
+    pub(super) const fn version(self) -> &'static str {
+        match self {
+            Self::Iam => "2010-05-08",
+            Self::Sts => "2011-06-15",
+        }
+    }
+
     /// As signatures name it.
     pub(super) const fn signed(self) -> sigv4::Service {
         match self {

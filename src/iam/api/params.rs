@@ -127,18 +127,24 @@ impl Params {
         numbers.into_iter().map(|number| format!("{prefix}{number}")).collect()
     }
 
-    /// A list of tags.
+    /// A list of tags, as IAM takes them.
     pub fn tags(&self, name: &str) -> Result<Vec<Tag>> {
+        self.tags_without(name, invalid_input)
+    }
+
+    /// A list of tags; `twice` is what keys that are there twice are refused with.
+    pub fn tags_without(&self, name: &str, twice: fn(&'static str) -> Failure) -> Result<Vec<Tag>> {
         let mut tags: Vec<Tag> = Vec::new();
-        for member in self.members(name) {
-            let key = self.required(&format!("{member}.Key"))?;
-            let value = self.given(&format!("{member}.Value")).unwrap_or_default();
-            check_tag_key(key)?;
+        for (at, member) in (1..).zip(self.members(name)) {
+            let path = |part: &str| format!("{}.{at}.member.{part}", super::failure::lower_first(name));
+            let key = self.given(&format!("{member}.Key")).ok_or_else(|| missing(&path("key")))?;
+            let value = self.given(&format!("{member}.Value")).ok_or_else(|| missing(&path("value")))?;
+            check_tag_key(&path("key"), key)?;
             if value.chars().count() > 256 {
-                return Err(constraint(value, &format!("{member}.value"), "have length less than or equal to 256"));
+                return Err(constraint(value, &path("value"), "have length less than or equal to 256"));
             }
             if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
-                return Err(invalid_input("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
+                return Err(twice("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
             }
             tags.push((key.to_owned(), value.to_owned()));
         }
@@ -158,17 +164,16 @@ pub(super) fn check_tag_number(tags: &[Tag]) -> Result<()> {
     if tags.len() > MOST_TAGS { Err(too_many_tags()) } else { Ok(()) }
 }
 
-fn check_tag_key(key: &str) -> Result<()> {
+fn check_tag_key(path: &str, key: &str) -> Result<()> {
+    if key.is_empty() {
+        return Err(constraint(key, path, "have length greater than or equal to 1"));
+    }
     if key.chars().count() > 128 {
-        return Err(constraint(key, "tags.1.member.key", "have length less than or equal to 128"));
+        return Err(constraint(key, path, "have length less than or equal to 128"));
     }
     let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
     if !key.chars().all(allowed) {
-        return Err(constraint(
-            key,
-            "tags.1.member.key",
-            r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+",
-        ));
+        return Err(constraint(key, path, r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+"));
     }
     if key.len() >= 4 && key.is_char_boundary(4) && key[..4].eq_ignore_ascii_case("aws:") {
         return Err(invalid_input("Tag keys beginning with 'aws:' are reserved for system use."));
@@ -204,7 +209,7 @@ mod tests {
 
     #[test]
     fn forms_are_read() {
-        let text = "Action=TagUser&UserName=al%40b&Tags.member.2.Key=b&Tags.member.1.Key=a&Tags.member.1.Value=x+y&L.member.10=j&L.member.2=b";
+        let text = "Action=TagUser&UserName=al%40b&Tags.member.2.Key=b&Tags.member.2.Value=&Tags.member.1.Key=a&Tags.member.1.Value=x+y&L.member.10=j&L.member.2=b";
         let params = Params::parse(text).unwrap();
         assert_eq!(params.name("UserName", 64).unwrap(), "al@b");
         let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -229,7 +234,10 @@ mod tests {
         assert!(refused("Path=x", |params| params.path("Path").map(drop)).contains("begin and end with /"));
         assert!(refused("MaxItems=0", |params| params.number("MaxItems", 1, 9).map(drop)).contains("greater than or"));
         let tags = |params: &Params| params.tags("T").map(drop);
-        assert!(refused("T.member.1.Key=a&T.member.2.Key=A", tags).starts_with("Duplicate tag keys"));
-        assert!(refused("T.member.1.Key=aws:x", tags).contains("reserved"));
+        let twice = "T.member.1.Key=a&T.member.1.Value=b&T.member.2.Key=A&T.member.2.Value=b";
+        assert!(refused(twice, tags).starts_with("Duplicate tag keys"));
+        assert!(refused("T.member.1.Key=aws:x&T.member.1.Value=", tags).contains("reserved"));
+        let valueless = "T.member.1.Key=a&T.member.1.Value=b&T.member.2.Key=c";
+        assert!(refused(valueless, tags).starts_with("1 validation error detected: Value null at 't.2.member.value'"));
     }
 }

@@ -1,7 +1,7 @@
 //! What several operations ask of documents and of managed policies.
 
 use super::Call;
-use super::failure::{Result, constraint, invalid_input, limit_exceeded, no_such_entity};
+use super::failure::{Result, constraint, invalid_input, limit_exceeded, no_such_entity, validation};
 use crate::iam::managed;
 use crate::iam::store::records::Grants;
 use crate::iam::store::{AccountState, Holder};
@@ -66,6 +66,9 @@ pub(super) fn boundary(call: &Call<'_>, member: &str) -> Result<Option<String>> 
 pub(super) fn check_arn(policy: &str) -> Result<&str> {
     match arn::split(policy) {
         Some((_, resource)) if resource.starts_with("policy/") => Ok(policy),
+        None if !policy.starts_with("arn:") || policy.split(':').count() < 6 => {
+            Err(validation("Invalid ARN:  Could not be parsed!"))
+        }
         _ => Err(invalid_input(format!("ARN {policy} is not valid."))),
     }
 }

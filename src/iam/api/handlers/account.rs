@@ -122,7 +122,7 @@ pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
     for role in state.roles.iter().filter(|_| wants("Role")) {
         let mut shown = roles::shown(call, role, true);
         shown["InstanceProfileList"] = json!([]);
-        shown["RoleLastUsed"] = json!({});
+        shown["RoleLastUsed"] = roles::last_used(call, role);
         for other in ["Description", "MaxSessionDuration"] {
             shown[other] = Value::Null;
         }

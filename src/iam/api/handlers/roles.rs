@@ -49,8 +49,9 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
     let (state, name) = (call.state(), call.params.name("RoleName", MAX_NAME)?);
-    let mut shown = shown(call, find(&state, name)?, true);
-    shown["RoleLastUsed"] = json!({});
+    let role = find(&state, name)?;
+    let mut shown = shown(call, role, true);
+    shown["RoleLastUsed"] = last_used(call, role);
     Ok(json!({"Role": shown}))
 }
 
@@ -137,6 +138,10 @@ fn description(call: &Call<'_>) -> Result<Option<String>> {
         Some(text) if text.chars().count() > 1000 => {
             Err(constraint(text, "Description", "have length less than or equal to 1000"))
         }
+        Some(text) if !text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{a1}'..='\u{ff}')) => {
+            let pattern = r"satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*";
+            Err(constraint(text, "Description", pattern))
+        }
         text => Ok(text.map(str::to_owned)),
     }
 }
@@ -144,6 +149,12 @@ fn description(call: &Call<'_>) -> Result<Option<String>> {
 fn max_session(call: &Call<'_>) -> Result<Option<u32>> {
     let seconds = call.params.number("MaxSessionDuration", 3600, 43_200)?;
     Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()))
+}
+
+/// When a role was used last, and where: nothing of one that never was.
+pub(super) fn last_used(call: &Call<'_>, role: &RoleRecord) -> Value {
+    let last = call.directory().last_use(&role.id);
+    last.map_or_else(|| json!({}), |last| json!({"LastUsedDate": time(last.at), "Region": last.region}))
 }
 
 /// A role as answers carry it; lists do without tags and boundary.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::Call;
 use super::super::authority::{Known, circumstances};
-use super::super::failure::{Failure, Result, access_denied, constraint, invalid_parameter, validation};
+use super::super::failure::{Failure, Result, access_denied, invalid_parameter, validation};
 use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::session::Who;
@@ -109,12 +109,8 @@ impl Role {
 pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     let identity = call.identity()?;
     let role_arn = call.params.required("RoleArn")?;
-    let session = session_name(call)?;
-    let source_identity = call.params.optional_name("SourceIdentity", 64)?;
-    let external_id = call.params.text("ExternalId");
-    if let Some(id) = external_id.filter(|id| !(2..=1224).contains(&id.len())) {
-        return Err(constraint(id, "ExternalId", "have length between 2 and 1224"));
-    }
+    let session = call.params.required("RoleSessionName")?;
+    let (source_identity, external_id) = (call.params.text("SourceIdentity"), call.params.text("ExternalId"));
     check_second_factor(call)?;
     let chained = matches!(identity.subject.kind, SubjectKind::Role(_));
     let inherited = call.signed.and_then(|signed| call.directory().session(signed)).filter(|_| chained);
@@ -190,23 +186,9 @@ fn check_role_arn(role_arn: &str) -> Result<()> {
     }
 }
 
-/// The session's name.
-pub(super) fn session_name<'c>(call: &'c Call<'_>) -> Result<&'c str> {
-    let name = call.params.required("RoleSessionName")?;
-    let well_formed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte));
-    if !well_formed {
-        return Err(constraint(name, "RoleSessionName", r"satisfy regular expression pattern: [\w+=,.@-]*"));
-    }
-    match name.len() {
-        0..2 => Err(constraint(name, "RoleSessionName", "have length greater than or equal to 2")),
-        2..=64 => Ok(name),
-        _ => Err(constraint(name, "RoleSessionName", "have length less than or equal to 64")),
-    }
-}
-
 /// The session's tags, and the keys of those that go on to the next role: given, and inherited.
 fn session_tags(call: &Call<'_>, inherited: Option<(&[Tag], &[String])>) -> Result<(Vec<Tag>, Vec<String>)> {
-    let mut tags = call.params.tags("Tags")?;
+    let mut tags = call.params.tags_without("Tags", invalid_parameter)?;
     let mut transitive: Vec<String> = call.params.list("TransitiveTagKeys").into_iter().map(str::to_owned).collect();
     let has = |tags: &[Tag], key: &str| tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key));
     if transitive.iter().any(|key| !has(&tags, key)) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::failure::{Result, access_denied, constraint, packed_policy_too_large, validation};
+use super::super::failure::{Result, access_denied, packed_policy_too_large, validation};
 use super::super::{Call, policies, time};
 use crate::iam::session::{Bounds, SessionRecord, Who};
 
@@ -14,16 +14,6 @@ const MOST_ARNS: usize = 10;
 /// caller's, and for half of what it takes.)
 pub(super) fn check_second_factor(call: &Call<'_>) -> Result<()> {
     let (serial, code) = (call.params.text("SerialNumber"), call.params.text("TokenCode"));
-    if let Some(serial) = serial.filter(|serial| !(9..=256).contains(&serial.chars().count())) {
-        return Err(constraint(serial, "SerialNumber", "have length between 9 and 256"));
-    }
-    if code.is_some_and(|code| !code.bytes().all(|byte| byte.is_ascii_digit())) {
-        // What may be somebody's code for elsewhere is not said again.
-        return Err(constraint("...", "TokenCode", r"satisfy regular expression pattern: [\d]*"));
-    }
-    if code.is_some_and(|code| code.len() != 6) {
-        return Err(constraint("...", "TokenCode", "have length equal to 6"));
-    }
     match (serial, code) {
         (None, None) => Ok(()),
         (Some(_), Some(_)) => Err(access_denied(
@@ -40,9 +30,6 @@ pub(super) fn check_second_factor(call: &Call<'_>) -> Result<()> {
 pub(super) fn bounds(call: &Call<'_>, account: &str) -> Result<Option<Bounds>> {
     let document =
         call.params.text("Policy").map(|_| policies::identity_document(call, "Policy", false)).transpose()?;
-    if document.as_ref().is_some_and(|text| text.chars().count() > MAX_POLICY) {
-        return Err(constraint("...", "Policy", &format!("have length less than or equal to {MAX_POLICY}")));
-    }
     let mut arns = Vec::new();
     for member in call.params.members("PolicyArns") {
         let arn = policies::check_arn(call.params.required(&format!("{member}.arn"))?)?;

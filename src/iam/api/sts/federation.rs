@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Call;
-use super::super::failure::{Result, access_denied, constraint};
+use super::super::failure::{Result, access_denied, invalid_parameter};
 use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::session::{Bounds, Who};
@@ -37,12 +37,10 @@ pub(in super::super) async fn federation_token(call: &Call<'_>) -> Result<Value>
     if identity.subject.session.is_some() {
         return Err(access_denied("Cannot call GetFederationToken with session credentials"));
     }
-    let name = call.params.name("Name", 32)?;
-    if name.len() < 2 {
-        return Err(constraint(name, "Name", "have length greater than or equal to 2"));
-    }
+    let name = call.params.required("Name")?;
     let account = call.account();
-    let (bounds, tags, seconds) = (bounds(call, account)?, call.params.tags("Tags")?, seconds(call)?);
+    let (bounds, tags, seconds) =
+        (bounds(call, account)?, call.params.tags_without("Tags", invalid_parameter)?, seconds(call)?);
     let packed = packed_size(bounds.as_ref(), &tags)?;
     let user = identity.subject.name.clone().map(|user| (user, identity.subject.id.clone()));
     let who = Who::Federated { name: name.to_owned(), user };

@@ -18,7 +18,7 @@ use super::super::failure::{
     Failure, Result, access_denied, expired_identity_token, idp_communication, idp_rejected, invalid_identity_token,
 };
 use super::super::handlers::name_of_url;
-use super::assume::{Role, session_name};
+use super::assume::Role;
 use super::credentials::{bounds, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::store::records::Tag;
@@ -84,7 +84,7 @@ impl OneOrMany {
 
 pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     let role_arn = call.params.required("RoleArn")?;
-    let session = session_name(call)?;
+    let session = call.params.required("RoleSessionName")?;
     let token = call.params.required("WebIdentityToken")?;
     let refused = || access_denied("Not authorized to perform sts:AssumeRoleWithWebIdentity");
     // An issuer is an account's affair: without the role there is none.

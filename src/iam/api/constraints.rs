@@ -1,0 +1,167 @@
+//! What AWS's front end asks of parameters before an operation sees them: lengths and patterns, as botocore's models have them.
+//! Names and paths have texts of IAM's own, which `params` gives; here it is only seen that they are not empty.
+
+use super::failure::{Result, lower_first, validation};
+use super::operation::Service;
+use super::params::Params;
+
+/// A row of the table.
+struct Rule {
+    service: Service,
+    members: &'static [&'static str],
+    /// Characters, at least and at most.
+    lengths: (usize, usize),
+    pattern: Option<Pattern>,
+    /// Whether refusals repeat the value: documents are long, and tokens secret.
+    is_shown: bool,
+}
+
+/// A pattern as AWS words it, and what it takes.
+struct Pattern(&'static str, fn(&str) -> bool);
+
+macro_rules! rules {
+    ($($service:ident [$($member:ident)*] $least:literal..=$most:expr, $shown:ident $(, $pattern:literal $takes:expr)?;)*) => {
+        const RULES: &[Rule] = &[
+            $(Rule {
+                service: Service::$service,
+                members: &[$(stringify!($member)),*],
+                lengths: ($least, $most),
+                pattern: rules!(@pattern $($pattern $takes)?),
+                is_shown: rules!(@$shown),
+            },)*
+        ];
+    };
+    (@pattern) => { None };
+    (@pattern $pattern:literal $takes:expr) => { Some(Pattern($pattern, $takes)) };
+    (@shown) => { true };
+    (@hidden) => { false };
+}
+
+rules! {
+    Iam [AccessKeyId] 16..=128, shown, r"[\w]+" |text| text.bytes().all(is_word);
+    Iam [GroupName NewGroupName NewPath NewUserName Path PolicyName RoleName UserName] 1..=usize::MAX, shown;
+    Iam [Marker] 1..=320, shown, r"[\u0020-\u00FF]+" |text| text.chars().all(|c| matches!(c, ' '..='\u{ff}'));
+    Iam [OpenIDConnectProviderArn PermissionsBoundary PolicyArn PolicySourceArn] 20..=2048, shown;
+    Iam [PathPrefix] 1..=512, shown, r"\u002F[\u0021-\u007F]*"
+        |text| text.starts_with('/') && text.bytes().all(|b| matches!(b, b'!'..=0x7f));
+    Iam [AssumeRolePolicyDocument PolicyDocument] 1..=131_072, hidden, r"[\u0009\u000A\u000D\u0020-\u00FF]+" is_document;
+    Iam [ClientID Url] 1..=255, shown;
+    Iam [VersionId] 1..=usize::MAX, shown, r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?" is_version;
+    Sts [AccessKeyId] 16..=128, shown, r"[\w]*" |text| text.bytes().all(is_word);
+    Sts [ExternalId] 2..=1224, shown, r"[\w+=,.@:\/-]*" |text| text.bytes().all(|b| is_word(b) || b"+=,.@:/-".contains(&b));
+    Sts [Name] 2..=32, shown, r"[\w+=,.@-]*" is_name;
+    Sts [Policy] 1..=2048, hidden, r"[\u0009\u000A\u000D\u0020-\u00FF]+" is_document;
+    Sts [ProviderId] 4..=2048, shown;
+    Sts [RoleArn] 20..=2048, shown;
+    Sts [RoleSessionName] 2..=64, shown, r"[\w+=,.@-]*" is_name;
+    Sts [SerialNumber] 9..=256, shown, r"[\w+=/:,.@-]*" |text| text.bytes().all(|b| is_word(b) || b"+=/:,.@-".contains(&b));
+    Sts [SourceIdentity] 2..=256, shown, r"[\w+=,.@-]*" is_name;
+    Sts [TokenCode] 6..=6, hidden, r"[\d]*" |text| text.bytes().all(|b| b.is_ascii_digit());
+    Sts [WebIdentityToken] 4..=20_000, hidden;
+}
+
+/// Refuses parameters that do not hold to the table, all of them at once.
+pub(super) fn check(service: Service, params: &Params) -> Result<()> {
+    let mut faults: Vec<String> = Vec::new();
+    for rule in RULES.iter().filter(|rule| rule.service == service) {
+        let given = rule.members.iter().filter_map(|member| Some((*member, params.given(member)?)));
+        faults.extend(given.flat_map(|(member, value)| rule.faults(member, value)));
+    }
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(validation(format!("1 validation error detected: {}", faults[0]))),
+        count => Err(validation(format!("{count} validation errors detected: {}", faults.join("; ")))),
+    }
+}
+
+impl Rule {
+    fn faults(&self, member: &str, value: &str) -> Vec<String> {
+        let shown = if self.is_shown { format!("Value '{value}'") } else { "Value".to_owned() };
+        let fault = |constraint: String| {
+            format!("{shown} at '{}' failed to satisfy constraint: Member must {constraint}", lower_first(member))
+        };
+        let ((least, most), length) = (self.lengths, value.chars().count());
+        let mut faults = Vec::new();
+        if length < least {
+            faults.push(fault(format!("have length greater than or equal to {least}")));
+        }
+        if length > most {
+            faults.push(fault(format!("have length less than or equal to {most}")));
+        }
+        if let Some(Pattern(pattern, takes)) = &self.pattern
+            && !(value.is_empty() && least > 0)
+            && !takes(value)
+        {
+            faults.push(fault(format!("satisfy regular expression pattern: {pattern}")));
+        }
+        faults
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| is_word(byte) || b"+=,.@-".contains(&byte))
+}
+
+fn is_document(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}'))
+}
+
+fn is_version(text: &str) -> bool {
+    let (number, rest) = text.split_once('.').unwrap_or((text, ""));
+    let digits = number.strip_prefix('v').unwrap_or_default();
+    !digits.is_empty()
+        && !digits.starts_with('0')
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(service: Service, form: &str) -> String {
+        check(service, &Params::parse(form).unwrap())
+            .err()
+            .map(|failure| failure.message.into_owned())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_as_aws_refuses_it() {
+        let at = "failed to satisfy constraint: Member must";
+        assert_eq!(
+            told(Service::Sts, "RoleSessionName=Session1:2"),
+            format!(
+                r"1 validation error detected: Value 'Session1:2' at 'roleSessionName' {at} satisfy regular expression pattern: [\w+=,.@-]*"
+            )
+        );
+        assert_eq!(
+            told(Service::Iam, "PolicyArn=x"),
+            format!(
+                "1 validation error detected: Value 'x' at 'policyArn' {at} have length greater than or equal to 20"
+            )
+        );
+        assert_eq!(
+            told(Service::Iam, "UserName="),
+            format!("1 validation error detected: Value '' at 'userName' {at} have length greater than or equal to 1")
+        );
+        assert_eq!(
+            told(Service::Sts, "TokenCode=12345x7"),
+            format!(
+                r"2 validation errors detected: Value at 'tokenCode' {at} have length less than or equal to 6; Value at 'tokenCode' {at} satisfy regular expression pattern: [\d]*"
+            )
+        );
+        for taken in
+            ["VersionId=v12", "VersionId=v1.a-b", "PathPrefix=/", "AccessKeyId=AKIAIOSFODNN7EXAMPLE", "Marker=a"]
+        {
+            assert_eq!(told(Service::Iam, taken), "");
+        }
+        for refused in ["VersionId=v0", "VersionId=1", "PathPrefix=x", "AccessKeyId=AKIA", "PolicyDocument=%E2%82%AC"] {
+            assert!(told(Service::Iam, refused).contains(at), "{refused}");
+        }
+    }
+}
