@@ -236,6 +236,27 @@ def test_conditions_that_fail(server, s3, bucket):
     assert keys_of(s3, bucket) == []
 
 
+def test_a_policy_names_its_bucket(server, s3, bucket):
+    """One that does not would serve every bucket of whoever signed it."""
+    denied(post(server, bucket, {"key": "k"} | sign(server, [{"key": "k"}])), "Extra input fields: bucket")
+    assert keys_of(s3, bucket) == []
+    any_bucket = [["starts-with", "$bucket", bucket[:3]], {"key": "k"}]
+    assert post(server, bucket, {"key": "k"} | sign(server, any_bucket)).status == 204
+
+
+def test_conditions_that_are_none(server, s3, bucket):
+    for condition, why in (
+        ({"key": "k", "acl": "private"}, "Invalid Simple-Condition: Simple-Conditions must have exactly one property specified."),
+        ({"key": 1}, "Invalid Simple-Condition: value must be a string."),
+        (["like", "$key", "k"], "Invalid Condition: unknown operation 'like'."),
+        (["eq", "$key"], "Invalid eq: wrong number of arguments."),
+    ):  # fmt: skip
+        answer = post(server, bucket, {"key": "k"} | sign(server, [{"bucket": bucket}, condition]))
+        assert (answer.status, answer.code) == (400, "InvalidPolicyDocument")
+        assert answer.error["Message"] == f"Invalid Policy: {why}"
+    assert keys_of(s3, bucket) == []
+
+
 def test_a_policy_is_judged_before_the_file_is_read(server, s3, bucket):
     """The answer is there before the file is; and what was to follow is not waited for."""
     fields = {"key": "other/k"} | sign(server, [{"bucket": bucket}, ["starts-with", "$key", "user/"]])

@@ -1,5 +1,7 @@
 //! The policy of a form: what its fields must be, and until when. (AWS: "Creating a POST policy".)
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -10,8 +12,16 @@ use crate::s3::error::{ErrorCode, Result, S3Error};
 
 /// Fields that no condition need name.
 const EXEMPT: &[&str] = &["file", "policy", "x-amz-signature"];
+/// The condition that no field answers, but where the form is sent.
+const BUCKET: &str = "bucket";
 /// What the names of further such fields begin with.
 const EXEMPT_PREFIX: &str = "x-ignore-";
+
+/// What a condition in an array may begin with.
+const OPERATORS: &[&str] = &[EQUALS, STARTS_WITH, LENGTH];
+const EQUALS: &str = "eq";
+const STARTS_WITH: &str = "starts-with";
+const LENGTH: &str = "content-length-range";
 
 /// A policy, read.
 #[derive(Debug)]
@@ -43,7 +53,6 @@ impl Policy {
     /// # Errors
     /// `InvalidPolicyDocument`.
     pub fn parse(policy: &str) -> Result<Self> {
-        let invalid = |what: &'static str| S3Error::new(ErrorCode::InvalidPolicyDocument, what);
         let json = STANDARD.decode(policy.trim()).map_err(|_| invalid("Invalid Policy: Invalid Base64 encoding."))?;
         let document: Value = serde_json::from_slice(&json).map_err(|_| invalid("Invalid Policy: Invalid JSON."))?;
         let expiration =
@@ -55,7 +64,7 @@ impl Policy {
         let conditions = conditions.as_array().ok_or_else(|| invalid("Invalid Policy: Invalid 'conditions' value."))?;
         let mut read = Self { expiration, conditions: Vec::new(), length: None };
         for condition in conditions {
-            read.add(condition).ok_or_else(|| invalid("Invalid Policy: Invalid Condition."))?;
+            read.add(condition)?;
         }
         Ok(read)
     }
@@ -75,52 +84,66 @@ impl Policy {
             return Err(denied("Policy expired."));
         }
         for condition in &self.conditions {
-            let value = if condition.field == "bucket" { Some(bucket) } else { fields.value(&condition.field) };
+            let value = if condition.field == BUCKET { Some(bucket) } else { fields.value(&condition.field) };
             if !value.is_some_and(|value| condition.holds(value)) {
                 return Err(denied(&format!("Policy Condition failed: {}", condition.text)));
             }
         }
+        // The bucket is in no field, and yet a policy that does not name it would serve all of its maker's.
         let covered = |name: &str| {
             EXEMPT.contains(&name)
                 || name.starts_with(EXEMPT_PREFIX)
                 || self.conditions.iter().any(|condition| condition.field == name)
         };
-        match fields.names().find(|name| !covered(name)) {
+        match fields.names().chain([BUCKET]).find(|name| !covered(name)) {
             Some(extra) => Err(denied(&format!("Extra input fields: {extra}"))),
             None => Ok(()),
         }
     }
 
-    /// Adds a condition: an object of exact values, or an array of operator and operands.
-    fn add(&mut self, condition: &Value) -> Option<()> {
+    /// Adds a condition: an object of one exact value, or an array of operator and operands.
+    fn add(&mut self, condition: &Value) -> Result<()> {
+        const NO_CONDITION: &str = "Invalid Policy: Invalid Condition.";
         if let Some(exact) = condition.as_object() {
-            for (field, value) in exact {
-                let value = value.as_str()?.to_owned();
-                let text = serde_json::json!(["eq", format!("${field}"), value]).to_string();
-                let field = field.to_ascii_lowercase();
-                self.conditions.push(Condition { field, test: Test::Equals(value), text });
-            }
-            return Some(());
+            let Some((field, value)) = exact.iter().next().filter(|_| exact.len() == 1) else {
+                return Err(invalid(
+                    "Invalid Policy: Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.",
+                ));
+            };
+            let no_text = || invalid("Invalid Policy: Invalid Simple-Condition: value must be a string.");
+            let value = value.as_str().ok_or_else(no_text)?.to_owned();
+            let text = serde_json::json!(["eq", format!("${field}"), value]).to_string();
+            let field = field.to_ascii_lowercase();
+            self.conditions.push(Condition { field, test: Test::Equals(value), text });
+            return Ok(());
         }
-        let [operator, first, second] = &condition.as_array()?[..] else { return None };
-        let operator = operator.as_str()?.to_ascii_lowercase();
-        if operator == "content-length-range" {
-            let (least, most) = (number(first)?, number(second)?);
+        let array = condition.as_array().ok_or_else(|| invalid(NO_CONDITION))?;
+        let shown = array.first().and_then(Value::as_str).ok_or_else(|| invalid(NO_CONDITION))?;
+        let operator = shown.to_ascii_lowercase();
+        if !OPERATORS.contains(&operator.as_str()) {
+            return Err(invalid(format!("Invalid Policy: Invalid Condition: unknown operation '{shown}'.")));
+        }
+        let [_, first, second] = &array[..] else {
+            return Err(invalid(format!("Invalid Policy: Invalid {shown}: wrong number of arguments.")));
+        };
+        if operator == LENGTH {
+            let bound = |value| number(value).ok_or_else(|| invalid(NO_CONDITION));
+            let (least, most) = (bound(first)?, bound(second)?);
             // Of several ranges, all hold.
             let (low, high) = self.length.unwrap_or((0, u64::MAX));
             self.length = Some((low.max(least), high.min(most)));
-            return Some(());
+            return Ok(());
         }
-        let field = first.as_str()?.strip_prefix('$')?.to_ascii_lowercase();
-        let value = second.as_str()?.to_owned();
-        let test = match operator.as_str() {
-            "eq" => Test::Equals(value),
-            "starts-with" => Test::StartsWith(value),
-            _ => return None,
-        };
-        self.conditions.push(Condition { field, test, text: condition.to_string() });
-        Some(())
+        let field = first.as_str().and_then(|field| field.strip_prefix('$')).ok_or_else(|| invalid(NO_CONDITION))?;
+        let value = second.as_str().ok_or_else(|| invalid(NO_CONDITION))?.to_owned();
+        let test = if operator == EQUALS { Test::Equals(value) } else { Test::StartsWith(value) };
+        self.conditions.push(Condition { field: field.to_ascii_lowercase(), test, text: condition.to_string() });
+        Ok(())
     }
+}
+
+fn invalid(what: impl Into<Cow<'static, str>>) -> S3Error {
+    S3Error::new(ErrorCode::InvalidPolicyDocument, what)
 }
 
 impl Condition {
@@ -156,7 +179,8 @@ mod tests {
 
     fn judge(conditions: &str, fields: &[(&str, &str)]) -> Result<(), String> {
         let fields = Fields::of(fields);
-        let judged = policy(conditions).unwrap().judge(&fields, "b", from_millis(0));
+        let named = conditions.replacen('[', r#"[{"bucket":"b"},"#, 1).replace(",]", "]");
+        let judged = policy(&named).unwrap().judge(&fields, "b", from_millis(0));
         judged.map_err(|error| error.message.into_owned())
     }
 
@@ -171,6 +195,7 @@ mod tests {
         assert_eq!(judge(r#"[{"key":"k"}]"#, &key("l")), failed(r#"["eq","$key","k"]"#));
         assert_eq!(judge(r#"[["starts-with","$key","u/"]]"#, &key("v/k")), failed(r#"["starts-with","$key","u/"]"#));
         assert_eq!(judge(r#"[{"bucket":"c"},{"key":"k"}]"#, &key("k")), failed(r#"["eq","$bucket","c"]"#));
+        assert_eq!(judge(r#"[["starts-with","$bucket",""],{"key":"k"}]"#, &key("k")), Ok(()));
         assert_eq!(judge(r#"[{"key":"k"},{"acl":"private"}]"#, &key("k")), failed(r#"["eq","$acl","private"]"#));
     }
 
@@ -196,6 +221,12 @@ mod tests {
     }
 
     #[test]
+    fn the_bucket_must_be_covered() {
+        let judged = policy(r#"[{"key":"k"}]"#).unwrap().judge(&Fields::of(&[("key", "k")]), "b", from_millis(0));
+        assert_eq!(judged.unwrap_err().message, "Invalid according to Policy: Extra input fields: bucket");
+    }
+
+    #[test]
     fn lengths_and_times() {
         assert_eq!(policy(r#"[["content-length-range",1,10]]"#).unwrap().length(), Some((1, 10)));
         assert_eq!(
@@ -217,9 +248,21 @@ mod tests {
             r#"[["eq","$key"]]"#,
             r#"[{"key":1}]"#,
             r#"[["content-length-range",-1,10]]"#,
+            r#"["key"]"#,
+            "[{}]",
+            r#"[{"key":"k","acl":"private"}]"#,
         ] {
             assert_eq!(policy(bad).unwrap_err().code, ErrorCode::InvalidPolicyDocument, "{bad}");
         }
+        let message = |conditions| policy(conditions).unwrap_err().message;
+        let one =
+            "Invalid Policy: Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.";
+        assert_eq!(message(r#"[{"key":"k","acl":"private"}]"#), one);
+        assert_eq!(
+            message(r#"[["Matches","$key","k"]]"#),
+            "Invalid Policy: Invalid Condition: unknown operation 'Matches'."
+        );
+        assert_eq!(message(r#"[["eq","$key"]]"#), "Invalid Policy: Invalid eq: wrong number of arguments.");
         for bad in ["%", "", "e30=", "bm90IGpzb24="] {
             assert_eq!(Policy::parse(bad).unwrap_err().code, ErrorCode::InvalidPolicyDocument, "{bad}");
         }
