@@ -49,6 +49,14 @@ pub fn name_of(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
+/// What a principal is called by those who know its account: a user's name, `ROLE/SESSION`.
+pub fn display_name(arn: &str) -> &str {
+    match split(arn) {
+        Some((_, resource)) if resource.starts_with("assumed-role/") => &resource["assumed-role/".len()..],
+        _ => name_of(arn),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,14 +6,14 @@ use super::access::About;
 use super::checksum::render::write_part_xml;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::insert_modified;
-use super::object::{Object, part_count, run_header};
+use super::object::{Object, part_count};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::version::{VERSION_ID, insert_version};
 use super::xml::XmlWriter;
 use crate::iam::Permit;
-use crate::sse::{self, Scope, SseKind};
+use crate::sse::{self, SseKind};
 use crate::store::commit;
 use crate::store::schema::Body;
 use crate::wire::ResponseBody;
@@ -127,10 +127,7 @@ impl S3 {
         parts.truncate(count);
         let mut shown = Vec::with_capacity(parts.len());
         for part in parts {
-            let header = run_header(&part.record.run)?;
-            let scope = Scope::Run { part: part.number, header: &header };
-            let checksums = Self::open_checksums(object_key, scope, part.record.checksums.as_ref())?;
-            shown.push((part.number, part.record.size, checksums));
+            shown.push((part.number, part.record.size, Self::part_checksums(object_key, &object.record, &part)?));
         }
         let total = part_count(spans);
         Ok(Some(move |xml: &mut XmlWriter| {

@@ -13,13 +13,14 @@ use super::request::is_bucket_name;
 use super::service::{Bucket, Call, S3, no_content};
 use super::tags::{TagSet, Tagged};
 use super::xml::{self, XmlWriter};
-use crate::clock::{from_millis, iso8601};
 use crate::crypto::random;
 use crate::iam::Permit;
 use crate::store::commit::{self, BucketDeletion};
 use crate::store::schema::{BucketRecord, ObjectLock, PublicAccessBlock, Versioning};
 use crate::wire::{RequestBody, ResponseBody};
 
+/// The header that names the region of a bucket, in which its clients ask again.
+pub(super) const BUCKET_REGION: &str = "x-amz-bucket-region";
 /// The region whose buckets have no location constraint, and where creating one's own bucket again is no error.
 const CLASSIC_REGION: &str = "us-east-1";
 /// Most buckets in one page of a listing.
@@ -206,7 +207,7 @@ impl S3 {
     pub(super) fn head_bucket(bucket: &Bucket, _permit: Permit) -> Response<ResponseBody> {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
-        insert(headers, HeaderName::from_static("x-amz-bucket-region"), &bucket.record.region);
+        insert(headers, HeaderName::from_static(BUCKET_REGION), &bucket.record.region);
         insert(headers, HeaderName::from_static("x-amz-access-point-alias"), "false");
         insert(headers, HeaderName::from_static("x-amz-bucket-arn"), &bucket.arn());
         response
@@ -272,7 +273,7 @@ impl S3 {
                 for (name, record) in &page {
                     xml.element("Bucket", |xml| {
                         xml.text("Name", name);
-                        xml.text("CreationDate", iso8601(from_millis(record.created)));
+                        xml.time("CreationDate", record.created);
                         xml.text("BucketRegion", &record.region);
                         xml.text("BucketArn", format_args!("arn:aws:s3:::{name}"));
                     });

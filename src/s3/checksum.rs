@@ -20,7 +20,7 @@ use twox_hash::{xxhash3_64, xxhash3_128, xxhash64};
 
 use crate::crypto::digest::{Digest as _, Md5, Sha1, Sha256, Sha512};
 
-pub use headers::{announced, declared, declared_of_object, requested, requested_of_upload};
+pub use headers::{announced, declared, declared_of_object, kind, requested, requested_of_upload};
 
 /// How the checksums of an upload's parts come to that of the whole.
 #[derive(Clone, Copy)]
@@ -371,6 +371,12 @@ impl Checksums {
     /// The checksum of this algorithm.
     pub fn by_algorithm(&self, algorithm: Algorithm) -> Option<Checksum> {
         self.set.iter().find(|checksum| checksum.algorithm == algorithm).copied()
+    }
+
+    /// The checksum of this algorithm alone, if it is there.
+    #[must_use]
+    pub fn only(&self, algorithm: Algorithm) -> Self {
+        Self { set: self.by_algorithm(algorithm).into_iter().collect(), parts: self.parts }
     }
 
     /// Algorithms and values as headers and bodies show them, in the order of [`Algorithm::ALL`].

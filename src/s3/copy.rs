@@ -26,7 +26,6 @@ use super::service::{Bucket, Call, S3, check_expected_owner};
 use super::tags::Tags;
 use super::version::{self, Missing, insert_version};
 use super::xml::XmlWriter;
-use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, ObjectName, Plan, SseKind};
 use crate::store::schema::{Attributes, VersionId};
@@ -85,7 +84,7 @@ enum Directive {
 }
 
 impl CopySource {
-    /// Reads `/bucket/key?versionId=V`, the leading slash optional, percent-encoded.
+    /// Reads `/bucket/key?versionId=V`, the leading slash optional, encoded as a form's values are: a plus sign is a space.
     ///
     /// # Errors
     /// `InvalidArgument`.
@@ -95,7 +94,7 @@ impl CopySource {
             Some((path, version)) => (path, Some(version::parse("x-amz-copy-source", version)?)),
             None => (text, None),
         };
-        let path = percent_decode(path, false).ok_or_else(|| invalid("Invalid copy source encoding"))?;
+        let path = percent_decode(path, true).ok_or_else(|| invalid("Invalid copy source encoding"))?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         match path.split_once('/') {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
@@ -216,7 +215,7 @@ impl S3 {
         };
 
         let mut response = render::document(XmlWriter::document("CopyObjectResult", |xml| {
-            xml.text("LastModified", iso8601(from_millis(stored.modified)));
+            xml.time("LastModified", stored.modified);
             xml.text("ETag", format_args!("\"{}\"", stored.etag));
             write_xml(&checksums, xml);
         }));
@@ -350,7 +349,8 @@ mod tests {
         };
         assert_eq!(parse("/b/k").unwrap(), of("b", "k", None));
         assert_eq!(parse("b/a%20b/c%3F?versionId=null").unwrap(), of("b", "a b/c?", Some("null")));
-        assert_eq!(parse("b/a+b").unwrap(), of("b", "a+b", None));
+        assert_eq!(parse("b/a+b").unwrap(), of("b", "a b", None));
+        assert_eq!(parse("b/a%2Bb").unwrap(), of("b", "a+b", None));
         for bad in ["", "/", "b", "b/", "/b/", "b/%ff"] {
             assert_eq!(parse(bad).unwrap_err().code, ErrorCode::InvalidArgument, "{bad}");
         }

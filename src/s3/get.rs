@@ -4,7 +4,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, Head
 use http::{HeaderName, Response, StatusCode};
 
 use super::access::About;
-use super::checksum::render::write_headers;
+use super::checksum::render::{write_headers, write_part_headers};
 use super::condition::{ByteRange, Mood, Preconditions};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, write_attributes};
@@ -21,6 +21,7 @@ use super::version::{VERSION_ID, insert_version};
 use crate::clock::{from_millis, http_date};
 use crate::iam::Permit;
 use crate::sse::{self, CustomerKey, SseKind};
+use crate::store::commit;
 use crate::store::schema::{Body, PartSpan};
 use crate::wire::ResponseBody;
 
@@ -34,8 +35,8 @@ struct Selection {
     end: u64,
     /// Whether the answer is 206.
     partial: bool,
-    /// The number of parts, where a part was asked for.
-    parts: Option<u32>,
+    /// The number of the part that was asked for, and how many there are.
+    part: Option<(u16, u32)>,
 }
 
 impl S3 {
@@ -84,7 +85,8 @@ impl S3 {
         }
         let selection = select(call, &object)?;
 
-        let with_checksums = with_checksums && selection.end - selection.start == object.record.size;
+        let is_whole = selection.end - selection.start == object.record.size;
+        let with_checksums = with_checksums && (is_whole || selection.part.is_some());
         // HEAD needs no KMS, but a customer's object is shown to those alone who have its key.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
         let object_key = if head_only && !with_checksums && keyless {
@@ -112,11 +114,14 @@ impl S3 {
             let last = selection.end.saturating_sub(1);
             insert(headers, CONTENT_RANGE, &format!("bytes {}-{last}/{}", selection.start, object.record.size));
         }
-        if let Some(parts) = selection.parts {
-            insert_number(headers, "x-amz-mp-parts-count", parts);
+        if let Some((_, count)) = selection.part {
+            insert_number(headers, "x-amz-mp-parts-count", count);
         }
         if let (true, Some(object_key)) = (with_checksums, &object_key) {
-            write_headers(&Self::object_checksums(object_key, &object)?, headers);
+            match selection.part {
+                Some((number, _)) => self.tell_part(bucket, &object, number, object_key, headers).await?,
+                None => write_headers(&Self::object_checksums(object_key, &object)?, headers),
+            }
         }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(selection.end - selection.start));
         if let (false, Some(object_key)) = (head_only, object_key) {
@@ -125,6 +130,28 @@ impl S3 {
             *response.body_mut() = reader.into_body().await?;
         }
         Ok(response)
+    }
+}
+
+impl S3 {
+    /// Sets the header of a part's checksum, and what the object's covers.
+    async fn tell_part(
+        &self,
+        bucket: &Bucket,
+        object: &Object,
+        number: u16,
+        object_key: &sse::ObjectKey,
+        headers: &mut HeaderMap,
+    ) -> Result<()> {
+        let Body::Parts { upload, .. } = &object.record.body else { return Ok(()) };
+        let found = commit::read_parts(&*self.store, bucket.partition(), *upload, number - 1, 1).await?;
+        if let (Some(part), Some(kind)) = (found.first(), &object.record.checksum_kind)
+            && part.number == number
+        {
+            write_part_headers(&Self::part_checksums(object_key, &object.record, part)?, headers);
+            insert(headers, HeaderName::from_static("x-amz-checksum-type"), &kind.covers);
+        }
+        Ok(())
     }
 }
 
@@ -153,8 +180,8 @@ fn select(call: &Call<'_>, object: &Object) -> Result<Selection> {
             "Cannot specify both Range header and partNumber query parameter",
         )),
         (Some(number), Ok(None)) => select_part(number, object),
-        (None, Ok(None)) => Ok(Selection { start: 0, end: size, partial: false, parts: None }),
-        (None, Ok(Some(range))) => Ok(Selection { start: range.start, end: range.end, partial: true, parts: None }),
+        (None, Ok(None)) => Ok(Selection { start: 0, end: size, partial: false, part: None }),
+        (None, Ok(Some(range))) => Ok(Selection { start: range.start, end: range.end, partial: true, part: None }),
         (None, Err(error)) => Err(error),
     }
 }
@@ -170,9 +197,10 @@ fn select_part(number: u16, object: &Object) -> Result<Selection> {
                     .with("ActualPartCount", part_count(spans).to_string())
                     .with("PartNumberRequested", number.to_string())
             })?;
-            Ok(Selection { start, end, partial: true, parts: Some(part_count(spans)) })
+            // No Content-Range can name the bytes of an empty part.
+            Ok(Selection { start, end, partial: start < end, part: Some((number, part_count(spans))) })
         }
-        _ if number == 1 => Ok(Selection { start: 0, end: size, partial: size > 0, parts: None }),
+        _ if number == 1 => Ok(Selection { start: 0, end: size, partial: size > 0, part: None }),
         _ => Err(unsatisfiable()),
     }
 }

@@ -9,7 +9,6 @@ use super::render;
 use super::request::{Query, out_of_range};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
-use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
 use crate::store::schema::{ObjectRecord, Record as _, Table, behind_prefix, escape, prefix_of, unescape};
 use crate::store::{KeyRange, MetaStore, Partition, Skip, StoreError, prefix_end};
@@ -286,7 +285,7 @@ impl S3 {
                 if let Entry::Key(name, record) = entry {
                     xml.element("Contents", |xml| {
                         xml.text("Key", listing.show(name));
-                        xml.text("LastModified", iso8601(from_millis(record.modified)));
+                        xml.time("LastModified", record.modified);
                         xml.text("ETag", format_args!("\"{}\"", etags.next().unwrap_or_default()));
                         if let Some(kind) = &record.checksum_kind {
                             xml.text("ChecksumAlgorithm", &kind.algorithm);

@@ -10,7 +10,6 @@ use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::version;
 use super::xml::XmlWriter;
-use crate::clock::{from_millis, iso8601};
 use crate::iam::{Account, Permit};
 use crate::store::commit::{self, After, Found};
 use crate::store::schema::{Version, VersionId};
@@ -176,7 +175,7 @@ fn write_version(xml: &mut XmlWriter, name: &str, found: &Found, etag: Option<&s
         xml.text("Key", name);
         xml.text("VersionId", found.version.id());
         xml.text("IsLatest", found.is_current);
-        xml.text("LastModified", iso8601(from_millis(found.version.modified())));
+        xml.time("LastModified", found.version.modified());
     };
     let owned = |xml: &mut XmlWriter| {
         if let Some(owner) = owner {

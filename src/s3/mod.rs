@@ -8,9 +8,9 @@
 //! |---|---|
 //! | [`operation`] | the table: routing, IAM actions, which operations are served |
 //! | `service` | the way of a request through the checks to its handler |
-//! | [`request`], [`headers`], [`condition`], [`xml`] | parsing into types |
+//! | [`request`], `presigned`, [`headers`], [`condition`], [`xml`] | parsing into types |
 //! | [`payload`], [`checksum`] | bodies that prove their length and digests |
-//! | `bucket`, `put`, `get`, `copy`, `delete`, `list`, `list_versions`, `multipart`, `object_lock`, `parts`, `tagging`, `versioning` | the handlers |
+//! | `bucket`, `put`, `get`, `copy`, `complete`, `delete`, `list`, `list_versions`, `multipart`, `object_lock`, `parts`, `tagging`, `versioning` | the handlers |
 //! | `configuration` | the kinds of bucket configuration, by one table |
 //! | `control` | S3 Control: tags of resources by their ARN, and what an account blocks of public access |
 //! | `access_log` | server access logs |
@@ -26,6 +26,7 @@ mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
 pub mod checksum;
+mod complete;
 pub mod condition;
 mod configuration;
 mod consequences;
@@ -51,6 +52,7 @@ mod ownership;
 mod parts;
 pub mod payload;
 mod post;
+mod presigned;
 mod put;
 mod reader;
 pub mod render;

@@ -2,7 +2,7 @@
 
 use minicbor::bytes::ByteVec;
 
-use super::checksum::Checksums;
+use super::checksum::{Algorithm, Checksums};
 use super::error::{ErrorCode, Result, S3Error};
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
@@ -144,6 +144,19 @@ impl S3 {
             Body::Parts { .. } => None,
         };
         Self::open_checksums(key, object.scope(header.as_ref()), object.record.checksums.as_ref())
+    }
+}
+
+impl S3 {
+    /// The checksum of a part of an object: that of the object's own algorithm, if the object has a checksum.
+    pub(super) fn part_checksums(key: &sse::ObjectKey, object: &ObjectRecord, part: &Part) -> Result<Checksums> {
+        let Some(algorithm) = object.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm))
+        else {
+            return Ok(Checksums::default());
+        };
+        let header = run_header(&part.record.run)?;
+        let scope = Scope::Run { part: part.number, header: &header };
+        Ok(Self::open_checksums(key, scope, part.record.checksums.as_ref())?.only(algorithm))
     }
 }
 

@@ -9,7 +9,7 @@ use super::headers::insert_etag;
 use super::markings::require_digest;
 use super::multipart::{encode_upload_id, write_people};
 use super::object::run_header;
-use super::payload::{PayloadPlan, Verified};
+use super::payload::{PayloadPlan, Requirements, Verified};
 use super::put::MAX_PUT;
 use super::reader::ObjectReader;
 use super::render;
@@ -17,7 +17,6 @@ use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::upload::Sealed;
 use super::xml::XmlWriter;
-use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
 use crate::sse::{self, CustomerKey, Envelope, ObjectName, Scope, SseError, SseKind};
 use crate::store::commit::{self, Upload};
@@ -26,6 +25,11 @@ use crate::wire::{RequestBody, ResponseBody};
 
 /// The highest part number. (AWS: "Amazon S3 multipart upload limits".)
 pub(super) const MAX_PART_NUMBER: u16 = 10_000;
+/// What is told of a request without the key that its upload was begun with.
+pub(super) const ENCRYPTION_WANTED: &str = "The multipart upload initiate requested encryption. Subsequent part requests \
+                                            must include the appropriate encryption parameters.";
+/// Of the checksum that an upload's object gets where the upload named no algorithm.
+pub(super) const DEFAULT_ALGORITHM: Algorithm = Algorithm::Crc64Nvme;
 /// Most parts in one page of a listing.
 const MAX_PARTS: u32 = 1000;
 
@@ -49,8 +53,11 @@ impl S3 {
         }
         let algorithm = part_algorithm(&upload);
         check_algorithm(call, algorithm)?;
-        let required = self.data_requirements(envelope.shows_md5(), algorithm.unwrap_or(Algorithm::Crc64Nvme));
+        let required = self.data_requirements(envelope.shows_md5(), algorithm.unwrap_or(DEFAULT_ALGORITHM));
+        // Whatever the parts of an upload bring that named no algorithm, the object gets a checksum of the default one.
+        let required = Requirements { also: algorithm.is_none().then_some(DEFAULT_ALGORITHM), ..required };
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
+        let told = payload.algorithm().unwrap_or(DEFAULT_ALGORITHM);
         let object_key = self.unlock_upload(call, bucket, key, &envelope, customer.as_ref()).await?;
         let (sealed, verified) = self.receive(payload, body, &object_key, number).await?;
 
@@ -59,7 +66,7 @@ impl S3 {
         let headers = response.headers_mut();
         insert_etag(headers, &etag);
         headers.extend(sse::headers::echo(&envelope, false, customer.as_ref())?);
-        write_part_headers(&verified.checksums, headers);
+        write_part_headers(&verified.checksums.only(told), headers);
         Ok(response)
     }
 
@@ -80,7 +87,7 @@ impl S3 {
         let range = copy_range(call, source.object.record.size)?;
         let object_key = self.unlock_upload(call, bucket, key, &envelope, customer.as_ref()).await?;
         let source_key = self.unlock_source(call, &source).await?;
-        let algorithm = part_algorithm(&upload).unwrap_or(Algorithm::Crc64Nvme);
+        let algorithm = part_algorithm(&upload).unwrap_or(DEFAULT_ALGORITHM);
         let required = self.data_requirements(envelope.shows_md5(), algorithm);
         let plan = PayloadPlan::internal(range.end - range.start, &required);
         let body = &source.object.record.body;
@@ -90,7 +97,7 @@ impl S3 {
         let part = (number, sealed, &verified);
         let (etag, modified) = self.write_part(bucket, &upload, &envelope, &object_key, part).await?;
         let mut response = render::document(XmlWriter::document("CopyPartResult", |xml| {
-            xml.text("LastModified", iso8601(from_millis(modified)));
+            xml.time("LastModified", modified);
             xml.text("ETag", format_args!("\"{etag}\""));
             write_part_xml(&verified.checksums, xml);
         }));
@@ -110,11 +117,9 @@ impl S3 {
     ) -> Result<sse::ObjectKey> {
         let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
         self.sse.unlock(envelope, &self.kms_caller(call), name, customer).await.map_err(|error| match error {
-            SseError::CustomerKeyRequired | SseError::CustomerKeyNotApplicable => S3Error::new(
-                ErrorCode::InvalidRequest,
-                "The multipart upload initiate requested encryption. Subsequent part requests must include the \
-                 appropriate encryption parameters.",
-            ),
+            SseError::CustomerKeyRequired | SseError::CustomerKeyNotApplicable => {
+                S3Error::new(ErrorCode::InvalidRequest, ENCRYPTION_WANTED)
+            }
             SseError::WrongCustomerKey => S3Error::new(
                 ErrorCode::InvalidRequest,
                 "The provided encryption parameters did not match the ones used originally.",
@@ -204,7 +209,7 @@ impl S3 {
             xml.text("Key", key);
             xml.text("UploadId", encode_upload_id(upload.id));
             let owner = self.object_owner(bucket, upload.record.owner.as_deref());
-            write_people(xml, self.account(&upload.record.account), owner);
+            write_people(xml, self.initiator(&upload.record), owner);
             xml.text("StorageClass", &upload.record.attributes.storage_class);
             xml.text("PartNumberMarker", marker);
             xml.text("NextPartNumberMarker", parts.last().map_or(0, |part| part.number));
@@ -213,7 +218,7 @@ impl S3 {
             for (part, etag, checksums) in &shown {
                 xml.element("Part", |xml| {
                     xml.text("PartNumber", part.number);
-                    xml.text("LastModified", iso8601(from_millis(part.record.modified)));
+                    xml.time("LastModified", part.record.modified);
                     xml.text("ETag", format_args!("\"{etag}\""));
                     xml.text("Size", part.record.size);
                     write_part_xml(checksums, xml);

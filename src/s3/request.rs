@@ -108,9 +108,25 @@ impl Target {
     fn in_bucket(bucket: &str, key: &str) -> Result<Self> {
         Ok(match key {
             "" => Self::Bucket(bucket.to_owned()),
+            key if climbs_out(key) => return Err(ErrorCode::InvalidUri.into()),
             key => Self::Object(bucket.to_owned(), ObjectKey::parse(key)?),
         })
     }
+}
+
+/// Whether `..` leads out of the bucket somewhere on the way from the left to the right of a key.
+/// (S3 user guide, "Naming Amazon S3 objects".)
+fn climbs_out(key: &str) -> bool {
+    let mut depth = 0_usize;
+    key.split('/').any(|segment| {
+        match segment {
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            "." => {}
+            _ => depth += 1,
+        }
+        false
+    })
 }
 
 /// An object's key: 1 to 1 024 bytes of UTF-8.
@@ -271,6 +287,12 @@ mod tests {
         assert_eq!(parse("/b/%ff"), ErrorCode::InvalidUri);
         assert_eq!(parse("/b/%2"), ErrorCode::InvalidUri);
         assert_eq!(parse("/b/%zz"), ErrorCode::InvalidUri);
+        for climbing in ["..", "../k", "a/../../k", "a/%2E%2E/../k", "./../k", "a/../.."] {
+            assert_eq!(parse(&format!("/b/{climbing}")), ErrorCode::InvalidUri, "{climbing}");
+        }
+        for key in ["a/../k", "a/b/../../k", "a/..", "..k/..", "a/./../k", "...", "/../k"] {
+            assert!(Target::parse(None, &format!("/b/{key}"), &[]).is_ok(), "{key}");
+        }
         assert_eq!(parse(&format!("/b/{}", "k".repeat(1025))), ErrorCode::KeyTooLong);
     }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version
 
 use super::access::{CompiledPolicies, REQUEST_CHARGED};
 use super::access_log::{self, Access, AccessLogs, Aside, Logging};
+use super::bucket::BUCKET_REGION;
 use super::configuration::Parsed;
 use super::consequences::SharedOutboxes;
 use super::cors::{Cors, CrossOrigin};
@@ -20,7 +21,7 @@ use super::replication::Replication;
 use super::request::{ObjectKey, Query, Target};
 use super::room::RoomPool;
 use super::website::{Shown, Website};
-use super::{control, event, headers, render, version};
+use super::{control, event, headers, presigned, render, version};
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::config::ArnPattern;
@@ -85,6 +86,7 @@ pub(super) struct Call<'r> {
     pub cx: &'r RequestContext,
     pub row: &'static Row,
     pub query: Query,
+    /// Those that came, and what the query of a presigned request says in the place of headers.
     pub headers: HeaderMap,
     pub identity: Option<Identity>,
     pub signed: Option<Signed>,
@@ -308,7 +310,8 @@ impl S3 {
             return self.preflight(&target, head.headers, witness).boxed().await;
         }
         let query = Query::parse(head.query)?;
-        let row = Operation::route(head.method, target.kind(), &query, head.headers)?;
+        let extended = presigned::with_parameters(head.headers, &query)?;
+        let row = Operation::route(head.method, target.kind(), &query, extended.as_ref().unwrap_or(head.headers))?;
         let target = target.of_kind(row.target);
         answered.operation = row.name;
         witness.see_request(row, &query, &target);
@@ -320,10 +323,11 @@ impl S3 {
             }
             signed => signed?,
         };
+        let headers = extended.unwrap_or(parts.headers);
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
         witness.see_caller(identity.as_ref(), signed.as_ref());
-        let call = Call { identity, signed, ..Call::anonymous(cx, row, query, parts.headers, witness) };
+        let call = Call { identity, signed, ..Call::anonymous(cx, row, query, headers, witness) };
         witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
     }
@@ -628,6 +632,9 @@ impl Protocol for S3 {
             (None, Some(name)) if failure.is_some() => self.find_bucket(&name).await.ok().flatten(),
             (bucket, _) => bucket,
         };
+        if let (Some(bucket), Some(error)) = (&bucket, &failure) {
+            tell_region(bucket, error, asked.as_ref(), response.headers_mut());
+        }
         let by_list = failure.is_none() && decisions.allowed.as_ref().is_some_and(Explanation::is_by_list);
         if let Some(event) = &mut event {
             let owner = bucket.as_ref().map(|bucket| bucket.record.account.as_str());
@@ -662,6 +669,16 @@ pub(super) fn check_expected_owner(call: &Call<'_>, header: &str, owner: &str) -
         }
         Some(expected) if expected != owner => Err(ErrorCode::AccessDenied.into()),
         _ => Ok(()),
+    }
+}
+
+/// Who may not look into a bucket is told where it is all the same. (API reference, HeadBucket.)
+fn tell_region(bucket: &Bucket, error: &S3Error, asked: Option<&access_log::Asked>, headers: &mut HeaderMap) {
+    let looks_into = |asked: &access_log::Asked| {
+        matches!(asked.operation(), Operation::HeadBucket | Operation::ListObjects | Operation::ListObjectsV2)
+    };
+    if error.code.status() == StatusCode::FORBIDDEN && asked.is_some_and(looks_into) {
+        headers::insert(headers, HeaderName::from_static(BUCKET_REGION), &bucket.record.region);
     }
 }
 

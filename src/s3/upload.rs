@@ -162,6 +162,7 @@ impl S3 {
             // Of all but SSE-S3 objects the entity tag is random, and an MD5 would cost five times what encryption does.
             md5: shows_md5,
             checksum: Some(checksum),
+            also: None,
             stall: self.settings.body_timeout,
         }
     }
@@ -174,8 +175,8 @@ impl S3 {
         body: RequestBody,
         limit: usize,
     ) -> Result<Bytes> {
-        let required =
-            Requirements { max_length: limit as u64, md5: false, checksum: None, stall: self.settings.body_timeout };
+        let stall = self.settings.body_timeout;
+        let required = Requirements { max_length: limit as u64, md5: false, checksum: None, also: None, stall };
         let plan = PayloadPlan::parse(headers, call.signed.as_ref(), &required)?;
         let (document, _) = payload::read_all(PayloadStream::new(plan, body), limit).await?;
         Ok(document)

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{ErrorCode, Result};
+use crate::clock::{from_millis, iso8601};
 
 /// The namespace of S3's documents.
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -79,6 +80,12 @@ impl XmlWriter {
         if let Some(text) = text {
             self.text(name, text);
         }
+    }
+
+    /// An element holding a time, given in milliseconds since the Unix epoch and shown to the second:
+    /// `2006-02-03T16:45:09.000Z`.
+    pub fn time(&mut self, name: &str, millis: i64) {
+        self.text(name, iso8601(from_millis(millis - millis.rem_euclid(1000))));
     }
 
     fn prolog() -> Self {

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from support.calls import empty, headers_of, keys_of, refused, status_of
-from support.requests import Signer, signed
+from support.requests import Signer, send, signed
 
 
 def test_life(s3, bucket_names):
@@ -142,6 +142,22 @@ def test_other_regions(new_server):
     assert wrong.error["Region"] == "eu-west-1"
     # What boto3 makes of that: it asks again in the right region.
     assert server.client("s3", region_name="us-east-1").list_objects_v2(Bucket="abroad")["KeyCount"] == 0
+
+
+def test_who_is_refused_is_told_the_region(server, s3, bucket):
+    """A HEAD's answer has no body: clients learn from this header where to ask."""
+    wrong = Signer.of(server, region="eu-west-1")
+    for method in ("HEAD", "GET"):
+        answer = signed(server, method, f"/{bucket}", signer=wrong)
+        assert (answer.status, answer.headers["x-amz-bucket-region"]) == (400, "us-east-1")
+    nobody = send(server, "HEAD", f"/{bucket}", {"host": server.host})
+    assert (nobody.status, nobody.headers["x-amz-bucket-region"]) == (403, "us-east-1")
+    missing = send(server, "HEAD", f"/{bucket}-not", {"host": server.host})
+    assert (missing.status, missing.headers.get("x-amz-bucket-region")) == (404, None)
+    elsewhere = server.client("s3", region_name="eu-west-1")
+    assert elsewhere.head_bucket(Bucket=bucket)["BucketRegion"] == "us-east-1"
+    elsewhere.put_object(Bucket=bucket, Key="k", Body=b"data")
+    assert elsewhere.head_object(Bucket=bucket, Key="k")["ContentLength"] == 4
 
 
 def test_another_account_cannot_see_or_take_a_bucket(new_server, tmp_path):

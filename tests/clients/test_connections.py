@@ -172,6 +172,8 @@ def test_nobody_holds_a_connection_for_nothing(new_server, tmp_path):
     made = Signer.of(server).headers("PUT", "/held/k", headers={"content-length": "1000"}, payload=UNSIGNED)
     with raw_socket(server) as stalled:
         stalled.sendall(head_bytes("PUT", "/held/k", made) + b"x" * 10)
+        answer = stalled.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 400") and b"<Code>RequestTimeout</Code>" in answer
         assert closed_within(stalled, 5), "a body that does not go on"
     assert keys_of(s3, "held") == []
 

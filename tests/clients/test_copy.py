@@ -115,6 +115,15 @@ def test_ways_to_write_the_source(server, s3, bucket, source, form):
     assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == DATA
 
 
+def test_a_plus_in_the_source_is_a_space(server, s3, bucket):
+    for key in ("a b", "a+b"):
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    for form, copied in (("a+b", b"a b"), ("a%20b", b"a b"), ("a%2Bb", b"a+b")):
+        answer = signed(server, "PUT", f"/{bucket}/copy", headers={"x-amz-copy-source": f"{bucket}/{form}"})
+        assert answer.status == 200, answer.body
+        assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == copied
+
+
 def test_of_a_multipart_object_is_one_part(s3, bucket):
     parts = [content(5 * 2**20, 1), content(1000, 2)]
     multipart(s3, bucket, "large", parts)

@@ -1,9 +1,12 @@
 """Multipart uploads, from their creation to their end."""
 
+import time
+
 import pytest
 
 from support.calls import body_of, completed, headers_of, keys_of, multipart, refused, status_of, upload_parts
 from support.data import CHECKSUMS, checksum, composite, content, md5, multipart_etag
+from support.identities import allow, document
 from support.peers import every_key_service
 from support.requests import signed
 
@@ -357,6 +360,88 @@ def test_the_default_checksum_of_an_upload(plain_s3, bucket):
     head = plain_s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
     assert head["ChecksumCRC64NVME"] == checksum("CRC64NVME", WHOLE)
     assert head["ChecksumType"] == "FULL_OBJECT"
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA256", "CRC64NVME"])
+def test_the_default_checksum_beside_those_of_the_parts(plain_s3, bucket, algorithm):
+    """Parts may bring a checksum that their upload did not ask for: the object gets the default one all the same."""
+    upload, name = plain_s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"], f"Checksum{algorithm}"
+    done = []
+    for number, part in enumerate(PARTS, 1):
+        given = {name: checksum(algorithm, part)}
+        answer = plain_s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=part, **given)
+        assert {key for key in answer if key.startswith("Checksum")} == {name}
+        done.append(completed(number, answer) | given)
+    wrong = done[0] | {name: checksum(algorithm, b"other")}
+    with refused("InvalidPart", 400):
+        complete(plain_s3, bucket, "k", upload, [wrong, *done[1:]])
+    answer = complete(plain_s3, bucket, "k", upload, done)
+    assert answer["ChecksumCRC64NVME"] == checksum("CRC64NVME", WHOLE)
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), [("SHA256", "COMPOSITE"), ("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT")])
+def test_a_parts_own_checksum(plain_s3, bucket, algorithm, kind):
+    name = f"Checksum{algorithm}"
+    upload = plain_s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType=kind)
+    given = [{name: checksum(algorithm, part)} for part in PARTS]
+    done = [
+        completed(number, plain_s3.upload_part(Bucket=bucket, Key="k", UploadId=upload["UploadId"], PartNumber=number, Body=part, **sum))
+        | sum
+        for number, (part, sum) in enumerate(zip(PARTS, given), 1)
+    ]  # fmt: skip
+    complete(plain_s3, bucket, "k", upload["UploadId"], done)
+    for number, expected in enumerate(given, 1):
+        for read in (plain_s3.get_object, plain_s3.head_object):
+            answer = read(Bucket=bucket, Key="k", PartNumber=number, ChecksumMode="ENABLED")
+            assert (answer[name], answer["ChecksumType"]) == (expected[name], kind)
+            assert name not in headers_of(read(Bucket=bucket, Key="k", PartNumber=number))
+
+
+def test_the_kind_of_checksum_may_not_change(plain_s3, bucket):
+    for begun, asked in (("FULL_OBJECT", "COMPOSITE"), ("COMPOSITE", "FULL_OBJECT")):
+        upload = plain_s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType=begun)
+        name, given = {"Bucket": bucket, "Key": "k", "UploadId": upload["UploadId"]}, {"ChecksumCRC32": checksum("CRC32", b"x")}
+        done = [completed(1, plain_s3.upload_part(PartNumber=1, Body=b"x", **name, **given)) | given]
+        message = (
+            f"The upload was created using the {begun} checksum mode. The complete request must use the same checksum mode."
+        )
+        with refused("InvalidRequest", 400, message):
+            plain_s3.complete_multipart_upload(MultipartUpload={"Parts": done}, ChecksumType=asked, **name)
+        plain_s3.complete_multipart_upload(MultipartUpload={"Parts": done}, ChecksumType=begun, **name)
+
+
+def test_an_empty_part(s3, bucket):
+    multipart(s3, bucket, "k", [PARTS[0], b""])
+    empty = s3.get_object(Bucket=bucket, Key="k", PartNumber=2)
+    assert (status_of(empty), body_of(empty), empty["PartsCount"]) == (200, b"", 2)
+    assert "content-range" not in headers_of(empty)
+
+
+def test_uploads_of_one_key_are_listed_as_they_were_begun(s3, bucket):
+    begun = []
+    for _ in range(5):
+        begun.append(s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"])
+        time.sleep(0.002)
+    assert [upload["UploadId"] for upload in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == begun
+
+
+def test_a_users_upload_names_the_user(server, s3, bucket):
+    iam = server.client("iam")
+    arn = iam.create_user(UserName="uploader", Path="/team/")["User"]["Arn"]
+    key = iam.create_access_key(UserName="uploader")["AccessKey"]
+    iam.put_user_policy(UserName="uploader", PolicyName="p", PolicyDocument=document(allow("s3:*", "*")))
+    user = server.client("s3", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+    upload = user.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    initiator = {"ID": arn, "DisplayName": "uploader"}
+    assert s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiator"] == initiator
+    assert s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)["Initiator"] == initiator
+
+
+def test_the_location_has_the_key_as_one_segment(server, s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="a/b c+é")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="a/b c+é", UploadId=upload, PartNumber=1, Body=b"x")
+    answer = complete(s3, bucket, "a/b c+é", upload, [completed(1, part)])
+    assert answer["Location"] == f"{server.url}/{bucket}/a%2Fb+c%2B%C3%A9"
 
 
 def test_a_wrong_part_stores_nothing(plain_s3, bucket, upload):

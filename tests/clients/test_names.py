@@ -16,8 +16,8 @@ ODD_KEYS = {
     "longest in 4-byte characters": "😀" * 256,
     "leading slashes": "///a",
     "trailing slashes": "a///",
-    "dots": "../a/./b/..",
-    "only dots": "..",
+    "dots": "a/../b/./c/..",
+    "only dots": "...",
     "a percent sign": "100%",
     "what looks like an escape": "a%2Fb%00",
     "a plus and a space": "a+b c",
@@ -320,3 +320,11 @@ def test_an_unknown_element_creates_no_bucket(server, s3, bucket_names):
     assert (answer.status, answer.code) == (400, "MalformedXML")
     with refused("404", 404):
         s3.head_bucket(Bucket=name)
+
+
+@pytest.mark.parametrize("key", ["..", "../a", "a/../../b", "a/%2e%2e/../b"])
+def test_keys_that_climb_out_of_the_bucket(server, bucket, key):
+    for method in ("PUT", "GET"):
+        answer = signed(server, method, f"/{bucket}/{key}", body=b"x" if method == "PUT" else b"")
+        assert (answer.status, answer.code) == (400, "InvalidURI")
+        assert answer.error["Message"] == "Couldn't parse the specified URI."

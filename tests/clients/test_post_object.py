@@ -65,7 +65,7 @@ def test_a_form_as_boto3_presigns_it(server, s3, bucket):
     answer = post(server, bucket, made["fields"])
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["ETag"] == f'"{md5(DATA)}"'
-    assert answer.headers["Location"] == f"{server.url}/{bucket}/dir/photo.jpg"
+    assert answer.headers["Location"] == f"{server.url}/{bucket}/dir%2Fphoto.jpg"
     assert answer.headers[SSE] == "AES256"
     assert body_of(s3.get_object(Bucket=bucket, Key="dir/photo.jpg")) == DATA
 
@@ -96,7 +96,7 @@ def test_the_status_that_was_asked_for(server, bucket, asked, status):
         return
     etag = f'"{md5(DATA)}"'.replace('"', "&quot;")
     expected = (
-        f"<PostResponse><Location>{server.url}/{bucket}/a%20b</Location><Bucket>{bucket}</Bucket>"
+        f"<PostResponse><Location>{server.url}/{bucket}/a+b</Location><Bucket>{bucket}</Bucket>"
         f"<Key>a b</Key><ETag>{etag}</ETag></PostResponse>"
     )
     assert expected in answer.body.decode()

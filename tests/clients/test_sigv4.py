@@ -294,6 +294,40 @@ def test_presigned(server, s3, bucket, stored):
     assert send(server, "GET", override, {"host": server.host}).headers["Content-Type"] == "text/x-test"
 
 
+def test_headers_in_a_presigned_query(server, s3, bucket, stored):
+    """Whoever presigns may move `x-amz-` headers into the URL: they say there what they say as headers."""
+    signer, host = Signer.of(server), {"host": server.host}
+    said = [("x-amz-meta-a", "é"), ("X-Amz-Meta-B", "2"), ("x-amz-storage-class", "STANDARD_IA"), ("x-amz-tagging", "t=1")]
+    assert send(server, "PUT", signer.presign("PUT", f"/{bucket}/up", said), host, b"up").status == 200
+    head = s3.head_object(Bucket=bucket, Key="up")
+    assert head["Metadata"] == {"a": "=?UTF-8?B?w6k=?=", "b": "2"}
+    assert (head["StorageClass"], head["TagCount"]) == ("STANDARD_IA", 1)
+    copy = signer.presign("PUT", f"/{bucket}/copy", [("x-amz-copy-source", f"{bucket}/up")])
+    assert send(server, "PUT", copy, host).status == 200
+    assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == b"up"
+    for owner, status in (("111122223333", 403), (server.client("sts").get_caller_identity()["Account"], 200)):
+        url = signer.presign("GET", stored, [("x-amz-expected-bucket-owner", owner)])
+        assert send(server, "GET", url, host).status == status
+    mode = send(server, "GET", signer.presign("GET", f"/{bucket}/up", [("x-amz-checksum-mode", "ENABLED")]), host)
+    assert mode.headers["x-amz-checksum-crc64nvme"] == checksum("CRC64NVME", b"up")
+
+
+def test_what_a_presigned_query_cannot_say(server, s3, bucket):
+    """SDKs sign the checksum of an empty body into URLs, and S3 takes the encryption from headers alone."""
+    said = [
+        ("x-amz-checksum-crc32", "AAAAAA=="),
+        ("x-amz-sdk-checksum-algorithm", "CRC32"),
+        ("x-amz-server-side-encryption", "aws:kms"),
+    ]
+    url = Signer.of(server).presign("PUT", f"/{bucket}/k", said)
+    assert send(server, "PUT", url, {"host": server.host}, b"data").status == 200
+    assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
+    # What the query says may not be said otherwise by who holds the URL.
+    other = send(server, "PUT", Signer.of(server).presign("PUT", f"/{bucket}/l", [("x-amz-acl", "private")]),
+                 {"host": server.host, "x-amz-acl": "public-read"}, b"data")  # fmt: skip
+    assert (other.status, other.code, other.error["HeadersNotSigned"]) == (403, "AccessDenied", "x-amz-acl")
+
+
 def test_boto3_presigns(server, stored, bucket):
     client = server.client("s3", config=Config(signature_version="s3v4"))
     url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "stored"}, ExpiresIn=60)
@@ -484,6 +518,15 @@ def test_a_wrong_chunk_signature(server, s3, bucket):
     answer = upload.send(bytes(bad))
     assert (answer.status, answer.code) == (403, "SignatureDoesNotMatch")
     assert keys_of(s3, bucket) == []
+
+
+def test_only_the_last_chunk_may_be_small(server, s3, bucket):
+    for mode, trailer in MODES:
+        answer = Chunked(server, f"/{bucket}/k", [DATA[:8191], DATA[8191:]], mode, trailer).send()
+        assert (answer.status, answer.code) == (403, "InvalidChunkSizeError")
+        assert answer.error["Message"] == "Only the last chunk is allowed to have a size less than 8192 bytes"
+        assert (answer.error["Chunk"], answer.error["BadChunkSize"]) == ("2", "8191")
+        assert keys_of(s3, bucket) == []
 
 
 def test_a_wrong_trailer(server, s3, bucket):

@@ -100,8 +100,13 @@ def test_a_multipart_upload(s3, open_bucket):
     listed = s3.list_parts(**name, **(MINE | encoded))
     assert (len(listed["Parts"]), encryption(listed)) == (2, {})
     parts = [completed(1, first), completed(2, second["CopyPartResult"])]
-    done = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name)
-    assert encryption(done) == {}
+    # Checksums are sealed under the key: to hold the parts' against them takes it. (API reference, CompleteMultipartUpload.)
+    with refused("InvalidRequest", 400, AS_BEGUN):
+        s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name)
+    wrong = [parts[0] | {"ChecksumCRC32": checksum("CRC32", b"other")}, parts[1]]
+    with refused("InvalidPart", 400):
+        s3.complete_multipart_upload(MultipartUpload={"Parts": wrong}, **name, **MINE)
+    s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name, **MINE)
     assert body_of(s3.get_object(Bucket=open_bucket, Key="m", **MINE)) == PART + DATA
     assert body_of(s3.get_object(Bucket=open_bucket, Key="m", PartNumber=2, **MINE)) == DATA
 

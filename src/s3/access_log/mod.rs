@@ -124,6 +124,11 @@ impl Head {
 }
 
 impl Asked {
+    /// Which operation.
+    pub fn operation(&self) -> Operation {
+        self.row.operation
+    }
+
     pub fn new(row: &'static Row, query: &Query, target: &Target) -> Self {
         let key = match target {
             Target::Object(_, key) => Some(key.as_str().to_owned()),

@@ -131,7 +131,11 @@ fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>> {
         .transpose()
 }
 
-fn kind(headers: &HeaderMap) -> Result<Option<Kind>> {
+/// What the checksum of a multipart upload is to cover: `x-amz-checksum-type`.
+///
+/// # Errors
+/// `InvalidRequest` for an unknown type.
+pub fn kind(headers: &HeaderMap) -> Result<Option<Kind>> {
     non_empty(headers, TYPE).map(|name| Kind::from_name(name).ok_or_else(|| invalid_value(TYPE))).transpose()
 }
 

@@ -57,6 +57,7 @@ error_codes! {
     InvalidArgument "InvalidArgument" BAD_REQUEST "Invalid Argument";
     InvalidBucketAclWithBlockPublicAccess "InvalidBucketAclWithBlockPublicAccessError" BAD_REQUEST "Bucket cannot have public ACLs set with BlockPublicAccess enabled";
     InvalidBucketAclWithObjectOwnership "InvalidBucketAclWithObjectOwnership" BAD_REQUEST "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
+    InvalidChunkSize "InvalidChunkSizeError" FORBIDDEN "Only the last chunk is allowed to have a size less than 8192 bytes";
     InvalidBucketState "InvalidBucketState" CONFLICT "The request is not valid for the current state of the bucket.";
     InvalidBucketName "InvalidBucketName" BAD_REQUEST "The specified bucket is not valid.";
     InvalidBucketNamespace "InvalidBucketNamespace" BAD_REQUEST "The specified bucket namespace is not valid.";

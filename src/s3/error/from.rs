@@ -4,6 +4,7 @@ use super::{ErrorCode, S3Error};
 use crate::clock::iso8601;
 use crate::iam::Denied;
 use crate::kms::{KmsError, error::KmsErrorKind};
+use crate::s3::bucket::BUCKET_REGION;
 use crate::sigv4::{self, Mismatch};
 use crate::sse::SseError;
 use crate::sse::headers::METHOD;
@@ -146,7 +147,8 @@ impl From<sigv4::Error> for S3Error {
 /// SDKs that learn the right region ask again there.
 fn with_region(error: S3Error, region: Option<String>) -> S3Error {
     match region {
-        Some(region) => error.with("Region", region),
+        // The answer to a HEAD has no body.
+        Some(region) => error.with_header(BUCKET_REGION, &region).with("Region", region),
         None => error,
     }
 }

@@ -4,6 +4,8 @@ mod code;
 mod from;
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::io;
 
 use crate::store::StoreError;
 use crate::wire::BoxError;
@@ -46,6 +48,14 @@ impl S3Error {
         Self::from(ErrorCode::InternalError).because(source)
     }
 
+    /// What is told of a body that could not be read to its end: `RequestTimeout` if its sender fell silent, else
+    /// `IncompleteBody`.
+    pub fn broke_off(source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        let code = if is_silence(source.as_ref()) { ErrorCode::RequestTimeout } else { ErrorCode::IncompleteBody };
+        Self::from(code).because(source)
+    }
+
     /// Whether the bytes of an object were gone when they were to be read: another version may be there by now.
     pub fn is_vanished(&self) -> bool {
         let source = self.source.as_deref().and_then(|source| source.downcast_ref::<StoreError>());
@@ -74,6 +84,12 @@ impl S3Error {
     }
 }
 
+/// Whether a time-out lies beneath an error.
+fn is_silence(error: &(dyn Error + 'static)) -> bool {
+    let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(is_silence)
+}
+
 impl From<ErrorCode> for S3Error {
     fn from(code: ErrorCode) -> Self {
         Self::new(code, code.default_message())
@@ -84,5 +100,19 @@ impl ErrorCode {
     /// This code as an error, with an element such as `Key`.
     pub fn with(self, element: &'static str, value: impl Into<String>) -> S3Error {
         S3Error::from(self).with(element, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_falls_silent_is_told_from_who_leaves() {
+        let broken = |kind| io::Error::from(kind);
+        assert_eq!(S3Error::broke_off(broken(io::ErrorKind::TimedOut)).code, ErrorCode::RequestTimeout);
+        assert_eq!(S3Error::broke_off(broken(io::ErrorKind::UnexpectedEof)).code, ErrorCode::IncompleteBody);
+        let within = S3Error::internal(broken(io::ErrorKind::TimedOut));
+        assert_eq!(S3Error::broke_off(within).code, ErrorCode::RequestTimeout);
     }
 }

@@ -27,6 +27,8 @@ use crate::s3::checksum::{Algorithm, Checksum};
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::sigv4::{ChunkMismatch, ChunkSignatures, Signed};
 
+/// Fewest bytes of every chunk but the last with data.
+const MIN_CHUNK: u64 = 8192;
 /// The longest line that begins a chunk, bytes.
 const MAX_HEADER: usize = 1024;
 /// The longest trailer, bytes.
@@ -35,6 +37,10 @@ const MAX_TRAILER: usize = 16 * 1024;
 /// Takes an aws-chunked body apart.
 pub(super) struct Decoder {
     state: State,
+    /// Chunks with data so far.
+    chunks: u64,
+    /// Bytes of the last of them.
+    last_size: u64,
     /// What has come of a line whose end has not.
     line: Vec<u8>,
     trailer: Trailer,
@@ -74,6 +80,8 @@ impl Decoder {
     pub(super) fn new(signed: Option<Box<Signed>>, trailer: bool, announced: Option<Algorithm>) -> Self {
         Self {
             state: State::Header,
+            chunks: 0,
+            last_size: 0,
             line: Vec::new(),
             trailer: Trailer { allowed: trailer, announced, checksum: None, length: 0, canonical: Vec::new() },
             signatures: signed.map(|signed| Signatures {
@@ -140,6 +148,15 @@ impl Decoder {
             return Err(malformed());
         }
         let size = u64::from_str_radix(size, 16).map_err(|_| malformed())?;
+        if size > 0 {
+            self.chunks += 1;
+            if self.chunks > 1 && self.last_size < MIN_CHUNK {
+                return Err(ErrorCode::InvalidChunkSize
+                    .with("Chunk", self.chunks.to_string())
+                    .with("BadChunkSize", self.last_size.to_string()));
+            }
+            self.last_size = size;
+        }
         if let Some(signatures) = &mut self.signatures {
             let signature = extensions.split(';').find_map(|extension| extension.strip_prefix("chunk-signature="));
             signature.unwrap_or_default().clone_into(&mut signatures.provided);

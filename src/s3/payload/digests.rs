@@ -15,6 +15,7 @@ pub(super) struct Digests {
     md5: Option<Md5>,
     /// Every checksum but SHA-256, which shares the hash of the signature, and MD5 where the entity tag is one.
     checksum: Option<Hasher>,
+    also: Option<Hasher>,
     signed_sha256: Option<[u8; 32]>,
     content_md5: Option<[u8; 16]>,
     planned: PlannedChecksum,
@@ -34,6 +35,7 @@ impl Digests {
                     _ => true,
                 })
                 .map(Hasher::new),
+            also: plan.also.map(Hasher::new),
             signed_sha256: plan.sha256,
             content_md5: plan.content_md5,
             planned: plan.checksum,
@@ -47,7 +49,7 @@ impl Digests {
         if let Some(md5) = &mut self.md5 {
             md5.update(data);
         }
-        if let Some(checksum) = &mut self.checksum {
+        for checksum in [&mut self.checksum, &mut self.also].into_iter().flatten() {
             checksum.update(data);
         }
     }
@@ -91,7 +93,8 @@ impl Digests {
             let message = format!("The {algorithm} you specified did not match the calculated checksum.");
             return Err(S3Error::new(ErrorCode::BadDigest, message));
         }
-        Ok(Verified { length, md5, checksums: Checksums::over_bytes(computed), _proof: () })
+        let also = self.also.map(Hasher::finish);
+        Ok(Verified { length, md5, checksums: Checksums::over_bytes(computed.into_iter().chain(also)), _proof: () })
     }
 }
 

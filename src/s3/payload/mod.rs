@@ -35,7 +35,7 @@ pub struct Verified {
     pub length: u64,
     /// Its MD5, if the client sent one or the caller asked for it.
     pub md5: Option<[u8; 16]>,
-    /// The checksum that the client sent or the caller asked for.
+    /// The checksum that the client sent or the caller asked for in its place, and what the caller asked for besides.
     pub checksums: Checksums,
     _proof: (),
 }

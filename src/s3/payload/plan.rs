@@ -23,6 +23,8 @@ pub struct Requirements {
     pub md5: bool,
     /// The checksum it needs if the client sent none.
     pub checksum: Option<Algorithm>,
+    /// The checksum it needs whatever the client sent.
+    pub also: Option<Algorithm>,
     /// How long the client may pause.
     pub stall: Duration,
 }
@@ -36,6 +38,8 @@ pub struct PayloadPlan {
     pub(super) sha256: Option<[u8; 32]>,
     pub(super) content_md5: Option<[u8; 16]>,
     pub(super) checksum: PlannedChecksum,
+    /// A further checksum to compute.
+    pub(super) also: Option<Algorithm>,
     /// Whether to compute an MD5.
     pub(super) md5: bool,
     pub(super) stall: Duration,
@@ -101,8 +105,10 @@ impl PayloadPlan {
                 .with("MaxSizeAllowed", required.max_length.to_string()));
         }
         let content_md5 = content_md5(headers)?;
+        let checksum = planned_checksum(headers, &framing, required)?;
         Ok(Self {
-            checksum: planned_checksum(headers, &framing, required)?,
+            checksum,
+            also: required.also.filter(|also| checksum.algorithm() != Some(*also)),
             framing,
             length,
             sha256,
@@ -120,6 +126,7 @@ impl PayloadPlan {
             sha256: None,
             content_md5: None,
             checksum: required.checksum.map_or(PlannedChecksum::None, PlannedChecksum::Computed),
+            also: required.also.filter(|also| required.checksum != Some(*also)),
             md5: required.md5,
             stall: required.stall,
         }
@@ -138,6 +145,11 @@ impl PayloadPlan {
             md5: required.md5 || content_md5.is_some(),
             ..Self::internal(0, required)
         })
+    }
+
+    /// Of the checksum that the client sends, or that is computed in its place.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.checksum.algorithm()
     }
 
     /// The bytes that must come, neither more nor less; `None` if their number is not known.

@@ -151,7 +151,7 @@ impl PayloadStream {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(error)) => return Err(S3Error::from(ErrorCode::IncompleteBody).because(error)),
+                Some(Err(error)) => return Err(S3Error::broke_off(error)),
             }
         }
     }

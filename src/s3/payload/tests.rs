@@ -28,7 +28,7 @@ const SIGNED_CHUNKS_TRAILER: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 const REQUIRED: Requirements =
-    Requirements { max_length: 1 << 20, md5: false, checksum: None, stall: Duration::from_secs(5) };
+    Requirements { max_length: 1 << 20, md5: false, checksum: None, also: None, stall: Duration::from_secs(5) };
 
 struct OneKey;
 
@@ -315,6 +315,21 @@ fn what_the_caller_needs_is_computed_and_nothing_else() {
 }
 
 #[test]
+fn a_checksum_is_computed_beside_the_clients() {
+    let crc64 = Checksum::of(Algorithm::Crc64Nvme, b"data");
+    let required = Requirements { also: Some(Algorithm::Crc64Nvme), ..REQUIRED };
+    for algorithm in Algorithm::ALL {
+        let theirs = Checksum::of(algorithm, b"data");
+        let headers = map(&[("content-length", "4"), (algorithm.header(), &theirs.to_string())]);
+        let plan = PayloadPlan::parse(&headers, None, &required).unwrap();
+        assert_eq!(plan.algorithm(), Some(algorithm));
+        let (_, verified) = read(Ok(plan), split(b"data", &[3])).unwrap();
+        assert_eq!(verified.checksums.by_algorithm(algorithm), Some(theirs));
+        assert_eq!(verified.checksums.by_algorithm(Algorithm::Crc64Nvme), Some(crc64), "{algorithm}");
+    }
+}
+
+#[test]
 fn edge_case_8_no_content_length_is_an_empty_body() {
     let (data, verified) = receive(&[], b"").unwrap();
     assert_eq!((data.len(), verified.length), (0, 0));
@@ -395,9 +410,10 @@ fn trailers_must_be_as_announced() {
 
 #[test]
 fn signed_chunks_must_be_signed() {
-    let (signed, plan) = signed_plan(SIGNED_CHUNKS, 10, None);
-    let body = signed_chunks(&signed, b"0123456789", 4, None);
-    assert_eq!(read(plan, split(&body, &[3])).unwrap().0, "0123456789");
+    let data = "0123456789".repeat(2_000);
+    let (signed, plan) = signed_plan(SIGNED_CHUNKS, data.len(), None);
+    let body = signed_chunks(&signed, data.as_bytes(), 8192, None);
+    assert_eq!(read(plan, split(&body, &[3])).unwrap().0, data);
     let text = String::from_utf8(body).unwrap();
     let unsigned_end = text.rfind(";chunk").unwrap();
     for altered in [
@@ -407,7 +423,7 @@ fn signed_chunks_must_be_signed() {
         format!("{}\r\n\r\n", &text[..unsigned_end]),
         "4\r\n0123\r\n".to_owned(),
     ] {
-        let (_, plan) = signed_plan(SIGNED_CHUNKS, 10, None);
+        let (_, plan) = signed_plan(SIGNED_CHUNKS, data.len(), None);
         let error = refused(read(plan, split(altered.as_bytes(), &[1000])));
         assert_eq!(error.code, ErrorCode::SignatureDoesNotMatch, "{altered}");
         assert_eq!(detail(&error, "AWSAccessKeyId"), ACCESS_KEY);
@@ -416,10 +432,28 @@ fn signed_chunks_must_be_signed() {
     // Chunks in another order, and a chunk left out.
     let chunks: Vec<&str> = text.split_inclusive("\r\n").collect();
     for altered in [[&chunks[2..4], &chunks[..2], &chunks[4..]].concat(), [&chunks[..2], &chunks[4..]].concat()] {
-        let (_, plan) = signed_plan(SIGNED_CHUNKS, 10, None);
+        let (_, plan) = signed_plan(SIGNED_CHUNKS, data.len(), None);
         let error = refused(read(plan, split(altered.concat().as_bytes(), &[1000])));
         assert_eq!(error.code, ErrorCode::SignatureDoesNotMatch);
     }
+}
+
+#[test]
+fn only_the_last_chunk_may_be_small() {
+    let framed = |sizes: &[usize]| {
+        let length = sizes.iter().sum::<usize>().to_string();
+        let headers = [("x-amz-content-sha256", UNSIGNED_TRAILER), ("x-amz-decoded-content-length", length.as_str())];
+        let chunks: String = sizes.iter().map(|size| format!("{size:x}\r\n{}\r\n", "a".repeat(*size))).collect();
+        receive(&headers, format!("{chunks}0\r\n\r\n").as_bytes()).map(|(bytes, _)| bytes.len())
+    };
+    assert_eq!(framed(&[8192, 10_000, 1]).unwrap(), 18_193);
+    let error = framed(&[8192, 8191, 1]).unwrap_err();
+    assert_eq!((error.code.as_str(), error.code.status().as_u16()), ("InvalidChunkSizeError", 403));
+    assert_eq!((detail(&error, "Chunk"), detail(&error, "BadChunkSize")), ("3", "8191"));
+    // So AWS answers to STREAMING-AWS4-HMAC-SHA256-PAYLOAD too.
+    let (signed, plan) = signed_plan(SIGNED_CHUNKS, 5, None);
+    let error = refused(read(plan, split(&signed_chunks(&signed, b"hello", 3, None), &[1000])));
+    assert_eq!((detail(&error, "Chunk"), detail(&error, "BadChunkSize")), ("2", "3"));
 }
 
 #[test]
@@ -497,10 +531,12 @@ fn data_is_not_copied() {
 proptest! {
     #[test]
     fn any_split_gives_the_same_bytes(
-        data in prop::collection::vec(any::<u8>(), 0..600),
-        chunk in 1_usize..200,
-        sizes in prop::collection::vec(1_usize..80, 1..8),
+        pattern in prop::collection::vec(any::<u8>(), 1..600),
+        length in prop_oneof![0_usize..600, 0_usize..40_000],
+        chunk in 8192_usize..20_000,
+        sizes in prop::collection::vec(1_usize..800, 1..8),
     ) {
+        let data: Vec<u8> = pattern.into_iter().cycle().take(length).collect();
         let trailer = format!("x-amz-checksum-crc32c:{}", Checksum::of(Algorithm::Crc32c, &data));
         let (signed, plan) = signed_plan(SIGNED_CHUNKS_TRAILER, data.len(), Some("x-amz-checksum-crc32c"));
         let body = signed_chunks(&signed, &data, chunk, Some(&trailer));
@@ -511,12 +547,14 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_is_never_accepted(
-        data in prop::collection::vec(any::<u8>(), 1..100),
+        pattern in prop::collection::vec(any::<u8>(), 1..100),
+        length in prop_oneof![1_usize..100, 8_000_usize..20_000],
         at in any::<prop::sample::Index>(),
         bit in 0_u8..8,
     ) {
+        let data: Vec<u8> = pattern.into_iter().cycle().take(length).collect();
         let (signed, plan) = signed_plan(SIGNED_CHUNKS, data.len(), None);
-        let mut body = signed_chunks(&signed, &data, 40, None);
+        let mut body = signed_chunks(&signed, &data, 8192, None);
         let at = at.index(body.len());
         body[at] ^= 1 << bit;
         // What does not change the meaning (the case of a size's digits) may pass, but only with the same bytes.

@@ -151,7 +151,7 @@ fn stream(file: Field<'static>) -> RequestBody {
 
 fn malformed(error: multer::Error) -> S3Error {
     match error {
-        multer::Error::StreamReadFailed(error) => S3Error::from(ErrorCode::IncompleteBody).because(error),
+        multer::Error::StreamReadFailed(error) => S3Error::broke_off(error),
         error => S3Error::from(ErrorCode::MalformedPostRequest).because(error),
     }
 }

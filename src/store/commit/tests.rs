@@ -189,6 +189,7 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
                     replica_of: None,
                     owner: None,
                     acl: None,
+                    initiator: None,
                 };
                 let place = Place { bucket: BUCKET, versioning: stale, key: &name(upload), tell: &Silent };
                 create_upload::<Infallible>(store, place, id, &record).await.unwrap();

@@ -433,6 +433,9 @@ pub struct UploadRecord {
     /// The access control list that the object will have.
     #[n(13)]
     pub acl: Option<Vec<AclGrant>>,
+    /// The initiator's ARN, if that is not its account's root.
+    #[n(15)]
+    pub initiator: Option<String>,
 }
 
 /// An uploaded part.
@@ -606,8 +609,11 @@ mod tests {
             replica_of: None,
             owner: None,
             acl: None,
+            initiator: None,
         };
         hold("upload.bin", &upload);
+        let initiator = Some("arn:aws:iam::000000000000:user/alice".to_owned());
+        hold("upload-initiator.bin", &UploadRecord { initiator, ..upload.clone() });
         let retention = Some(Retention { mode: RetentionMode::Governance, until: 1_800_000_000_000 });
         let tags = vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())];
         let tagged = UploadRecord { tags: tags.clone(), retention, legal_hold: Some(true), ..upload.clone() };
