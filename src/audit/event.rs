@@ -285,10 +285,8 @@ impl Event {
 
     /// A call that one service makes of another on behalf of `identity`.
     pub fn of_service_call(deed: Deed<'_>, at: Timestamp, identity: UserIdentity) -> Self {
-        // A draw costs more than its bytes.
-        let drawn = random::bytes::<32>(deed.entropy);
-        let half = |at: usize| std::array::from_fn(|index| drawn[at + index]);
-        Self { request_id: Some(id_of(half(0))), ..Self::with_id(half(16), deed, at, identity.by_service()) }
+        let request_id = Some(id_of(random::identifier(deed.entropy)));
+        Self { request_id, ..Self::new(deed, at, identity.by_service()) }
     }
 
     /// What a service does of its own accord to a resource of `account`.
@@ -298,10 +296,6 @@ impl Event {
     }
 
     fn new(deed: Deed<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
-        Self::with_id(random::bytes(deed.entropy), deed, at, user_identity)
-    }
-
-    fn with_id(id: [u8; 16], deed: Deed<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
         Self {
             event_version: VERSION,
             recipient_account_id: user_identity.account_id.clone(),
@@ -318,7 +312,7 @@ impl Event {
             response_elements: Value::Null,
             additional_event_data: None,
             request_id: None,
-            event_id: id_of(id),
+            event_id: id_of(random::identifier(deed.entropy)),
             read_only: deed.read_only,
             resources: Vec::new(),
             event_type: "AwsApiCall",
@@ -346,8 +340,8 @@ impl Event {
         if let Some(first) = accounts.next() {
             self.recipient_account_id = first;
         }
-        self.copies = accounts.map(|account| (account, id_of(random::bytes(entropy)))).collect();
-        self.shared_event_id = (!self.copies.is_empty()).then(|| id_of(random::bytes(entropy)));
+        self.copies = accounts.map(|account| (account, id_of(random::identifier(entropy)))).collect();
+        self.shared_event_id = (!self.copies.is_empty()).then(|| id_of(random::identifier(entropy)));
     }
 
     /// Adds a member to what the service adds.

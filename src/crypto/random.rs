@@ -1,5 +1,6 @@
 //! Randomness, injected: keys, salts, nonces and identifiers all come from an [`Entropy`].
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -8,6 +9,11 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `out`. Never returns predictable bytes: a source that cannot deliver aborts the process.
     fn fill(&self, out: &mut [u8]);
+
+    /// Fills `out` with what tells one thing from all others and is no secret: a source may have drawn it before.
+    fn identify(&self, out: &mut [u8]) {
+        self.fill(out);
+    }
 }
 
 /// A shared source, as components hold it.
@@ -18,6 +24,21 @@ pub fn bytes<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     let mut out = [0; N];
     entropy.fill(&mut out);
     out
+}
+
+/// `N` bytes that tell one thing from all others: identifiers, which are stored and shown. Not for keys, salts and nonces.
+pub fn identifier<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
+    let mut out = [0; N];
+    entropy.identify(&mut out);
+    out
+}
+
+/// How many bytes are drawn at once for the identifiers of a thread: a draw costs more than its bytes.
+const DRAWN: usize = 1024;
+
+thread_local! {
+    /// Bytes for identifiers, and how many of them have been given out.
+    static FOR_IDENTIFIERS: RefCell<([u8; DRAWN], usize)> = const { RefCell::new(([0; DRAWN], DRAWN)) };
 }
 
 /// The operating system's generator, through aws-lc's CTR-DRBG.
@@ -37,6 +58,20 @@ impl Entropy for SystemEntropy {
         if self.0.fill(out).is_err() {
             std::process::abort();
         }
+    }
+
+    fn identify(&self, out: &mut [u8]) {
+        FOR_IDENTIFIERS.with_borrow_mut(|(drawn, given)| {
+            if drawn.len() - *given < out.len() {
+                self.fill(drawn);
+                *given = 0;
+            }
+            match drawn.get(*given..*given + out.len()) {
+                Some(bytes) => out.copy_from_slice(bytes),
+                None => self.fill(out),
+            }
+            *given = (*given + out.len()).min(drawn.len());
+        });
     }
 }
 
@@ -77,5 +112,23 @@ mod tests {
         assert_ne!(draw(&SeededEntropy::new(1)), draw(&SeededEntropy::new(2)));
         let (first, second) = draw(&SystemEntropy::new());
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn identifiers_are_all_different() {
+        let system = SystemEntropy::new();
+        let draw = || (0..500).map(|_| identifier::<16>(&system)).collect::<Vec<_>>();
+        let other = std::thread::spawn(|| {
+            let system = SystemEntropy::new();
+            (0..500).map(|_| identifier::<16>(&system)).collect::<Vec<_>>()
+        });
+        let mut all = [draw(), other.join().unwrap(), draw()].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!((all.len(), all.contains(&[0; 16])), (1500, false));
+        // More than is drawn at once, and what is left over behind it.
+        assert_ne!(identifier::<1025>(&system)[1009..], [0; 16]);
+        assert_ne!(identifier::<16>(&system), identifier::<16>(&system));
+        assert_eq!(identifier::<8>(&SeededEntropy::new(1)), bytes::<8>(&SeededEntropy::new(1)));
     }
 }

@@ -192,7 +192,7 @@ impl S3 {
             commit::write_replica(&*self.store, place, marker, None).await.map_err(S3Error::from)?;
             return Ok(Deleted { version: Some(origin.id), is_marker: true });
         }
-        let marker = MarkerRecord::new(self.clock.now().as_millisecond(), random::bytes(&*self.entropy));
+        let marker = MarkerRecord::new(self.clock.now().as_millisecond(), random::identifier(&*self.entropy));
         Ok(match commit::delete_object(&*self.store, bucket.place(key, &consequences), &marker, judge).await? {
             Deletion::Nothing | Deletion::Removed => Deleted::default(),
             Deletion::Marked(id) => Deleted { version: Some(id), is_marker: true },

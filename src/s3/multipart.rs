@@ -207,7 +207,7 @@ pub(super) fn write_people(xml: &mut XmlWriter, initiator: Option<Initiator<'_>>
 /// order in which they were begun. (API reference, ListMultipartUploads, "Sorting of multipart uploads in response".)
 fn new_upload_id(initiated: i64, entropy: &dyn Entropy) -> [u8; 16] {
     let [_, _, time @ ..] = initiated.to_be_bytes();
-    let random: [u8; 10] = random::bytes(entropy);
+    let random: [u8; 10] = random::identifier(entropy);
     let mut id = [0; 16];
     id[..6].copy_from_slice(&time);
     id[6..].copy_from_slice(&random);

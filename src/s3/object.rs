@@ -71,7 +71,7 @@ impl S3 {
     ) -> (StoredEtag, String) {
         let tag = match md5 {
             Some(md5) if envelope.shows_md5() => md5,
-            _ => random::bytes(&*self.entropy),
+            _ => random::identifier(&*self.entropy),
         };
         self.store_etag(envelope, scope, hex::encode(tag))
     }

@@ -251,7 +251,7 @@ impl S3 {
 
     /// What tells a version from all others: its own, or that of the version that it is a replica of.
     pub(super) fn generation(&self, origin: Option<&Origin>) -> [u8; 16] {
-        origin.and_then(Origin::generation).unwrap_or_else(|| random::bytes(&*self.entropy))
+        origin.and_then(Origin::generation).unwrap_or_else(|| random::identifier(&*self.entropy))
     }
 
     /// Commits a record as the current version of its key, or as the replica that it is; its id and modification time.

@@ -80,7 +80,7 @@ impl RunSink {
         let writer = match self.target {
             Target::Memory(mut bytes) if length <= self.inline_limit => {
                 bytes.truncate(length);
-                let id = random::bytes(&*self.entropy);
+                let id = random::identifier(&*self.entropy);
                 return Ok(Sealed::new(NewRun::Inline(id, Bytes::from(bytes)), id, header));
             }
             Target::Memory(bytes) => {

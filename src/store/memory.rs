@@ -144,7 +144,7 @@ impl BlobStore for MemoryStore {
             return Err(StoreError::NoSpace);
         }
         Ok(Box::new(MemoryWriter {
-            id: RunId(random::bytes(&*self.entropy)),
+            id: RunId(random::identifier(&*self.entropy)),
             bytes: Vec::new(),
             room: Vec::new(),
             full: Arc::clone(&self.full),

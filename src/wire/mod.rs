@@ -62,7 +62,7 @@ impl RequestId {
     /// A fresh pair.
     pub fn draw(entropy: &dyn Entropy) -> Self {
         const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-        let bytes = random::bytes::<72>(entropy);
+        let bytes = random::identifier::<72>(entropy);
         let id = bytes[..16].iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
         Self { id, extended: STANDARD.encode(&bytes[16..]) }
     }

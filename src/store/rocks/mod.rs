@@ -253,7 +253,7 @@ impl MetaStore for RocksStore {
 #[async_trait]
 impl BlobStore for RocksStore {
     async fn create(&self, size_hint: Option<u64>) -> Result<Box<dyn RunWriter>, StoreError> {
-        let id = RunId(random::bytes(&*self.entropy));
+        let id = RunId(random::identifier(&*self.entropy));
         let (space, allocator) = (Arc::clone(&self.space), Arc::clone(&self.allocator));
         Ok(Box::new(SegmentWriter::start(id, size_hint, space, allocator)?))
     }
