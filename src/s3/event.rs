@@ -12,6 +12,7 @@ use super::operation::{Operation, Row};
 use super::request::Target;
 use super::service::{Call, S3};
 use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
+use crate::crypto::Entropy;
 use crate::iam::{Explanation, Identity};
 use crate::sigv4::Kind;
 
@@ -155,20 +156,21 @@ fn parameters(call: &Call<'_>) -> Map<String, Value> {
     parameters
 }
 
-/// Adds how the request was answered, by a bucket of `owner`, and what decided on it.
+/// Adds how the request was answered, by a bucket of `owner`, and what decided on it. Owner and caller are told.
 pub(super) fn end(
     event: &mut Event,
+    entropy: &dyn Entropy,
     owner: Option<&str>,
     decision: Option<&Explanation>,
     result: Result<&HeaderMap, &S3Error>,
 ) {
     event.judge(decision.map(Explanation::told));
     if let Some(owner) = owner {
-        owner.clone_into(&mut event.recipient_account_id);
         for resource in event.resources.iter_mut().filter(|resource| resource.kind == "AWS::S3::Bucket") {
             resource.account_id = Some(owner.to_owned());
         }
     }
+    event.tell_owners(entropy);
     let headers = match result {
         Ok(headers) => headers,
         Err(error) => return event.fail(error.code.as_str(), error.message.as_ref()),

@@ -640,7 +640,8 @@ impl Protocol for S3 {
             let owner = bucket.as_ref().map(|bucket| bucket.record.account.as_str());
             let is_refused = failure.as_ref().is_some_and(|error| error.code == ErrorCode::AccessDenied);
             let decision = decisions.decisive(is_refused);
-            event::end(event, owner, decision.as_ref(), failure.as_ref().map_or_else(|| Ok(response.headers()), Err));
+            let result = failure.as_ref().map_or_else(|| Ok(response.headers()), Err);
+            event::end(event, &*self.entropy, owner, decision.as_ref(), result);
         }
         if let Some(bucket) = &bucket {
             if let Some(asked) = &cross_origin {

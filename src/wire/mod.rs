@@ -1,7 +1,9 @@
-//! What the front end and every protocol share: who is connected, request ids, and bodies.
+//! What the front end and every protocol share: who is connected, request ids, and bodies; and whom clients of other
+//! servers trust.
 
 pub mod body;
 pub mod percent;
+pub mod trust;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -382,6 +382,20 @@ def test_a_use_across_accounts_is_in_both_accounts_logs(tmp_path):
         assert owners["sharedEventID"] == callers["sharedEventID"] and owners["eventID"] != callers["eventID"]
         assert owners["userIdentity"] == callers["userIdentity"] and owners["resources"] == callers["resources"]
         assert "authorization" in owners["additionalEventData"] and "additionalEventData" not in callers
+
+        s3 = server.client("s3")
+        s3.create_bucket(Bucket="theirs-too")
+        arn, principal = "arn:aws:s3:::theirs-too", {"AWS": f"arn:aws:iam::{other}:root"}
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "s3:PutBucketTagging", "Resource": arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        s3.put_bucket_policy(Bucket="theirs-too", Policy=policy)
+        tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+        server.other.client("s3").put_bucket_tagging(Bucket="theirs-too", Tagging=tags)
+        wanted[0]["AttributeValue"] = "PutBucketTagging"
+        owners, callers = told(server), told(server.other)
+        assert (owners["recipientAccountId"], callers["recipientAccountId"]) == ("000000000000", other)
+        assert owners["sharedEventID"] == callers["sharedEventID"] and owners["requestID"] == callers["requestID"]
+        assert "authorization" in owners["additionalEventData"] and "authorization" not in callers["additionalEventData"]
         assert server.strongroom("audit", "verify").returncode == 0
     finally:
         server.destroy()

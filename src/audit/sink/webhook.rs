@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Client, redirect};
 
 use super::{DeliveryError, Destination};
 use crate::audit::chain::Line;
+use crate::wire::trust;
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,12 +48,8 @@ impl Webhook {
         let refused = |error: &dyn std::error::Error| DeliveryError::Refused(error.to_string());
         let mut client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none());
         if let Some(pem) = options.ca {
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| refused(&error))?;
-            if certificates.is_empty() {
-                let problem = "there is no certificate (-----BEGIN CERTIFICATE-----) in its authorities' file";
-                return Err(DeliveryError::Refused(problem.to_owned()));
-            }
-            client = client.tls_certs_only(certificates);
+            let in_file = |error| DeliveryError::Refused(format!("the file of its authorities: {error}"));
+            client = client.tls_certs_only(trust::authorities(&pem).map_err(in_file)?);
         }
         let authorization = options.authorization.map(|value| {
             let mut value = HeaderValue::from_bytes(&value).map_err(|error| refused(&error))?;

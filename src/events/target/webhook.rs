@@ -1,11 +1,12 @@
 //! Webhooks: each message is the body of a POST.
 
 use async_trait::async_trait;
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Client, redirect};
 
 use super::{Message, PATIENCE, Target, TargetError};
 use crate::config::{NotificationTarget, SecretText};
 use crate::crypto::digest::HmacSha256;
+use crate::wire::trust;
 
 /// The header that holds the body's HMAC.
 const SIGNATURE: &str = "x-strongroom-signature";
@@ -28,12 +29,7 @@ impl Webhook {
         let mut client = Client::builder().timeout(PATIENCE).redirect(redirect::Policy::none());
         if let Some(path) = &options.ca {
             let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let certificates =
-                Certificate::from_pem_bundle(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
-            if certificates.is_empty() {
-                let problem = "there is no certificate (-----BEGIN CERTIFICATE-----) in it";
-                return Err(format!("{}: {problem}", path.display()));
-            }
+            let certificates = trust::authorities(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
             client = client.tls_certs_only(certificates);
         }
         let client = client.build().map_err(|error| error.to_string())?;

@@ -32,6 +32,7 @@ use super::{
     NothingKnown, WrappedKey,
 };
 use crate::crypto::{Secret, SecretBytes};
+use crate::wire::trust;
 
 /// Most bytes of a ciphertext blob. (AWS: API reference, Decrypt.)
 const MAX_BLOB: usize = 6144;
@@ -188,7 +189,7 @@ impl AwsKms {
 fn http_client(path: &PathBuf) -> Result<SharedHttpClient, ClientError> {
     let pem = std::fs::read(path).map_err(|source| ClientError::Unreadable { path: path.clone(), source })?;
     // The SDK takes a malformed file for a bug of ours.
-    if reqwest::Certificate::from_pem_bundle(&pem).map_or(true, |certificates| certificates.is_empty()) {
+    if trust::authorities(&pem).is_err() {
         return Err(ClientError::NoAuthorities(path.clone()));
     }
     let trusted = TrustStore::empty().with_pem_certificate(pem);

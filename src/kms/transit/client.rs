@@ -13,9 +13,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::login::{Login, Step};
 use crate::crypto::SecretBytes;
+use crate::wire::trust;
 
 /// Longest answer that is read, in bytes. The longest that transit gives describes a key's hundreds of versions.
 const MAX_ANSWER: usize = 1 << 20;
@@ -144,13 +145,9 @@ impl Client {
                 if attempt.previous().len() > 1 || downgraded { attempt.stop() } else { attempt.follow() }
             }));
         if let Some(path) = &server.ca_file {
-            let pem = std::fs::read(path).map_err(|source| ClientError::Authorities { path: path.clone(), source })?;
-            let certificates = Certificate::from_pem_bundle(&pem)?;
-            if certificates.is_empty() {
-                let source = std::io::Error::other("there is no certificate (-----BEGIN CERTIFICATE-----) in it");
-                return Err(ClientError::Authorities { path: path.clone(), source });
-            }
-            http = http.tls_certs_only(certificates);
+            let failed = |source| ClientError::Authorities { path: path.clone(), source };
+            let pem = std::fs::read(path).map_err(failed)?;
+            http = http.tls_certs_only(trust::authorities(&pem).map_err(|error| failed(std::io::Error::other(error)))?);
         }
         let client = Arc::new(Self { http: http.build()?, server, session: Mutex::new(None) });
         tokio::spawn(tend(Arc::downgrade(&client)));

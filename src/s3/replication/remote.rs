@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
-use reqwest::{Body, Certificate, Client, redirect};
+use reqwest::{Body, Client, redirect};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -39,6 +39,7 @@ use crate::store::outbox::ReplicationProgress;
 use crate::store::schema::{Facet, ObjectRecord, VersionId};
 use crate::wire::BoxError;
 use crate::wire::percent::percent_encode;
+use crate::wire::trust;
 
 /// The header in which one Strongroom tells another which version a replica is of, and of when:
 /// `VERSION-ID;MILLISECONDS`.
@@ -166,8 +167,7 @@ impl Remote {
         if let Some(path) = &options.ca {
             let failed = |error: &dyn std::fmt::Display| unusable(format!("{}: {error}", path.display()));
             let pem = std::fs::read(path).map_err(|error| failed(&error))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?;
-            client = client.tls_certs_only(certificates);
+            client = client.tls_certs_only(trust::authorities(&pem).map_err(|error| failed(&error))?);
         }
         let endpoint = options.endpoint.trim_end_matches('/').to_owned();
         if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {

@@ -11,6 +11,7 @@ use reqwest::{Certificate, Client, redirect};
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
+use crate::wire::trust;
 
 /// How long keys are kept, and how soon they are fetched again for a key that is not among them: milliseconds.
 const KEPT: i64 = 3_600_000;
@@ -57,8 +58,7 @@ impl Issuers {
         let read = |path: &Path| {
             let failed = |reason: String| IssuerError::Authorities { path: path.to_owned(), reason };
             let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-            let found = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
-            if found.is_empty() { Err(failed("there is no certificate in it".to_owned())) } else { Ok(found) }
+            trust::authorities(&pem).map_err(|error| failed(error.to_string()))
         };
         let authorities = authorities.map(read).transpose()?.unwrap_or_default();
         Ok(Self { authorities, client: Mutex::default(), kept: Mutex::default() })
