@@ -12,7 +12,7 @@ use super::get::TRIES;
 use super::headers::text;
 use super::lifecycle::insert_expiration;
 use super::multipart::{encode_upload_id, location, no_such_upload, upload_id};
-use super::parts::{DEFAULT_ALGORITHM, ENCRYPTION_WANTED};
+use super::parts::{DEFAULT_ALGORITHM, ENCRYPTION_WANTED, part_algorithm};
 use super::put::{Origin, insert_id};
 use super::render;
 use super::request::ObjectKey;
@@ -237,8 +237,7 @@ impl S3 {
         parts: &[Part],
     ) -> Result<Assembled> {
         // Uploads that named no algorithm get what AWS computes by itself: CRC-64/NVME over the full object.
-        let algorithm = upload.record.checksum_algorithm.as_deref().and_then(Algorithm::from_name);
-        let algorithm = algorithm.unwrap_or(DEFAULT_ALGORITHM);
+        let algorithm = part_algorithm(upload).unwrap_or(DEFAULT_ALGORITHM);
         let kind = upload.record.checksum_type.as_deref().and_then(Kind::from_name).unwrap_or(Kind::FullObject);
         let mut of_parts = Vec::with_capacity(named.len());
         let mut assembled = Assembled::default();

@@ -15,7 +15,7 @@ use super::get::TRIES;
 use super::headers::{read_attributes, refuse_not_offered};
 use super::lifecycle::insert_expiration;
 use super::markings::Markings;
-use super::object::Object;
+use super::object::{Object, checksum_algorithm};
 use super::operation::Operation;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject, Origin, Stored, insert_id};
@@ -193,8 +193,7 @@ impl S3 {
 
         let source_key = self.unlock_source(call, &source).await?;
         // "If you don't specify an algorithm, S3 copies with the source's" (CopyObject): a fresh one of the same kind.
-        let copied = source.object.record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
-        let algorithm = checksum::requested(&call.headers)?.or(copied);
+        let algorithm = checksum::requested(&call.headers)?.or(checksum_algorithm(&source.object.record));
         let origin = None;
         let copy = Copy {
             source,

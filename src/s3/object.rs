@@ -150,10 +150,7 @@ impl S3 {
 impl S3 {
     /// The checksum of a part of an object: that of the object's own algorithm, if the object has a checksum.
     pub(super) fn part_checksums(key: &sse::ObjectKey, object: &ObjectRecord, part: &Part) -> Result<Checksums> {
-        let Some(algorithm) = object.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm))
-        else {
-            return Ok(Checksums::default());
-        };
+        let Some(algorithm) = checksum_algorithm(object) else { return Ok(Checksums::default()) };
         let header = run_header(&part.record.run)?;
         let scope = Scope::Run { part: part.number, header: &header };
         Ok(Self::open_checksums(key, scope, part.record.checksums.as_ref())?.only(algorithm))
@@ -170,6 +167,11 @@ impl Bucket {
     pub(super) fn etag_of_part<'a>(&'a self, upload: &'a [u8; 16], number: u16, run: &'a [u8; 16]) -> EtagScope<'a> {
         EtagScope { bucket: &self.record.id, of: EtagOf::Part { upload, number }, write: run }
     }
+}
+
+/// Of the checksum that an object has.
+pub(super) fn checksum_algorithm(object: &ObjectRecord) -> Option<Algorithm> {
+    object.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm))
 }
 
 /// The header of a stored run.

@@ -233,7 +233,7 @@ impl S3 {
 }
 
 /// The algorithm that the upload was begun with.
-fn part_algorithm(upload: &Upload) -> Option<Algorithm> {
+pub(super) fn part_algorithm(upload: &Upload) -> Option<Algorithm> {
     upload.record.checksum_algorithm.as_deref().and_then(Algorithm::from_name)
 }
 
