@@ -4,6 +4,8 @@
 //! 2. the protocol is chosen and called; a panic in it is answered with the protocol's own internal error;
 //! 3. a response that must have no body loses it, and gets `Server`, `x-amz-request-id` and `x-amz-id-2` (hyper adds
 //!    `Date`).
+//!
+//! What was begun is finished, and recorded, also if the client does not wait for it ([`super::detach`]).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,14 +22,17 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 
 use super::activity::Activity;
 use super::body::{Inbound, Outbound};
+use super::detach::DetachOnDrop;
 use super::exchange::{Exchange, Flow};
 use super::failure::Failure;
 use super::internal::{self, Readiness};
 use super::proxy::TrustedProxies;
 use super::route::Route;
+use super::server::Place;
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
@@ -72,6 +77,10 @@ pub(super) struct Origin {
     pub(super) tls: Option<TlsInfo>,
     pub(super) activity: Arc<Activity>,
     pub(super) stall: Duration,
+    /// For as many requests as may be handled at once, those among them whose streams the client has reset.
+    pub(super) handlers: Arc<Semaphore>,
+    /// The connection's place among those that are open and are waited for when draining, kept until its last handler has ended.
+    pub(super) _place: Place,
 }
 
 impl Edge {
@@ -104,6 +113,17 @@ impl Edge {
         origin: Arc<Origin>,
         request: Request<Incoming>,
     ) -> Result<Response<Outbound>, Infallible> {
+        // Never closed. Only streams that were reset while they were handled can have taken all of them.
+        let turn = Arc::clone(&origin.handlers).acquire_owned().await;
+        let handling = async move {
+            let response = self.handle(Arc::clone(&origin), request).await;
+            drop((turn, origin));
+            response
+        };
+        Ok(DetachOnDrop::new(handling).await)
+    }
+
+    async fn handle(self: Arc<Self>, origin: Arc<Origin>, request: Request<Incoming>) -> Response<Outbound> {
         let cx = RequestContext {
             id: RequestId::draw(self.entropy.as_ref()),
             received: self.clock.now(),
@@ -155,7 +175,7 @@ impl Edge {
         let (event, at_end) =
             (response.extensions_mut().remove::<Event>(), response.extensions_mut().remove::<AtEnd>());
         exchange.answered(response.status(), answered, event, at_end);
-        Ok(response.map(|body| Outbound::new(body, exchange)))
+        response.map(|body| Outbound::new(body, exchange))
     }
 
     /// Dispatches a request, if the audit can take its event. Where the audit is required, an answer that is at hand waits

@@ -4,6 +4,7 @@
 //! - `socket`: what a connection reads and writes, and how it closes;
 //! - `activity`: what a connection is doing, so that idle, slow and stalled ones are closed;
 //! - `edge`: request ids, the choice of protocol, panics, the headers of every response;
+//! - `detach`: handlers that are finished though their client has gone;
 //! - `route`: which protocol a request speaks;
 //! - `body`: request and response bodies, counted and timed;
 //! - `exchange`: one request's record, from its head to the end of its response: the access log and the metrics;
@@ -16,6 +17,7 @@
 mod activity;
 mod body;
 mod client;
+mod detach;
 mod edge;
 mod exchange;
 mod failure;

@@ -76,6 +76,12 @@ pub struct Server {
     limits: Limits,
 }
 
+/// What a connection holds while it, or a handler of its requests, is at work.
+pub(super) struct Place {
+    _slot: OwnedSemaphorePermit,
+    _waited_for: watch::Receiver<Phase>,
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     Serving,
@@ -113,6 +119,7 @@ impl Server {
         let shared = Arc::new(Shared {
             edge: Arc::clone(&self.edge),
             slots: Arc::new(Semaphore::new(connections)),
+            most: connections,
             patience: Patience::new(&self.limits),
             limits: self.limits.clone(),
         });
@@ -121,18 +128,17 @@ impl Server {
             tokio::spawn(Arc::clone(&shared).accept(http, None, watching.clone()));
         }
         drop(watching);
-        let loops = phase.receiver_count();
         self.edge.readiness().set(true);
         stop.await;
         self.edge.readiness().set(false);
-        // Every accept loop and connection holds a receiver for as long as it lives.
-        info!(connections = phase.receiver_count().saturating_sub(loops), "draining");
+        // Every accept loop and connection holds receivers for as long as it lives.
+        info!(connections = shared.connections(), "draining");
         phase.send_replace(Phase::Draining);
         let limit = Duration::from_secs(self.limits.drain_seconds.into());
         if timeout(limit, phase.closed()).await.is_ok() {
             return Drained::Clean;
         }
-        warn!(connections = phase.receiver_count(), "requests were cut off");
+        warn!(connections = shared.connections(), "requests were cut off");
         phase.send_replace(Phase::Over);
         let _ = timeout(LAST_MOMENT, phase.closed()).await;
         Drained::Cut
@@ -151,12 +157,19 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
 /// What all connections share.
 struct Shared {
     edge: Arc<Edge>,
+    /// For the connections that may be open at once.
     slots: Arc<Semaphore>,
+    most: usize,
     patience: Patience,
     limits: Limits,
 }
 
 impl Shared {
+    /// Connections that are open, and such as have handlers at work.
+    fn connections(&self) -> usize {
+        self.most.saturating_sub(self.slots.available_permits())
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Tls>>, mut phase: watch::Receiver<Phase>) {
         loop {
             let accepted = async {
@@ -188,7 +201,7 @@ impl Shared {
         peer: SocketAddr,
         tls: Option<Arc<Tls>>,
         mut phase: watch::Receiver<Phase>,
-        _slot: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
     ) {
         let transport = TransportLabel { transport: if tls.is_some() { "https" } else { "http" } };
         self.edge.metrics().accepted.get_or_create(&transport).inc();
@@ -198,7 +211,7 @@ impl Shared {
             debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
         match tls {
-            None => self.serve(stream, peer, None, false, phase).await,
+            None => self.serve(stream, peer, None, false, phase, slot).await,
             Some(tls) => {
                 let handshake = self.handshake(&tls, stream, peer);
                 let done = tokio::select! {
@@ -209,7 +222,7 @@ impl Shared {
                     let connection = stream.connection();
                     let multiplexed = connection.alpn_protocol() == Some(tls::H2);
                     let info = tls::info(connection);
-                    self.serve(stream, peer, info, multiplexed, phase).await;
+                    self.serve(stream, peer, info, multiplexed, phase, slot).await;
                 }
             }
         }
@@ -237,10 +250,18 @@ impl Shared {
         tls: Option<TlsInfo>,
         multiplexed: bool,
         phase: watch::Receiver<Phase>,
+        slot: OwnedSemaphorePermit,
     ) {
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
-        let origin = Arc::new(Origin { peer, tls, activity: Arc::clone(&activity), stall: self.patience.stall });
+        let origin = Arc::new(Origin {
+            peer,
+            tls,
+            activity: Arc::clone(&activity),
+            stall: self.patience.stall,
+            handlers: Arc::new(Semaphore::new(usize::try_from(self.limits.streams).unwrap_or(Semaphore::MAX_PERMITS))),
+            _place: Place { _slot: slot, _waited_for: phase.clone() },
+        });
         let edge = Arc::clone(&self.edge);
         let service = service_fn(move |request| Arc::clone(&edge).answer(Arc::clone(&origin), request));
         let header_bytes = self.limits.header_bytes;

@@ -1,8 +1,9 @@
 //! The front end over real sockets, in front of a protocol that does what its paths say.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,7 +29,11 @@ use crate::wire::{Answered, BoxError, Protocol, RequestBody, RequestContext, Res
 /// Longer than anything here takes, were the machine ever so slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Paths;
+#[derive(Default)]
+struct Paths {
+    /// Handlers of `/slow` that have come to their end.
+    finished: Arc<AtomicUsize>,
+}
 
 #[async_trait]
 impl Protocol for Paths {
@@ -49,6 +54,7 @@ impl Protocol for Paths {
             }
             "/slow" => {
                 sleep(Duration::from_millis(700)).await;
+                self.finished.fetch_add(1, Ordering::SeqCst);
                 *response.body_mut() = "slow but sure".into();
             }
             "/204" => {
@@ -85,6 +91,7 @@ struct Running {
     http: SocketAddr,
     certificate: rcgen::Certificate,
     metrics: Arc<Metrics>,
+    finished: Arc<AtomicUsize>,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Drained>,
 }
@@ -93,7 +100,9 @@ async fn start(limits: Limits) -> Running {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
-    let protocol: Arc<dyn Protocol> = Arc::new(Paths);
+    let paths = Paths::default();
+    let finished = Arc::clone(&paths.finished);
+    let protocol: Arc<dyn Protocol> = Arc::new(paths);
     let metrics = Arc::new(Metrics::default());
     let protocols = Protocols {
         s3: Arc::clone(&protocol),
@@ -118,7 +127,15 @@ async fn start(limits: Limits) -> Running {
     let ended = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running { https: addresses.https, http: addresses.http.unwrap(), certificate: made.cert, metrics, stop, ended }
+    Running {
+        https: addresses.https,
+        http: addresses.http.unwrap(),
+        certificate: made.cert,
+        metrics,
+        finished,
+        stop,
+        ended,
+    }
 }
 
 impl Running {
@@ -142,14 +159,19 @@ impl Running {
 
     /// Runs curl against the HTTPS endpoint; its standard output, with the response's head.
     async fn curl(&self, arguments: &[&str], path: &str) -> String {
+        let output = self.try_curl(arguments, path).await;
+        assert!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same; it may fail.
+    async fn try_curl(&self, arguments: &[&str], path: &str) -> Output {
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), self.certificate.pem()).unwrap();
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--cacert"]).arg(ca.path());
         command.args(arguments).arg(format!("https://localhost:{}{path}", self.https.port()));
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        assert!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
     }
 }
 
@@ -437,6 +459,28 @@ async fn draining_finishes_what_was_begun_and_nothing_else() {
     let response = receive(&mut busy).await;
     assert!(response.ends_with("slow but sure"), "{response}");
     assert_eq!(timeout(PATIENCE, server.ended).await.unwrap().unwrap(), Drained::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_finished_though_the_client_has_gone() {
+    let server = start(Limits { connections: 1, ..limits() }).await;
+    let mut gone = server.plain().await;
+    send(&mut gone, &get("/slow")).await;
+    sleep(Duration::from_millis(200)).await;
+    drop(gone);
+    // The handler keeps its connection's place, so that nobody has more at work than connections.
+    let mut next = server.plain().await;
+    send(&mut next, &get("/")).await;
+    assert!(receive(&mut next).await.ends_with("hello"));
+    assert_eq!(server.finished.load(Ordering::SeqCst), 1);
+    assert!(server.metrics.encode().contains("status=\"aborted\"} 1"));
+    drop(next);
+    // By HTTP/2, whose client resets the stream or closes the connection.
+    let output = server.try_curl(&["--http2", "--max-time", "0.4"], "/slow").await;
+    assert_eq!(output.status.code(), Some(28), "it has not waited for the answer");
+    server.stop.send(()).unwrap();
+    assert_eq!(timeout(PATIENCE, server.ended).await.unwrap().unwrap(), Drained::Clean);
+    assert_eq!(server.finished.load(Ordering::SeqCst), 2, "draining waits for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
