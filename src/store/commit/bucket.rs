@@ -162,16 +162,21 @@ pub async fn delete_bucket(
     if let Outcome::Conflict { .. } = store.commit(bucket, closing).await? {
         return Ok(BucketDeletion::Busy);
     }
-    match is_empty(store, bucket).await {
-        Ok(true) => {}
-        Ok(false) => {
-            reopen(store, name, record).await?;
-            return Ok(BucketDeletion::NotEmpty);
-        }
-        Err(error) => {
-            reopen(store, name, record).await?;
-            return Err(error);
-        }
+    let deletion = delete_closed(store, name, record).await;
+    if !matches!(deletion, Ok(BucketDeletion::Deleted)) {
+        reopen(store, name, record).await?;
+        return deletion;
+    }
+    empty_partition(store, bucket).await?;
+    Ok(BucketDeletion::Deleted)
+}
+
+/// Deletes a bucket that takes no writes any more, save for what is left in its partition. If it is not deleted, it is to take
+/// writes again.
+async fn delete_closed(store: &dyn MetaStore, name: &str, record: &BucketRecord) -> Result<BucketDeletion, StoreError> {
+    let bucket = record.partition();
+    if !is_empty(store, bucket).await? {
+        return Ok(BucketDeletion::NotEmpty);
     }
     loop {
         let uploads = read_uploads(store, bucket, 100).await?;
@@ -186,13 +191,11 @@ pub async fn delete_bucket(
     let present = store.get(Partition::GLOBAL, &key).await?;
     let unchanged = present.as_deref().map(BucketRecord::from_value).transpose()?.is_some_and(|now| now == *record);
     let batch = Batch::new().expect(key.clone(), present.filter(|_| unchanged)).delete(key).put(gone_key(bucket), GONE);
-    if let Outcome::Conflict { .. } = store.commit(Partition::GLOBAL, batch).await? {
+    match store.commit(Partition::GLOBAL, batch).await? {
+        Outcome::Applied => Ok(BucketDeletion::Deleted),
         // The bucket was configured meanwhile: it lives on.
-        reopen(store, name, record).await?;
-        return Ok(BucketDeletion::Busy);
+        Outcome::Conflict { .. } => Ok(BucketDeletion::Busy),
     }
-    empty_partition(store, bucket).await?;
-    Ok(BucketDeletion::Deleted)
 }
 
 /// At start: empties the partitions of buckets whose deletion a crash cut off behind the removal of their names.
