@@ -5,7 +5,7 @@ use super::read::locate;
 use super::tell::Deed;
 use super::{NewRun, Place, WriteError, count_replacement, inline_copy, live_batch, take_back};
 use crate::store::schema::{Record as _, Version, Versioning, noncurrent_key};
-use crate::store::{MetaStore, Outcome, RunId};
+use crate::store::{Batch, MetaStore, Outcome, Partition, RunId};
 
 /// Puts `version`, which has an id, among the versions of the place's key, where its order puts it: as the current one if it
 /// is later than that, else among the noncurrent ones. Its bytes are `run`; a delete marker has none. `Ok(false)` if it is
@@ -27,17 +27,7 @@ pub async fn write_replica<E>(
         if locate(store, bucket, key, Some(id)).await?.is_some() {
             return Ok(false);
         }
-        let batch = live_batch(versioning);
-        let batch = if head.version.as_ref().is_none_or(|current| current.order() < version.order()) {
-            head.replace(store, versioning, version.clone(), batch).await?.0
-        } else {
-            let at = noncurrent_key(key, version.order());
-            if store.get(bucket, &at).await?.is_some() {
-                return Err(WriteError::PartsChanged);
-            }
-            let batch = head.expected(batch).expect(at.clone(), None).put(at, version.to_value());
-            count_replacement(batch, None, version.object())
-        };
+        let batch = stand(store, (bucket, key), &head, &version, live_batch(versioning)).await?;
         let batch = match &version {
             Version::Object(record) => tell.tell(batch, Deed::Written(record, id)),
             Version::Marker(_) => tell.tell(batch, Deed::Marked(id)),
@@ -68,6 +58,29 @@ pub async fn write_replica<E>(
     }
 }
 
+/// Adds to `batch` that `version`, which has an id and is not there, comes to stand where its order puts it: at the head, or
+/// among the noncurrent versions. It is counted.
+///
+/// # Errors
+/// [`WriteError::PartsChanged`] if another version has the same order.
+pub(super) async fn stand<E>(
+    store: &dyn MetaStore,
+    (bucket, key): (Partition, &str),
+    head: &Head<'_>,
+    version: &Version,
+    batch: Batch,
+) -> Result<Batch, WriteError<E>> {
+    if head.version.as_ref().is_none_or(|current| current.order() < version.order()) {
+        return Ok(head.replace(store, Versioning::Enabled, version.clone(), batch).await?.0);
+    }
+    let at = noncurrent_key(key, version.order());
+    if store.get(bucket, &at).await?.is_some() {
+        return Err(WriteError::PartsChanged);
+    }
+    let batch = head.expected(batch).expect(at.clone(), None).put(at, version.to_value());
+    Ok(count_replacement(batch, None, version.object()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -76,7 +89,6 @@ mod tests {
     use crate::store::commit::{Silent, read_version};
     use crate::store::memory::MemoryStore;
     use crate::store::schema::{MarkerRecord, VersionId};
-    use crate::store::{Batch, Partition};
 
     const BUCKET: Partition = Partition([9; 16]);
 

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::head::Head;
+use super::read::locate;
+use super::replica::stand;
 use super::tell::Deed;
 use super::{NewRun, Place, WriteError, inline_copy, live_batch, read_versioning, release_run, take_back};
 use crate::store::schema::{
-    self, ObjectRecord, PartRecord, Record as _, Table, UploadRecord, Version, VersionId, escape, key_of,
+    self, ObjectRecord, PartRecord, Record as _, Table, UploadRecord, Version, VersionId, Versioning, escape, key_of,
 };
 use crate::store::tally::tally_key;
 use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition, StoreError, Tally};
@@ -152,10 +154,12 @@ pub async fn read_part(
 }
 
 /// Makes `record` of the `chosen` parts of `upload`. `parts` are all parts as they were read; `versioning` is what the bucket
-/// was when it was looked at. The id of the version, if the bucket gives ids.
+/// was when it was looked at. A record that has an id, a replica's, comes where its order puts it, as
+/// [`super::write_replica`] has it; if that version is there, the upload ends without another. The id of the version, if the
+/// bucket gives ids.
 ///
 /// # Errors
-/// [`WriteError`]; nothing is changed.
+/// [`WriteError`]; nothing is changed. [`WriteError::NoBucket`] for a replica if the bucket gives no ids.
 pub async fn complete_upload<E>(
     store: &dyn MetaStore,
     place: Place<'_>,
@@ -166,12 +170,25 @@ pub async fn complete_upload<E>(
     admit: impl Fn(Option<&ObjectRecord>) -> Result<(), E>,
 ) -> Result<Option<VersionId>, WriteError<E>> {
     let Place { bucket, mut versioning, tell, .. } = place;
+    let replica = record.has_id.then(|| record.version_id());
+    if replica.is_some() {
+        versioning = Versioning::Enabled;
+    }
     loop {
         let head = Head::read(store, bucket, &upload.key, versioning).await?;
         admit(head.object()).map_err(WriteError::Refused)?;
         let new = Version::Object(Box::new(record.clone()));
         let batch = upload.expected(live_batch(versioning));
-        let (batch, id) = head.replace(store, versioning, new, batch).await?;
+        let (batch, id) = match replica {
+            None => head.replace(store, versioning, new, batch).await?,
+            Some(id) => {
+                if locate(store, bucket, &upload.key, Some(id)).await?.is_some() {
+                    abort_upload(store, bucket, upload).await?;
+                    return Ok(Some(id));
+                }
+                (stand(store, (bucket, &upload.key), &head, &new, batch).await?, id)
+            }
+        };
         let batch = tell.tell(batch, Deed::Written(record, id));
         let of_the_key = batch.expectations.len();
         let mut batch = upload.end(parts, batch).delete(upload_key(&upload.key, upload.id));
@@ -184,6 +201,7 @@ pub async fn complete_upload<E>(
         }
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok((id != VersionId::Null).then_some(id)),
+            Outcome::Conflict { expectation: 0, .. } if replica.is_some() => return Err(WriteError::NoBucket),
             Outcome::Conflict { expectation: 0, .. } => {
                 versioning = read_versioning(store, bucket).await?.ok_or(WriteError::NoBucket)?;
             }

@@ -333,3 +333,74 @@ async fn a_bucket_with_versions_is_not_empty_and_its_state_survives_a_cut_off_de
     assert!(delete_by_id(&store, "k", id).await.is_some());
     assert_eq!(delete_bucket(&store, "b", &record().await).await.unwrap(), BucketDeletion::Deleted);
 }
+
+#[tokio::test]
+async fn a_replica_in_parts_stands_where_its_order_puts_it() {
+    let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
+    bucket(&store, Versioning::Enabled).await;
+    let place = Place { bucket: BUCKET, versioning: Versioning::Enabled, key: "k", tell: &Silent };
+    let complete = async |order: u64, n: usize| {
+        let begun = UploadRecord {
+            initiated: 0,
+            attributes: Attributes::default(),
+            envelope: vec![0].into(),
+            checksum_algorithm: None,
+            checksum_type: None,
+            account: "1".to_owned(),
+            protection: protection(0),
+            tags: Vec::new(),
+            retention: None,
+            legal_hold: None,
+            replica_of: Some((String::new(), 0)),
+            owner: None,
+            acl: None,
+            initiator: None,
+        };
+        create_upload::<Infallible>(&store, place, unique(n), &begun).await.unwrap();
+        let upload = read_upload(&store, BUCKET, "k", unique(n)).await.unwrap().unwrap();
+        let etag = StoredEtag::Clear("e".to_owned());
+        let part = PartRecord { modified: 0, size: 7, etag, run: run_ref(unique(n)), checksums: None };
+        let run = NewRun::Inline(unique(n), Bytes::from_static(b"sealed"));
+        write_part::<Infallible>(&store, BUCKET, &upload, 1, &part, run).await.unwrap();
+        let parts = read_parts(&store, BUCKET, upload.id, 0, usize::MAX).await.unwrap();
+        let spans = vec![PartSpan { first: 1, count: 1, size: 7 }];
+        let mut record = object(7, protection(0), Body::Parts { upload: upload.id, spans });
+        record.generation = unique(usize::try_from(order).unwrap());
+        (record.order, record.has_id) = (Some(order), true);
+        let admit = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
+        complete_upload(&store, place, &upload, &parts, |_| true, &record, admit).await
+    };
+    let id = |order: u64| VersionId::Own { order, generation: unique(usize::try_from(order).unwrap()) };
+    let orders = async || {
+        let found = read_versions(&store, BUCKET, "", None, usize::MAX).await.unwrap();
+        found.iter().map(|found| (found.version.order(), found.is_current)).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(20, 1).await.unwrap(), Some(id(20)));
+    assert_eq!(complete(10, 2).await.unwrap(), Some(id(10)), "an older one comes late");
+    assert_eq!(orders().await, [(20, true), (10, false)]);
+    assert_eq!(complete(30, 3).await.unwrap(), Some(id(30)));
+    for (order, n) in [(10, 4), (30, 5)] {
+        assert_eq!(complete(order, n).await.unwrap(), Some(id(order)), "it is there");
+        assert!(read_upload(&store, BUCKET, "k", unique(n)).await.unwrap().is_none(), "the upload has ended");
+    }
+    assert_eq!(orders().await, [(30, true), (20, false), (10, false)]);
+    for order in [10, 20, 30] {
+        assert!(read_version(&store, BUCKET, "k", Some(id(order))).await.unwrap().is_some());
+    }
+    assert_no_bytes_are_lost(&store).await;
+    assert_heads_are_right(&store).await;
+    keep(&store, Versioning::Suspended).await;
+    assert!(matches!(complete(40, 6).await, Err(WriteError::NoBucket)), "no ids are given any more");
+}
+
+#[tokio::test]
+async fn a_bucket_that_could_not_be_deleted_takes_writes_again() {
+    let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
+    bucket(&store, Versioning::Never).await;
+    let record = read_bucket(&store, "b").await.unwrap().unwrap();
+    let damaged = Batch::new().put(upload_key("k", unique(1)), &b"not an upload"[..]);
+    let _ = store.commit(BUCKET, damaged).await.unwrap();
+    assert!(matches!(delete_bucket(&store, "b", &record).await, Err(StoreError::Corrupt(_))));
+    assert!(put(&store, "k", Versioning::Never, 2).await.is_none());
+    assert!(read_object(&store, BUCKET, "k").await.unwrap().is_some());
+}
