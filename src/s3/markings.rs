@@ -18,9 +18,9 @@ use crate::iam::Permit;
 use crate::store::commit;
 use crate::store::schema::{Claim, ObjectRecord, Period, Retention, RetentionMode};
 
-const MODE: &str = "x-amz-object-lock-mode";
-const UNTIL: &str = "x-amz-object-lock-retain-until-date";
-const HOLD: &str = "x-amz-object-lock-legal-hold";
+pub(super) const MODE: &str = "x-amz-object-lock-mode";
+pub(super) const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+pub(super) const HOLD: &str = "x-amz-object-lock-legal-hold";
 pub(super) const BYPASS: &str = "x-amz-bypass-governance-retention";
 
 /// What a version is marked with.

@@ -1,5 +1,6 @@
 """Replication: between buckets of one server, and to another server over TLS, with SSE-KMS on both ends."""
 
+import datetime
 import json
 import time
 
@@ -394,6 +395,64 @@ def test_another_server_gets_objects_under_its_own_kms_key(servers):
     while "DeleteMarkers" not in far.list_object_versions(Bucket="offsite"):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_old_versions_stay_old_at_another_server_however_large(servers):
+    near, far = servers.near, servers.far
+    keys = [f"k{number}" for number in range(4)]
+    versions = {}
+    for key in keys:
+        old = near.put_object(Bucket="box", Key=key, Body=content(6 << 20, key))["VersionId"]
+        versions[key] = (near.put_object(Bucket="box", Key=key, Body=b"new")["VersionId"], old)
+    for _ in range(2):
+        replicate(near, "box", rule("offsite", ExistingObjectReplication={"Status": "Enabled"}))
+        for key in keys:
+            for version in versions[key]:
+                assert settle(near, "box", key, version, wanted=("COMPLETED",)) == "COMPLETED"
+    for key in keys:
+        listed = far.list_object_versions(Bucket="offsite", Prefix=key)["Versions"]
+        assert tuple(version["VersionId"] for version in listed) == versions[key]
+        assert [version["IsLatest"] for version in listed] == [True, False]
+        assert body_of(far.get_object(Bucket="offsite", Key=key)) == b"new"
+        assert body_of(far.get_object(Bucket="offsite", Key=key, VersionId=versions[key][1])) == content(6 << 20, key)
+    assert "Uploads" not in far.list_multipart_uploads(Bucket="offsite")
+
+
+def test_what_holds_a_version_holds_its_replica_at_another_server(servers):
+    near, far = servers.near, servers.far
+    near.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    far.create_bucket(Bucket="off-locked", ObjectLockEnabledForBucket=True)
+    replicate(near, "locked", rule("off-locked"))
+    until = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(minutes=5)
+    lock = {
+        "ObjectLockMode": "COMPLIANCE",
+        "ObjectLockRetainUntilDate": until,
+        "ObjectLockLegalHoldStatus": "ON",
+        "ChecksumAlgorithm": "CRC32",
+    }
+    bodies = {"small": b"locked", "large": content(6 << 20, "large"), "parts": content(300_000, "parts")}
+    for key in ("small", "large"):
+        near.put_object(Bucket="locked", Key=key, Body=bodies[key], **lock)
+    # The checksum of its parts' checksums is none of the whole.
+    begun = near.create_multipart_upload(Bucket="locked", Key="parts", **lock)["UploadId"]
+    named = {"Bucket": "locked", "Key": "parts", "UploadId": begun}
+    part = near.upload_part(**named, PartNumber=1, Body=bodies["parts"], ChecksumAlgorithm="CRC32")
+    done = [{"PartNumber": 1, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}]
+    near.complete_multipart_upload(**named, MultipartUpload={"Parts": done})
+    for key, body in bodies.items():
+        assert settle(near, "locked", key) == "COMPLETED", key
+        replica = far.get_object(Bucket="off-locked", Key=key)
+        assert body_of(replica) == body
+        held = (replica["ObjectLockMode"], replica["ObjectLockRetainUntilDate"], replica["ObjectLockLegalHoldStatus"])
+        assert held == ("COMPLIANCE", until, "ON"), key
+        with refused("AccessDenied", 403):
+            far.delete_object(Bucket="off-locked", Key=key, VersionId=replica["VersionId"])
+    # Where nothing can be held, there is no replica that could be deleted.
+    replicate(near, "locked", rule("offsite"))
+    near.put_object(Bucket="locked", Key="unheld", Body=b"x", **lock)
+    assert settle(near, "locked", "unheld") == "FAILED"
+    with refused("404"):
+        far.head_object(Bucket="offsite", Key="unheld")
 
 
 def test_replication_goes_on_after_a_kill_and_while_the_other_server_is_down(tmp_path):

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::checksum::Kind;
 use super::super::error::S3Error;
-use super::super::markings::BYPASS;
+use super::super::markings::{BYPASS, HOLD, MODE, UNTIL, name_of, status_of};
 use super::super::object_lock::{legal_hold_document, retention_document};
 use super::super::reader::ObjectReader;
 use super::super::service::S3;
@@ -29,14 +29,14 @@ use super::super::tags;
 use super::super::version::VERSION_ID;
 use super::super::xml::{self, XmlWriter};
 use super::{Errand, Ledger};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, from_millis, iso8601};
 use crate::config::{ArnPattern, ReplicationDestination, SecretKey};
-use crate::crypto::digest::md5;
+use crate::crypto::digest::{Digest as _, Md5, md5};
 use crate::sigv4::{Service, Signer, UNSIGNED_PAYLOAD};
 use crate::sse::{self, SseKind};
 use crate::store::StoreError;
 use crate::store::outbox::ReplicationProgress;
-use crate::store::schema::{Facet, ObjectRecord, VersionId};
+use crate::store::schema::{Facet, ObjectRecord, Retention, VersionId};
 use crate::wire::BoxError;
 use crate::wire::percent::percent_encode;
 use crate::wire::trust;
@@ -204,23 +204,28 @@ impl Remote {
         let path = path.ok_or(RemoteError::Unsendable)?;
         let target = Target { remote: self, clock: &s3.clock, path };
         let record = &errand.object.record;
-        let headers = headers_of(errand, tags);
+        let lock = lock_headers(record, s3.lock_time().await?);
+        let must_bring_digest = !lock.is_empty() || errand.bucket.record.object_lock.is_some();
+        let mut headers = headers_of(errand, tags);
+        headers.extend(lock);
         if record.size <= self.part {
-            let mut headers = headers;
             // What arrives is held against what was once written here.
             let checksums = S3::object_checksums(&source_key, errand.object)?;
-            if checksums.kind() == Kind::FullObject {
+            if checksums.kind() == Kind::FullObject && !checksums.is_empty() {
                 headers.extend(checksums.values().map(|(algorithm, value)| (algorithm.header().to_owned(), value)));
+            } else if must_bring_digest {
+                headers.push(self.digest(s3, errand, &source_key, 0..record.size).await?);
             }
             let body = self.body(s3, errand, &source_key, 0..record.size).await?;
             return Ok(target.send(Method::PUT, "", &headers, body, record.size).await?.version);
         }
         let progress = ledger.progress();
         let fresh = progress.is_none();
-        match target.upload(s3, errand, &source_key, &headers, progress, ledger).await {
+        let said = (headers.as_slice(), must_bring_digest);
+        match target.upload(s3, errand, &source_key, said, progress, ledger).await {
             // The upload that an earlier attempt had begun is gone: a new one is.
             Err(error) if error.is("NoSuchUpload") && !fresh => {
-                target.upload(s3, errand, &source_key, &headers, None, ledger).await
+                target.upload(s3, errand, &source_key, said, None, ledger).await
             }
             other => other,
         }
@@ -271,6 +276,23 @@ impl Remote {
             }
             sent => sent.map(drop),
         }
+    }
+
+    /// `Content-MD5` of some of the object's bytes: no locked object is taken without a digest. (AWS: "Object Lock considerations".)
+    async fn digest(
+        &self,
+        s3: &S3,
+        errand: &Errand<'_>,
+        source_key: &sse::ObjectKey,
+        range: std::ops::Range<u64>,
+    ) -> Result<(String, String), RemoteError> {
+        let body = &errand.object.record.body;
+        let mut reader = ObjectReader::open(s3, errand.bucket.partition(), body, source_key.duplicate(), range).await?;
+        let mut md5 = Md5::new();
+        while let Some(chunk) = reader.next().await? {
+            md5.update(&chunk);
+        }
+        Ok(("content-md5".to_owned(), STANDARD.encode(md5.finalize())))
     }
 
     /// Some of the object's bytes, in clear, at the pace.
@@ -327,6 +349,19 @@ fn headers_of(errand: &Errand<'_>, tags: &[(String, String)]) -> Vec<(String, St
     headers
 }
 
+/// What holds the version, and is to hold its replica: a retention that is over holds nothing, and would be refused.
+fn lock_headers(record: &ObjectRecord, now: i64) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    if let Some(Retention { mode, until }) = record.retention.filter(|retention| retention.until > now) {
+        headers.push((MODE.to_owned(), name_of(mode).to_owned()));
+        headers.push((UNTIL.to_owned(), iso8601(from_millis(until))));
+    }
+    if let Some(hold) = record.legal_hold {
+        headers.push((HOLD.to_owned(), status_of(hold).to_owned()));
+    }
+    headers
+}
+
 /// Encodes all but unreserved characters.
 fn encode(text: &str) -> String {
     percent_encode(text).replace('/', "%2F")
@@ -352,7 +387,7 @@ impl Target<'_> {
         s3: &S3,
         errand: &Errand<'_>,
         source_key: &sse::ObjectKey,
-        headers: &[(String, String)],
+        (headers, must_bring_digest): (&[(String, String)], bool),
         progress: Option<ReplicationProgress>,
         ledger: &Ledger<'_>,
     ) -> Result<Option<String>, RemoteError> {
@@ -372,10 +407,14 @@ impl Target<'_> {
             let range = number * part..size.min((number + 1) * part);
             let length = range.end - range.start;
             let query = format!("partNumber={}&uploadId={upload}", number + 1);
+            let mut of_part = Vec::new();
+            if must_bring_digest {
+                of_part.push(self.remote.digest(s3, errand, source_key, range.clone()).await?);
+            }
             let mut tries = 1;
             let etag = loop {
                 let body = self.remote.body(s3, errand, source_key, range.clone()).await?;
-                match self.send(Method::PUT, &query, &[], body, length).await {
+                match self.send(Method::PUT, &query, &of_part, body, length).await {
                     Ok(answer) => break answer.etag.unwrap_or_default(),
                     Err(error) if error.is_lasting() || error.is("NoSuchUpload") || tries >= PART_TRIES => {
                         return Err(error);
@@ -493,6 +532,29 @@ mod tests {
         assert!(!refused(StatusCode::SERVICE_UNAVAILABLE, "SlowDown").is_lasting());
         assert!(!refused(StatusCode::TOO_MANY_REQUESTS, "").is_lasting());
         assert!(!RemoteError::Unreachable(String::new()).is_lasting());
+    }
+
+    #[test]
+    fn what_holds_a_version_is_said_of_its_replica() {
+        use crate::store::schema::{Record as _, RetentionMode};
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema/object-run.bin");
+        let mut record = ObjectRecord::from_value(&std::fs::read(path).unwrap()).unwrap();
+        (record.retention, record.legal_hold) = (None, None);
+        let said = |record: &ObjectRecord| {
+            let headers = lock_headers(record, 1_700_000_000_000);
+            headers.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        };
+        assert!(said(&record).is_empty());
+        record.retention = Some(Retention { mode: RetentionMode::Compliance, until: 1_700_000_000_000 });
+        assert!(said(&record).is_empty(), "it is over");
+        record.retention = Some(Retention { mode: RetentionMode::Compliance, until: 1_700_000_000_001 });
+        record.legal_hold = Some(true);
+        let expected = [
+            "x-amz-object-lock-mode: COMPLIANCE",
+            "x-amz-object-lock-retain-until-date: 2023-11-14T22:13:20.001Z",
+            "x-amz-object-lock-legal-hold: ON",
+        ];
+        assert_eq!(said(&record), expected);
     }
 
     #[tokio::test]
