@@ -32,6 +32,9 @@ use crate::wire::{RequestBody, ResponseBody};
 /// Most bytes of one PUT: 5 GiB.
 pub(super) const MAX_PUT: u64 = 5 << 30;
 
+/// How far the clock of another server may be ahead: a day, in milliseconds.
+const AHEAD: i64 = 86_400_000;
+
 /// An object that waits for its commit.
 pub(super) struct NewObject<'n> {
     pub attributes: Attributes,
@@ -87,6 +90,15 @@ impl Origin {
         record.modified = self.modified;
         (record.order, record.has_id) = (self.order(), true);
         record.replication = Some(ReplicationState::REPLICA);
+    }
+
+    /// Whether there can be such a version at `now`: times and orders that are taken as they are given must be such as clocks
+    /// give, for all later versions of the key are ordered behind them.
+    fn is_plausible(&self, now: i64) -> bool {
+        let latest = now.saturating_add(AHEAD);
+        let order = self.order().unwrap_or(0);
+        (0..=latest).contains(&self.modified)
+            && u64::try_from(latest).is_ok_and(|latest| order <= latest.saturating_mul(1000))
     }
 
     fn order(&self) -> Option<u64> {
@@ -246,7 +258,11 @@ impl S3 {
         }
         let invalid = || S3Error::argument(ORIGIN, text, "Expected VERSION-ID;MILLISECONDS");
         let (id, modified) = text.split_once(';').ok_or_else(invalid)?;
-        Origin::read(id, modified.parse().map_err(|_| invalid())?).map(Some)
+        let origin = Origin::read(id, modified.parse().map_err(|_| invalid())?)?;
+        if !origin.is_plausible(self.clock.now().as_millisecond()) {
+            return Err(S3Error::argument(ORIGIN, text, "No version of now or before has this time or id"));
+        }
+        Ok(Some(origin))
     }
 
     /// What tells a version from all others: its own, or that of the version that it is a replica of.
@@ -318,4 +334,26 @@ pub(super) fn insert_id(headers: &mut http::HeaderMap, version: Option<VersionId
 /// Sets `x-amz-mp-parts-count` and its like.
 pub(super) fn insert_number(headers: &mut http::HeaderMap, name: &'static str, number: impl std::fmt::Display) {
     insert(headers, HeaderName::from_static(name), &number.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_of_versions_that_there_can_be() {
+        const NOW: i64 = 1_700_000_000_000;
+        let of = |order: u64, modified| {
+            let id = VersionId::Own { order, generation: [7; 16] };
+            Origin { id, modified, etag: None }.is_plausible(NOW)
+        };
+        let latest = (NOW + AHEAD).unsigned_abs() * 1000;
+        assert!(of(0, 0) && of(latest, NOW + AHEAD) && of(1_600_000_000_000_000, 1_600_000_000_000));
+        for modified in [i64::MIN, -1, NOW + AHEAD + 1, 253_402_300_800_000, i64::MAX] {
+            assert!(!of(1000, modified), "{modified}");
+        }
+        for order in [latest + 1, u64::MAX >> 6, u64::MAX] {
+            assert!(!of(order, NOW), "{order}");
+        }
+    }
 }

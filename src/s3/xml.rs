@@ -85,7 +85,7 @@ impl XmlWriter {
     /// An element holding a time, given in milliseconds since the Unix epoch and shown to the second:
     /// `2006-02-03T16:45:09.000Z`.
     pub fn time(&mut self, name: &str, millis: i64) {
-        self.text(name, iso8601(from_millis(millis - millis.rem_euclid(1000))));
+        self.text(name, iso8601(from_millis(millis.saturating_sub(millis.rem_euclid(1000)))));
     }
 
     fn prolog() -> Self {
@@ -245,6 +245,16 @@ mod tests {
     #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Object {
         key: String,
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second_however_far() {
+        let time = |millis| XmlWriter::fragment(|xml| xml.time("T", millis));
+        assert_eq!(time(1_999), "<T>1970-01-01T00:00:01.000Z</T>");
+        assert_eq!(time(-1), "<T>1969-12-31T23:59:59.000Z</T>");
+        for far in [i64::MIN, i64::MAX] {
+            assert!(time(far).ends_with("</T>"));
+        }
     }
 
     #[test]

@@ -373,6 +373,35 @@ def test_who_says_that_it_replicates_must_be_let(here, pair):
         identities.clean()
 
 
+def test_a_replica_has_a_time_and_an_order_that_there_can_be(pair):
+    s3, said = pair.s3, []
+    add = lambda request, **_: [request.headers.add_header(ORIGIN, text) for text in said]
+    for operation in ("PutObject", "CreateMultipartUpload", "DeleteObject"):
+        s3.meta.events.register(f"before-sign.s3.{operation}", add)
+
+    def version_id(order):
+        return base64.urlsafe_b64encode(order.to_bytes(8, "big") + b"g" * 16).decode().rstrip("=")
+
+    now, day = int(time.time() * 1000), 86_400_000
+    named = {"Bucket": pair.copy, "Key": "k"}
+    impossible = [(1000, modified) for modified in (-(2**63), -1, now + 2 * day, 253402300800000, 2**63 - 1)]
+    impossible += [(order, now) for order in ((now + 2 * day) * 1000, (2**64 - 1) >> 6)]
+    for order, modified in impossible:
+        said[:] = [f"{version_id(order)};{modified}"]
+        for write in (lambda: s3.put_object(**named, Body=b"r"), lambda: s3.create_multipart_upload(**named)):
+            with refused("InvalidArgument", 400):
+                write()
+        with refused("InvalidArgument", 400):
+            s3.delete_object(**named)
+    said[:] = [f"{version_id(1000)};0"]
+    assert s3.put_object(**named, Body=b"r")["VersionId"] == version_id(1000)
+    said.clear()
+    put = s3.put_object(**named, Body=b"next")["VersionId"]
+    assert s3.head_object(**named, VersionId=put)["ContentLength"] == 4
+    assert [found["Key"] for found in s3.list_objects_v2(Bucket=pair.copy)["Contents"]] == ["k"]
+    assert len(s3.list_object_versions(Bucket=pair.copy)["Versions"]) == 2
+
+
 def test_another_server_gets_changes_too(servers):
     near, far = servers.near, servers.far
     far.create_bucket(Bucket="off-locked", ObjectLockEnabledForBucket=True)

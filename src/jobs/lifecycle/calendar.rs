@@ -31,7 +31,7 @@ impl Calendar {
 
     /// The last midnight at or before `at`.
     pub fn midnight_before(self, at: i64) -> i64 {
-        at - at.rem_euclid(self.day)
+        at.saturating_sub(at.rem_euclid(self.day))
     }
 
     /// The last Sunday's midnight at or before `at`: the first day of 1970 was a Thursday.
@@ -84,5 +84,7 @@ mod tests {
     #[test]
     fn far_times_do_not_overflow() {
         assert!(Calendar::default().due(i64::MAX - 1, u32::MAX) > 0);
+        assert_eq!(Calendar::default().midnight_before(i64::MIN), i64::MIN);
+        assert!(Calendar::default().due(i64::MIN, 0) < 0);
     }
 }
