@@ -3,5 +3,7 @@
 mod json;
 pub mod log;
 pub mod metrics;
+mod panic;
 
 pub use metrics::Metrics;
+pub use panic::outlive;

@@ -31,6 +31,7 @@ use crate::s3::request::ObjectKey;
 use crate::s3::service::{Bucket, S3, no_such_bucket};
 use crate::sse::{ObjectName, Plan, SseRequest};
 use crate::store::schema::Attributes;
+use crate::telemetry::outlive;
 use crate::wire::RequestId;
 
 /// Bytes of lines that are delivered at once, whatever the time.
@@ -180,7 +181,10 @@ impl S3 {
                 () = self.access_logs.stop.notified() => (true, true),
             };
             for (way, batch) in self.access_logs.due(all) {
-                self.deliver_batch(way, batch).await;
+                let lines = batch.lines;
+                if outlive("access logs", self.deliver_batch(way, batch)).await.is_none() {
+                    self.access_logs.count(0, lines);
+                }
             }
             if last {
                 return;

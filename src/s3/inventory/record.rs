@@ -89,7 +89,9 @@ pub(super) fn next(last: Option<Report>, frequency: Frequency, configured: i64, 
         None if report.configured == configured => Next::Resume(report),
         None => Next::Begin,
         // What keeps a report from being delivered is mostly a policy, which somebody may be mending.
-        Some(End { at, error: Some(_) }) if report.configured != configured || now - at > calendar.day() / 24 => {
+        Some(End { at, error: Some(_) })
+            if report.configured != configured || !(now.saturating_sub(calendar.day() / 24)..=now).contains(at) =>
+        {
             Next::Begin
         }
         Some(End { error: Some(_), .. }) => Next::Wait,
@@ -98,7 +100,8 @@ pub(super) fn next(last: Option<Report>, frequency: Frequency, configured: i64, 
                 Frequency::Daily => calendar.midnight_before(now),
                 Frequency::Weekly => calendar.sunday_before(now),
             };
-            if report.begun < from { Next::Begin } else { Next::Wait }
+            // One that was begun when the clock was ahead is none of this day.
+            if (from..=now).contains(&report.begun) { Next::Wait } else { Next::Begin }
         }
     }
 }
@@ -158,12 +161,15 @@ mod tests {
             Next::Begin,
             "the fourth of January 1970, a Sunday"
         );
+        assert_eq!(ask(ended(9 * DAY), Frequency::Daily, 2 * DAY), Next::Begin, "the clock was ahead");
+        assert_eq!(ask(ended(9 * DAY), Frequency::Weekly, 2 * DAY), Next::Begin);
         let open = Report::begin(0, 5, [0; 16]);
         assert_eq!(ask(Some(open.clone()), Frequency::Daily, 9 * DAY), Next::Resume(open.clone()));
         assert_eq!(next(Some(open), Frequency::Daily, 6, 9, Calendar::default()), Next::Begin);
         let failed = Report { end: Some(End { at: 7, error: Some(String::new()) }), ..Report::begin(0, 5, [0; 16]) };
         assert_eq!(ask(Some(failed.clone()), Frequency::Daily, 8), Next::Wait);
         assert_eq!(ask(Some(failed.clone()), Frequency::Daily, DAY / 12), Next::Begin);
-        assert_eq!(next(Some(failed), Frequency::Daily, 6, 8, Calendar::default()), Next::Begin);
+        assert_eq!(next(Some(failed.clone()), Frequency::Daily, 6, 8, Calendar::default()), Next::Begin);
+        assert_eq!(ask(Some(failed), Frequency::Daily, 6), Next::Begin, "the clock was ahead");
     }
 }

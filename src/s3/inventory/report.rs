@@ -27,8 +27,8 @@ use crate::store::cursor::{cursor_ids, delete_cursor, put_cursor, read_cursor};
 use crate::store::schema::{
     Body, ConfigurationKind, CursorKind, ObjectRecord, ReplicationState, RetentionMode, SseKind, Version,
 };
-use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OutcomeLabel;
+use crate::telemetry::{Metrics, outlive};
 
 /// Most rows of a data file.
 const ROWS: usize = 50_000;
@@ -67,7 +67,7 @@ impl S3 {
                     continue;
                 }
                 let bucket = self.bucket_of(name, record);
-                if let Err(error) = self.make_reports_of(&bucket, rate, metrics).await {
+                if let Some(Err(error)) = outlive("inventory", self.make_reports_of(&bucket, rate, metrics)).await {
                     tracing::error!(bucket = bucket.name, %error, "inventory reports could not be made");
                 }
             }
