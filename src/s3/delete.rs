@@ -180,7 +180,7 @@ impl S3 {
         let judge = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &conditions, present);
         if let Some(id) = version {
             let (store, partition) = (&*self.store, bucket.partition());
-            let admit = |version: &Version| judge(version.object());
+            let admit = |version: &Version, _| judge(version.object());
             let gone = commit::delete_version(store, partition, key.as_str(), id, claim, &consequences, admit).await?;
             let is_marker = matches!(gone, Some(Version::Marker(_)));
             return Ok(Deleted { version, is_marker });

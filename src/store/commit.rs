@@ -87,7 +87,7 @@ pub use bucket::{
     BucketDeletion, configure_bucket, create_bucket, delete_bucket, empty_gone, read_bucket, read_buckets,
     revive_bucket, update_bucket,
 };
-pub use delete::{Deletion, delete_object, delete_version};
+pub use delete::{Deletion, Standing, delete_object, delete_version};
 pub use read::{After, Found, read_groups, read_marker, read_object, read_objects, read_version, read_versions};
 pub use replica::write_replica;
 pub use tell::{Deed, Silent, Tell};

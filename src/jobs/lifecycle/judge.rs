@@ -4,7 +4,7 @@ use super::calendar::Calendar;
 use super::rules::{Rules, Subject};
 use super::transition::TransitionClass;
 use crate::store::commit::Found;
-use crate::store::schema::{ObjectRecord, Version, VersionId};
+use crate::store::schema::{ObjectRecord, ReplicationStatus, Version, VersionId, Versioning};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -12,9 +12,9 @@ pub(super) enum Deed {
     /// The current version expires: it is removed, or gets a delete marker, as the bucket keeps versions.
     Expire { key: String, judged: Box<ObjectRecord> },
     /// A noncurrent version goes.
-    Remove { key: String, id: VersionId },
+    Remove { key: String, judged: Version },
     /// A delete marker goes that has no version left behind it.
-    Forget { key: String, id: VersionId },
+    Forget { key: String, judged: Version },
     /// A version is to be of another storage class.
     Transition { key: String, judged: Box<ObjectRecord>, class: TransitionClass },
 }
@@ -29,27 +29,18 @@ impl Deed {
             Self::Transition { .. } => "transition",
         }
     }
-
-    /// The key.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Expire { key, .. }
-            | Self::Remove { key, .. }
-            | Self::Forget { key, .. }
-            | Self::Transition { key, .. } => key,
-        }
-    }
 }
 
 /// The judge of a walk over versions.
 pub(super) struct Judge<'r> {
     rules: &'r Rules,
+    versioning: Versioning,
     calendar: Calendar,
     now: i64,
     /// The key whose versions come by.
     key: String,
     /// Its current version, if that is a delete marker and no other version has come yet.
-    lone: Option<(VersionId, i64)>,
+    lone: Option<Version>,
     /// Of its noncurrent versions, those that have come.
     noncurrent: usize,
     /// When the version that came last was made: since then the next one is noncurrent.
@@ -57,8 +48,9 @@ pub(super) struct Judge<'r> {
 }
 
 impl<'r> Judge<'r> {
-    pub fn new(rules: &'r Rules, calendar: Calendar, now: i64) -> Self {
-        Self { rules, calendar, now, key: String::new(), lone: None, noncurrent: 0, since: None }
+    /// The judge of a bucket that is in the state `versioning`.
+    pub fn new(rules: &'r Rules, versioning: Versioning, calendar: Calendar, now: i64) -> Self {
+        Self { rules, versioning, calendar, now, key: String::new(), lone: None, noncurrent: 0, since: None }
     }
 
     /// Judges what came by; `done` is told the key before, when all of its versions have come.
@@ -74,7 +66,7 @@ impl<'r> Judge<'r> {
         if found.is_current {
             match found.version {
                 Version::Object(object) => self.judge_current(found.key, object, deeds),
-                Version::Marker(_) => self.lone = Some((found.version.id(), modified)),
+                marker @ Version::Marker(_) => self.lone = Some(marker),
             }
         } else {
             self.lone = None;
@@ -88,28 +80,42 @@ impl<'r> Judge<'r> {
     pub fn end_of_key(&mut self, deeds: &mut Vec<Deed>) -> Option<String> {
         let key = std::mem::take(&mut self.key);
         (self.noncurrent, self.since) = (0, None);
-        if let Some((id, modified)) = self.lone.take()
-            && self.rules.end_of_lone_marker(&key, modified, self.calendar).is_some_and(|due| due.at <= self.now)
+        if let Some(judged) = self.lone.take()
+            && let Some(due) = self.rules.end_of_lone_marker(&key, judged.modified(), self.calendar)
+            && due.at <= self.now
         {
-            deeds.push(Deed::Forget { key: key.clone(), id });
+            deeds.push(Deed::Forget { key: key.clone(), judged });
         }
         (!key.is_empty()).then_some(key)
     }
 
     fn judge_current(&self, key: String, object: Box<ObjectRecord>, deeds: &mut Vec<Deed>) {
-        let subject = Subject { key: &key, size: Some(object.size), tags: &object.tags };
-        if self.rules.expiry(&subject, object.modified, self.calendar).is_some_and(|due| due.at <= self.now) {
-            deeds.push(Deed::Expire { key, judged: object });
+        if !is_replicated(&object) {
             return;
         }
+        let subject = Subject { key: &key, size: Some(object.size), tags: &object.tags };
+        let expires = self.rules.expiry(&subject, object.modified, self.calendar).is_some_and(|due| due.at <= self.now);
         let (current, modified) = (object.attributes.storage_class.as_str(), object.modified);
-        if let Some(class) = self.rules.transition(&subject, current, modified, (self.calendar, self.now)) {
-            deeds.push(Deed::Transition { key, judged: object, class });
+        let class = self.rules.transition(&subject, current, modified, (self.calendar, self.now));
+        // "Permanent deletion takes precedence over transition. Transition takes precedence over creation of delete markers."
+        // (S3 user guide, "Lifecycle configuration elements".) What is to be of another class today expires another day.
+        let is_kept = match self.versioning {
+            Versioning::Never => false,
+            Versioning::Enabled => true,
+            Versioning::Suspended => object.version_id() != VersionId::Null,
+        };
+        match class {
+            Some(class) if is_kept || !expires => deeds.push(Deed::Transition { key, judged: object, class }),
+            _ if expires => deeds.push(Deed::Expire { key, judged: object }),
+            _ => {}
         }
     }
 
     fn judge_noncurrent(&self, found: Found) -> Option<Deed> {
         let object = found.version.object();
+        if object.is_some_and(|object| !is_replicated(object)) {
+            return None;
+        }
         let subject = Subject {
             key: &found.key,
             size: object.map(|object| object.size),
@@ -119,11 +125,18 @@ impl<'r> Judge<'r> {
         let since = self.since.unwrap_or_else(|| found.version.modified());
         let due = self.rules.end_of_noncurrent(&subject, since, self.noncurrent, self.calendar);
         if due.is_some_and(|due| due.at <= self.now) {
-            return Some(Deed::Remove { id: found.version.id(), key: found.key });
+            return Some(Deed::Remove { judged: found.version, key: found.key });
         }
         let (current, when) = (object?.attributes.storage_class.as_str(), (self.calendar, self.now));
         let class = self.rules.transition_of_noncurrent(&subject, current, (since, self.noncurrent), when)?;
         let Version::Object(judged) = found.version else { return None };
         Some(Deed::Transition { key: found.key, judged, class })
     }
+}
+
+/// Whether nothing of the version is still to be replicated, nor was given up: else the only copy might go. (S3 user guide,
+/// "Lifecycle configuration and replication": expiration and transition wait for it.)
+fn is_replicated(object: &ObjectRecord) -> bool {
+    let state = object.replication.as_ref();
+    state.is_none_or(|state| state.destinations.iter().all(|to| to.status == ReplicationStatus::Completed))
 }

@@ -1,11 +1,13 @@
 //! Life cycles: what a bucket's rules say is over goes, and what is to be of another storage class becomes so, in the background.
 //!
 //! All that can become due becomes so at midnight, or by a configuration. So a **pass** over a bucket is begun when its last one
-//! was begun before the last midnight, or by another configuration:
+//! was begun before the last midnight (or after now, by a clock that was set back since), or by another configuration:
 //! 1. its record is committed. *Crash: it is taken up again.*
 //! 2. versions are looked at, page by page in the order of their keys; what is due goes, each in one atomic commit that expects
-//!    what was judged: an object that is written meanwhile does not die for its predecessor, and what is locked stays. A
-//!    transition changes the record's storage class alone, in such a commit.
+//!    what was judged: an object that is written meanwhile does not die for its predecessor, nor a version that became current
+//!    again for having been noncurrent, and what is locked stays. A transition changes the record's storage class alone, in such
+//!    a commit. What is not replicated yet is left for another day. Before each page, the configuration is looked at again: if it
+//!    was deleted or replaced, the pass is over.
 //! 3. after each page the record gets the last key that is done with. *Crash between 2 and 3: the page is looked at again;
 //!    what is gone is gone.*
 //! 4. open uploads, likewise.
@@ -36,7 +38,7 @@ use crate::store::configuration::read_configuration;
 use crate::store::cursor::{put_cursor, read_cursor};
 use crate::store::schema::{BucketRecord, ConfigurationKind, CursorKind};
 use crate::store::{SharedStore, StoreError, commit};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, outlive};
 
 /// Buckets read from the index at once.
 const BUCKETS: usize = 256;
@@ -91,7 +93,7 @@ impl Lifecycle {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.tend().await {
+            if let Some(Err(error)) = outlive("lifecycle", self.tend()).await {
                 tracing::error!(%error, "life cycles could not be tended");
             }
         }
@@ -108,7 +110,7 @@ impl Lifecycle {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after.clone_from(last);
             for (name, bucket) in page {
-                if let Err(error) = self.tend_bucket(&name, &bucket).await {
+                if let Some(Err(error)) = outlive(&name, self.tend_bucket(&name, &bucket)).await {
                     tracing::error!(bucket = name, %error, "a life cycle was interrupted");
                 }
             }
@@ -122,7 +124,8 @@ impl Lifecycle {
         let begun: Option<Pass> = read_cursor(&*self.store, bucket, CursorKind::Lifecycle, "").await?;
         let pass = match begun.filter(|pass| pass.configured == kept.modified) {
             Some(pass) if pass.stage != Stage::Done => pass,
-            Some(pass) if pass.begun >= self.calendar.midnight_before(now) => return Ok(()),
+            // A pass that was begun when the clock was ahead says nothing of today.
+            Some(pass) if (self.calendar.midnight_before(now)..=now).contains(&pass.begun) => return Ok(()),
             _ => Pass::begin(now, kept.modified),
         };
         let Some(rules) = (self.read_rules)(&kept.document) else {

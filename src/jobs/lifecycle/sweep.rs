@@ -1,6 +1,5 @@
 //! A pass over one bucket at work.
 
-use std::convert::Infallible;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -13,8 +12,13 @@ use super::rules::Rules;
 use super::transition::TransitionClass;
 use crate::crypto::random;
 use crate::events::{End, Ended};
-use crate::store::commit::{self, After, Deletion, Place, Silent, Tell, Upload, WriteError, read_upload_pair};
-use crate::store::schema::{BucketRecord, Claim, MarkerRecord, ObjectRecord, Table, Version, escape, prefix_of};
+use crate::store::commit::{
+    self, After, Deletion, Place, Silent, Standing, Tell, Upload, WriteError, read_upload_pair,
+};
+use crate::store::configuration::read_configuration;
+use crate::store::schema::{
+    BucketRecord, Claim, ConfigurationKind, MarkerRecord, ObjectRecord, Table, Version, escape, prefix_of,
+};
 use crate::store::{KeyRange, StoreError, prefix_end};
 use crate::telemetry::metrics::LifecycleLabels;
 use crate::wire::BoxError;
@@ -67,7 +71,7 @@ pub(super) struct Sweep<'l> {
     counts: Counts,
 }
 
-/// The bucket is gone or going: there is nothing left to do.
+/// The bucket is gone or going, or the configuration is not what it was: there is nothing left to do.
 pub(super) struct Gone;
 
 impl<'l> Sweep<'l> {
@@ -79,7 +83,7 @@ impl<'l> Sweep<'l> {
         self.counts
     }
 
-    /// Goes on to the end; `false` if the bucket has gone.
+    /// Goes on to the end; `false` if the bucket, or the configuration that the pass goes by, has gone.
     pub async fn work(&mut self) -> Result<bool, StoreError> {
         while self.pass.stage != Stage::Done {
             for prefix in self.rules.prefixes() {
@@ -105,6 +109,13 @@ impl<'l> Sweep<'l> {
         Ok(if kept { Ok(()) } else { Err(Gone) })
     }
 
+    /// Whether the bucket still has the configuration that the pass goes by: what is deleted or replaced has no effect any more,
+    /// not on what is due already either.
+    async fn is_configured(&self) -> Result<bool, StoreError> {
+        let kept = read_configuration(&*self.life.store, self.bucket, ConfigurationKind::Lifecycle, None).await?;
+        Ok(kept.is_some_and(|kept| kept.modified == self.pass.configured))
+    }
+
     /// Where among the keys with `prefix` it goes on: `None` if it is behind all of them.
     fn start<'p>(&'p self, prefix: &str) -> Option<&'p str> {
         let after = self.pass.after.as_str();
@@ -117,8 +128,11 @@ impl<'l> Sweep<'l> {
     async fn sweep_versions(&mut self, prefix: &str) -> Result<Result<(), Gone>, StoreError> {
         let Some(start) = self.start(prefix) else { return Ok(Ok(())) };
         let mut after = (!start.is_empty()).then(|| After::Key(start.to_owned()));
-        let mut judge = Judge::new(self.rules, self.life.calendar, self.now);
+        let mut judge = Judge::new(self.rules, self.bucket.versioning, self.life.calendar, self.now);
         loop {
+            if !self.is_configured().await? {
+                return Ok(Err(Gone));
+            }
             let store = &*self.life.store;
             let page = commit::read_versions(store, self.bucket.partition(), prefix, after.as_ref(), PAGE).await?;
             let (examined, is_last) = (page.len(), page.len() < PAGE);
@@ -152,6 +166,9 @@ impl<'l> Sweep<'l> {
             range.start = prefix_end(&escape(Table::Upload, start));
         }
         loop {
+            if !self.is_configured().await? {
+                return Ok(Err(Gone));
+            }
             let pairs = self.life.store.scan(self.bucket.partition(), &range, PAGE).await?;
             let is_last = pairs.len() < PAGE;
             if let Some((last, _)) = pairs.last() {
@@ -230,30 +247,39 @@ impl<'l> Sweep<'l> {
     }
 
     async fn try_one(&self, deed: Deed) -> Fate {
+        match deed {
+            Deed::Expire { key, judged } => self.expire(&key, &judged).await,
+            Deed::Transition { key, judged, class } => self.transition(&key, &judged, class).await,
+            Deed::Remove { key, judged } => self.remove(key, judged, Standing::Noncurrent).await,
+            Deed::Forget { key, judged } => self.remove(key, judged, Standing::Alone).await,
+        }
+    }
+
+    /// The version of `key` goes for good, if it still is `judged` and stands as it stood.
+    async fn remove(&self, key: String, judged: Version, stood: Standing) -> Fate {
         let (store, bucket) = (&*self.life.store, self.bucket.partition());
-        let key = deed.key().to_owned();
-        let result: Result<Option<Version>, WriteError<Infallible>> = match deed {
-            Deed::Expire { judged, .. } => return self.expire(&key, &judged).await,
-            Deed::Transition { judged, class, .. } => return self.transition(&key, &judged, class).await,
-            Deed::Remove { id, .. } | Deed::Forget { id, .. } => {
-                let claim = match commit::read_lock_time(store, self.now).await {
-                    Ok(now) => Claim { now, bypass: false },
-                    Err(error) => return failed(&key, &error),
-                };
-                let tell = match self.announcement(&key).await {
-                    Ok(tell) => tell,
-                    Err(error) => return failed(&key, &*error),
-                };
-                commit::delete_version(store, bucket, &key, id, claim, &*tell, |_| Ok(())).await
-            }
+        let claim = match commit::read_lock_time(store, self.now).await {
+            Ok(now) => Claim { now, bypass: false },
+            Err(error) => return failed(&key, &error),
         };
-        match result {
+        let tell = match self.announcement(&key).await {
+            Ok(tell) => tell,
+            Err(error) => return failed(&key, &*error),
+        };
+        let (id, null_at) = (judged.id(), judged.null_at());
+        let admit = |present: &Version, standing| {
+            // Where the null version is says nothing of this one.
+            let is_same = standing == stood && present.clone().with_null_at(null_at) == judged;
+            if is_same { Ok(()) } else { Err(Fate::Changed) }
+        };
+        match commit::delete_version(store, bucket, &key, id, claim, &*tell, admit).await {
             Ok(Some(gone)) => {
                 let (version, size) = (Some(gone.id()), gone.object().map(|object| object.size));
                 self.log(Ended { how: End::Expired, key, version, size }).await;
                 Fate::Done
             }
             Ok(None) => Fate::Changed,
+            Err(WriteError::Refused(fate)) => fate,
             Err(WriteError::Locked) => Fate::Locked,
             Err(error) => failed(&key, &error),
         }
@@ -334,6 +360,12 @@ impl<'l> Sweep<'l> {
             Some(announcer) => announcer.announce(self.bucket, key).await,
             None => Ok(Box::new(Silent)),
         }
+    }
+
+    /// Whether a version of `key` went for good, as `judged`.
+    #[cfg(test)]
+    pub async fn removes(&self, key: &str, judged: Version, stood: Standing) -> bool {
+        self.remove(key.to_owned(), judged, stood).await == Fate::Done
     }
 
     /// Whether the current version of `key` went, as `judged`.

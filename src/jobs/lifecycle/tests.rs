@@ -10,14 +10,14 @@ use super::*;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::crypto::random::SeededEntropy;
 use crate::store::commit::{
-    Deletion, Found, NewRun, Place, Silent, create_bucket, create_upload, delete_object, read_bucket, read_object,
-    read_uploads, read_versions, update_version, write_object,
+    Deletion, Found, NewRun, Place, Silent, Standing, configure_bucket, create_bucket, create_upload, delete_object,
+    delete_version, read_bucket, read_object, read_uploads, read_version, read_versions, update_version, write_object,
 };
-use crate::store::configuration::put_configuration;
+use crate::store::configuration::{delete_configuration, put_configuration};
 use crate::store::memory::MemoryStore;
 use crate::store::schema::{
-    Body, ConfigurationRecord, MarkerRecord, ObjectRecord, Record, Retention, RetentionMode, RunRef, UploadRecord,
-    VersionId, Versioning,
+    Body, ConfigurationRecord, DestinationState, Ended as EndedReplication, MarkerRecord, ObjectRecord, Record,
+    ReplicationState, Retention, RetentionMode, RunRef, UploadRecord, Version, VersionId, Versioning,
 };
 
 const DAY: i64 = 86_400;
@@ -54,6 +54,17 @@ fn named_rules(name: &str) -> Option<Rules> {
             ..rule
         },
         "noncurrent" => Rule { noncurrent: Some(Noncurrent { days: 1, keep: Some(1) }), ..rule },
+        "a day, and to glacier" => Rule {
+            expiration: Some(Expiration::Days(1)),
+            transitions: vec![Transition { when: When::Days(1), class: TransitionClass::Glacier }],
+            filter: of_any_size,
+            ..rule
+        },
+        "to glacier at once" => Rule {
+            transitions: vec![Transition { when: When::Days(0), class: TransitionClass::Glacier }],
+            filter: of_any_size,
+            ..rule
+        },
         "markers" => Rule { expiration: Some(Expiration::LoneMarkers(true)), ..rule },
         "uploads below a/" => Rule { abort_after: Some(1), filter: below("a/"), ..rule },
         "to glacier" => Rule {
@@ -416,4 +427,163 @@ async fn what_was_changed_meanwhile_does_not_transition() {
     let present = read_object(&*fixture.store, bucket.partition(), "k").await.unwrap().unwrap();
     assert!(sweep.transitions("k", &present, TransitionClass::Glacier).await);
     assert_eq!(fixture.classes().await, ["GLACIER"]);
+}
+
+#[tokio::test]
+async fn a_noncurrent_version_that_was_replaced_or_is_current_again_stays() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("null").await;
+    let keep = |versioning| {
+        let change = move |record: &mut BucketRecord| {
+            record.versioning = versioning;
+            Ok::<_, Infallible>(())
+        };
+        configure_bucket(&*fixture.store, "b", change)
+    };
+    assert!(keep(Versioning::Enabled).await.unwrap());
+    fixture.write("null").await;
+    let first = fixture.write("k").await.unwrap();
+    let Deletion::Marked(marker) = fixture.delete("k").await else { panic!("no marker") };
+    assert!(keep(Versioning::Suspended).await.unwrap());
+    let bucket = fixture.bucket().await;
+    let partition = bucket.partition();
+    let read = async |key, id| read_version(&*fixture.store, partition, key, Some(id)).await.unwrap();
+    let (null, hidden) = (read("null", VersionId::Null).await.unwrap(), read("k", first).await.unwrap());
+    let lone = read("k", marker).await.unwrap();
+    let rules = named_rules("noncurrent").unwrap();
+    let sweep = sweep::Sweep::new(&fixture.life, ("bucket", &bucket), &rules, Pass::begin(fixture.now(), 0));
+    assert!(!sweep.removes("k", lone, Standing::Alone).await, "a version stands behind it");
+
+    // Between judgement and deed, the null version is replaced, and the marker upon the other one goes.
+    fixture.write("null").await;
+    let claim = crate::store::schema::Claim { now: 0, bypass: false };
+    let admit = |_: &Version, _| Ok::<_, Infallible>(());
+    delete_version(&*fixture.store, partition, "k", marker, claim, &Silent, admit).await.unwrap().unwrap();
+    assert!(!sweep.removes("null", null, Standing::Noncurrent).await);
+    assert!(!sweep.removes("k", hidden.clone(), Standing::Noncurrent).await);
+    assert_eq!(fixture.versions().await, ["k*", "null*", "null"]);
+
+    fixture.delete("k").await;
+    assert!(sweep.removes("k", hidden, Standing::Noncurrent).await, "as it was judged");
+    let lone = read("k", VersionId::Null).await.unwrap();
+    assert!(sweep.removes("k", lone, Standing::Alone).await);
+    assert_eq!(fixture.versions().await, ["null*", "null"]);
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_deleted_or_replaced_ends_the_pass() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("k").await;
+    fixture.configure("a day").await;
+    let configured = fixture.now();
+    fixture.clock.advance(3 * DAY);
+    let (bucket, rules) = (fixture.bucket().await, named_rules("a day").unwrap());
+    let work = async || {
+        let pass = Pass::begin(fixture.now(), configured);
+        sweep::Sweep::new(&fixture.life, ("b", &bucket), &rules, pass).work().await.unwrap()
+    };
+    fixture.configure("uploads below a/").await;
+    assert!(!work().await);
+    assert!(delete_configuration(&*fixture.store, &bucket, ConfigurationKind::Lifecycle, None).await.unwrap());
+    assert!(!work().await);
+    assert_eq!(fixture.versions().await, ["k*"]);
+    let record = ConfigurationRecord { document: "a day".to_owned(), modified: configured };
+    put_configuration(&*fixture.store, ("b", &bucket), ConfigurationKind::Lifecycle, None, 1, &record).await.unwrap();
+    assert!(work().await);
+    assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_replicated_stays_as_it_is() {
+    for name in ["a day", "to glacier", "noncurrent", "noncurrent to glacier"] {
+        let fixture = Fixture::new(Versioning::Enabled).await;
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(fixture.write("k").await);
+        }
+        let partition = fixture.bucket().await.partition();
+        let state = |ended: Option<EndedReplication<'static>>| {
+            let mut state =
+                ReplicationState { is_replica: false, destinations: vec![DestinationState::pending("a", "r")] };
+            if let Some(ended) = ended {
+                state.note("a", 1, ended);
+            }
+            let change = move |record: &mut ObjectRecord| {
+                record.replication = Some(state.clone());
+                Ok::<_, Infallible>(())
+            };
+            let (store, ids) = (&fixture.store, &ids);
+            async move {
+                for id in ids {
+                    update_version(&**store, partition, "k", *id, &Silent, &change).await.unwrap().unwrap();
+                }
+            }
+        };
+        fixture.configure(name).await;
+        let (versions, classes) = (fixture.versions().await, fixture.classes().await);
+        for ended in [None, Some(EndedReplication::NotWritten)] {
+            state(ended).await;
+            fixture.pass_days(4).await;
+            assert_eq!(
+                (fixture.versions().await, fixture.classes().await),
+                (versions.clone(), classes.clone()),
+                "{name}"
+            );
+        }
+        state(Some(EndedReplication::Written(None))).await;
+        fixture.pass_days(1).await;
+        assert_ne!((fixture.versions().await, fixture.classes().await), (versions, classes), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_transition_goes_before_a_marker_and_after_an_end() {
+    let fixture = Fixture::new(Versioning::Enabled).await;
+    fixture.write("k").await;
+    fixture.configure("a day, and to glacier").await;
+    fixture.pass_days(2).await;
+    assert_eq!(
+        (fixture.versions().await, fixture.classes().await),
+        (vec!["k*".to_owned()], vec!["GLACIER".to_owned()])
+    );
+    fixture.pass_days(1).await;
+    assert_eq!(fixture.versions().await, ["-k*", "k"]);
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.write("k").await;
+    fixture.configure("a day, and to glacier").await;
+    fixture.pass_days(2).await;
+    assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_up_no_pass() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    fixture.configure("a day").await;
+    fixture.clock.advance(90 * DAY);
+    fixture.life.tend().await.unwrap();
+    fixture.clock.advance(-90 * DAY);
+    fixture.write("k").await;
+    fixture.pass_days(2).await;
+    assert!(fixture.versions().await.is_empty());
+}
+
+#[tokio::test]
+async fn times_that_no_clock_shows_do_not_end_the_life_of_others() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    for (key, modified) in [("far", i64::MAX), ("old", i64::MIN)] {
+        let id = fixture.unique();
+        let record = ObjectRecord {
+            modified,
+            size: 5,
+            body: Body::Run(RunRef { id, header: vec![1].into(), inline: true }),
+            generation: id,
+            ..golden("object-run.bin")
+        };
+        let run = NewRun::Inline(id, Bytes::from_static(b"sealed"));
+        let place = fixture.place(key).await;
+        write_object(&*fixture.store, place, &record, run, |_| Ok::<_, Infallible>(())).await.unwrap();
+    }
+    fixture.configure("to glacier at once").await;
+    fixture.life.tend().await.unwrap();
+    assert_eq!(fixture.classes().await, ["STANDARD", "GLACIER"]);
 }

@@ -54,8 +54,20 @@ pub async fn delete_object<E>(
     }
 }
 
+/// How a version stands among those of its key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It is the only one.
+    Alone,
+    /// It is the current one, and there are others.
+    Current,
+    /// Another is current.
+    Noncurrent,
+}
+
 /// Removes the version `id` of `key`, for good; if it was the current one, the newest of the others is current then. What
-/// it was; `None` if there is no such version. `admit` judges it; its lock, the protocol itself judges by `claim`.
+/// it was; `None` if there is no such version. `admit` judges it and how it stands; its lock, the protocol itself judges by
+/// `claim`.
 ///
 /// # Errors
 /// [`WriteError`]; nothing is changed.
@@ -66,19 +78,19 @@ pub async fn delete_version<E>(
     id: VersionId,
     claim: Claim,
     tell: &dyn Tell,
-    admit: impl Fn(&Version) -> Result<(), E>,
+    admit: impl Fn(&Version, Standing) -> Result<(), E>,
 ) -> Result<Option<Version>, WriteError<E>> {
-    let judge = |version: &Version| match version.object() {
+    let judge = |version: &Version, standing| match version.object() {
         Some(object) if object.is_locked(claim) => Err(WriteError::Locked),
-        _ => admit(version).map_err(WriteError::Refused),
+        _ => admit(version, standing).map_err(WriteError::Refused),
     };
     loop {
         let head = Head::read(store, bucket, key, Versioning::Enabled).await?;
         let Some(current) = &head.version else { return Ok(None) };
         let (batch, gone) = if current.id() == id {
-            judge(current)?;
             let newest = KeyRange::prefix(&escape(Table::Noncurrent, key));
             let next = store.scan(bucket, &newest, 1).await?.pop();
+            judge(current, if next.is_some() { Standing::Current } else { Standing::Alone })?;
             let batch = head.expected(Batch::new());
             let batch = match next {
                 Some((next_key, value)) => {
@@ -108,7 +120,7 @@ pub async fn delete_version<E>(
                 }
                 continue;
             };
-            judge(&version)?;
+            judge(&version, Standing::Noncurrent)?;
             let mut batch = Batch::new().expect(noncurrent.clone(), value).delete(noncurrent);
             if id == VersionId::Null {
                 batch = head.put(head.expected(batch), Some(&current.clone().with_null_at(None)));

@@ -144,7 +144,7 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
         Step::DeleteVersion { key, nth: n } => {
             if let Some(version) = nth(store, &name(key), n).await {
                 let claim = Claim { now: 0, bypass: false };
-                let admit = |_: &Version| Ok::<_, Infallible>(());
+                let admit = |_: &Version, _| Ok::<_, Infallible>(());
                 delete_version(store, BUCKET, &name(key), version.id(), claim, &Silent, admit).await.unwrap();
             }
         }

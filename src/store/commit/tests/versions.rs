@@ -74,7 +74,7 @@ async fn put(store: &MemoryStore, key: &str, versioning: Versioning, n: usize) -
 
 async fn delete_by_id(store: &MemoryStore, key: &str, id: VersionId) -> Option<Version> {
     let claim = Claim { now: 0, bypass: false };
-    delete_version(store, BUCKET, key, id, claim, &Silent, |_| Ok::<_, Infallible>(())).await.unwrap()
+    delete_version(store, BUCKET, key, id, claim, &Silent, |_, _| Ok::<_, Infallible>(())).await.unwrap()
 }
 
 async fn keep(store: &MemoryStore, to: Versioning) {
@@ -292,7 +292,7 @@ async fn locked_versions_stay() {
         update_version(&store, BUCKET, "k", Some(id), &Silent, change).await.unwrap().unwrap();
     };
     let delete = async |now, bypass| {
-        delete_version(&store, BUCKET, "k", id, Claim { now, bypass }, &Silent, |_| Ok::<_, Infallible>(())).await
+        delete_version(&store, BUCKET, "k", id, Claim { now, bypass }, &Silent, |_, _| Ok::<_, Infallible>(())).await
     };
     let until = |mode| Some(Retention { mode, until: 100 });
     mark(until(RetentionMode::Governance), None).await;
