@@ -44,7 +44,7 @@ use crate::sigv4::SigningKeys;
 use crate::sse::{ServerKey, Sse, SseError, StoredServerKeys};
 use crate::store::rocks::{DirectIo, Options, RocksStore};
 use crate::store::{MetaStore, SharedStore, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, outlive};
 use crate::wire::Protocol;
 
 /// Objects whose sealed form has at most this many bytes are values in RocksDB (`benches/README.md` has the measurement).
@@ -234,7 +234,7 @@ impl Graph {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };
-        let outboxes = outbox::open(&parts)?;
+        let outboxes = outbox::open(&parts).await?;
         let admin_store = Arc::clone(&shared);
         let s3 = S3::new(
             settings,
@@ -387,7 +387,7 @@ async fn report(s3: Arc<S3>, metrics: Arc<Metrics>, interval: Duration, rate: u3
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = s3.make_reports(rate, &metrics).await {
+        if let Some(Err(error)) = outlive("inventory", s3.make_reports(rate, &metrics)).await {
             error!(%error, "inventory reports could not be made");
         }
     }

@@ -12,8 +12,8 @@ use crate::s3::S3;
 use crate::s3::replication::{self, Pace, Remote, Replicator};
 use crate::s3::{Outboxes, SharedOutboxes};
 use crate::sse::Sse;
-use crate::store::SharedStore;
 use crate::store::outbox::Sequencer;
+use crate::store::{SharedStore, StoreError};
 use crate::telemetry::Metrics;
 
 /// Events that are sent at once: to so many lanes, and so many of each.
@@ -28,6 +28,8 @@ pub(super) enum OutboxError {
     Target(#[from] target::Unusable),
     #[error(transparent)]
     Destination(#[from] replication::Unusable),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The carriers at work.
@@ -51,13 +53,14 @@ fn hours(hours: u32) -> Duration {
 }
 
 /// What S3 enters into, and the carriers of events behind it.
-pub(super) fn open(parts: &Parts<'_>) -> Result<SharedOutboxes, OutboxError> {
+pub(super) async fn open(parts: &Parts<'_>) -> Result<SharedOutboxes, OutboxError> {
     let options = &parts.config.notifications;
     let mut targets = Targets::default();
     for option in &options.targets {
         targets.add(&option.arn, target::open(option)?);
     }
     let (targets, sequencer) = (Arc::new(targets), Arc::new(Sequencer::default()));
+    sequencer.recover(&*parts.store).await?;
     let region = parts.config.region.to_string();
     let carrier = EventCarrier { targets: Arc::clone(&targets), sse: Arc::clone(&parts.sse), region };
     let limits = Limits {

@@ -15,19 +15,21 @@
 //!    now and then.*
 //! 4. The carrier reads a page of the lane and carries each entry out, those of one object key one after the other. *Crash: what
 //!    was carried out is carried out again. Receivers know it by its sequencer, or its version.*
+//!    Where one is not, the others of its key wait behind it, and those of other keys are gone on with.
 //! 5. One commit removes what was carried out. *Crash before: as after 4. Crash after: it is done.*
 //! 6. When a watched bucket is gone and its lanes are empty, its watch is removed. No write commits to a bucket that is gone,
 //!    so nothing is left behind.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod sequencer;
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
 use super::schema::{Facet, Record, StoredEtag, Table, key_of};
 use super::{Batch, KeyRange, MetaStore, Partition, StoreError, Tally};
-use crate::clock::Timestamp;
 use crate::crypto::digest::sha256;
+
+pub use sequencer::Sequencer;
 
 /// What entries are for, by name: a target's ARN, a destination bucket's.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,25 +42,6 @@ impl Lane {
         let mut lane = [0; 8];
         lane.copy_from_slice(&digest[..8]);
         Self(lane)
-    }
-}
-
-/// Draws sequence numbers: each greater than those before it, and close to the nanoseconds since the Unix epoch.
-#[derive(Debug, Default)]
-pub struct Sequencer(AtomicU64);
-
-impl Sequencer {
-    /// The next number, drawn at `now`.
-    pub fn next(&self, now: Timestamp) -> u64 {
-        let now = u64::try_from(now.as_nanosecond()).unwrap_or(0);
-        let step = |last: u64| Some(now.max(last.saturating_add(1)));
-        let last = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step).unwrap_or_else(|last| last);
-        now.max(last.saturating_add(1))
-    }
-
-    /// Has seen `number`: those to come are greater, also if the clock was put back.
-    pub fn pass(&self, number: u64) {
-        self.0.fetch_max(number, Ordering::SeqCst);
     }
 }
 
@@ -322,7 +305,7 @@ pub fn remove<E: Entry>(batch: Batch, done: &[Waiting<E>]) -> Batch {
     batch.count(waiting_key(E::TABLE), count.negated())
 }
 
-/// The first `limit` entries of a lane.
+/// The first `limit` entries of a lane, or of those behind the number `after`.
 ///
 /// # Errors
 /// As [`MetaStore::scan`].
@@ -330,9 +313,14 @@ pub async fn read_lane<E: Entry>(
     store: &dyn MetaStore,
     bucket: Partition,
     lane: Lane,
+    after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<Waiting<E>>, StoreError> {
-    let pairs = store.scan(bucket, &KeyRange::prefix(&key_of(E::TABLE, &lane.0)), limit).await?;
+    let mut range = KeyRange::prefix(&key_of(E::TABLE, &lane.0));
+    if let Some(next) = after.map(|after| after.saturating_add(1)) {
+        range.start = entry_key(E::TABLE, lane, next);
+    }
+    let pairs = store.scan(bucket, &range, limit).await?;
     pairs.into_iter().map(read_entry).collect()
 }
 

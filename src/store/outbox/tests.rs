@@ -1,6 +1,5 @@
 use super::super::memory::MemoryStore;
 use super::*;
-use crate::clock::from_millis;
 use crate::store::Outcome;
 
 const BUCKET: Partition = Partition([7; 16]);
@@ -86,20 +85,6 @@ fn stored_forms_do_not_change() {
     assert!(read_key(&key[..16]).is_err() && read_key(b"").is_err());
 }
 
-#[test]
-fn sequence_numbers_only_grow() {
-    let sequencer = Sequencer::default();
-    let now = from_millis(1_700_000_000_000);
-    let first = sequencer.next(now);
-    assert_eq!(first, 1_700_000_000_000_000_000);
-    assert_eq!(sequencer.next(now), first + 1);
-    assert_eq!(sequencer.next(from_millis(0)), first + 2, "a clock that is put back changes nothing");
-    sequencer.pass(first + 100);
-    assert_eq!(sequencer.next(now), first + 101);
-    sequencer.pass(5);
-    assert_eq!(sequencer.next(now), first + 102);
-}
-
 #[tokio::test]
 async fn lanes_hold_what_was_entered_until_it_is_removed() {
     let store = MemoryStore::new(std::sync::Arc::new(crate::crypto::random::SeededEntropy::new(1)));
@@ -119,9 +104,11 @@ async fn lanes_hold_what_was_entered_until_it_is_removed() {
     let waiting = read_waiting(&store, BUCKET, Table::Replication).await.unwrap();
     assert_eq!((waiting.objects, waiting.bytes), (1, 1 << 30));
 
-    let lane = read_lane::<EventRecord>(&store, BUCKET, Lane::to(a), 10).await.unwrap();
+    let lane = read_lane::<EventRecord>(&store, BUCKET, Lane::to(a), None, 10).await.unwrap();
     let order: Vec<_> = lane.iter().map(|waiting| (waiting.sequence, waiting.entry.key.as_str())).collect();
     assert_eq!(order, [(2, "x"), (3, "y")]);
+    let behind = read_lane::<EventRecord>(&store, BUCKET, Lane::to(a), Some(2), 10).await.unwrap();
+    assert_eq!(behind.iter().map(|waiting| waiting.sequence).collect::<Vec<_>>(), [3]);
     assert_eq!(store.commit(BUCKET, remove(Batch::new(), &lane)).await.unwrap(), Outcome::Applied);
     assert_eq!(read_lanes(&store, BUCKET, Table::Event).await.unwrap(), [Lane::to(b)]);
     assert_eq!(read_waiting(&store, BUCKET, Table::Event).await.unwrap().objects, 1);
