@@ -109,6 +109,11 @@ def test_targets_that_are_refused(client, buckets):
     source, target = buckets
     with refused("InvalidTargetBucketForLogging", 400, "The target bucket for logging does not exist"):
         enable(client, source, "no-such-bucket-here")
+    locked = f"{target}-locked"
+    client.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    with refused("InvalidTargetBucketForLogging", 400, "The target bucket for logging must not have Object Lock enabled"):
+        enable(client, source, locked)
+    client.delete_bucket(Bucket=locked)
     grantee = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"}
     with refused("AccessControlListNotSupported", 400):
         enable(client, source, target, TargetGrants=[{"Grantee": grantee, "Permission": "READ"}])
@@ -333,6 +338,24 @@ def test_logs_are_encrypted_by_the_targets_default(client, logged, buckets):
     head = client.head_object(Bucket=target, Key=keys_of(client, target)[0])
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
     assert head["ContentType"] == "text/plain"
+
+
+def test_logs_are_held_by_the_targets_default(client, buckets):
+    source, target = buckets
+    client.put_bucket_versioning(Bucket=target, VersioningConfiguration={"Status": "Enabled"})
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    client.put_object_lock_configuration(
+        Bucket=target, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    client.list_objects_v2(Bucket=source)
+    deadline = time.monotonic() + 15
+    modes = lambda: {
+        client.head_object(Bucket=target, Key=found["Key"]).get("ObjectLockMode")
+        for found in client.list_objects_v2(Bucket=target).get("Contents", [])
+    }
+    while "GOVERNANCE" not in modes():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("source, account", [("another-bucket", ACCOUNT), ("*", "111122223333")])

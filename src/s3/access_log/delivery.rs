@@ -236,7 +236,8 @@ impl S3 {
         let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
         let new = NewObject {
             attributes,
-            markings: Markings::default(),
+            // The bucket may have got Object Lock after it was made a target.
+            markings: Markings { retention: self.retention_of_upload(&bucket, None).await?, ..Markings::default() },
             access: self.access_of_logs(&way.source, &bucket).await?,
             envelope: &envelope,
             object_key: &object_key,

@@ -321,6 +321,11 @@ impl S3 {
             Some(found) if found.record.account != bucket.record.account => {
                 return refused("The owner for the bucket to be logged and the target bucket must be the same.");
             }
+            // "S3 buckets with Object Lock can't be used as destination buckets for server access logs." (S3 user guide,
+            // "Object Lock considerations".)
+            Some(found) if found.record.object_lock.is_some() => {
+                return refused("The target bucket for logging must not have Object Lock enabled");
+            }
             Some(found) => found,
         };
         let resolve = |granting: Granting| granting.resolve(ErrorCode::MalformedXml, &self.directory);
