@@ -47,6 +47,9 @@ def test_what_aws_refuses_is_refused(pair):
     )
     refuse("InvalidRequest", "Destination bucket must have versioning enabled.", rule(plain))
     refuse("InvalidRequest", "Destination bucket must exist.", rule("no-such-bucket-anywhere"))
+    locked = f"{pair.source}-locked"
+    s3.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    refuse("InvalidRequest", "Destination bucket must have Object Lock enabled.", rule(pair.copy), bucket=locked)
     refuse("InvalidRequest", "Found duplicate priority 1", rule(pair.copy), rule(pair.copy, id="s"))
     refuse("InvalidRequest", "ReplicaKmsKeyID must be specified", rule(pair.copy, opt_in=True))
     refuse("InvalidArgument", "Invalid bucket ARN", rule("a/b"))
@@ -59,6 +62,45 @@ def test_what_aws_refuses_is_refused(pair):
     replicate(s3, pair.source, rule(pair.copy))
     with refused("InvalidBucketState", 409):
         s3.put_bucket_versioning(Bucket=pair.source, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_a_document_that_is_put_again_is_the_same_configuration(pair):
+    s3 = pair.s3
+    nameless = rule(pair.copy)
+    del nameless["ID"]
+
+    def put(*rules):
+        replicate(s3, pair.source, *rules)
+        configuration = s3.get_bucket_replication(Bucket=pair.source)["ReplicationConfiguration"]
+        return [kept["ID"] for kept in configuration["Rules"]]
+
+    [first] = put(nameless)
+    assert put(nameless) == [first]
+    other = nameless | {"Priority": 2, "Filter": {"Prefix": "other"}}
+    second, again = put(other, nameless)
+    assert again == first != second
+    keys = [f"k{number}" for number in range(50)]
+    for key in keys:
+        s3.put_object(Bucket=pair.source, Key=key, Body=b"x")
+    # What waits under the rule goes on under it.
+    assert put(nameless) == [first]
+    assert {settle(s3, pair.source, key) for key in keys} == {"COMPLETED"}
+
+
+def test_what_is_locked_is_not_copied_to_where_nothing_is(pair):
+    s3 = pair.s3
+    source = make(s3, f"{pair.source}-lockable")
+    replicate(s3, source, rule(pair.copy))
+    # Object Lock comes after the configuration.
+    s3.put_object_lock_configuration(Bucket=source, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    s3.put_object(
+        Bucket=source, Key="held", Body=b"x", ObjectLockLegalHoldStatus="ON", ChecksumAlgorithm="CRC32"
+    )
+    s3.put_object(Bucket=source, Key="free", Body=b"x")
+    assert settle(s3, source, "held") == "FAILED"
+    assert settle(s3, source, "free") == "COMPLETED"
+    with refused("404"):
+        s3.head_object(Bucket=pair.copy, Key="held")
 
 
 def test_a_version_is_copied_with_all_that_it_is(pair):

@@ -173,8 +173,8 @@ struct Minutes {
 
 impl Replication {
     /// Reads a document as AWS judges it, save for what stands in the buckets. Rules without an id get one of `fresh_id`.
-    pub fn parse(document: &[u8], fresh_id: impl FnMut() -> String) -> Result<Self> {
-        Self::judge(xml::read(document, ROOT)?, fresh_id)
+    pub fn parse(document: &[u8], id_of: impl FnMut(&Rule) -> String) -> Result<Self> {
+        Self::judge(xml::read(document, ROOT)?, id_of)
     }
 
     /// Reads what [`Self::canonical`] wrote.
@@ -189,6 +189,11 @@ impl Replication {
             xml.text("Role", &self.role);
             self.rules.iter().for_each(|rule| rule.write(xml));
         })
+    }
+
+    /// The rule that is as `rule` save for its id.
+    pub fn same_rule(&self, rule: &Rule) -> Option<&Rule> {
+        self.rules.iter().find(|other| Rule { id: other.id.clone(), ..rule.clone() } == **other)
     }
 
     /// The rule with this id.

@@ -5,7 +5,7 @@ use super::super::access::{About, AskedEncryption, method_of};
 use super::super::condition::Preconditions;
 use super::super::copy::{Copy, Source};
 use super::super::error::{ErrorCode, Result, S3Error};
-use super::super::markings::Markings;
+use super::super::markings::{Markings, no_lock};
 use super::super::operation::Operation;
 use super::super::put::Origin;
 use super::super::request::ObjectKey;
@@ -15,7 +15,7 @@ use super::{Errand, Rule};
 use crate::s3::acl::ObjectAccess;
 use crate::sse::{Plan, SseKind, SseRequest};
 use crate::store::commit;
-use crate::store::schema::{MarkerRecord, Version, Versioning};
+use crate::store::schema::{Claim, MarkerRecord, Version, Versioning};
 
 impl S3 {
     /// Writes a replica of a version to the bucket that the rule names, unless it is there.
@@ -49,7 +49,12 @@ impl S3 {
         if let Some(class) = &rule.destination.storage_class {
             attributes.storage_class.clone_from(class);
         }
-        let markings = Markings { tags, retention: record.retention, legal_hold: record.legal_hold };
+        let markings = match target.record.object_lock {
+            Some(_) => Markings { tags, retention: record.retention, legal_hold: record.legal_hold },
+            // What is held must not come to be where nothing can be held.
+            None if record.is_locked(Claim { now: self.lock_time().await?, bypass: false }) => return Err(no_lock()),
+            None => Markings { tags, ..Markings::default() },
+        };
         // A replica keeps its owner and its list, where lists count and the rule does not say otherwise.
         let access = if target.has_acls() && !hands_over {
             let owner = Some(bucket.owner_of_object(record.owner.as_deref()).to_owned());

@@ -140,8 +140,14 @@ impl S3 {
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let fresh_id = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
-        let replication = Replication::parse(&document, fresh_id)?;
+        // What waits names its rule: a document that is put again keeps the ids that its rules were given.
+        let present = self.replication_of(bucket).await?;
+        let id_of = |rule: &Rule| {
+            let kept = present.as_ref().and_then(|present| present.same_rule(rule)).map(|kept| kept.id.clone());
+            let fresh = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
+            kept.unwrap_or_else(fresh)
+        };
+        let replication = Replication::parse(&document, id_of)?;
         self.authorize_passing(call, bucket, &replication.role)?;
         let refuse = |message: &'static str| S3Error::new(ErrorCode::InvalidRequest, message);
         if bucket.record.versioning != Versioning::Enabled {
@@ -160,6 +166,11 @@ impl S3 {
             let found = found.ok_or_else(|| refuse("Destination bucket must exist."))?;
             if found.record.versioning != Versioning::Enabled {
                 return Err(refuse("Destination bucket must have versioning enabled."));
+            }
+            // "To replicate objects from a source bucket with Object Lock enabled the destination must also have Object Lock
+            // enabled." (S3 user guide, "Amazon S3 replication failure reasons".)
+            if bucket.record.object_lock.is_some() && found.record.object_lock.is_none() {
+                return Err(refuse("Destination bucket must have Object Lock enabled."));
             }
         }
         let watch = WatchRecord { bucket: bucket.name.clone(), account: bucket.record.account.clone() };

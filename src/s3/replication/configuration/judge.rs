@@ -29,7 +29,10 @@ fn malformed() -> S3Error {
 }
 
 impl Replication {
-    pub(super) fn judge(Document { role, mut rules }: Document, mut fresh_id: impl FnMut() -> String) -> Result<Self> {
+    pub(super) fn judge(
+        Document { role, mut rules }: Document,
+        mut id_of: impl FnMut(&Rule) -> String,
+    ) -> Result<Self> {
         if rules.is_empty() {
             return Err(malformed());
         }
@@ -44,7 +47,7 @@ impl Replication {
         for rule in &mut rules {
             rule.judge(v2)?;
             if rule.id.is_empty() {
-                rule.id = fresh_id();
+                rule.id = id_of(rule);
             }
             if !ids.insert(rule.id.clone()) {
                 let message = "Rule Id must be unique. Found same Id for more than one rule";

@@ -9,7 +9,7 @@ const TO: &str = "<Destination><Bucket>arn:aws:s3:::d</Bucket></Destination>";
 fn parse(contents: &str) -> Result<Replication> {
     let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{ROOT}>");
     let mut ids = 0;
-    Replication::parse(document.as_bytes(), || {
+    Replication::parse(document.as_bytes(), |_| {
         ids += 1;
         format!("fresh-{ids}")
     })
@@ -182,4 +182,21 @@ fn what_aws_refuses_is_refused() {
     }
     let filter = "<Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>";
     assert_eq!(code(&format!("{ROLE}{}", rule("a", 1, filter, TO))), ErrorCode::MalformedXml);
+}
+
+#[test]
+fn a_rule_is_known_again_without_its_id() {
+    let with = |id: &str, prefix: &str| {
+        let filter = format!("<Prefix>{prefix}</Prefix>");
+        rule(id, 1, &filter, TO)
+    };
+    let kept = parse(&format!("{ROLE}{}", with("given", "a"))).unwrap();
+    let kept = Replication::read(&kept.canonical()).unwrap();
+    let same = |contents: &str| {
+        let asked = parse(&format!("{ROLE}{contents}")).unwrap();
+        kept.same_rule(&asked.rules[0]).map(|rule| rule.id.clone())
+    };
+    assert_eq!(same(&with("", "a")).as_deref(), Some("given"));
+    assert_eq!(same(&with("other", "a")).as_deref(), Some("given"));
+    assert_eq!(same(&with("", "b")), None);
 }
