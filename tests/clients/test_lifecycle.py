@@ -412,6 +412,30 @@ def test_in_a_bucket_with_versions_the_current_one_gets_a_marker(quick, room):
     assert body_of(quick.get_object(Bucket=room, Key="k", VersionId=version)) == b"x"
 
 
+def test_a_transition_goes_before_a_delete_marker(quick, room):
+    enable_versions(quick, room)
+    version = quick.put_object(Bucket=room, Key="k", Body=bytes(128 << 10))["VersionId"]
+    put(quick, room, expire(1, "e"), rule("t", Transitions=[to(1, "GLACIER")]))
+    wait_until(lambda: versions_of(quick, room)[1] != [])
+    [found] = quick.list_object_versions(Bucket=room)["Versions"]
+    assert (found["VersionId"], found["StorageClass"], found["IsLatest"]) == (version, "GLACIER", False)
+
+
+def test_a_configuration_that_is_deleted_stops_the_pass_that_goes_by_it(new_server, tmp_path):
+    # A page of a thousand takes three seconds.
+    server = new_server(arguments=short_days(tmp_path, objects_per_second=333, deletions_per_second=1_000_000))
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="b")
+    in_parallel(lambda n: s3.put_object(Bucket="b", Key=f"k{n:05}", Body=b"x"), range(2500))
+    time.sleep(2 * DAY)
+    put(s3, "b", expire(1))
+    count = lambda: sum(page["KeyCount"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="b"))
+    wait_until(lambda: count() < 2500)
+    s3.delete_bucket_lifecycle(Bucket="b")
+    time.sleep(5)
+    assert count() >= 1000
+
+
 def test_noncurrent_versions_go_but_the_newest(quick, room):
     enable_versions(quick, room)
     ids = [quick.put_object(Bucket=room, Key="k", Body=str(n).encode())["VersionId"] for n in range(6)]
