@@ -2,7 +2,7 @@
 
 use http::Response;
 use http::header::HeaderMap;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksum, Checksums, Kind};
@@ -22,13 +22,15 @@ use crate::crypto::digest;
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, Scope};
 use crate::store::commit::{self, Part, Upload};
-use crate::store::schema::{Body, ObjectRecord, PartSpan, UploadRecord, VersionId};
+use crate::store::schema::{Body, ObjectRecord, PartSpan, UploadRecord, Version, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Fewest bytes of every part but the last: 5 MiB. (AWS: "Amazon S3 multipart upload limits".)
 const MIN_PART: u64 = 5 << 20;
 /// Most bytes of an object: 5 TiB.
 const MAX_OBJECT: u64 = 5 << 40;
+/// How large a client says that the object is.
+const OBJECT_SIZE: &str = "x-amz-mp-object-size";
 /// Longest CompleteMultipartUpload document: 10 000 parts with their checksums.
 const MAX_DOCUMENT: usize = 4 << 20;
 
@@ -43,6 +45,7 @@ struct CompleteMultipartUpload {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct NamedPart {
+    #[serde(deserialize_with = "part_number")]
     part_number: u16,
     #[serde(rename = "ETag")]
     etag: String,
@@ -66,6 +69,12 @@ struct NamedPart {
     xxhash3: Option<String>,
     #[serde(rename = "ChecksumXXHASH128")]
     xxhash128: Option<String>,
+}
+
+/// A part's number; zero for all that are below one, which are refused alike.
+fn part_number<'de, D: Deserializer<'de>>(text: D) -> Result<u16, D::Error> {
+    let number = i32::deserialize(text)?.max(0);
+    u16::try_from(number).map_err(serde::de::Error::custom)
 }
 
 impl NamedPart {
@@ -95,6 +104,37 @@ impl NamedPart {
             }
         })
     }
+
+    /// Refuses a checksum of another algorithm than the upload was begun with, which no part of it can have.
+    fn check_algorithm(&self, begun: Option<Algorithm>) -> Result<()> {
+        let foreign = |algorithm: &Algorithm| begun != Some(*algorithm) && self.checksum(*algorithm).is_some();
+        match Algorithm::ALL.into_iter().find(foreign).filter(|_| begun.is_some()) {
+            Some(foreign) => Err(S3Error::new(
+                ErrorCode::BadDigest,
+                format!(
+                    "The {} you specified for part {} did not match what we received.",
+                    foreign.name().to_ascii_lowercase(),
+                    self.part_number
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads which parts a document names.
+fn read(document: &[u8]) -> Result<Vec<NamedPart>> {
+    if document.is_empty() {
+        return Err(S3Error::new(ErrorCode::InvalidRequest, "You must specify at least one part"));
+    }
+    let CompleteMultipartUpload { parts } = xml::read(document, "CompleteMultipartUpload")?;
+    if parts.is_empty() {
+        return Err(ErrorCode::MalformedXml.into());
+    }
+    if parts.iter().any(|part| part.part_number == 0) {
+        return Err(S3Error::new(ErrorCode::InvalidArgument, "PartNumber must be >= 1"));
+    }
+    Ok(parts)
 }
 
 impl S3 {
@@ -113,24 +153,21 @@ impl S3 {
             headers.remove(algorithm.header());
         }
         let document = self.read_document(call, &headers, body, MAX_DOCUMENT).await?;
-        let named: CompleteMultipartUpload = xml::read(&document, "CompleteMultipartUpload")?;
-        if named.parts.is_empty() {
-            return Err(ErrorCode::MalformedXml.into());
-        }
+        let named = read(&document)?;
         let Some(upload) = self.find_upload(call, bucket, key).await? else {
             return self.completed_before(call, bucket, key).await;
         };
-        if !named.parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
+        if !named.is_sorted_by(|a, b| a.part_number < b.part_number) {
             return Err(ErrorCode::InvalidPartOrder.with("UploadId", encode_upload_id(upload.id)));
         }
         for _ in 1..TRIES {
-            match self.try_complete(call, bucket, key, &upload, &named.parts, &conditions).await {
+            match self.try_complete(call, bucket, key, &upload, &named, &conditions).await {
                 // A part came in between: which parts there are is looked at anew.
                 Err(error) if error.code == ErrorCode::OperationAborted => {}
                 answer => return answer,
             }
         }
-        self.try_complete(call, bucket, key, &upload, &named.parts, &conditions).await
+        self.try_complete(call, bucket, key, &upload, &named, &conditions).await
     }
 
     async fn try_complete(
@@ -185,14 +222,15 @@ impl S3 {
             None => record.replication = consequences.replication_state(&record.tags, record.protection.kind),
         }
         let chosen = |number: u16| named.binary_search_by_key(&number, |part| part.part_number).is_ok();
-        let admit = |present: Option<&ObjectRecord>| {
-            self.judge_present(bucket, key, conditions, present)?;
-            // What was written while the upload was open is not what its maker had seen.
-            if conditions.is_if_match() && present.is_some_and(|object| object.modified > upload.record.initiated) {
-                let conflict = ErrorCode::ConditionalRequestConflict.with("Condition", "If-Match");
-                return Err(conflict.with("Key", key.as_str()));
+        let admit = |current: Option<&Version>| {
+            self.judge_present(bucket, key, conditions, current.and_then(Version::object))?;
+            match conflict(conditions, current, upload.record.initiated) {
+                Some(condition) => {
+                    let conflict = ErrorCode::ConditionalRequestConflict.with("Condition", condition);
+                    Err(conflict.with("Key", key.as_str()))
+                }
+                None => Ok(()),
             }
-            Ok(())
         };
         let place = bucket.place(key, &consequences);
         let version = commit::complete_upload(&*self.store, place, upload, &parts, chosen, &record, admit).await?;
@@ -267,6 +305,7 @@ impl S3 {
                 Some(key) => Self::open_checksums(key, scope, part.checksums.as_ref())?,
                 None => Checksums::default(),
             };
+            name.check_algorithm(part_algorithm(upload))?;
             if key.is_some() && !name.agrees(&checksums) {
                 return Err(invalid());
             }
@@ -316,14 +355,19 @@ impl Assembled {
 
     /// Holds what the client says of the whole object against it.
     fn check(&self, headers: &HeaderMap) -> Result<()> {
-        if let Some(size) = text(headers, "x-amz-mp-object-size")
-            && size.parse() != Ok(self.size)
-        {
-            let message = format!(
-                "The provided 'x-amz-mp-object-size' header value {size} does not match what was computed: {}",
-                self.size
-            );
-            return Err(S3Error::new(ErrorCode::InvalidRequest, message));
+        if let Some(size) = text(headers, OBJECT_SIZE) {
+            let refused = |message: String| Err(S3Error::new(ErrorCode::InvalidRequest, message));
+            match size.parse::<i64>() {
+                Err(_) => return refused(format!("Value for {OBJECT_SIZE} header is invalid: '{size}'")),
+                Ok(..0) => return refused(format!("Value for {OBJECT_SIZE} header is less than zero: '{size}'")),
+                Ok(said) if u64::try_from(said) == Ok(self.size) => {}
+                Ok(_) => {
+                    return refused(format!(
+                        "The provided '{OBJECT_SIZE}' header value {size} does not match what was computed: {}",
+                        self.size
+                    ));
+                }
+            }
         }
         let Some(declared) = checksum::declared_of_object(headers)? else {
             return Ok(());
@@ -339,6 +383,17 @@ impl Assembled {
             ErrorCode::BadDigest,
             format!("The {} you specified did not match the calculated checksum.", name.to_ascii_lowercase()),
         ))
+    }
+}
+
+/// The condition that holds only because of what was written or deleted while the upload was open, which its maker had not seen.
+/// Of a deletion a delete marker tells; where it leaves nothing, the key is as if it had never been.
+/// (S3 user guide, "Add preconditions to S3 operations with conditional requests".)
+fn conflict(conditions: &Preconditions, current: Option<&Version>, initiated: i64) -> Option<&'static str> {
+    match current? {
+        Version::Object(object) if conditions.is_if_match() && object.modified > initiated => Some("If-Match"),
+        Version::Marker(marker) if !conditions.is_empty() && marker.modified > initiated => Some("If-None-Match"),
+        _ => None,
     }
 }
 
@@ -390,7 +445,7 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::store::schema::Record;
+    use crate::store::schema::{MarkerRecord, Record};
 
     #[test]
     fn equal_consecutive_parts_become_one_span() {
@@ -433,6 +488,73 @@ mod tests {
             let refused = read(&format!("{whole}{more}")).err().map(|error| error.code);
             assert_eq!(refused, Some(ErrorCode::MalformedXml), "{more}");
         }
+    }
+
+    #[test]
+    fn at_least_one_part_is_named_by_a_number_that_parts_have() {
+        let read = |parts: &str| {
+            let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+            read(document.as_bytes()).map(|parts| parts.len()).map_err(|error| (error.code, error.message.into_owned()))
+        };
+        let part = |number: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>e</ETag></Part>");
+        assert_eq!(read(&[part("1"), part("10000")].concat()), Ok(2));
+        let malformed = |parts: &str| read(parts).map_err(|(code, _)| code);
+        assert_eq!(malformed(""), Err(ErrorCode::MalformedXml));
+        for number in ["", "x", "70000", "1.5"] {
+            assert_eq!(malformed(&part(number)), Err(ErrorCode::MalformedXml), "{number}");
+        }
+        for number in ["0", "-1"] {
+            let refused = (ErrorCode::InvalidArgument, "PartNumber must be >= 1".to_owned());
+            assert_eq!(read(&[part("1"), part(number)].concat()), Err(refused), "{number}");
+        }
+        let nothing = super::read(b"").map(drop).map_err(|error| (error.code, error.message.into_owned()));
+        assert_eq!(nothing, Err((ErrorCode::InvalidRequest, "You must specify at least one part".to_owned())));
+    }
+
+    #[test]
+    fn checksums_are_of_the_uploads_algorithm() {
+        let part = "<Part><PartNumber>7</PartNumber><ETag>e</ETag><ChecksumSHA256>AA==</ChecksumSHA256></Part>";
+        let part: NamedPart = xml::read(part.as_bytes(), "Part").unwrap();
+        let check = |begun| part.check_algorithm(begun).map_err(|error| (error.code, error.message.into_owned()));
+        assert_eq!(check(Some(Algorithm::Sha256)), Ok(()));
+        assert_eq!(check(None), Ok(()));
+        let message = "The sha256 you specified for part 7 did not match what we received.".to_owned();
+        assert_eq!(check(Some(Algorithm::Crc32)), Err((ErrorCode::BadDigest, message)));
+    }
+
+    #[test]
+    fn the_size_that_is_said_is_the_objects() {
+        let assembled = Assembled { size: 4, ..Assembled::default() };
+        let check = |size: &'static str| {
+            let header = (HeaderName::from_static(OBJECT_SIZE), HeaderValue::from_static(size));
+            assembled.check(&HeaderMap::from_iter([header])).map_err(|error| error.message.into_owned())
+        };
+        assert_eq!(check("4"), Ok(()));
+        assert_eq!(check("size"), Err("Value for x-amz-mp-object-size header is invalid: 'size'".to_owned()));
+        assert_eq!(check("-4"), Err("Value for x-amz-mp-object-size header is less than zero: '-4'".to_owned()));
+        let message = "The provided 'x-amz-mp-object-size' header value 5 does not match what was computed: 4";
+        assert_eq!(check("5"), Err(message.to_owned()));
+    }
+
+    #[test]
+    fn what_happened_while_an_upload_was_open_is_a_conflict() {
+        let conditions = |name: HeaderName, value: &'static str| {
+            Preconditions::of_write(&HeaderMap::from_iter([(name, HeaderValue::from_static(value))])).unwrap()
+        };
+        let none_match = conditions(http::header::IF_NONE_MATCH, "*");
+        let if_match = conditions(http::header::IF_MATCH, "e");
+        let marker = |modified| Version::Marker(MarkerRecord::new(modified, [0; 16]));
+        let golden = include_bytes!("../../tests/golden/schema/object-run.bin");
+        let written = |modified| {
+            let object = <ObjectRecord as Record>::from_value(golden).unwrap();
+            Version::Object(Box::new(ObjectRecord { modified, ..object }))
+        };
+        assert_eq!(conflict(&none_match, Some(&marker(101)), 100), Some("If-None-Match"));
+        assert_eq!(conflict(&none_match, Some(&marker(99)), 100), None);
+        assert_eq!(conflict(&none_match, None, 100), None);
+        assert_eq!(conflict(&if_match, Some(&written(101)), 100), Some("If-Match"));
+        assert_eq!(conflict(&if_match, Some(&written(99)), 100), None);
+        assert_eq!(conflict(&Preconditions::default(), Some(&marker(101)), 100), None);
     }
 
     #[test]

@@ -120,12 +120,14 @@ impl S3 {
             xml.text("Bucket", &bucket.name);
             xml.text("KeyMarker", listing.show(key_marker));
             xml.text("UploadIdMarker", id_marker);
-            if page.truncated {
-                xml.optional("NextKeyMarker", page.last().map(|name| listing.show(name)));
-                if let Some(Entry::Key(_, (id, _))) = page.entries.last() {
-                    xml.text("NextUploadIdMarker", encode_upload_id(*id));
-                }
-            }
+            // The last upload is told of also where nothing is behind it; a common prefix only where something is.
+            let (next_key, next_id) = match page.entries.last() {
+                Some(Entry::Key(name, (id, _))) => (listing.show(name), encode_upload_id(*id)),
+                Some(Entry::CommonPrefix(name)) if page.truncated => (listing.show(name), String::new()),
+                _ => Default::default(),
+            };
+            xml.text("NextKeyMarker", next_key);
+            xml.text("NextUploadIdMarker", next_id);
             xml.text("Prefix", listing.show(listing.prefix));
             xml.optional("Delimiter", listing.delimiter.map(|delimiter| listing.show(delimiter)));
             xml.optional("EncodingType", listing.encoding);

@@ -1,6 +1,6 @@
 //! Parts: UploadPart, UploadPartCopy, ListParts.
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::checksum::render::{write_part_headers, write_part_xml};
 use super::checksum::{self, Algorithm, Checksums};
@@ -30,6 +30,8 @@ pub(super) const ENCRYPTION_WANTED: &str = "The multipart upload initiate reques
                                             must include the appropriate encryption parameters.";
 /// Of the checksum that an upload's object gets where the upload named no algorithm.
 pub(super) const DEFAULT_ALGORITHM: Algorithm = Algorithm::Crc64Nvme;
+/// Which bytes of its source a part copies.
+const COPY_RANGE: &str = "x-amz-copy-source-range";
 /// Most parts in one page of a listing.
 const MAX_PARTS: u32 = 1000;
 
@@ -78,13 +80,14 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         sse::headers::refuse_on_read(&call.headers)?;
+        refuse_directive(&call.headers)?;
         let customer = sse::headers::key_to_write(&call.headers)?;
         let number = required_part_number(call)?;
         let upload = self.upload(call, bucket, key).await?;
         let envelope = Envelope::from_bytes(&upload.record.envelope)?;
         Self::require_transport(call, &envelope)?;
         let source = self.copy_source(call).await?;
-        let range = copy_range(call, source.object.record.size)?;
+        let range = copy_range(call.header(COPY_RANGE), source.object.record.size)?;
         let object_key = self.unlock_upload(call, bucket, key, &envelope, customer.as_ref()).await?;
         let source_key = self.unlock_source(call, &source).await?;
         let algorithm = part_algorithm(&upload).unwrap_or(DEFAULT_ALGORITHM);
@@ -261,10 +264,17 @@ fn required_part_number(call: &Call<'_>) -> Result<u16> {
     super::get::part_number(call)?.ok_or_else(|| S3Error::argument("partNumber", "", "Part number must be given"))
 }
 
-/// The bytes of the source that `x-amz-copy-source-range` names: `bytes=first-last`, both given, both within.
-fn copy_range(call: &Call<'_>, size: u64) -> Result<std::ops::Range<u64>> {
-    let name = "x-amz-copy-source-range";
-    let Some(text) = call.header(name) else {
+/// Refuses what only a copy of a whole object takes: the metadata is the upload's.
+fn refuse_directive(headers: &HeaderMap) -> Result<()> {
+    let name = "x-amz-metadata-directive";
+    let Some(asked) = headers.get(name) else { return Ok(()) };
+    let asked = String::from_utf8_lossy(asked.as_bytes());
+    Err(S3Error::argument(name, asked, "The specified header is not valid in this context"))
+}
+
+/// The bytes of the source that a request names: `bytes=first-last`, both given, both within.
+fn copy_range(asked: Option<&str>, size: u64) -> Result<std::ops::Range<u64>> {
+    let Some(text) = asked else {
         if size > MAX_PUT {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,
@@ -278,16 +288,52 @@ fn copy_range(call: &Call<'_>, size: u64) -> Result<std::ops::Range<u64>> {
     let malformed = || {
         let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are \
                        the zero-based offsets of the first and last bytes to copy";
-        S3Error::argument(name, text, message)
+        S3Error::argument(COPY_RANGE, text, message)
     };
     let (first, last) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or_else(malformed)?;
     let (first, last): (u64, u64) = (first.parse().map_err(|_| malformed())?, last.parse().map_err(|_| malformed())?);
     if first > last {
         return Err(malformed());
     }
+    if first >= size {
+        let message = "The specified copy range is invalid for the source object size";
+        return Err(S3Error::new(ErrorCode::InvalidRequest, message));
+    }
     if last >= size {
         let message = format!("Range specified is not valid for source object of size: {size}");
-        return Err(S3Error::argument(name, text, message));
+        return Err(S3Error::argument(COPY_RANGE, text, message));
     }
     Ok(first..last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copied_ranges_are_within_the_source() {
+        let range =
+            |text: &str, size| copy_range(Some(text), size).map_err(|error| (error.code, error.message.into_owned()));
+        assert_eq!(range("bytes=0-9", 10), Ok(0..10));
+        assert_eq!(range("bytes=9-9", 10), Ok(9..10));
+        let message = "Range specified is not valid for source object of size: 10".to_owned();
+        assert_eq!(range("bytes=9-10", 10), Err((ErrorCode::InvalidArgument, message)));
+        let message = "The specified copy range is invalid for the source object size".to_owned();
+        assert_eq!(range("bytes=100-200", 10), Err((ErrorCode::InvalidRequest, message.clone())));
+        assert_eq!(range("bytes=0-0", 0), Err((ErrorCode::InvalidRequest, message)));
+        for malformed in ["0-8", "bytes=1-0", "bytes=0-", "bytes=-2", "bytes=0-1,3-4", "bytes=200-100"] {
+            assert_eq!(range(malformed, 10).map_err(|(code, _)| code), Err(ErrorCode::InvalidArgument), "{malformed}");
+        }
+        assert_eq!(copy_range(None, 10).map_err(|error| error.code), Ok(0..10));
+    }
+
+    #[test]
+    fn parts_have_no_metadata_of_their_own() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(refuse_directive(&headers).map_err(|error| error.code), Ok(()));
+        headers.insert("x-amz-metadata-directive", http::HeaderValue::from_static("REPLACE"));
+        let refused = refuse_directive(&headers).unwrap_err();
+        assert_eq!(refused.message, "The specified header is not valid in this context");
+        assert_eq!(refused.detail.last(), Some(&("ArgumentValue", "REPLACE".to_owned())));
+    }
 }

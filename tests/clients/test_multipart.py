@@ -230,6 +230,10 @@ def test_list_uploads(s3, bucket):
     ids = [s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys]
     whole = s3.list_multipart_uploads(Bucket=bucket)
     assert [upload["Key"] for upload in whole["Uploads"]] == keys
+    # The last is told of though nothing is behind it.
+    assert (whole["IsTruncated"], whole["NextKeyMarker"], whole["NextUploadIdMarker"]) == (False, "d", ids[-1])
+    none = s3.list_multipart_uploads(Bucket=bucket, Prefix="none")
+    assert (none["IsTruncated"], none["NextKeyMarker"], none["NextUploadIdMarker"]) == (False, "", "")
     assert {upload["UploadId"] for upload in whole["Uploads"]} == set(ids)
     for upload in whole["Uploads"]:
         assert upload["StorageClass"] == "STANDARD"
@@ -275,10 +279,55 @@ def test_copying_ranges_that_are_refused(s3, bucket, upload):
             s3.upload_part_copy(CopySourceRange=text, **name)
     with refused("InvalidArgument", 400, "Range specified is not valid for source object of size: 100"):
         s3.upload_part_copy(CopySourceRange="bytes=0-100", **name)
+    with refused("InvalidRequest", 400, "The specified copy range is invalid for the source object size"):
+        s3.upload_part_copy(CopySourceRange="bytes=100-200", **name)
     with refused("NoSuchKey", 404):
         s3.upload_part_copy(**(name | {"CopySource": f"{bucket}/none"}))
     with refused("PreconditionFailed", 412):
         s3.upload_part_copy(CopySourceIfMatch='"0123456789abcdef0123456789abcdef"', **name)
+
+
+def test_copied_parts_take_no_metadata(server, s3, bucket, upload):
+    s3.put_object(Bucket=bucket, Key="source", Body=b"x")
+    query = [("partNumber", "1"), ("uploadId", upload["UploadId"])]
+    headers = {"x-amz-copy-source": f"{bucket}/source"}
+    for directive in ("COPY", "REPLACE"):
+        answer = signed(
+            server, "PUT", f"/{bucket}/k", query, headers=headers | {"x-amz-metadata-directive": directive}
+        )
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+        assert answer.error["Message"] == "The specified header is not valid in this context"
+        assert answer.error["ArgumentName"] == "x-amz-metadata-directive"
+        assert answer.error["ArgumentValue"] == directive
+    assert signed(server, "PUT", f"/{bucket}/k", query, headers=headers).status == 200
+
+
+def test_completions_that_name_no_parts(s3, upload):
+    with refused("InvalidRequest", 400, "You must specify at least one part"):
+        s3.complete_multipart_upload(**upload)
+    etag = s3.upload_part(PartNumber=1, Body=b"x", **upload)["ETag"]
+    for number in (0, -1):
+        with refused("InvalidArgument", 400, "PartNumber must be >= 1"):
+            complete(s3, upload["Bucket"], "k", upload["UploadId"], [{"PartNumber": number, "ETag": etag}])
+
+
+def test_the_size_that_a_completion_names(server, s3, bucket, upload):
+    etag = s3.upload_part(PartNumber=1, Body=b"four", **upload)["ETag"]
+    part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+    body = f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+
+    def answer(size):
+        query = [("uploadId", upload["UploadId"])]
+        return signed(server, "POST", f"/{bucket}/k", query, headers={"x-amz-mp-object-size": size}, body=body)
+
+    for size, message in {
+        "size": "Value for x-amz-mp-object-size header is invalid: 'size'",
+        "-4": "Value for x-amz-mp-object-size header is less than zero: '-4'",
+        "5": "The provided 'x-amz-mp-object-size' header value 5 does not match what was computed: 4",
+    }.items():
+        refusal = answer(size)
+        assert (refusal.status, refusal.code, refusal.error["Message"]) == (400, "InvalidRequest", message)
+    assert answer("4").status == 200
 
 
 @pytest.mark.parametrize("algorithm", list(CHECKSUMS))
@@ -352,6 +401,9 @@ def test_a_composite_upload_wants_each_part_s_checksum(plain_s3, bucket):
     wrong = completed(1, answer) | {"ChecksumSHA256": checksum("SHA256", b"y")}
     with refused("InvalidPart", 400):
         complete(plain_s3, bucket, "k", upload, [wrong])
+    foreign = {"PartNumber": 1, "ETag": answer["ETag"], "ChecksumCRC32": checksum("CRC32", b"x")}
+    with refused("BadDigest", 400, "The crc32 you specified for part 1 did not match what we received."):
+        complete(plain_s3, bucket, "k", upload, [foreign])
     complete(plain_s3, bucket, "k", upload, [completed(1, answer)])
 
 

@@ -167,7 +167,7 @@ pub async fn complete_upload<E>(
     parts: &[Part],
     chosen: impl Fn(u16) -> bool,
     record: &ObjectRecord,
-    admit: impl Fn(Option<&ObjectRecord>) -> Result<(), E>,
+    admit: impl Fn(Option<&Version>) -> Result<(), E>,
 ) -> Result<Option<VersionId>, WriteError<E>> {
     let Place { bucket, mut versioning, tell, .. } = place;
     let replica = record.has_id.then(|| record.version_id());
@@ -176,7 +176,7 @@ pub async fn complete_upload<E>(
     }
     loop {
         let head = Head::read(store, bucket, &upload.key, versioning).await?;
-        admit(head.object()).map_err(WriteError::Refused)?;
+        admit(head.version.as_ref()).map_err(WriteError::Refused)?;
         let new = Version::Object(Box::new(record.clone()));
         let batch = upload.expected(live_batch(versioning));
         let (batch, id) = match replica {

@@ -367,7 +367,7 @@ async fn a_replica_in_parts_stands_where_its_order_puts_it() {
         let mut record = object(7, protection(0), Body::Parts { upload: upload.id, spans });
         record.generation = unique(usize::try_from(order).unwrap());
         (record.order, record.has_id) = (Some(order), true);
-        let admit = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
+        let admit = |_: Option<&Version>| Ok::<_, Infallible>(());
         complete_upload(&store, place, &upload, &parts, |_| true, &record, admit).await
     };
     let id = |order: u64| VersionId::Own { order, generation: unique(usize::try_from(order).unwrap()) };
