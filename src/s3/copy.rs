@@ -89,19 +89,23 @@ impl CopySource {
     /// # Errors
     /// `InvalidArgument`.
     pub fn parse(text: &str) -> Result<Self> {
-        let invalid = |message: &'static str| S3Error::argument("x-amz-copy-source", text, message);
+        const NAME: &str = "x-amz-copy-source";
+        let invalid = |message: &'static str| S3Error::argument(NAME, text, message);
         let (path, version) = match text.split_once("?versionId=") {
-            Some((path, version)) => (path, Some(version::parse("x-amz-copy-source", version)?)),
+            Some((path, version)) => (path, Some(version::parse(NAME, version)?)),
             None => (text, None),
         };
         let path = percent_decode(path, true).ok_or_else(|| invalid("Invalid copy source encoding"))?;
         let path = path.strip_prefix('/').unwrap_or(&path);
-        match path.split_once('/') {
-            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-                Ok(Self { bucket: bucket.to_owned(), key: ObjectKey::parse(key)?, version })
-            }
-            _ => Err(invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")),
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        if bucket.is_empty() {
+            return Err(invalid("Invalid copy source bucket name"));
         }
+        if key.is_empty() {
+            // S3 tells the header's name as its value here.
+            return Err(S3Error::argument(NAME, NAME, "Invalid copy source object key"));
+        }
+        Ok(Self { bucket: bucket.to_owned(), key: ObjectKey::parse(key)?, version })
     }
 }
 
@@ -350,8 +354,17 @@ mod tests {
         assert_eq!(parse("b/a%20b/c%3F?versionId=null").unwrap(), of("b", "a b/c?", Some("null")));
         assert_eq!(parse("b/a+b").unwrap(), of("b", "a b", None));
         assert_eq!(parse("b/a%2Bb").unwrap(), of("b", "a+b", None));
-        for bad in ["", "/", "b", "b/", "/b/", "b/%ff"] {
-            assert_eq!(parse(bad).unwrap_err().code, ErrorCode::InvalidArgument, "{bad}");
+        for (bad, message) in [
+            ("", "Invalid copy source bucket name"),
+            ("/", "Invalid copy source bucket name"),
+            ("//k", "Invalid copy source bucket name"),
+            ("b", "Invalid copy source object key"),
+            ("b/", "Invalid copy source object key"),
+            ("/b/?versionId=null", "Invalid copy source object key"),
+            ("b/%ff", "Invalid copy source encoding"),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!((error.code, &*error.message), (ErrorCode::InvalidArgument, message), "{bad}");
         }
     }
 }

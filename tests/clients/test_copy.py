@@ -103,8 +103,15 @@ def test_sources_that_are_not_there(s3, bucket, server):
     assert refusal.error["Key"] == "none"
     with refused("NoSuchBucket", 404):
         s3.copy_object(Bucket=bucket, Key="copy", CopySource="no-such-bucket-at-all/none")
-    malformed = signed(server, "PUT", f"/{bucket}/copy", headers={"x-amz-copy-source": "nonsense"})
-    assert (malformed.status, malformed.code) == (400, "InvalidArgument")
+    for text, message in {
+        "nonsense": "Invalid copy source object key",
+        f"{bucket}/": "Invalid copy source object key",
+        "": "Invalid copy source bucket name",
+        "//k": "Invalid copy source bucket name",
+    }.items():
+        malformed = signed(server, "PUT", f"/{bucket}/copy", headers={"x-amz-copy-source": text})
+        assert (malformed.status, malformed.code, malformed.error["Message"]) == (400, "InvalidArgument", message), text
+        assert malformed.error["ArgumentName"] == "x-amz-copy-source"
 
 
 @pytest.mark.parametrize("form", ["/{b}/source", "{b}/source", "%2F{b}%2Fsource", "{b}/s%6Furce"])
