@@ -10,6 +10,7 @@ use super::access_log::Aside;
 use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{has_digest, insert};
+use super::markings::check_bypass;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, no_content};
@@ -119,6 +120,7 @@ impl S3 {
             ));
         }
         let request = read(&document)?;
+        check_bypass(call, bucket)?;
         let quiet = request.quiet.as_deref().is_some_and(|quiet| quiet.eq_ignore_ascii_case("true"));
         let deletions: Vec<_> =
             request.objects.iter().map(|entry| self.delete_entry(call, bucket, entry).boxed()).collect();

@@ -125,18 +125,11 @@ impl S3 {
     /// # Errors
     /// `InvalidArgument` for a bypass where there are no locks.
     pub(super) async fn claim(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Claim> {
-        let asked = call.header(BYPASS);
+        check_bypass(call, bucket)?;
         if bucket.record.object_lock.is_none() {
-            return match asked {
-                Some(_) => {
-                    let message =
-                        "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.";
-                    Err(S3Error::new(ErrorCode::InvalidArgument, message).with("ArgumentName", BYPASS))
-                }
-                None => Ok(Claim { now: self.clock.now().as_millisecond(), bypass: false }),
-            };
+            return Ok(Claim { now: self.clock.now().as_millisecond(), bypass: false });
         }
-        let bypass = asked.is_some_and(|asked| asked.eq_ignore_ascii_case("true"))
+        let bypass = call.header(BYPASS).is_some_and(|asked| asked.eq_ignore_ascii_case("true"))
             && self.may(call, "s3:BypassGovernanceRetention", bucket, key).await;
         Ok(Claim { now: self.lock_time().await?, bypass })
     }
@@ -188,6 +181,18 @@ impl S3 {
         let about = About { key: Some(key), version, tags: Some(tags), ..About::default() };
         self.authorize_about(call, action, bucket, about).await
     }
+}
+
+/// Refuses a bypass of locks where there are none.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(super) fn check_bypass(call: &Call<'_>, bucket: &Bucket) -> Result<()> {
+    if call.header(BYPASS).is_none() || bucket.record.object_lock.is_some() {
+        return Ok(());
+    }
+    let message = "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.";
+    Err(S3Error::new(ErrorCode::InvalidArgument, message).with("ArgumentName", BYPASS))
 }
 
 /// What the digest headers are wanted for: what is to be kept for years had better be what was sent.

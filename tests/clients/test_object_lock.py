@@ -318,6 +318,11 @@ def test_buckets_without_a_lock(s3, bucket):
     with refused("InvalidArgument", 400, message) as refusal:
         s3.delete_object(Bucket=bucket, Key="k", BypassGovernanceRetention=True)
     assert refusal.error["ArgumentName"] == "x-amz-bypass-governance-retention"
+    # All of a deletion of many is refused.
+    with refused("InvalidArgument", 400, message) as refusal:
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}, BypassGovernanceRetention=True)
+    assert refusal.error["ArgumentName"] == "x-amz-bypass-governance-retention"
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == b"x"
 
 
 def test_a_locked_version_survives_everything(s3, locked):
