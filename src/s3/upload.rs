@@ -7,8 +7,7 @@ use http::HeaderMap;
 use minicbor::bytes::ByteVec;
 
 use super::checksum::Algorithm;
-use super::error::Result;
-
+use super::error::{ErrorCode, Result};
 use super::payload::{self, PayloadPlan, PayloadStream, Requirements, Verified};
 use super::put::MAX_PUT;
 use super::service::{Call, S3};
@@ -177,7 +176,11 @@ impl S3 {
     ) -> Result<Bytes> {
         let stall = self.settings.body_timeout;
         let required = Requirements { max_length: limit as u64, md5: false, checksum: None, also: None, stall };
-        let plan = PayloadPlan::parse(headers, call.signed.as_ref(), &required)?;
+        let plan = PayloadPlan::parse(headers, call.signed.as_ref(), &required).map_err(|error| match error.code {
+            // A document is no entity that is stored.
+            ErrorCode::EntityTooLarge => payload::too_long(limit),
+            _ => error,
+        })?;
         let (document, _) = payload::read_all(PayloadStream::new(plan, body), limit).await?;
         Ok(document)
     }

@@ -488,6 +488,14 @@ def test_an_entity_that_is_too_large(server, bucket):
     assert answer.error["MaxSizeAllowed"] == str(5 * 2**30)
 
 
+def test_a_document_that_is_too_long(server, bucket):
+    length = {"content-length": str(256 * 2**10 + 1), "expect": "100-continue"}
+    made = Signer.of(server).headers("PUT", f"/{bucket}", [("tagging", "")], length, "UNSIGNED-PAYLOAD")
+    answer = send(server, "PUT", f"/{bucket}?tagging=", made)
+    assert (answer.status, answer.code) == (400, "MaxMessageLengthExceeded")
+    assert answer.error["MaxMessageLengthBytes"] == str(256 * 2**10)
+
+
 def test_an_empty_put_without_content_length(server, s3, bucket):
     """Proxies and some clients leave it out where there is no body."""
     connection = connect(server)

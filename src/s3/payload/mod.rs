@@ -22,7 +22,7 @@ mod tests;
 use bytes::{Bytes, BytesMut};
 
 use super::checksum::Checksums;
-use super::error::{ErrorCode, Result};
+use super::error::{ErrorCode, Result, S3Error};
 
 pub use plan::{PayloadPlan, Requirements};
 pub use stream::PayloadStream;
@@ -50,7 +50,7 @@ pub async fn read_all(mut stream: PayloadStream, limit: usize) -> Result<(Bytes,
     while let Some(bytes) = stream.next().await {
         let bytes = bytes?;
         if first.len() + rest.len() + bytes.len() > limit {
-            return Err(ErrorCode::MaxMessageLengthExceeded.with("MaxMessageLengthBytes", limit.to_string()));
+            return Err(too_long(limit));
         }
         if first.is_empty() {
             first = bytes;
@@ -61,4 +61,9 @@ pub async fn read_all(mut stream: PayloadStream, limit: usize) -> Result<(Bytes,
     let verified = stream.finish().await?;
     let whole = if rest.is_empty() { first } else { [first, rest.freeze()].concat().into() };
     Ok((whole, verified))
+}
+
+/// `MaxMessageLengthExceeded`, for a document of more than `limit` bytes.
+pub(super) fn too_long(limit: usize) -> S3Error {
+    ErrorCode::MaxMessageLengthExceeded.with("MaxMessageLengthBytes", limit.to_string())
 }
