@@ -24,14 +24,23 @@ pub(super) const BLOCK: &str = "PublicAccessBlockConfiguration";
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Configuration {
-    #[serde(default)]
-    block_public_acls: bool,
-    #[serde(default)]
-    ignore_public_acls: bool,
-    #[serde(default)]
-    block_public_policy: bool,
-    #[serde(default)]
-    restrict_public_buckets: bool,
+    block_public_acls: Option<bool>,
+    ignore_public_acls: Option<bool>,
+    block_public_policy: Option<bool>,
+    restrict_public_buckets: Option<bool>,
+}
+
+/// Reads which public access is to be blocked; `None` of a document that speaks of nothing.
+fn read_block(document: &[u8]) -> Result<Option<PublicAccessBlock>> {
+    let asked: Configuration = xml::read(document, BLOCK)?;
+    let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } = asked;
+    let any = block_public_acls.or(ignore_public_acls).or(block_public_policy).or(restrict_public_buckets);
+    Ok(any.map(|_| PublicAccessBlock {
+        block_public_acls: block_public_acls.unwrap_or_default(),
+        ignore_public_acls: ignore_public_acls.unwrap_or_default(),
+        block_public_policy: block_public_policy.unwrap_or_default(),
+        restrict_public_buckets: restrict_public_buckets.unwrap_or_default(),
+    }))
 }
 
 impl Bucket {
@@ -51,11 +60,11 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
         let document = document.map_err(|error| match error.code {
-            ErrorCode::MaxMessageLengthExceeded | ErrorCode::EntityTooLarge => ErrorCode::PolicyTooLarge.into(),
+            ErrorCode::MaxMessageLengthExceeded => ErrorCode::PolicyTooLarge.into(),
             _ => error,
         })?;
         if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
+            return Err(ErrorCode::MalformedPolicy.into());
         }
         let malformed = |text: String| S3Error::new(ErrorCode::MalformedPolicy, text);
         let text = String::from_utf8(document.to_vec())
@@ -107,7 +116,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let block = self.read_public_access_block(call, body).await?;
+        let block = self.read_public_access_block(call, body).await?.unwrap_or(PublicAccessBlock::NONE);
         self.update_bucket(bucket, |record| record.public_access = Some(block)).await?;
         Ok(render::empty(StatusCode::OK))
     }
@@ -118,16 +127,13 @@ impl S3 {
         Ok(render::document(XmlWriter::document(BLOCK, |xml| write_public_access_block(xml, block))))
     }
 
-    /// The block that a request's document asks for.
+    /// The block that a request's document asks for, if it speaks of any part of one.
     pub(super) async fn read_public_access_block(
         &self,
         call: &Call<'_>,
         body: RequestBody,
-    ) -> Result<PublicAccessBlock> {
-        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
-        let Configuration { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
-            xml::read(&document, BLOCK)?;
-        Ok(PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets })
+    ) -> Result<Option<PublicAccessBlock>> {
+        read_block(&self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?)
     }
 
     pub(super) async fn delete_public_access_block(
@@ -150,4 +156,21 @@ pub(super) fn write_public_access_block(xml: &mut XmlWriter, block: PublicAccess
 
 fn no_policy(bucket: &Bucket) -> S3Error {
     ErrorCode::NoSuchBucketPolicy.with("BucketName", &bucket.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_says_nothing_is_none() {
+        let read = |contents: &str| read_block(format!("<{BLOCK}>{contents}</{BLOCK}>").as_bytes());
+        assert_eq!(read("").unwrap(), None);
+        let said = PublicAccessBlock { block_public_policy: true, ..PublicAccessBlock::NONE };
+        assert_eq!(read("<BlockPublicPolicy>true</BlockPublicPolicy>").unwrap(), Some(said));
+        assert_eq!(read("<IgnorePublicAcls>false</IgnorePublicAcls>").unwrap(), Some(PublicAccessBlock::NONE));
+        for malformed in ["<BlockPublicPolicy>perhaps</BlockPublicPolicy>", "<BlockAll>true</BlockAll>"] {
+            assert_eq!(read(malformed).unwrap_err().code, ErrorCode::MalformedXml, "{malformed}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::render;
 use super::request::Target;
-use super::service::{Bucket, Call, S3, no_content, no_such_bucket};
+use super::service::{Bucket, Call, S3, no_content};
 use super::tags::{self, MAX_DOCUMENT, Tags};
 use super::xml::XmlWriter;
 use crate::policy::is_account_id;
@@ -66,7 +66,7 @@ impl S3 {
             }
             return Err(S3Error::argument("resourceArn", arn, "The ARN of the resource is not valid"));
         };
-        let bucket = self.find_bucket(name).await?.ok_or_else(|| no_such_bucket(name))?;
+        let bucket = self.find_bucket(name).await?.ok_or(ErrorCode::NoSuchResource)?;
         match call.row.operation {
             Operation::ListTagsForResource => {
                 let _permit = self.authorize(call, call.action(), &bucket, None).await?;
@@ -125,9 +125,10 @@ impl S3 {
                 Ok(render::document(document))
             }
             Operation::PutAccountPublicAccessBlock => {
-                let block = self.read_public_access_block(call, body).await?;
+                let nothing = || S3Error::new(ErrorCode::InvalidRequest, "Must specify at least one configuration.");
+                let block = self.read_public_access_block(call, body).await?.ok_or_else(nothing)?;
                 self.directory.set_public_access(account, Some(block)).await?;
-                Ok(render::empty(StatusCode::CREATED))
+                Ok(render::empty(StatusCode::OK))
             }
             _ => {
                 self.directory.set_public_access(account, None).await?;

@@ -27,12 +27,15 @@ pub(super) enum Tagged {
     Bucket,
     /// A bucket that is being made.
     NewBucket,
+    /// A bucket, by its ARN.
+    Resource,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tagging {
-    #[serde(rename = "TagSet")]
+    // Without one there are no tags, as with an empty one.
+    #[serde(rename = "TagSet", default)]
     set: TagSet,
 }
 
@@ -66,8 +69,14 @@ impl TagSet {
         check(&tags, tagged)?;
         for (index, (key, _)) in tags.iter().enumerate() {
             if tags[..index].iter().any(|(earlier, _)| earlier == key) {
-                let error = S3Error::new(ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key");
-                return Err(error.with("TagKey", key));
+                return Err(match tagged {
+                    Tagged::Resource => S3Error::new(
+                        ErrorCode::InvalidTag,
+                        "There are duplicate tag keys in your request. Remove the duplicate tag keys and try again.",
+                    ),
+                    _ => S3Error::new(ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key")
+                        .with("TagKey", key),
+                });
             }
         }
         Ok(tags)
@@ -95,7 +104,7 @@ pub(super) fn read_resource_tags(document: &[u8]) -> Result<Tags> {
         tags: TagSet,
     }
     let TagResourceRequest { tags } = xml::read(document, "TagResourceRequest")?;
-    tags.check(Tagged::Bucket)
+    tags.check(Tagged::Resource)
 }
 
 /// The tags of a bucket that has `present` and is given `given`, which win.
@@ -110,7 +119,7 @@ pub(super) fn merge(present: &[(String, String)], given: &[(String, String)]) ->
             None => merged.push((key.clone(), value.clone())),
         }
     }
-    check_count(merged.len(), Tagged::Bucket)?;
+    check_count(merged.len(), Tagged::Resource)?;
     Ok(merged)
 }
 
@@ -174,7 +183,7 @@ pub(super) fn of_write(call: &Call<'_>) -> Result<Tags> {
 fn check_count(count: usize, tagged: Tagged) -> Result<()> {
     let (most, too_many) = match tagged {
         Tagged::Object => (10, "Object tags cannot be greater than 10"),
-        Tagged::Bucket | Tagged::NewBucket => (50, "Bucket tag count cannot be greater than 50"),
+        Tagged::Bucket | Tagged::NewBucket | Tagged::Resource => (50, "Bucket tag count cannot be greater than 50"),
     };
     if count > most { Err(S3Error::new(ErrorCode::BadRequest, too_many)) } else { Ok(()) }
 }
@@ -189,11 +198,19 @@ fn check(tags: &[(String, String)], tagged: Tagged) -> Result<()> {
 /// # Errors
 /// `InvalidTag`.
 pub(super) fn check_tag(key: &str, value: &str, tagged: Tagged) -> Result<()> {
-    if key.is_empty() || key.chars().count() > MAX_KEY || !key.chars().all(is_allowed) {
+    let is_key = !key.is_empty() && key.chars().count() <= MAX_KEY && key.chars().all(is_allowed);
+    let is_value = value.chars().count() <= MAX_VALUE && value.chars().all(is_allowed);
+    if tagged == Tagged::Resource && !(is_key && is_value) {
+        let message = "This request contains a tag key or value that isn't valid. Valid characters include the following: \
+                       [a-zA-Z+-=._:/]. Tag keys can contain up to 128 characters. Tag values can contain up to 256 \
+                       characters.";
+        return Err(S3Error::new(ErrorCode::InvalidTag, message));
+    }
+    if !is_key {
         let error = S3Error::new(ErrorCode::InvalidTag, "The TagKey you have provided is invalid");
         return Err(error.with("TagKey", key));
     }
-    if value.chars().count() > MAX_VALUE || !value.chars().all(is_allowed) {
+    if !is_value {
         let error = S3Error::new(ErrorCode::InvalidTag, "The TagValue you have provided is invalid");
         return Err(error.with("TagKey", key).with("TagValue", value));
     }
@@ -202,7 +219,7 @@ pub(super) fn check_tag(key: &str, value: &str, tagged: Tagged) -> Result<()> {
         return Err(match tagged {
             Tagged::Object => of_the_system("Your TagKey cannot be prefixed with aws:").with("TagKey", key),
             Tagged::Bucket => of_the_system("System tags cannot be added/updated by requester").with("TagKey", key),
-            Tagged::NewBucket => of_the_system(
+            Tagged::NewBucket | Tagged::Resource => of_the_system(
                 "User-defined tag keys can't start with \"aws:\". This prefix is reserved for system tags. Remove \
                  \"aws:\" from your tag keys and try again.",
             ),
@@ -255,10 +272,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_tags_of_a_resource_is_told_in_other_words() {
+        let message = |tags: &str| {
+            let document = format!("<TagResourceRequest><Tags>{tags}</Tags></TagResourceRequest>");
+            let error = read_resource_tags(document.as_bytes()).unwrap_err();
+            assert_eq!((error.code, error.detail), (ErrorCode::InvalidTag, Vec::new()));
+            error.message.into_owned()
+        };
+        let tag = |key: &str, value: &str| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>");
+        assert!(message(&tag("a", "1").repeat(2)).starts_with("There are duplicate tag keys in your request."));
+        for invalid in [tag("", "1"), tag("a,b", "1"), tag("a", "b,c"), tag("a", &"v".repeat(257))] {
+            assert!(message(&invalid).starts_with("This request contains a tag key or value that isn't valid."));
+        }
+        assert!(message(&tag("aws:a", "1")).starts_with("User-defined tag keys can't start with \"aws:\"."));
+    }
+
+    #[test]
     fn documents_come_back_as_they_went_in() {
         let given = tags(&[("b", "2"), ("a", ""), ("schlüssel", "x y")]);
         assert_eq!(read_document(document(&given).as_bytes(), Tagged::Object).unwrap(), given);
-        assert_eq!(read_document(b"<Tagging><TagSet/></Tagging>", Tagged::Bucket).unwrap(), tags(&[]));
+        for none in ["<Tagging><TagSet/></Tagging>", "<Tagging/>"] {
+            assert_eq!(read_document(none.as_bytes(), Tagged::Bucket).unwrap(), tags(&[]), "{none}");
+        }
         let error = |inner: &str, tagged| {
             let document = format!("<Tagging><TagSet>{inner}</TagSet></Tagging>");
             read_document(document.as_bytes(), tagged).unwrap_err()

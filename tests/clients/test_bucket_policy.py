@@ -86,6 +86,7 @@ def conditional(key):
 @pytest.mark.parametrize(
     "change, text",
     [
+        (lambda d: "", "Policies must be valid JSON and the first byte must be '{'"),
         (lambda d: "x" + d, "Policies must be valid JSON and the first byte must be '{'"),
         (lambda d: d.replace('"Allow"', '"Maybe"'), "Invalid effect: Maybe"),
         (lambda d: d.replace("s3:GetObject", "s3:Get0bject"), "Policy has invalid action"),

@@ -65,10 +65,21 @@ def test_tags_are_the_buckets(s3, control, bucket):
 
 def test_what_may_be_a_tag(control, bucket):
     of = {"AccountId": ACCOUNT, "ResourceArn": arn(bucket)}
-    for pair in ({"aws:a": "b"}, {"k" * 129: "v"}, {"k": "v" * 257}, {"": "v"}):
-        with refused("InvalidTag", 400):
+    invalid = (
+        "This request contains a tag key or value that isn't valid. Valid characters include the following: "
+        "[a-zA-Z+-=._:/]. Tag keys can contain up to 128 characters. Tag values can contain up to 256 characters."
+    )
+    for pair in ({"k" * 129: "v"}, {"k": "v" * 257}, {"": "v"}, {"k,": "v"}):
+        with refused("InvalidTag", 400, invalid):
             control.tag_resource(**of, Tags=tags(**pair))
-    with refused("InvalidTag", 400):
+    system = (
+        "User-defined tag keys can't start with \"aws:\". This prefix is reserved for system tags. Remove \"aws:\" from your "
+        "tag keys and try again."
+    )
+    with refused("InvalidTag", 400, system):
+        control.tag_resource(**of, Tags=tags(**{"aws:a": "b"}))
+    twice = "There are duplicate tag keys in your request. Remove the duplicate tag keys and try again."
+    with refused("InvalidTag", 400, twice):
         control.tag_resource(**of, Tags=tags(a="1") * 2)
     control.tag_resource(**of, Tags=tags(**{f"k{n}": "v" for n in range(50)}))
     with refused("BadRequest", 400):
@@ -78,8 +89,14 @@ def test_what_may_be_a_tag(control, bucket):
 
 
 def test_what_there_is_not(server, control, bucket):
-    with refused("NoSuchBucket", 404):
-        tags_of(control, "no-such-bucket-here")
+    of = {"AccountId": ACCOUNT, "ResourceArn": arn("no-such-bucket-here")}
+    for call in (
+        lambda: control.list_tags_for_resource(**of),
+        lambda: control.tag_resource(**of, Tags=tags(a="b")),
+        lambda: control.untag_resource(**of, TagKeys=["a"]),
+    ):
+        with refused("NoSuchResource", 404, "The specified resource doesn't exist."):
+            call()
     with refused("NotImplemented", 501):
         control.list_tags_for_resource(
             AccountId=ACCOUNT, ResourceArn=f"arn:aws:s3:us-east-1:{ACCOUNT}:accesspoint/point"
@@ -232,9 +249,12 @@ def is_open(server, bucket):
 def test_a_block_is_kept_given_back_and_removed(control):
     with refused("NoSuchPublicAccessBlockConfiguration", 404):
         control.get_public_access_block(AccountId=ACCOUNT)
-    block(control, IgnorePublicAcls=True)
+    with refused("InvalidRequest", 400, "Must specify at least one configuration."):
+        control.put_public_access_block(AccountId=ACCOUNT, PublicAccessBlockConfiguration={})
+    some = NONE | {"IgnorePublicAcls": True}
+    assert status_of(control.put_public_access_block(AccountId=ACCOUNT, PublicAccessBlockConfiguration=some)) == 200
     found = control.get_public_access_block(AccountId=ACCOUNT)["PublicAccessBlockConfiguration"]
-    assert found == NONE | {"IgnorePublicAcls": True}
+    assert found == some
     assert status_of(control.delete_public_access_block(AccountId=ACCOUNT)) == 204
     with refused("NoSuchPublicAccessBlockConfiguration", 404):
         control.get_public_access_block(AccountId=ACCOUNT)

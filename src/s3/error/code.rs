@@ -108,6 +108,7 @@ error_codes! {
     NoSuchObjectLockConfiguration "NoSuchObjectLockConfiguration" NOT_FOUND "The specified object does not have a ObjectLock configuration";
     NoSuchLifecycleConfiguration "NoSuchLifecycleConfiguration" NOT_FOUND "The lifecycle configuration does not exist";
     NoSuchPublicAccessBlockConfiguration "NoSuchPublicAccessBlockConfiguration" NOT_FOUND "The public access block configuration was not found";
+    NoSuchResource "NoSuchResource" NOT_FOUND "The specified resource doesn't exist.";
     NoSuchTagSet "NoSuchTagSet" NOT_FOUND "The TagSet does not exist";
     NoSuchUpload "NoSuchUpload" NOT_FOUND "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion "NoSuchVersion" NOT_FOUND "The specified version does not exist.";
