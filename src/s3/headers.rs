@@ -128,6 +128,18 @@ pub fn has_digest(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Refuses a request that brings no digest of its document, where one is wanted.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub fn require_digest(headers: &HeaderMap) -> Result<()> {
+    if has_digest(headers) {
+        return Ok(());
+    }
+    let message = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
+    Err(S3Error::new(ErrorCode::InvalidRequest, message))
+}
+
 /// Refuses headers whose meaning is not offered, on any operation that writes.
 ///
 /// # Errors

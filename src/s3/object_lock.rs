@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::access::{About, AskedLock};
 use super::error::{ErrorCode, Result, S3Error};
+use super::headers::require_digest;
 use super::markings::{mode_of, name_of, no_lock, past, status_of};
 use super::render;
 use super::request::ObjectKey;
@@ -168,6 +169,7 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        require_digest(&call.headers)?;
         let lock = parse(&document)?;
         self.configure_bucket(bucket, |record| {
             if record.versioning != Versioning::Enabled {

@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 
 use super::access::About;
 use super::error::{ErrorCode, Result, S3Error};
+use super::headers::require_digest;
 use super::operation::Operation;
 use super::render;
 use super::request::ObjectKey;
@@ -152,6 +153,7 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         self.refuse_under_abac(call, bucket).await?;
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        require_digest(&call.headers)?;
         let tags = tags::read_document(&document, Tagged::Bucket)?;
         self.update_bucket(bucket, |record| record.tags.clone_from(&tags)).await?;
         Ok(no_content())

@@ -104,7 +104,7 @@ def kind(s3, bucket, request):
 def test_by_id(kind):
     with refused("NoSuchConfiguration", 404, "The specified configuration does not exist."):
         kind.get("a")
-    assert status_of(kind.put("a")) == 200
+    assert status_of(kind.put("a")) == 204
     assert kind.get("a") == {"Id": "a"} | kind.contents
     assert status_of(kind.delete("a")) == 204
     with refused("NoSuchConfiguration", 404):

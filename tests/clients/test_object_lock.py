@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from support.calls import body_of, refused, upload_parts, versions_of
+from support.data import checksum
+from support.requests import signed
 
 LOCKED = "Access Denied because object protected by object lock."
 NO_LOCK = "Bucket is missing Object Lock Configuration"
@@ -95,6 +97,15 @@ def test_a_lock_on_a_bucket_that_is_there(s3, bucket):
 def test_configurations_that_are_none(s3, locked, configuration, code):
     with refused(code, 400):
         s3.put_object_lock_configuration(Bucket=locked, ObjectLockConfiguration=configuration)
+
+
+def test_a_configuration_wants_a_digest(server, locked):
+    document = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
+    answer = signed(server, "PUT", f"/{locked}", [("object-lock", "")], body=document)
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert answer.error["Message"] == "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
+    headers = {"x-amz-checksum-crc32": checksum("CRC32", document)}
+    assert signed(server, "PUT", f"/{locked}", [("object-lock", "")], headers=headers, body=document).status == 200
 
 
 def test_governance(s3, locked):

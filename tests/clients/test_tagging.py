@@ -5,6 +5,7 @@ import requests
 from botocore.config import Config
 
 from support.calls import body_of, headers_of, multipart, refused, status_of
+from support.data import checksum
 from support.requests import signed
 
 URL_MESSAGE = (
@@ -158,9 +159,33 @@ def test_headers_that_are_no_tags(s3, bucket):
 
 def test_documents_that_are_none(s3, bucket, server):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    for document in ("", "<Tagging/>", "<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", "<Other/>"):
+    for document in ("", "<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", "<Other/>"):
         answer = signed(server, "PUT", f"/{bucket}/k", [("tagging", "")], body=document.encode())
         assert answer.code == "MalformedXML", document
+
+
+def test_a_document_without_a_tag_set_has_no_tags(s3, bucket, server):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=b")
+    s3.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(a="b"))
+    headers = {"x-amz-checksum-crc32": checksum("CRC32", b"<Tagging/>")}
+    for path, status in ((f"/{bucket}/k", 200), (f"/{bucket}", 204)):
+        answer = signed(server, "PUT", path, [("tagging", "")], headers=headers, body=b"<Tagging/>")
+        assert answer.status == status, answer.body
+    assert tags_of(s3, bucket) == {}
+    with refused("NoSuchTagSet", 404):
+        s3.get_bucket_tagging(Bucket=bucket)
+
+
+def test_the_tags_of_a_bucket_want_a_digest_and_those_of_an_object_none(s3, bucket, server):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    document = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    answer = signed(server, "PUT", f"/{bucket}", [("tagging", "")], body=document)
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert answer.error["Message"] == "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
+    with refused("NoSuchTagSet", 404):
+        s3.get_bucket_tagging(Bucket=bucket)
+    assert signed(server, "PUT", f"/{bucket}/k", [("tagging", "")], body=document).status == 200
+    assert tags_of(s3, bucket) == {"a": "b"}
 
 
 def test_the_tags_of_a_bucket(s3, bucket):

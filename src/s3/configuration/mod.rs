@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Response, StatusCode};
 
-use super::error::{ErrorCode, Result, S3Error};
+use super::error::{ErrorCode, Result};
+use super::headers::require_digest;
 use super::list::{decode_token, encode_token};
 use super::operation::Operation;
 use super::render;
@@ -110,6 +111,7 @@ impl Row {
     const fn listed_by(mut self, operation: Operation, root: &'static str) -> Self {
         self.list = Some((operation, root));
         self.absent = Absent::Refused(ErrorCode::NoSuchConfiguration);
+        self.put_status = StatusCode::NO_CONTENT;
         self
     }
 
@@ -289,11 +291,8 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let document = self.read_document(call, &call.headers, body, row.longest).await?;
-        if row.needs_digest && !super::headers::has_digest(&call.headers) {
-            return Err(S3Error::new(
-                ErrorCode::InvalidRequest,
-                "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
-            ));
+        if row.needs_digest {
+            require_digest(&call.headers)?;
         }
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());

@@ -14,7 +14,7 @@ use http::{Response, StatusCode};
 
 use super::configuration::Parsed;
 use super::error::{ErrorCode, Result, S3Error};
-use super::headers::{has_digest, insert};
+use super::headers::{insert, require_digest};
 use super::render;
 use super::service::{Bucket, Call, S3, no_content};
 use crate::clock::{from_millis, http_date};
@@ -62,12 +62,7 @@ impl S3 {
             }
         };
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if !has_digest(&call.headers) {
-            return Err(S3Error::new(
-                ErrorCode::InvalidRequest,
-                "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
-            ));
-        }
+        require_digest(&call.headers)?;
         let new_id = || hex::encode(random::bytes::<24>(&*self.entropy));
         let rules = document::read(&document, by_class, new_id)?;
         self.keep_configuration(bucket, Kind::Lifecycle, None, document::canonical(&rules)).await?;
