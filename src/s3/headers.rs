@@ -32,6 +32,12 @@ const KEPT: &[&str] = &[
     "x-amz-website-redirect-location",
 ];
 
+/// The headers that a GET or HEAD may ask for other values of, by `response-` parameters. (API reference, GetObject.)
+const OVERRIDABLE: &[&str] =
+    &["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+/// What the names of these parameters begin with.
+const OVERRIDE_PREFIX: &str = "response-";
+
 /// The classes that are accepted and echoed; all are stored alike.
 const STORAGE_CLASSES: &[&str] = &[
     STANDARD_CLASS,
@@ -162,9 +168,10 @@ pub fn write_attributes(attributes: &Attributes, overrides: &Query, headers: &mu
             insert(headers, name, value);
         }
     }
-    for &name in KEPT.iter().filter(|_| has_overrides) {
-        if let Some(value) = overrides.non_empty(&format!("response-{name}")) {
-            insert(headers, HeaderName::from_static(name), value);
+    for &name in OVERRIDABLE.iter().filter(|_| has_overrides) {
+        let asked = overrides.non_empty(&format!("{OVERRIDE_PREFIX}{name}")).and_then(latin1);
+        if let Some(value) = asked.and_then(|bytes| HeaderValue::from_bytes(&bytes).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
         }
     }
     for (name, value) in &attributes.metadata {
@@ -179,7 +186,38 @@ pub fn write_attributes(attributes: &Attributes, overrides: &Query, headers: &mu
 
 /// Whether the query overrides response headers, which only signed requests may.
 pub fn has_overrides(query: &Query) -> bool {
-    query.pairs().any(|(key, _)| key.strip_prefix("response-").is_some_and(|name| KEPT.contains(&name)))
+    query.pairs().any(|(key, _)| overridden(key).is_some_and(|name| OVERRIDABLE.contains(&name)))
+}
+
+/// Judges what a GET or HEAD asks of the headers of its response.
+///
+/// # Errors
+/// `InvalidArgument` for headers that there is no choice of, and for text that no header can hold.
+pub fn check_overrides(query: &Query) -> Result<()> {
+    for (key, value) in query.pairs() {
+        let Some(name) = overridden(key) else { continue };
+        if !OVERRIDABLE.contains(&name) {
+            let message = format!(
+                "{key} is not in the set of overridable response headers. Please refer to the S3 API documentation for a \
+                 complete list of overridable response headers."
+            );
+            return Err(S3Error::argument(key, value, message));
+        }
+        if latin1(value).is_none() {
+            return Err(S3Error::argument(key, value, "Header value cannot be represented using ISO-8859-1."));
+        }
+    }
+    Ok(())
+}
+
+/// The header that a parameter of this name would override.
+fn overridden(key: &str) -> Option<&str> {
+    key.strip_prefix(OVERRIDE_PREFIX)
+}
+
+/// Text in ISO 8859-1, if it has nothing but characters of that.
+fn latin1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|character| u8::try_from(character).ok()).collect()
 }
 
 /// Sets a header to text; text that no header can hold is left out.
@@ -263,6 +301,38 @@ mod tests {
         assert_eq!(value("x-amz-meta-a"), Some("1,2"));
         assert_eq!(value("x-amz-meta-b"), Some("=?UTF-8?B?w6k=?="));
         assert_eq!(value("x-amz-storage-class"), Some("STANDARD_IA"));
+    }
+
+    #[test]
+    fn six_headers_are_overridden_with_what_headers_can_hold() {
+        let query = |text: &str| Query::parse(text).unwrap();
+        let refused =
+            |text: &str| check_overrides(&query(text)).map_err(|error| (error.message.into_owned(), error.detail));
+        let argument =
+            |name: &str, value: &str| vec![("ArgumentName", name.to_owned()), ("ArgumentValue", value.to_owned())];
+        for foreign in ["response-foo", "response-x-amz-website-redirect-location", "response-"] {
+            let message = format!(
+                "{foreign} is not in the set of overridable response headers. Please refer to the S3 API documentation for \
+                 a complete list of overridable response headers."
+            );
+            assert_eq!(refused(&format!("{foreign}=/x")), Err((message, argument(foreign, "/x"))));
+            assert!(!has_overrides(&query(&format!("{foreign}=/x"))), "{foreign}");
+        }
+        let message = "Header value cannot be represented using ISO-8859-1.".to_owned();
+        let name = "response-cache-control";
+        assert_eq!(refused(&format!("{name}=%E2%80%94")), Err((message, argument(name, "—"))));
+        assert_eq!(refused("versionId=x&responsefoo=y&response-expires=&response-content-type=%C3%A9"), Ok(()));
+
+        let kept = Attributes {
+            headers: vec![("x-amz-website-redirect-location".to_owned(), "/kept".to_owned())],
+            storage_class: STANDARD_CLASS.to_owned(),
+            ..Attributes::default()
+        };
+        let asked = "response-content-disposition=f%C3%A9&response-x-amz-website-redirect-location=/other";
+        let mut back = HeaderMap::new();
+        write_attributes(&kept, &query(asked), &mut back);
+        assert_eq!(back["content-disposition"].as_bytes(), b"f\xe9");
+        assert_eq!(back["x-amz-website-redirect-location"], "/kept");
     }
 
     #[test]

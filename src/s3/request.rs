@@ -172,6 +172,13 @@ pub fn is_bucket_name(name: &str) -> bool {
         && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|reserved| name.ends_with(reserved))
 }
 
+/// Whether a bucket may be called `name`, however old it is: until 2018 names could be longer and of more characters.
+/// (S3 user guide, "General purpose bucket naming rules".)
+pub fn may_name_bucket(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    (3..=255).contains(&name.len()) && name.bytes().all(allowed)
+}
+
 /// A query string: its keys and values, decoded, in the order in which they came.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Query(Vec<(String, String)>);
@@ -322,6 +329,12 @@ mod tests {
             &"a".repeat(64),
         ] {
             assert!(!is_bucket_name(bad), "{bad}");
+        }
+        for old in ["abc", "Old_Bucket", "a..b", &"a".repeat(255)] {
+            assert!(may_name_bucket(old), "{old}");
+        }
+        for never in ["", "a", "ab", "_", "a b", "a,b", "bücket", &"a".repeat(256)] {
+            assert!(!may_name_bucket(never), "{never}");
         }
     }
 

@@ -18,7 +18,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::lifecycle::ParsedRules;
 use super::operation::{Offer, Operation, Row};
 use super::replication::Replication;
-use super::request::{ObjectKey, Query, Target};
+use super::request::{ObjectKey, Query, Target, may_name_bucket};
 use super::room::RoomPool;
 use super::website::{Shown, Website};
 use super::{control, event, headers, presigned, render, version};
@@ -504,8 +504,8 @@ impl S3 {
             Operation::GetBucketLocation => Ok(Self::bucket_location(bucket, permit)),
             Operation::HeadBucket => Ok(Self::head_bucket(bucket, permit)),
             Operation::ListMultipartUploads => self.list_uploads(call, bucket, permit).await,
-            Operation::ListObjects => self.list_objects_v1(call, bucket, permit).await,
-            Operation::ListObjectsV2 => self.list_objects_v2(call, bucket, permit).await,
+            Operation::ListObjects => Ok(in_region(bucket, self.list_objects_v1(call, bucket, permit).await?)),
+            Operation::ListObjectsV2 => Ok(in_region(bucket, self.list_objects_v2(call, bucket, permit).await?)),
             Operation::PutBucketNotificationConfiguration => self.put_notification(call, bucket, permit, body).await,
             Operation::PutBucketReplication => self.put_replication(call, bucket, permit, body).await,
             Operation::PutBucketLogging => self.put_logging(call, bucket, permit, body).await,
@@ -522,6 +522,9 @@ impl S3 {
         permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
+        if matches!(call.row.operation, Operation::GetObject | Operation::HeadObject) {
+            headers::check_overrides(&call.query)?;
+        }
         // A future is as large as the largest that it may wait for, and is moved with all of it: each of these has its own room.
         let answer = match call.row.operation {
             Operation::AbortMultipartUpload => self.abort_upload(call, bucket, key, permit).boxed(),
@@ -549,9 +552,17 @@ impl S3 {
     /// The bucket called `name`.
     ///
     /// # Errors
-    /// `NoSuchBucket`; `AccessDenied` if it is not the account's that the caller expects.
+    /// `NoSuchBucket`; `InvalidBucketName` if none can have that name; `AccessDenied` if it is not the account's that the
+    /// caller expects.
     pub(super) async fn bucket(&self, call: &Call<'_>, name: String) -> Result<Bucket> {
-        let bucket = self.find_bucket(&name).await?.ok_or_else(|| no_such_bucket(&name))?;
+        let absent = || {
+            if may_name_bucket(&name) {
+                no_such_bucket(&name)
+            } else {
+                ErrorCode::InvalidBucketName.with("BucketName", &name)
+            }
+        };
+        let bucket = self.find_bucket(&name).await?.ok_or_else(absent)?;
         call.witness.see_bucket(&bucket);
         check_expected_owner(call, "x-amz-expected-bucket-owner", &bucket.record.account)?;
         Ok(bucket)
@@ -666,11 +677,19 @@ impl Protocol for S3 {
 pub(super) fn check_expected_owner(call: &Call<'_>, header: &str, owner: &str) -> Result<()> {
     match call.header(header) {
         Some(expected) if !is_account_id(expected) => {
-            Err(ErrorCode::InvalidBucketOwner.with("ExpectedBucketOwner", expected))
+            let message =
+                format!("The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]");
+            Err(S3Error::new(ErrorCode::InvalidBucketOwner, message))
         }
         Some(expected) if expected != owner => Err(ErrorCode::AccessDenied.into()),
         _ => Ok(()),
     }
+}
+
+/// Who looks into a bucket is told where it is.
+fn in_region(bucket: &Bucket, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    headers::insert(response.headers_mut(), HeaderName::from_static(BUCKET_REGION), &bucket.record.region);
+    response
 }
 
 /// Who may not look into a bucket is told where it is all the same. (API reference, HeadBucket.)

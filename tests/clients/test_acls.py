@@ -609,7 +609,8 @@ def test_the_expected_owner(server, s3, bucket):
     ]:
         with refused("AccessDenied", 403):
             call(ExpectedBucketOwner=OTHER, **arguments)
-        with refused("InvalidBucketOwnerAWSAccountID", 400):
+        message = "The value of the expected bucket owner parameter must be an AWS Account ID... [me]"
+        with refused("InvalidBucketOwnerAWSAccountID", 400, message):
             call(ExpectedBucketOwner="me", **arguments)
 
 

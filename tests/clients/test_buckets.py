@@ -86,6 +86,34 @@ def test_names_that_are_refused(server, name):
     assert answer.error["BucketName"] == name
 
 
+@pytest.mark.parametrize("name", ["a", "ab", "a" * 256])
+def test_names_that_no_bucket_has_are_refused_by_every_operation(server, name):
+    for method, path, query in [
+        ("GET", f"/{name}", []),
+        ("GET", f"/{name}", [("list-type", "2")]),
+        ("DELETE", f"/{name}", []),
+        ("GET", f"/{name}/k", []),
+        ("PUT", f"/{name}/k", []),
+        ("POST", f"/{name}/k", [("uploads", "")]),
+    ]:
+        answer = signed(server, method, path, query)
+        assert (answer.status, answer.code) == (400, "InvalidBucketName"), (method, path)
+        assert answer.error["Message"] == "The specified bucket is not valid."
+        assert answer.error["BucketName"] == name
+    assert signed(server, "HEAD", f"/{name}").status == 400
+
+
+@pytest.mark.parametrize("name", ["Upper", "under_score", "two..dots", "a" * 64])
+def test_names_that_old_buckets_could_have_are_only_absent(server, name):
+    answer = signed(server, "GET", f"/{name}", [("list-type", "2")])
+    assert (answer.status, answer.code, answer.error["BucketName"]) == (404, "NoSuchBucket", name)
+
+
+@pytest.mark.parametrize("call", ["list_objects", "list_objects_v2", "head_bucket"])
+def test_who_looks_into_a_bucket_is_told_the_region(s3, bucket, call):
+    assert headers_of(getattr(s3, call)(Bucket=bucket))["x-amz-bucket-region"] == "us-east-1"
+
+
 @pytest.mark.parametrize("name", ["a0-{n}", "0.a.b-{n}", "x" * 50 + "{n}"])
 def test_names_that_are_allowed(s3, bucket_names, name):
     name = name.format(n=next(bucket_names).replace("test-", "")[:13])

@@ -139,6 +139,27 @@ def test_response_overrides(s3, bucket, stored):
     assert answer["ExpiresString"] == "Wed, 02 Jan 2030 03:04:05 GMT"
 
 
+def test_response_overrides_that_are_none(server, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA, WebsiteRedirectLocation="/kept")
+    path = f"/{bucket}/k"
+    for name in ("response-foo", "response-x-amz-website-redirect-location"):
+        answer = signed(server, "GET", path, [(name, "/x")])
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+        assert answer.error["Message"] == (
+            f"{name} is not in the set of overridable response headers. Please refer to the S3 API documentation for a "
+            "complete list of overridable response headers."
+        )
+        assert (answer.error["ArgumentName"], answer.error["ArgumentValue"]) == (name, "/x")
+        assert signed(server, "HEAD", path, [(name, "/x")]).status == 400
+    answer = signed(server, "GET", path, [("response-cache-control", "non-ascii—é")])
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert answer.error["Message"] == "Header value cannot be represented using ISO-8859-1."
+    assert answer.error["ArgumentName"] == "response-cache-control"
+    answer = signed(server, "GET", path, [("response-content-disposition", 'filename="é.pdf"')])
+    assert (answer.status, answer.headers["Content-Disposition"]) == (200, 'filename="é.pdf"')
+    assert answer.headers["x-amz-website-redirect-location"] == "/kept"
+
+
 def conditions(etag, modified):
     """(conditions, status) pairs: each header alone, and the combinations that RFC 9110 orders."""
     other, later = '"0123456789abcdef0123456789abcdef"', modified + timedelta(seconds=1)
