@@ -59,6 +59,7 @@ impl Fixture {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            location: None,
             ownership: None,
             acl: None,
         };

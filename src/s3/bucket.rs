@@ -23,6 +23,8 @@ use crate::wire::{RequestBody, ResponseBody};
 pub(super) const BUCKET_REGION: &str = "x-amz-bucket-region";
 /// The region whose buckets have no location constraint, and where creating one's own bucket again is no error.
 const CLASSIC_REGION: &str = "us-east-1";
+/// What a location constraint may call eu-west-1, whose buckets are then said to be there by that name.
+const IRELAND: &str = "EU";
 /// Most buckets in one page of a listing.
 const MAX_BUCKETS: u32 = 10_000;
 /// The header that says in which namespace a new bucket's name is, and what names in accounts' own end with.
@@ -48,7 +50,7 @@ fn is_region(name: &str) -> bool {
         [number, place, part] => {
             number.parse::<u8>().is_ok() && place.bytes().all(|b| b.is_ascii_lowercase()) && PARTS.contains(&part)
         }
-        _ => name == "EU",
+        _ => name == IRELAND,
     }
 }
 
@@ -128,6 +130,7 @@ impl S3 {
             configured: None,
             ownership: Some(ownership),
             acl,
+            location: configuration.location_constraint.filter(|asked| *asked != self.settings.region),
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}
@@ -155,15 +158,15 @@ impl S3 {
             Err(S3Error::new(ErrorCode::IllegalLocationConstraintException, message))
         };
         match constraint {
-            Some(CLASSIC_REGION) => {
-                Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", CLASSIC_REGION))
-            }
-            Some(asked) if asked == region => Ok(()),
-            Some("EU") if region == "eu-west-1" => Ok(()),
-            Some(asked) if is_region(asked) => illegal(asked),
-            Some(asked) => Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", asked)),
             None if region == CLASSIC_REGION => Ok(()),
             None => illegal("unspecified"),
+            // This region alone answers for all of them, and so says which there are not.
+            Some(asked) if region == CLASSIC_REGION && (asked == CLASSIC_REGION || !is_region(asked)) => {
+                Err(ErrorCode::InvalidLocationConstraint.with("LocationConstraint", asked))
+            }
+            Some(asked) if asked == region => Ok(()),
+            Some(IRELAND) if region == "eu-west-1" => Ok(()),
+            Some(asked) => illegal(asked),
         }
     }
 
@@ -214,7 +217,7 @@ impl S3 {
     }
 
     pub(super) fn bucket_location(bucket: &Bucket, _permit: Permit) -> Response<ResponseBody> {
-        let region = bucket.record.region.as_str();
+        let region = bucket.record.location.as_ref().unwrap_or(&bucket.record.region);
         let text = if region == CLASSIC_REGION { "" } else { region };
         render::document(XmlWriter::document_with_text("LocationConstraint", text))
     }

@@ -231,6 +231,7 @@ mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            location: None,
             ownership: None,
             acl: None,
         };

@@ -1,7 +1,7 @@
 //! Ownership controls: to whom the objects of a bucket belong, and whether access control lists count.
 //! (S3 API reference: Get-, Put-, DeleteBucketOwnershipControls; user guide, "Controlling ownership of objects".)
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 
 use super::access::Creation;
@@ -48,6 +48,18 @@ fn by_name(name: &str) -> Option<Ownership> {
     NAMES.iter().find(|(known, _)| *known == name).map(|(_, ownership)| *ownership)
 }
 
+/// The setting that the headers ask for; an empty one is none that there is.
+fn asked(headers: &HeaderMap) -> Result<Option<Ownership>> {
+    let Some(asked) = headers.get(HEADER) else { return Ok(None) };
+    let asked = String::from_utf8_lossy(asked.as_bytes());
+    let asked = asked.trim();
+    let invalid = || {
+        let message = format!("Invalid {HEADER} header: {asked}");
+        S3Error::new(ErrorCode::InvalidArgument, message).with("ArgumentName", HEADER)
+    };
+    by_name(asked).map(Some).ok_or_else(invalid)
+}
+
 impl S3 {
     /// To whom the objects of a bucket about to be made will belong, and the bucket's own list.
     ///
@@ -60,11 +72,9 @@ impl S3 {
         call: &Call<'_>,
         name: &str,
     ) -> Result<(Ownership, Option<Vec<AclGrant>>)> {
-        let ownership = match call.header(HEADER) {
+        let ownership = match asked(&call.headers)? {
             None => Ownership::BucketOwnerEnforced,
-            Some(asked) => {
-                let invalid = || S3Error::argument(HEADER, asked, format!("Invalid {HEADER} header: {asked}"));
-                let ownership = by_name(asked).ok_or_else(invalid)?;
+            Some(ownership) => {
                 self.authorize_creation(call, "s3:PutBucketOwnershipControls", name, &Creation::default())?;
                 ownership
             }
@@ -133,5 +143,22 @@ impl S3 {
     ) -> Result<Response<ResponseBody>> {
         self.update_bucket(bucket, |record| record.ownership = Some(Ownership::Deleted)).await?;
         Ok(no_content())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_one_that_there_is_or_no_header() {
+        let asked = |value: Option<&'static str>| {
+            let headers = value.map(|value| (http::HeaderName::from_static(HEADER), value.parse().unwrap()));
+            asked(&headers.into_iter().collect()).map_err(|error| error.message.into_owned())
+        };
+        assert_eq!(asked(None), Ok(None));
+        assert_eq!(asked(Some("ObjectWriter")), Ok(Some(Ownership::ObjectWriter)));
+        assert_eq!(asked(Some("")), Err(format!("Invalid {HEADER} header: ")));
+        assert_eq!(asked(Some("Nobody")), Err(format!("Invalid {HEADER} header: Nobody")));
     }
 }

@@ -177,6 +177,7 @@ mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            location: None,
             ownership: None,
             acl: None,
         };

@@ -6,6 +6,7 @@ from botocore.config import Config
 
 from support.calls import body_of, completed, empty, multipart, refused, status_of
 from support.data import content
+from support.requests import signed
 from support.server import OTHER_ACCOUNT as OTHER
 from support.server import OTHER_EMAIL
 from test_bucket_policy import OPEN, document
@@ -102,7 +103,7 @@ def test_new_buckets_have_no_lists(s3, bucket, owner):
     assert grants_of(s3.get_object_acl(Bucket=bucket, Key="k")) == [(owner, "FULL_CONTROL")]
 
 
-def test_what_a_bucket_may_be_created_with(s3, bucket_names, owner):
+def test_what_a_bucket_may_be_created_with(s3, server, bucket_names, owner):
     name = next(bucket_names)
     own = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
     for options in ({}, {"ObjectOwnership": "BucketOwnerEnforced"}):
@@ -114,6 +115,10 @@ def test_what_a_bucket_may_be_created_with(s3, bucket_names, owner):
         s3.create_bucket(Bucket=name, ACL="public-read", ObjectOwnership="ObjectWriter")
     with refused("InvalidArgument", 400, "Invalid x-amz-object-ownership header: Nobody"):
         s3.create_bucket(Bucket=name, ObjectOwnership="Nobody")
+    unset = signed(server, "PUT", f"/{name}", headers={"x-amz-object-ownership": ""})
+    assert (unset.status, unset.code) == (400, "InvalidArgument")
+    assert unset.error["Message"].strip() == "Invalid x-amz-object-ownership header:"
+    assert unset.error["ArgumentName"] == "x-amz-object-ownership"
     with refused("NoSuchBucket", 404):
         s3.get_bucket_acl(Bucket=name)
     s3.create_bucket(Bucket=name, ACL="private")

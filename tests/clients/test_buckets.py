@@ -127,7 +127,7 @@ def test_making_it_again_in_us_east_1_is_no_error(s3, bucket):
     assert keys_of(s3, bucket) == ["kept"]
 
 
-@pytest.mark.parametrize("constraint", ["us-east-1", "nonsense"])
+@pytest.mark.parametrize("constraint", ["us-east-1", "aws-global", "nonsense"])
 def test_location_constraints_that_are_refused(s3, bucket_names, constraint):
     with refused("InvalidLocationConstraint", 400, "The specified location-constraint is not valid") as refusal:
         s3.create_bucket(Bucket=next(bucket_names), CreateBucketConfiguration={"LocationConstraint": constraint})
@@ -160,11 +160,15 @@ def test_other_regions(new_server):
     assert refusal.message == (
         "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to."
     )
-    with refused("IllegalLocationConstraintException", 400) as refusal:
-        s3.create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
-    assert refusal.message == (
-        "The eu-west-2 location constraint is incompatible for the region specific endpoint this request was sent to."
-    )
+    for constraint in ("eu-west-2", "us-east-1", "aws-global", "bar"):
+        with refused("IllegalLocationConstraintException", 400) as refusal:
+            s3.create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": constraint})
+        assert refusal.message == (
+            f"The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
+        )
+    s3.create_bucket(Bucket="in-europe", CreateBucketConfiguration={"LocationConstraint": "EU"})
+    assert s3.get_bucket_location(Bucket="in-europe")["LocationConstraint"] == "EU"
+    assert s3.head_bucket(Bucket="in-europe")["BucketRegion"] == "eu-west-1"
     wrong = signed(server, "GET", "/abroad", signer=Signer.of(server, region="us-east-1"))
     assert (wrong.status, wrong.code) == (400, "AuthorizationHeaderMalformed")
     assert wrong.error["Region"] == "eu-west-1"

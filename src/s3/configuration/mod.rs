@@ -425,6 +425,7 @@ pub(super) mod tests {
             object_lock: None,
             tags: Vec::new(),
             configured: None,
+            location: None,
             ownership: None,
             acl: None,
         };

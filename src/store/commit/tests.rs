@@ -104,6 +104,7 @@ async fn bucket(store: &MemoryStore, versioning: Versioning) {
         object_lock: None,
         tags: Vec::new(),
         configured: None,
+        location: None,
         ownership: None,
         acl: None,
     };

@@ -78,6 +78,9 @@ pub struct BucketRecord {
     /// The kinds of configuration that the bucket may have: a kind that is not here, it has not. `None`: none ever.
     #[n(16)]
     pub configured: Option<ConfigurationKinds>,
+    /// The location constraint that it was made with, where that is not the region's name: `EU`.
+    #[n(17)]
+    pub location: Option<String>,
 }
 
 /// Which public access is blocked.
@@ -555,8 +558,11 @@ mod tests {
             configured: None,
             ownership: None,
             acl: None,
+            location: None,
         };
         hold("bucket.bin", &bucket);
+        let placed = BucketRecord { location: Some("EU".to_owned()), ..bucket.clone() };
+        hold("bucket-location.bin", &placed);
         let encryption =
             DefaultEncryption { algorithm: DefaultAlgorithm::Kms, key: Some("alias/a".to_owned()), bucket_key: true };
         let configured = BucketRecord {
