@@ -23,7 +23,8 @@ def form(fields, data=DATA, filename="photo.jpg", late=()):
     boundary = uuid.uuid4().hex
     parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n'.encode() for n, v in fields]
     if data is not None:
-        head = f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\nContent-Type: image/jpeg\r\n\r\n'
+        named = "" if filename is None else f'; filename="{filename}"'
+        head = f'Content-Disposition: form-data; name="file"{named}\r\nContent-Type: image/jpeg\r\n\r\n'
         parts.append(f"--{boundary}\r\n{head}".encode() + data + b"\r\n")
     parts += [f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n'.encode() for n, v in late]
     return f"multipart/form-data; boundary={boundary}", b"".join(parts) + f"--{boundary}--\r\n".encode()
@@ -114,6 +115,12 @@ def test_a_redirect(server, bucket, name):
     assert answer.status == 204
 
 
+def test_a_file_without_a_name_leaves_the_key_as_it_is(server, s3, bucket):
+    signed = sign(server, [{"bucket": bucket}, ["starts-with", "$key", "u/"]])
+    assert post(server, bucket, {"key": "u/${filename}"} | signed, filename=None).status == 204
+    assert keys_of(s3, bucket) == ["u/${filename}"]
+
+
 def test_fields_behind_the_file_are_ignored(server, s3, bucket):
     signed = sign(server, [{"bucket": bucket}, {"key": "k"}])
     assert post(server, bucket, {"key": "k"} | signed, late=[("acl", "public-read")]).status == 204
@@ -160,10 +167,10 @@ def test_encryption_fields_must_be_allowed(server, s3, bucket, shared_key):
 
 def test_a_policy_that_demands_kms(server, s3, bucket):
     conditions = [{"bucket": bucket}, {"key": "k"}, {SSE: "aws:kms"}]
-    denied(post(server, bucket, {"key": "k"} | sign(server, conditions)), f'Policy Condition failed: ["eq","${SSE}","aws:kms"]')
+    denied(post(server, bucket, {"key": "k"} | sign(server, conditions)), f'Policy Condition failed: ["eq", "${SSE}", "aws:kms"]')
     denied(
         post(server, bucket, {"key": "k", SSE: "AES256"} | sign(server, conditions)),
-        f'Policy Condition failed: ["eq","${SSE}","aws:kms"]',
+        f'Policy Condition failed: ["eq", "${SSE}", "aws:kms"]',
     )
     assert post(server, bucket, {"key": "k", SSE: "aws:kms"} | sign(server, conditions)).status == 204
 
@@ -220,12 +227,12 @@ def test_conditions_that_fail(server, s3, bucket):
     bare = [{"bucket": bucket}, ["starts-with", "$key", "user/"]]
     denied(
         post(server, bucket, {"key": "other/k"} | sign(server, bare)),
-        'Policy Condition failed: ["starts-with","$key","user/"]',
+        'Policy Condition failed: ["starts-with", "$key", "user/"]',
     )
     elsewhere = [{"bucket": "elsewhere"}, ["starts-with", "$key", ""]]
     denied(
         post(server, bucket, {"key": "k"} | sign(server, elsewhere)),
-        'Policy Condition failed: ["eq","$bucket","elsewhere"]',
+        'Policy Condition failed: ["eq", "$bucket", "elsewhere"]',
     )
     denied(
         post(server, bucket, {"key": "user/k", "acl": "private"} | sign(server, bare)), "Extra input fields: acl"
@@ -254,6 +261,21 @@ def test_conditions_that_are_none(server, s3, bucket):
         answer = post(server, bucket, {"key": "k"} | sign(server, [{"bucket": bucket}, condition]))
         assert (answer.status, answer.code) == (400, "InvalidPolicyDocument")
         assert answer.error["Message"] == f"Invalid Policy: {why}"
+    assert keys_of(s3, bucket) == []
+
+
+def test_conditions_that_cannot_be_read_are_not_met(server, s3, bucket):
+    for condition in (["eq", "success_action_status", "200"], ["content-length-range", "test", "10"]):
+        signed = sign(server, [{"bucket": bucket}, {"key": "k"}, condition])
+        answer = post(server, bucket, {"key": "k", "success_action_status": "200"} | signed)
+        denied(answer, f"Policy Condition failed: {json.dumps(condition)}")
+    assert keys_of(s3, bucket) == []
+
+
+def test_each_value_of_a_field_is_held_against_the_policy(server, s3, bucket):
+    conditions = [{"bucket": bucket}, {"key": "k"}, {"x-amz-meta-a": "1"}]
+    fields = [("key", "k"), ("x-amz-meta-a", "1"), ("x-amz-meta-a", "2"), *sign(server, conditions).items()]
+    denied(post(server, bucket, fields), 'Policy Condition failed: ["eq", "$x-amz-meta-a", "1"]')
     assert keys_of(s3, bucket) == []
 
 
@@ -343,6 +365,28 @@ def test_forms_that_are_none(server, bucket):
     bad = post(server, bucket, fields | {"policy": "bm90IGpzb24=", "x-amz-signature": Signer.of(server, when=NOW).sign("bm90IGpzb24=")})
     assert (bad.status, bad.code) == (400, "InvalidPolicyDocument")
     assert post(server, "no-such-bucket-here", fields).code == "NoSuchBucket"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"y" * 100_000,
+        b"--x\r\n" + b"X-Ignore: y\r\n" * 8_000,
+        b'--x\r\nContent-Disposition: form-data; name="x-ignore-a"\r\n\r\n\r\n' * 2_000,
+    ],
+    ids=["preamble", "headers", "fields"],
+)
+def test_what_comes_before_the_file_is_bounded(server, bucket, sent):
+    """Nobody has said yet who sends all this: it is refused, and the rest of it not waited for."""
+    connection = connect(server, timeout=10)
+    connection.putrequest("POST", f"/{bucket}")
+    connection.putheader("content-type", "multipart/form-data; boundary=x")
+    connection.putheader("content-length", "150000000")
+    connection.endheaders()
+    connection.send(sent)
+    answer = connection.getresponse()
+    assert answer.status == 400 and b"<Code>MaxPostPreDataLengthExceeded</Code>" in answer.read()
+    connection.close()
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(server, s3, bucket):

@@ -1,16 +1,17 @@
 //! The form: `multipart/form-data` (RFC 7578), its fields read into memory, its file left to be streamed.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use multer::{Field, Multipart};
 
+use super::feed::Feed;
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::wire::{BoxError, RequestBody};
 
-/// Most bytes of all fields before the file. (AWS: "POST Object", `MaxPostPreDataLengthExceeded`.)
-const MAX_FIELDS: usize = 20 * 1024;
 /// The field that is the file; all behind it are ignored.
 const FILE: &str = "file";
 /// What stands for the file's name in the key.
@@ -28,40 +29,40 @@ pub struct Form {
 pub struct Fields(Vec<(String, String)>);
 
 impl Form {
-    /// Reads up to the file.
+    /// Reads up to the file, which must begin within `timeout` and 20 KiB: nobody has said yet who sends all this.
     ///
     /// # Errors
     /// `PreconditionFailed` for another enclosure type; `MalformedPOSTRequest`, `MaxPostPreDataLengthExceeded`,
-    /// `InvalidArgument` without a file, `IncompleteBody`.
-    pub async fn read(headers: &HeaderMap, body: RequestBody) -> Result<Self> {
+    /// `InvalidArgument` without a file, `IncompleteBody`, `RequestTimeout`.
+    pub async fn read(headers: &HeaderMap, body: RequestBody, timeout: Duration) -> Result<Self> {
+        let read = tokio::time::timeout(timeout, Self::read_fields(headers, body));
+        read.await.map_err(|_| ErrorCode::RequestTimeout)?
+    }
+
+    async fn read_fields(headers: &HeaderMap, body: RequestBody) -> Result<Self> {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
             return Err(ErrorCode::PreconditionFailed
                 .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"));
         }
         let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
-        let chunks = BodyStream::new(body).filter_map(async |frame| match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => Some(Err(error)),
-        });
-        let mut parts = Multipart::new(chunks.boxed(), boundary);
-        let (mut fields, mut size) = (Fields::default(), 0);
+        let feed = Feed::new(body);
+        let mut parts = Multipart::new(feed.stream(), boundary);
+        let mut fields = Fields::default();
         loop {
-            let Some(mut part) = parts.next_field().await.map_err(malformed)? else {
+            let Some(mut part) = feed.parse(|cx| parts.poll_next_field(cx)).await? else {
                 return Err(S3Error::argument("file", "0", "POST requires exactly one file upload per request."));
             };
             let name = part.name().map(str::to_ascii_lowercase).ok_or(ErrorCode::MalformedPostRequest)?;
             if name == FILE {
-                fields.substitute_file_name(part.file_name().unwrap_or_default());
+                if let Some(file_name) = part.file_name() {
+                    fields.substitute_file_name(file_name);
+                }
+                feed.open();
                 return Ok(Self { fields, file: stream(part) });
             }
             let mut value = Vec::new();
-            size += name.len();
-            while let Some(chunk) = part.chunk().await.map_err(malformed)? {
-                size += chunk.len();
-                if size > MAX_FIELDS {
-                    return Err(ErrorCode::MaxPostPreDataLengthExceeded.into());
-                }
+            while let Some(chunk) = feed.parse(|cx| part.poll_next_unpin(cx).map(Option::transpose)).await? {
                 value.extend_from_slice(&chunk);
             }
             let value = String::from_utf8(value).map_err(|_| ErrorCode::MalformedPostRequest)?;
@@ -74,6 +75,11 @@ impl Fields {
     /// The first value of the field called `name`, in lower case.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of the fields called `name`, in lower case.
+    pub fn values<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
     /// The first value unless it is empty.
@@ -149,7 +155,8 @@ fn stream(file: Field<'static>) -> RequestBody {
     StreamBody::new(frames).boxed_unsync()
 }
 
-fn malformed(error: multer::Error) -> S3Error {
+/// What is told of a form that cannot be read.
+pub(super) fn malformed(error: multer::Error) -> S3Error {
     match error {
         multer::Error::StreamReadFailed(error) => S3Error::broke_off(error),
         error => S3Error::from(ErrorCode::MalformedPostRequest).because(error),
@@ -162,12 +169,13 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
+    use crate::s3::post::feed::MAX_FIELDS;
 
     async fn read(body: &str) -> Result<(Fields, Bytes)> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=edge"));
         let body = Full::new(Bytes::from(body.replace('\n', "\r\n"))).map_err(|never| match never {}).boxed_unsync();
-        let form = Form::read(&headers, body).await?;
+        let form = Form::read(&headers, body, Duration::from_secs(60)).await?;
         let file = form.file.collect().await.map_err(S3Error::internal)?.to_bytes();
         Ok((form.fields, file))
     }
@@ -204,8 +212,50 @@ mod tests {
             code(&[&long, &file("f", ""), "--edge--\n"].concat()).await,
             Err(ErrorCode::MaxPostPreDataLengthExceeded)
         );
-        let plain = Form::read(&HeaderMap::new(), Full::default().map_err(|never| match never {}).boxed_unsync()).await;
+        let none = Full::default().map_err(|never| match never {}).boxed_unsync();
+        let plain = Form::read(&HeaderMap::new(), none, Duration::from_secs(60)).await;
         assert_eq!(plain.map(|_| ()).unwrap_err().code, ErrorCode::PreconditionFailed);
+    }
+
+    #[tokio::test]
+    async fn all_that_comes_before_the_file_is_bounded() {
+        const TOO_LONG: Result<(), ErrorCode> = Err(ErrorCode::MaxPostPreDataLengthExceeded);
+        let code = async |body: &str| read(body).await.map(|_| ()).map_err(|error| error.code);
+        let end = [&file("f", &"x".repeat(3 * MAX_FIELDS)), "--edge--\n"].concat();
+        let empty = field("x-ignore-a", "");
+        assert_eq!(code(&[&empty.repeat(100), &end[..]].concat()).await, Ok(()));
+        assert_eq!(code(&[&empty.repeat(1000), &end[..]].concat()).await, TOO_LONG);
+        assert_eq!(code(&["y".repeat(1000), "\n".to_owned(), end.clone()].concat()).await, Ok(()));
+        assert_eq!(code(&["y".repeat(MAX_FIELDS), "\n".to_owned(), end.clone()].concat()).await, TOO_LONG);
+        let endless = format!("--edge\nX-Ignore: {}", "z".repeat(MAX_FIELDS));
+        assert_eq!(code(&endless).await, TOO_LONG);
+        // Up to the last byte that may be.
+        let head = file("f", "").trim_end_matches('\n').replace('\n', "\r\n").len() + "\r\n\r\n".len();
+        let around = field("x-ignore-a", "").replace('\n', "\r\n").len();
+        let filled =
+            |spare: usize| [field("x-ignore-a", &"x".repeat(MAX_FIELDS - head - around + spare)), end.clone()].concat();
+        assert_eq!(code(&filled(0)).await, Ok(()));
+        assert_eq!(code(&filled(1)).await, TOO_LONG);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_file_must_begin_in_time() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=edge"));
+        let drops = futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, BoxError>(http_body::Frame::data(Bytes::from_static(b"y"))), ()))
+        });
+        let body = StreamBody::new(drops.boxed()).boxed_unsync();
+        let read = Form::read(&headers, body, Duration::from_secs(5)).await;
+        assert_eq!(read.map(|_| ()).unwrap_err().code, ErrorCode::RequestTimeout);
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_name_leaves_the_key_as_it_is() {
+        let nameless = "--edge\nContent-Disposition: form-data; name=\"file\"\n\nbytes\n--edge--\n";
+        let (fields, bytes) = read(&[&field("key", "u/${filename}"), nameless].concat()).await.unwrap();
+        assert_eq!((fields.value("key"), &bytes[..]), (Some("u/${filename}"), &b"bytes"[..]));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! 4. the policy is held against the fields: each must be allowed;
 //! 5. the file is streamed in, as long as the policy allows, and committed as an object like any other.
 
+mod feed;
 mod form;
 mod policy;
 
@@ -42,7 +43,7 @@ impl S3 {
         bucket: &Bucket,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let Form { fields, file } = Form::read(&call.headers, body).await?;
+        let Form { fields, file } = Form::read(&call.headers, body, self.settings.body_timeout).await?;
         let key = ObjectKey::parse(fields.required("key", "key")?)?;
         let signed = self.authenticate_policy(call, &fields)?;
         let posted = Call::anonymous(call.cx, call.row, call.query.clone(), fields.to_headers()?, call.witness);

@@ -37,7 +37,7 @@ struct Condition {
     /// In lower case, without `$`.
     field: String,
     test: Test,
-    /// As the document has it, for the refusal.
+    /// As the refusal shows it.
     text: String,
 }
 
@@ -45,6 +45,8 @@ struct Condition {
 enum Test {
     Equals(String),
     StartsWith(String),
+    /// It cannot be read, and so nothing meets it.
+    Unreadable,
 }
 
 impl Policy {
@@ -84,8 +86,14 @@ impl Policy {
             return Err(denied("Policy expired."));
         }
         for condition in &self.conditions {
-            let value = if condition.field == BUCKET { Some(bucket) } else { fields.value(&condition.field) };
-            if !value.is_some_and(|value| condition.holds(value)) {
+            let holds = if condition.field == BUCKET {
+                condition.holds(bucket)
+            } else {
+                // Of a field that comes several times, each value is used by somebody.
+                let mut values = fields.values(&condition.field).peekable();
+                values.peek().is_some() && values.all(|value| condition.holds(value))
+            };
+            if !holds {
                 return Err(denied(&format!("Policy Condition failed: {}", condition.text)));
             }
         }
@@ -112,34 +120,47 @@ impl Policy {
             };
             let no_text = || invalid("Invalid Policy: Invalid Simple-Condition: value must be a string.");
             let value = value.as_str().ok_or_else(no_text)?.to_owned();
-            let text = serde_json::json!(["eq", format!("${field}"), value]).to_string();
+            let text = shown(&[EQUALS.into(), format!("${field}").into(), value.as_str().into()]);
             let field = field.to_ascii_lowercase();
             self.conditions.push(Condition { field, test: Test::Equals(value), text });
             return Ok(());
         }
         let array = condition.as_array().ok_or_else(|| invalid(NO_CONDITION))?;
-        let shown = array.first().and_then(Value::as_str).ok_or_else(|| invalid(NO_CONDITION))?;
-        let operator = shown.to_ascii_lowercase();
+        let named = array.first().and_then(Value::as_str).ok_or_else(|| invalid(NO_CONDITION))?;
+        let operator = named.to_ascii_lowercase();
         if !OPERATORS.contains(&operator.as_str()) {
-            return Err(invalid(format!("Invalid Policy: Invalid Condition: unknown operation '{shown}'.")));
+            return Err(invalid(format!("Invalid Policy: Invalid Condition: unknown operation '{named}'.")));
         }
         let [_, first, second] = &array[..] else {
-            return Err(invalid(format!("Invalid Policy: Invalid {shown}: wrong number of arguments.")));
+            return Err(invalid(format!("Invalid Policy: Invalid {named}: wrong number of arguments.")));
         };
-        if operator == LENGTH {
-            let bound = |value| number(value).ok_or_else(|| invalid(NO_CONDITION));
-            let (least, most) = (bound(first)?, bound(second)?);
+        let text = shown(array);
+        if operator == LENGTH
+            && let (Some(least), Some(most)) = (number(first), number(second))
+        {
             // Of several ranges, all hold.
             let (low, high) = self.length.unwrap_or((0, u64::MAX));
             self.length = Some((low.max(least), high.min(most)));
             return Ok(());
         }
-        let field = first.as_str().and_then(|field| field.strip_prefix('$')).ok_or_else(|| invalid(NO_CONDITION))?;
-        let value = second.as_str().ok_or_else(|| invalid(NO_CONDITION))?.to_owned();
-        let test = if operator == EQUALS { Test::Equals(value) } else { Test::StartsWith(value) };
-        self.conditions.push(Condition { field: field.to_ascii_lowercase(), test, text: condition.to_string() });
+        let field = first.as_str().and_then(|field| field.strip_prefix('$')).map(str::to_ascii_lowercase);
+        let condition = match (field, second.as_str().map(str::to_owned)) {
+            (Some(field), Some(value)) if operator == EQUALS => Condition { field, test: Test::Equals(value), text },
+            (Some(field), Some(value)) if operator == STARTS_WITH => {
+                Condition { field, test: Test::StartsWith(value), text }
+            }
+            // AWS signs up to what it cannot read, and refuses each form by it.
+            _ => Condition { field: String::new(), test: Test::Unreadable, text },
+        };
+        self.conditions.push(condition);
         Ok(())
     }
+}
+
+/// A condition as AWS shows it, whatever blanks its document has.
+fn shown(condition: &[Value]) -> String {
+    let elements: Vec<String> = condition.iter().map(Value::to_string).collect();
+    format!("[{}]", elements.join(", "))
 }
 
 fn invalid(what: impl Into<Cow<'static, str>>) -> S3Error {
@@ -155,6 +176,7 @@ impl Condition {
                 value.split(',').all(|value| value.trim().starts_with(prefix))
             }
             Test::StartsWith(prefix) => value.starts_with(prefix),
+            Test::Unreadable => false,
         }
     }
 }
@@ -192,11 +214,35 @@ mod tests {
         assert_eq!(judge(r#"[["Starts-With","$Key","u/"]]"#, &key("u/k")), Ok(()));
         assert_eq!(judge(r#"[["starts-with","$key",""]]"#, &key("")), Ok(()));
         let failed = |text: &str| Err(format!("Invalid according to Policy: Policy Condition failed: {text}"));
-        assert_eq!(judge(r#"[{"key":"k"}]"#, &key("l")), failed(r#"["eq","$key","k"]"#));
-        assert_eq!(judge(r#"[["starts-with","$key","u/"]]"#, &key("v/k")), failed(r#"["starts-with","$key","u/"]"#));
-        assert_eq!(judge(r#"[{"bucket":"c"},{"key":"k"}]"#, &key("k")), failed(r#"["eq","$bucket","c"]"#));
+        assert_eq!(judge(r#"[{"key":"k"}]"#, &key("l")), failed(r#"["eq", "$key", "k"]"#));
+        assert_eq!(judge(r#"[["starts-with","$key","u/"]]"#, &key("v/k")), failed(r#"["starts-with", "$key", "u/"]"#));
+        assert_eq!(judge(r#"[{"bucket":"c"},{"key":"k"}]"#, &key("k")), failed(r#"["eq", "$bucket", "c"]"#));
         assert_eq!(judge(r#"[["starts-with","$bucket",""],{"key":"k"}]"#, &key("k")), Ok(()));
-        assert_eq!(judge(r#"[{"key":"k"},{"acl":"private"}]"#, &key("k")), failed(r#"["eq","$acl","private"]"#));
+        assert_eq!(judge(r#"[{"key":"k"},{"acl":"private"}]"#, &key("k")), failed(r#"["eq", "$acl", "private"]"#));
+    }
+
+    #[test]
+    fn conditions_that_cannot_be_read_are_not_met() {
+        let failed = |text: &str| Err(format!("Invalid according to Policy: Policy Condition failed: {text}"));
+        for (condition, text) in [
+            (r#"["eq","key","k"]"#, r#"["eq", "key", "k"]"#),
+            (r#"["eq","$key",1]"#, r#"["eq", "$key", 1]"#),
+            (r#"["starts-with",1,"k"]"#, r#"["starts-with", 1, "k"]"#),
+            (r#"["content-length-range","test","10"]"#, r#"["content-length-range", "test", "10"]"#),
+            (r#"["content-length-range",-1,10]"#, r#"["content-length-range", -1, 10]"#),
+        ] {
+            assert_eq!(judge(&format!(r#"[{{"key":"k"}},{condition}]"#), &[("key", "k")]), failed(text));
+        }
+    }
+
+    #[test]
+    fn each_value_of_a_field_is_held_against_the_policy() {
+        let rule = r#"[{"key":"k"},{"x-amz-meta-a":"1"}]"#;
+        let failed = r#"Invalid according to Policy: Policy Condition failed: ["eq", "$x-amz-meta-a", "1"]"#;
+        let once = [("key", "k"), ("x-amz-meta-a", "1")];
+        assert_eq!(judge(rule, &once), Ok(()));
+        assert_eq!(judge(rule, &[&once[..], &[("x-amz-meta-a", "1")]].concat()), Ok(()));
+        assert_eq!(judge(rule, &[&once[..], &[("x-amz-meta-a", "2")]].concat()), Err(failed.to_owned()));
     }
 
     #[test]
@@ -243,11 +289,9 @@ mod tests {
         for bad in [
             "[1]",
             "{}",
-            r#"[["eq","key","k"]]"#,
             r#"[["matches","$key","k"]]"#,
             r#"[["eq","$key"]]"#,
             r#"[{"key":1}]"#,
-            r#"[["content-length-range",-1,10]]"#,
             r#"["key"]"#,
             "[{}]",
             r#"[{"key":"k","acl":"private"}]"#,
