@@ -1,8 +1,9 @@
-//! GetObjectAttributes.
+//! GetObjectAttributes, for those who may read the object besides. (API reference, GetObjectAttributes.)
 
 use http::Response;
 
 use super::access::About;
+use super::checksum::Kind;
 use super::checksum::render::write_part_xml;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::insert_modified;
@@ -20,6 +21,8 @@ use crate::wire::ResponseBody;
 
 /// What can be asked for.
 const NAMES: &[&str] = &["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+/// What an object's checksum covers that is made of those of its parts.
+const COMPOSITE: &str = Kind::Composite.as_str();
 /// Most parts in one answer.
 const MAX_PARTS: u32 = 1000;
 
@@ -51,8 +54,13 @@ impl S3 {
             return Err(S3Error::argument("x-amz-object-attributes", *unknown, "Invalid attribute name specified."));
         }
         let wants = |name: &str| asked.contains(&name);
+        let about = About::named(call, key)?;
+        let read = if about.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        self.authorize_about(call, read, bucket, about).await?;
         let object = self.object(call, bucket, key).await?;
-        self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &object.record).await?;
+        for action in [call.action(), read] {
+            self.authorize_record(call, action, bucket, about, &object.record).await?;
+        }
         Self::require_transport(call, &object.envelope)?;
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
@@ -99,7 +107,8 @@ impl S3 {
         Ok(response)
     }
 
-    /// What fills `ObjectParts`; `None` for an object that was not uploaded in parts.
+    /// What fills `ObjectParts`; `None` for an object that was not uploaded in parts. The parts themselves are shown of objects
+    /// alone whose checksum is made of the parts'.
     async fn part_attributes(
         &self,
         call: &Call<'_>,
@@ -122,8 +131,14 @@ impl S3 {
         let limit = number("x-amz-max-parts", MAX_PARTS)?.min(MAX_PARTS);
         let marker = number("x-amz-part-number-marker", 0)?;
         let (after, count) = (u16::try_from(marker).unwrap_or(u16::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
-        let mut parts = commit::read_parts(&*self.store, bucket.partition(), *upload, after, count + 1).await?;
-        let truncated = parts.len() > count;
+        let is_composite = object.record.checksum_kind.as_ref().is_some_and(|kind| kind.covers == COMPOSITE);
+        let mut parts = if is_composite {
+            commit::read_parts(&*self.store, bucket.partition(), *upload, after, count + 1).await?
+        } else {
+            Vec::new()
+        };
+        // A page of none has nothing to go on behind.
+        let truncated = count > 0 && parts.len() > count;
         parts.truncate(count);
         let mut shown = Vec::with_capacity(parts.len());
         for part in parts {
@@ -132,6 +147,9 @@ impl S3 {
         let total = part_count(spans);
         Ok(Some(move |xml: &mut XmlWriter| {
             xml.text("PartsCount", total);
+            if !is_composite {
+                return;
+            }
             xml.text("PartNumberMarker", marker);
             xml.text("NextPartNumberMarker", shown.last().map_or(0, |(number, ..)| *number));
             xml.text("MaxParts", limit);

@@ -1,6 +1,11 @@
 //! Conditional requests and ranges (RFC 9110 sections 13 and 14), as S3 words their refusals.
 
-use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+use std::borrow::Cow;
+
+use http::header::{
+    AsHeaderName, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    RANGE,
+};
 
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::text;
@@ -39,9 +44,11 @@ pub enum Mood {
 }
 
 impl Preconditions {
-    /// The conditions on what the request names.
+    /// The conditions on what a read names. A list that names nothing is none.
     pub fn of_request(headers: &HeaderMap) -> Self {
-        Self::read(headers, [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE])
+        let Self { if_match, if_none_match, .. } = Self::of_names(headers);
+        let named = |tags: &TagList| !tags.tags.is_empty();
+        Self { if_match: if_match.filter(named), if_none_match: if_none_match.filter(named), ..Self::of_names(headers) }
     }
 
     /// The conditions on the source of a copy.
@@ -61,10 +68,10 @@ impl Preconditions {
     /// The conditions that writes know: `If-Match` and `If-None-Match: *`.
     ///
     /// # Errors
-    /// `NotImplemented` for both at once, for `If-None-Match` with anything but `*`, and for `If-Match` with it, as AWS
-    /// answers.
+    /// `NotImplemented` for both at once, for `If-None-Match` with anything but `*`, and for `If-Match` with it or with
+    /// nothing, as AWS answers.
     pub fn of_write(headers: &HeaderMap) -> Result<Self> {
-        let Self { if_match, if_none_match, .. } = Self::of_request(headers);
+        let Self { if_match, if_none_match, .. } = Self::of_names(headers);
         let refused = |header: &str, why: &str| {
             Err(ErrorCode::NotImplemented.with("Header", header).with("additionalMessage", why))
         };
@@ -75,7 +82,7 @@ impl Preconditions {
             let why = "We don't accept the provided value of If-None-Match header for this API";
             return refused("If-None-Match", why);
         }
-        if if_match.as_ref().is_some_and(|tags| tags.any) {
+        if if_match.as_ref().is_some_and(|tags| tags.any || tags.tags.is_empty()) {
             return refused("If-Match", "We don't accept the provided value of If-Match header for this API");
         }
         Ok(Self { if_match, if_none_match, ..Self::default() })
@@ -87,9 +94,9 @@ impl Preconditions {
     /// `InvalidArgument`.
     pub fn of_delete(headers: &HeaderMap) -> Result<Self> {
         Self::of_deletion(
-            text(headers, IF_MATCH),
-            text(headers, "x-amz-if-match-last-modified-time"),
-            text(headers, "x-amz-if-match-size"),
+            given(headers, IF_MATCH).as_deref(),
+            given(headers, "x-amz-if-match-last-modified-time").as_deref(),
+            given(headers, "x-amz-if-match-size").as_deref(),
         )
     }
 
@@ -114,11 +121,11 @@ impl Preconditions {
         self.if_match.is_some()
     }
 
-    /// Judges them against what exists: its entity tag (without quotes) and modification time in milliseconds.
+    /// Judges them `now` against what exists: its entity tag (without quotes) and modification time in milliseconds.
     ///
     /// # Errors
     /// `PreconditionFailed`, naming the condition; `NotModified` in a reading [`Mood`].
-    pub fn judge(&self, etag: &str, modified: i64, mood: Mood) -> Result<()> {
+    pub fn judge(&self, etag: &str, modified: i64, mood: Mood, now: Timestamp) -> Result<()> {
         // Wire dates have whole seconds; comparing in seconds keeps "since" true for what they came from.
         let modified = from_millis(modified).as_second();
         match (&self.if_match, self.if_unmodified_since) {
@@ -128,7 +135,8 @@ impl Preconditions {
         }
         let unmodified = match (&self.if_none_match, self.if_modified_since) {
             (Some(tags), _) if tags.matches(etag) => Some("If-None-Match"),
-            (None, Some(since)) if modified <= since.as_second() => Some("If-Modified-Since"),
+            // A time that has not come yet is none that anybody can have seen the object at.
+            (None, Some(since)) if since <= now && modified <= since.as_second() => Some("If-Modified-Since"),
             _ => None,
         };
         match (unmodified, mood) {
@@ -168,11 +176,15 @@ impl Preconditions {
         *self == Self::default()
     }
 
+    fn of_names(headers: &HeaderMap) -> Self {
+        Self::read(headers, [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE])
+    }
+
     fn read(headers: &HeaderMap, [matches, none_match, modified, unmodified]: [HeaderName; 4]) -> Self {
         let date = |name| text(headers, name).and_then(parse_http_date);
         Self {
-            if_match: text(headers, matches).map(TagList::parse),
-            if_none_match: text(headers, none_match).map(TagList::parse),
+            if_match: given(headers, matches).map(|list| TagList::parse(&list)),
+            if_none_match: given(headers, none_match).map(|list| TagList::parse(&list)),
             if_modified_since: date(modified),
             if_unmodified_since: date(unmodified),
             ..Self::default()
@@ -213,8 +225,31 @@ impl Mood {
     }
 }
 
+/// A condition as it was sent. What cannot be read is a condition all the same, and one that nothing meets.
+fn given(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes().trim_ascii()))
+}
+
 fn failed(condition: &'static str) -> S3Error {
     ErrorCode::PreconditionFailed.with("Condition", condition)
+}
+
+impl Present<'_> {
+    /// Whether a range is of this very version: `If-Range` names it by its entity tag or, exactly, by its time, or is not there.
+    fn is_of_range(&self, headers: &HeaderMap) -> bool {
+        let Some(validator) = given(headers, IF_RANGE) else { return true };
+        match parse_http_date(&validator) {
+            Some(date) => date.as_second() == from_millis(self.modified).as_second(),
+            None => validator.trim_matches('"') == self.etag,
+        }
+    }
+}
+
+/// A number of bytes; one that is more than any object has is as good as the largest.
+fn position(text: &str) -> Option<u64> {
+    let digits = text.trim();
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// Bytes `start..end` of an object; `start < end`.
@@ -227,13 +262,14 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// The range that a `Range` header asks of an object of `size` bytes. `None` for no header, or one that is not a
-    /// single byte range: the whole object is then the answer.
+    /// The range that a `Range` header asks of what is there. `None` for no header, one that is not a single byte range, or
+    /// one that is of another version by `If-Range`: the whole object is then the answer.
     ///
     /// # Errors
     /// `InvalidRange` if no byte of the object is in it.
-    pub fn of_request(headers: &HeaderMap, size: u64) -> Result<Option<Self>> {
-        let Some(asked) = text(headers, RANGE) else {
+    pub fn of_request(headers: &HeaderMap, present: Present<'_>) -> Result<Option<Self>> {
+        let size = present.size;
+        let Some(asked) = text(headers, RANGE).filter(|_| present.is_of_range(headers)) else {
             return Ok(None);
         };
         let Some(spec) = asked.strip_prefix("bytes=") else {
@@ -242,10 +278,10 @@ impl ByteRange {
         let Some((first, last)) = spec.trim().split_once('-') else {
             return Ok(None);
         };
-        let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-            (Ok(first), Ok(last)) if first <= last => Self { start: first, end: last.saturating_add(1).min(size) },
-            (Ok(first), Err(_)) if last.trim().is_empty() => Self { start: first, end: size },
-            (Err(_), Ok(suffix)) if first.trim().is_empty() => Self { start: size.saturating_sub(suffix), end: size },
+        let range = match (position(first), position(last)) {
+            (Some(first), Some(last)) if first <= last => Self { start: first, end: last.saturating_add(1).min(size) },
+            (Some(first), None) if last.trim().is_empty() => Self { start: first, end: size },
+            (None, Some(suffix)) if first.trim().is_empty() => Self { start: size.saturating_sub(suffix), end: size },
             _ => return Ok(None),
         };
         if range.start < range.end {
@@ -269,7 +305,8 @@ mod tests {
     }
 
     fn range(text: &str, size: u64) -> Result<Option<(u64, u64)>> {
-        Ok(ByteRange::of_request(&headers(&[("range", text)]), size)?.map(|r| (r.start, r.end)))
+        let present = Present { etag: "abc", modified: 1_000, size };
+        Ok(ByteRange::of_request(&headers(&[("range", text)]), present)?.map(|r| (r.start, r.end)))
     }
 
     #[test]
@@ -278,22 +315,71 @@ mod tests {
         assert_eq!(range("bytes=2-", 10).unwrap(), Some((2, 10)));
         assert_eq!(range("bytes=-3", 10).unwrap(), Some((7, 10)));
         assert_eq!(range("bytes=-30", 10).unwrap(), Some((0, 10)));
-        assert_eq!(range("bytes=5-99999999999999999999", 10).unwrap(), None);
+        assert_eq!(range("bytes=5-99999999999999999999", 10).unwrap(), Some((5, 10)));
+        assert_eq!(range("bytes=-99999999999999999999", 10).unwrap(), Some((0, 10)));
+        assert_eq!(range("bytes=+5-6", 10).unwrap(), None);
         assert_eq!(range("bytes=5-99", 10).unwrap(), Some((5, 10)));
         assert_eq!(range("bytes=0-1,3-4", 10).unwrap(), None);
         assert_eq!(range("lines=1-2", 10).unwrap(), None);
         assert_eq!(range("bytes=3-2", 10).unwrap(), None);
-        for unsatisfiable in ["bytes=10-", "bytes=-0", "bytes=11-12"] {
+        for unsatisfiable in ["bytes=10-", "bytes=-0", "bytes=11-12", "bytes=99999999999999999999-"] {
             assert_eq!(range(unsatisfiable, 10).unwrap_err().code, ErrorCode::InvalidRange);
         }
         assert_eq!(range("bytes=0-", 0).unwrap_err().code, ErrorCode::InvalidRange);
     }
 
     #[test]
+    fn a_range_may_be_of_one_version() {
+        let range = |validator: &str| {
+            let present = Present { etag: "abc", modified: 1_138_985_109_500, size: 10 };
+            ByteRange::of_request(&headers(&[("range", "bytes=0-0"), ("if-range", validator)]), present).unwrap()
+        };
+        let first = Some(ByteRange { start: 0, end: 1 });
+        for same in ["\"abc\"", "abc", "Fri, 03 Feb 2006 16:45:09 GMT"] {
+            assert_eq!(range(same), first, "{same}");
+        }
+        let others =
+            ["\"abd\"", "W/\"abc\"", "*", "", "Fri, 03 Feb 2006 16:45:08 GMT", "Fri, 03 Feb 2006 16:45:10 GMT"];
+        for other in others {
+            assert_eq!(range(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn conditions_that_cannot_be_read_hold_all_the_same() {
+        let unreadable = |name: &'static str, value: &[u8]| {
+            HeaderMap::from_iter([(HeaderName::from_static(name), http::HeaderValue::from_bytes(value).unwrap())])
+        };
+        let present = Present { etag: "abc", modified: 1_000, size: 3 };
+        let code = |conditions: Result<Preconditions>| {
+            conditions.and_then(|conditions| conditions.judge_write(Some(present), "k")).map_err(|error| error.code)
+        };
+        let not_implemented = Err(ErrorCode::NotImplemented);
+        for value in [&b"*\xe9"[..], b"\xff", b"", b" "] {
+            assert_eq!(code(Preconditions::of_write(&unreadable("if-none-match", value))), not_implemented);
+        }
+        assert_eq!(code(Preconditions::of_write(&unreadable("if-match", b""))), not_implemented);
+        let failed = Err(ErrorCode::PreconditionFailed);
+        assert_eq!(code(Preconditions::of_write(&unreadable("if-match", b"abc\xe9"))), failed);
+        for value in [&b"abc\xe9"[..], b""] {
+            assert_eq!(code(Preconditions::of_delete(&unreadable("if-match", value))), failed);
+            for name in ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"] {
+                assert_eq!(code(Preconditions::of_delete(&unreadable(name, value))), Err(ErrorCode::InvalidArgument));
+            }
+        }
+        let source = Preconditions::of_copy_source(&unreadable("x-amz-copy-source-if-match", b"abc\xe9"));
+        let judged = source.judge("abc", 1_000, Mood::CopySource, from_millis(2_000));
+        assert_eq!(judged.map_err(|error| error.code), failed);
+        // Of a read, an empty list asks for nothing.
+        assert!(Preconditions::of_request(&unreadable("if-match", b"")).is_empty());
+    }
+
+    #[test]
     fn conditions_follow_the_rfc() {
         const AT: i64 = 1_138_985_109_500;
         let judge = |pairs: &[(&'static str, &str)], mood| {
-            Preconditions::of_request(&headers(pairs)).judge("abc", AT, mood).map_err(|error| error.code)
+            let now = from_millis(AT + 60_000);
+            Preconditions::of_request(&headers(pairs)).judge("abc", AT, mood, now).map_err(|error| error.code)
         };
         let same = "Fri, 03 Feb 2006 16:45:09 GMT";
         let earlier = "Fri, 03 Feb 2006 16:45:08 GMT";
@@ -305,6 +391,9 @@ mod tests {
         assert_eq!(judge(&[("if-none-match", "\"abc\"")], Mood::CopySource), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(&[("if-modified-since", same)], Mood::Read), Err(ErrorCode::NotModified));
         assert_eq!(judge(&[("if-modified-since", earlier)], Mood::Read), Ok(()));
+        let future = "Fri, 03 Feb 2006 17:45:09 GMT";
+        assert_eq!(judge(&[("if-modified-since", future)], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-modified-since", future)], Mood::CopySource), Ok(()));
         assert_eq!(judge(&[("if-unmodified-since", same)], Mood::Read), Ok(()));
         assert_eq!(judge(&[("if-unmodified-since", earlier)], Mood::Read), Err(ErrorCode::PreconditionFailed));
         // If-Match overrides If-Unmodified-Since, If-None-Match overrides If-Modified-Since.

@@ -167,9 +167,11 @@ impl S3 {
                 ),
             ));
         }
-        // Of what is not SSE-S3, the encryption changes even where none is asked for: it becomes the bucket's default.
+        // Of what is not SSE-S3, the encryption changes even where none is asked for: it becomes the bucket's default. Where a
+        // default is configured, AWS lets any object be copied onto itself.
         let changes = directive == Directive::Replace
             || source.object.envelope.kind() != SseKind::S3
+            || bucket.record.encryption.is_some()
             || sse::headers::asks_for_customer_key(&call.headers)
             || ["x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"]
                 .iter()
@@ -292,17 +294,19 @@ impl S3 {
         let action = if named.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let about = About { key: Some(&named.key), version: named.version, ..About::default() };
         self.authorize_about(call, action, &bucket, about).await?;
-        let record = self.find(&bucket, &named.key, named.version).await.map_err(|missing| match missing {
+        let found = self.find(&bucket, &named.key, named.version).await.map_err(|missing| match missing {
             Missing::Marker(_) => S3Error::new(
                 ErrorCode::InvalidRequest,
                 "The source of a copy request may not specifically refer to a delete marker by version id.",
             ),
             other => other.tell(call, &named.key),
-        })?;
+        });
+        let record = self.hide_absence(call, &bucket, found).await?;
         self.authorize_record(call, action, &bucket, about, &record).await?;
         let object = self.open_record(&bucket, &named.key, record)?;
         Self::require_transport(call, &object.envelope)?;
-        Preconditions::of_copy_source(&call.headers).judge(&object.etag, object.record.modified, Mood::CopySource)?;
+        let (modified, now) = (object.record.modified, self.clock.now());
+        Preconditions::of_copy_source(&call.headers).judge(&object.etag, modified, Mood::CopySource, now)?;
         call.witness.see_aside(|| Aside {
             operation: match call.row.operation {
                 Operation::UploadPartCopy => "REST.COPY.PART_GET",

@@ -150,6 +150,7 @@ impl S3 {
 
     async fn delete_entry(&self, call: &Call<'_>, bucket: &Bucket, entry: &Entry) -> Result<Deleted> {
         let result = self.try_to_delete(call, bucket, entry).await;
+        let result = self.hide_absence(call, bucket, result).await;
         let error = result.as_ref().err().map(|error| error.code);
         call.witness.see_aside(|| Aside {
             operation: "BATCH.DELETE.OBJECT",

@@ -1,11 +1,13 @@
 //! GetObject and HeadObject.
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LAST_MODIFIED};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, EXPIRES, HeaderMap, HeaderValue, LAST_MODIFIED,
+};
 use http::{HeaderName, Response, StatusCode};
 
 use super::access::About;
 use super::checksum::render::{write_headers, write_part_headers};
-use super::condition::{ByteRange, Mood, Preconditions};
+use super::condition::{ByteRange, Mood, Preconditions, Present};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, write_attributes};
 use super::lifecycle::insert_expiration;
@@ -15,14 +17,14 @@ use super::parts::MAX_PART_NUMBER;
 use super::put::insert_number;
 use super::reader::ObjectReader;
 use super::render;
-use super::request::ObjectKey;
+use super::request::{ObjectKey, Query};
 use super::service::{Bucket, Call, S3};
 use super::version::{VERSION_ID, insert_version};
 use crate::clock::{from_millis, http_date};
 use crate::iam::Permit;
 use crate::sse::{self, CustomerKey, SseKind};
 use crate::store::commit;
-use crate::store::schema::{Body, PartSpan};
+use crate::store::schema::{Attributes, Body, PartSpan};
 use crate::wire::ResponseBody;
 
 /// How often an object that is replaced under the reader is tried.
@@ -72,10 +74,11 @@ impl S3 {
         let object = self.object(call, bucket, key).await?;
         self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
-        let judged = Preconditions::of_request(&call.headers).judge(&object.etag, object.record.modified, Mood::Read);
-        match judged {
+        let (modified, now) = (object.record.modified, self.clock.now());
+        match Preconditions::of_request(&call.headers).judge(&object.etag, modified, Mood::Read, now) {
             Err(error) if error.code == ErrorCode::NotModified => {
                 let mut response = render::empty(StatusCode::NOT_MODIFIED);
+                insert_freshness(&object.record.attributes, &call.query, response.headers_mut());
                 insert_etag(response.headers_mut(), &object.etag);
                 insert_modified(response.headers_mut(), object.record.modified);
                 insert_version(response.headers_mut(), VERSION_ID, bucket, object.record.version_id());
@@ -164,6 +167,17 @@ fn wants_checksums(headers: &HeaderMap) -> Result<bool> {
     }
 }
 
+/// Sets what tells caches how long they may keep what they have. (RFC 9110, section 15.4.5)
+fn insert_freshness(attributes: &Attributes, overrides: &Query, headers: &mut HeaderMap) {
+    let mut all = HeaderMap::new();
+    write_attributes(attributes, overrides, &mut all);
+    for name in [CACHE_CONTROL, EXPIRES] {
+        if let Some(value) = all.remove(&name) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// Sets `Last-Modified`.
 pub(super) fn insert_modified(headers: &mut HeaderMap, modified: i64) {
     insert(headers, LAST_MODIFIED, &http_date(from_millis(modified)));
@@ -173,7 +187,8 @@ pub(super) fn insert_modified(headers: &mut HeaderMap, modified: i64) {
 fn select(call: &Call<'_>, object: &Object) -> Result<Selection> {
     let size = object.record.size;
     let number = part_number(call)?;
-    let range = ByteRange::of_request(&call.headers, size);
+    let present = Present { etag: &object.etag, modified: object.record.modified, size };
+    let range = ByteRange::of_request(&call.headers, present);
     match (number, range) {
         (Some(_), Ok(Some(_)) | Err(_)) => Err(S3Error::new(
             ErrorCode::InvalidRequest,

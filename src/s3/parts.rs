@@ -184,7 +184,8 @@ impl S3 {
         let upload = self.upload(call, bucket, key).await?;
         let (after, count) = (u16::try_from(marker).unwrap_or(u16::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
         let mut parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, after, count + 1).await?;
-        let truncated = parts.len() > count;
+        // A page of none has nothing to go on behind.
+        let truncated = count > 0 && parts.len() > count;
         parts.truncate(count);
 
         // Only a client that asked for checksums is shown them, so that no other listing needs the KMS.

@@ -442,17 +442,12 @@ impl S3 {
         }
     }
 
-    /// Whether a key exists is the affair of those who may list the bucket. (API reference, GetObject.)
-    async fn hide_absence(
-        &self,
-        call: &Call<'_>,
-        bucket: &Bucket,
-        answer: Result<Response<ResponseBody>>,
-    ) -> Result<Response<ResponseBody>> {
+    /// Whether a key exists is the affair of those who may list the bucket that it would be in. (API reference, GetObject.)
+    pub(super) async fn hide_absence<T>(&self, call: &Call<'_>, bucket: &Bucket, answer: Result<T>) -> Result<T> {
         match answer {
-            Err(error) if error.code == ErrorCode::NoSuchKey => {
+            Err(error) if error.code == ErrorCode::NoSuchKey && !error.is_permitted => {
                 self.authorize(call, "s3:ListBucket", bucket, None).await?;
-                Err(error)
+                Err(S3Error { is_permitted: true, ..error })
             }
             answer => answer,
         }

@@ -1,7 +1,8 @@
 //! UpdateObjectEncryption: an object's data key is wrapped under another KMS key, or by way of a bucket key. Its bytes,
 //! entity tag, modification time and checksums stay as they are.
 //!
-//! From SSE-S3 and SSE-KMS, to SSE-KMS alone. (AWS: API reference, UpdateObjectEncryption, whose texts these are.)
+//! From SSE-S3 and SSE-KMS, to SSE-KMS alone, for those who may write the object besides. (AWS: API reference,
+//! UpdateObjectEncryption, whose texts these are.)
 
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -116,6 +117,7 @@ impl S3 {
         let asked = AskedEncryption { method: asked.is_some().then(|| "aws:kms".to_owned()), key: asked };
         let about = About { encryption: Some(&asked), ..About::named(call, key)? };
         self.authorize_about(call, call.action(), bucket, about).await?;
+        self.authorize_about(call, "s3:PutObject", bucket, about).await?;
         let to = to?;
         let (caller, name) = (self.kms_caller(call), ObjectName { bucket: &bucket.name, key: key.as_str() });
         loop {

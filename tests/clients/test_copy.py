@@ -63,6 +63,13 @@ def test_onto_itself(s3, bucket, source):
     assert body_of(after) == DATA
 
 
+def test_onto_itself_where_a_default_is_configured(s3, bucket, source):
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
+    s3.copy_object(Bucket=bucket, Key="source", CopySource=source)
+    assert body_of(s3.get_object(Bucket=bucket, Key="source")) == DATA
+
+
 def test_between_buckets(s3, bucket, source, bucket_names):
     other = next(bucket_names)
     s3.create_bucket(Bucket=other)
@@ -82,6 +89,7 @@ def test_conditions(s3, bucket, source):
         {"CopySourceIfMatch": etag},
         {"CopySourceIfNoneMatch": other},
         {"CopySourceIfModifiedSince": ago},
+        {"CopySourceIfModifiedSince": ahead},
         {"CopySourceIfUnmodifiedSince": ahead},
         {"CopySourceIfMatch": etag, "CopySourceIfUnmodifiedSince": ago},
     ):

@@ -67,6 +67,7 @@ RANGES = {
     "open end": ("bytes=299990-", 299_990, 300_000),
     "last byte": ("bytes=299999-299999", 299_999, 300_000),
     "beyond the end": ("bytes=299000-999999999", 299_000, 300_000),
+    "beyond all numbers": ("bytes=0-99999999999999999999999", 0, 300_000),
     "suffix longer than all": ("bytes=-999999999", 0, 300_000),
     "everything": ("bytes=0-", 0, 300_000),
 }
@@ -101,6 +102,30 @@ def test_what_is_no_single_range_is_ignored(s3, bucket, stored, header):
     answer = s3.get_object(Bucket=bucket, Key="k", Range=header)
     assert status_of(answer) == 200
     assert body_of(answer) == DATA
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_range_of_one_version(server, s3, bucket, stored, method):
+    """Who goes on with a download by If-Range gets another version whole."""
+    head = headers_of(s3.head_object(Bucket=bucket, Key="k"))
+    ask = lambda validator: signed(server, method, f"/{bucket}/k", headers={"range": "bytes=10-19", "if-range": validator})
+    for same in (head["etag"], head["last-modified"]):
+        answer = ask(same)
+        assert (answer.status, answer.headers["content-range"]) == (206, "bytes 10-19/300000")
+    for other in ('"0123456789abcdef0123456789abcdef"', f"W/{head['etag']}", "Mon, 01 Jan 2001 00:00:00 GMT"):
+        answer = ask(other)
+        assert (answer.status, answer.headers["content-length"]) == (200, "300000"), other
+        assert "content-range" not in answer.headers
+
+
+def test_what_has_not_changed_says_how_long_it_may_be_kept(s3, bucket):
+    expires = "Wed, 02 Jan 2030 03:04:05 GMT"
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=DATA, CacheControl="max-age=60", Expires=expires)["ETag"]
+    for read in (s3.get_object, s3.head_object):
+        with refused("304", 304) as refusal:
+            read(Bucket=bucket, Key="k", IfNoneMatch=etag)
+        assert (refusal.headers["cache-control"], refusal.headers["expires"]) == ("max-age=60", expires)
+        assert "content-type" not in refusal.headers
 
 
 def test_a_range_of_nothing(s3, bucket):
@@ -174,6 +199,7 @@ def conditions(etag, modified):
         ({"IfNoneMatch": "*"}, 304),
         ({"IfModifiedSince": LONG_AGO}, 200),
         ({"IfModifiedSince": modified}, 304),
+        ({"IfModifiedSince": later + timedelta(days=1)}, 200),
         ({"IfUnmodifiedSince": later}, 200),
         ({"IfUnmodifiedSince": modified}, 200),
         ({"IfUnmodifiedSince": LONG_AGO}, 412),

@@ -91,6 +91,15 @@ def test_a_policy_on_the_key(s3, bucket, update, key, shared_key):
     assert headers_of(s3.head_object(Bucket=bucket, Key="k"))[KEY_ID] == shared_key["Arn"]
 
 
+def test_who_may_not_write_may_not_update(s3, bucket, update, shared_key):
+    s3.put_object(Bucket=bucket, Key="k", Body=DATA)
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": statement}))
+    with refused("AccessDenied", 403) as refusal:
+        update(shared_key["Arn"])
+    assert "s3:PutObject" in refusal.message
+
+
 def test_a_refused_update_changes_nothing(s3, kms, bucket, update, key, shared_key):
     s3.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=shared_key["Arn"])
     kms.disable_key(KeyId=key["KeyId"])

@@ -70,6 +70,60 @@ def test_versions_are_permitted_apart(s3, other, versioned, allow):
     other.delete_object(**named)
 
 
+def test_attributes_are_for_those_who_may_read(s3, other, versioned, allow):
+    id = s3.put_object(Bucket=versioned, Key="k", Body=b"x")["VersionId"]
+    current = {"Bucket": versioned, "Key": "k", "ObjectAttributes": ["ObjectSize"]}
+    named = current | {"VersionId": id}
+    for refused_ones in (
+        ("s3:GetObjectAttributes", "s3:GetObjectVersionAttributes"),
+        ("s3:GetObject", "s3:GetObjectVersion"),
+        ("s3:GetObject", "s3:GetObjectVersionAttributes"),
+    ):
+        allow(*refused_ones)
+        for asked in (current, named):
+            with refused("AccessDenied", 403):
+                other.get_object_attributes(**asked)
+    allow("s3:GetObject", "s3:GetObjectAttributes")
+    assert other.get_object_attributes(**current)["ObjectSize"] == 1
+    allow("s3:GetObjectVersion", "s3:GetObjectVersionAttributes")
+    assert other.get_object_attributes(**named)["ObjectSize"] == 1
+
+
+def test_absence_is_told_to_those_who_may_list_the_source(s3, other, bucket, allow, bucket_names):
+    """Whether there is a source is the affair of its own bucket, and of no other."""
+    own = next(bucket_names)
+    other.create_bucket(Bucket=own)
+    source = {"Bucket": bucket, "Key": "none"}
+
+    def upload_part_copy(Bucket, Key, CopySource):
+        id = other.create_multipart_upload(Bucket=Bucket, Key=Key)["UploadId"]
+        other.upload_part_copy(Bucket=Bucket, Key=Key, UploadId=id, PartNumber=1, CopySource=CopySource)
+
+    for copy in (other.copy_object, upload_part_copy):
+        allow("s3:GetObject")
+        with refused("AccessDenied", 403):
+            copy(Bucket=own, Key="k", CopySource=source)
+        allow("s3:GetObject", "s3:ListBucket", Resource=[f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])
+        with refused("NoSuchKey", 404):
+            copy(Bucket=own, Key="k", CopySource=source)
+        allow("s3:PutObject")
+        with refused("NoSuchKey", 404):
+            copy(Bucket=bucket, Key="k", CopySource={"Bucket": own, "Key": "none"})
+
+
+def test_absence_is_not_told_by_deletions(s3, other, bucket, allow):
+    deletion = {"Objects": [{"Key": "none", "ETag": "0123456789abcdef0123456789abcdef"}]}
+
+    def code():
+        [error] = other.delete_objects(Bucket=bucket, Delete=deletion)["Errors"]
+        return error["Code"]
+
+    allow("s3:DeleteObject")
+    assert code() == "AccessDenied"
+    allow("s3:DeleteObject", "s3:ListBucket", Resource=[f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])
+    assert code() == "NoSuchKey"
+
+
 def test_a_policy_on_one_version(s3, other, versioned, allow):
     ids = [s3.put_object(Bucket=versioned, Key="k", Body=b"x")["VersionId"] for _ in range(2)]
     allow("s3:GetObjectVersion", Condition={"StringEquals": {"s3:VersionId": ids[0]}})

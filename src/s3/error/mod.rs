@@ -27,6 +27,8 @@ pub struct S3Error {
     /// What lies beneath, for the log alone.
     #[source]
     pub source: Option<BoxError>,
+    /// Whether the caller was found to be one who may be told.
+    pub is_permitted: bool,
 }
 
 /// What S3 handlers return.
@@ -35,7 +37,14 @@ pub type Result<T, E = S3Error> = std::result::Result<T, E>;
 impl S3Error {
     /// `code` with the text that says more than its default.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), detail: Vec::new(), headers: Vec::new(), source: None }
+        Self {
+            code,
+            message: message.into(),
+            detail: Vec::new(),
+            headers: Vec::new(),
+            source: None,
+            is_permitted: false,
+        }
     }
 
     /// `InvalidArgument` with AWS's `ArgumentName` and `ArgumentValue`.
