@@ -11,7 +11,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::headers::text;
 use super::lifecycle::insert_expiration;
-use super::multipart::{encode_upload_id, location, no_such_upload, upload_id};
+use super::multipart::{encode_upload_id, no_such_upload, upload_id};
 use super::parts::{DEFAULT_ALGORITHM, ENCRYPTION_WANTED, part_algorithm};
 use super::put::{Origin, insert_id};
 use super::render;
@@ -234,7 +234,8 @@ impl S3 {
         };
         let place = bucket.place(key, &consequences);
         let version = commit::complete_upload(&*self.store, place, upload, &parts, chosen, &record, admit).await?;
-        let mut response = completed(call, bucket, key, (&tag, version), &envelope, &assembled.checksums)?;
+        let place = self.location(call, bucket, key);
+        let mut response = completed(&place, bucket, key, (&tag, version), &envelope, &assembled.checksums)?;
         let expires = self.expires(bucket, key.as_str(), &record).await?;
         insert_expiration(response.headers_mut(), expires.as_deref());
         Ok(response)
@@ -256,7 +257,8 @@ impl S3 {
                 };
                 let id = object.record.version_id();
                 let version = (id != VersionId::Null).then_some(id);
-                completed(call, bucket, key, (&object.etag, version), &object.envelope, &checksums)
+                let place = self.location(call, bucket, key);
+                completed(&place, bucket, key, (&object.etag, version), &object.envelope, &checksums)
             }
             Ok(_) => Err(no_such_upload(call)),
             Err(error) if error.code == ErrorCode::NoSuchKey => Err(no_such_upload(call)),
@@ -421,7 +423,7 @@ fn check_kind(headers: &HeaderMap, upload: &UploadRecord) -> Result<()> {
 }
 
 fn completed(
-    call: &Call<'_>,
+    place: &str,
     bucket: &Bucket,
     key: &ObjectKey,
     (etag, version): (&str, Option<VersionId>),
@@ -429,7 +431,7 @@ fn completed(
     checksums: &Checksums,
 ) -> Result<Response<ResponseBody>> {
     let mut response = render::document(XmlWriter::document("CompleteMultipartUploadResult", |xml| {
-        xml.text("Location", location(call, bucket, key));
+        xml.text("Location", place);
         xml.text("Bucket", &bucket.name);
         xml.text("Key", key);
         xml.text("ETag", format_args!("\"{etag}\""));

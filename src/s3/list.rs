@@ -65,6 +65,8 @@ impl Listed {
 pub(super) struct Position {
     pub name: String,
     pub tail: Vec<u8>,
+    /// Whether all of the common prefix that the name falls under is behind the page, and not only if it is the name.
+    pub skips_prefix: bool,
 }
 
 /// An entry of a page.
@@ -82,7 +84,12 @@ pub(super) struct Page<V> {
 impl Position {
     /// Behind every entry of `name`.
     pub fn behind(name: &str) -> Self {
-        Self { name: name.to_owned(), tail: Vec::new() }
+        Self { name: name.to_owned(), tail: Vec::new(), skips_prefix: false }
+    }
+
+    /// Behind every entry of a marker: a name, or the common prefix that it falls under.
+    pub fn behind_marker(name: &str) -> Self {
+        Self { skips_prefix: true, ..Self::behind(name) }
     }
 }
 
@@ -171,8 +178,9 @@ impl<'q> Listing<'q> {
     /// The first key behind `after`, which may be a common prefix that the last page ended with.
     fn start_behind(&self, table: Table, after: &Position) -> Vec<u8> {
         let name = after.name.as_str();
-        if name.starts_with(self.prefix) && self.common_prefix(name) == Some(name) {
-            return prefix_end(&prefix_of(table, name));
+        let common = self.common_prefix(name).filter(|_| name.starts_with(self.prefix));
+        if let Some(common) = common.filter(|common| after.skips_prefix || *common == name) {
+            return prefix_end(&prefix_of(table, common));
         }
         let mut start = escape(table, name);
         if after.tail.is_empty() {
@@ -200,7 +208,7 @@ impl S3 {
         let query = &call.query;
         refuse_of_other_version(query, &V2_ONLY)?;
         let marker = query.value("marker").unwrap_or_default();
-        let listing = Listing::read(query, Listed::Objects, query.non_empty("marker").map(Position::behind))?;
+        let listing = Listing::read(query, Listed::Objects, query.non_empty("marker").map(Position::behind_marker))?;
         let page = self.walk_objects(&listing, bucket).await?;
         let document = self.page_document(
             bucket,
@@ -362,6 +370,23 @@ mod tests {
         assert_eq!(listing.common_prefix("a/b//c//d"), Some("a/b//"));
         assert_eq!(listing.common_prefix("a/b/c"), None);
         assert_eq!(listing.common_prefix("a///"), Some("a///"));
+    }
+
+    #[test]
+    fn a_marker_stands_for_the_common_prefix_that_it_falls_under() {
+        let query = Query::parse("prefix=a/&delimiter=/").unwrap();
+        let listing = Listing::read(&query, Listed::Objects, None).unwrap();
+        let start = |position: Position| listing.start_behind(Table::Object, &position);
+        let behind_prefix = prefix_end(&prefix_of(Table::Object, "a/b/"));
+        for marker in ["a/b/", "a/b/c", "a/b/c/d"] {
+            assert_eq!(start(Position::behind_marker(marker)), behind_prefix, "{marker}");
+        }
+        assert_eq!(start(Position::behind("a/b/")), behind_prefix);
+        let behind_key = |key| prefix_end(&escape(Table::Object, key));
+        assert_eq!(start(Position::behind("a/b/c")), behind_key("a/b/c"));
+        for marker in ["a/b", "b/c/d", "a"] {
+            assert_eq!(start(Position::behind_marker(marker)), behind_key(marker), "{marker}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::headers::insert;
 use super::list::{Entry, Listed, Listing, Position, write_common_prefixes};
 use super::render;
-use super::request::ObjectKey;
+use super::request::{ObjectKey, virtual_bucket};
 use super::service::{Bucket, Call, S3, no_content};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, parse_http_date};
@@ -104,10 +104,11 @@ impl S3 {
         // "If key-marker is not specified, the upload-id-marker parameter is ignored." (ListMultipartUploads)
         let after = match (key_marker, id_marker) {
             ("", _) => None,
-            (name, "") => Some(Position::behind(name)),
+            (name, "") => Some(Position::behind_marker(name)),
             (name, id) => {
                 let invalid = || S3Error::argument("upload-id-marker", id, "Invalid uploadId marker");
-                Some(Position { name: name.to_owned(), tail: decode_upload_id(id).ok_or_else(invalid)?.to_vec() })
+                let tail = decode_upload_id(id).ok_or_else(invalid)?.to_vec();
+                Some(Position { tail, ..Position::behind_marker(name) })
             }
         };
         let listing = Listing::read(query, Listed::Uploads, after)?;
@@ -159,6 +160,13 @@ impl S3 {
         self.find_upload(call, bucket, key).await?.ok_or_else(|| no_such_upload(call))
     }
 
+    /// Where an object can be found, by the way that the request came.
+    pub(super) fn location(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> String {
+        let scheme = if call.cx.is_secure() { "https" } else { "http" };
+        let host = call.host.as_deref().unwrap_or("localhost");
+        format!("{scheme}://{}", place(host, &self.settings.base_domains, &bucket.name, key.as_str()))
+    }
+
     /// Who began an upload: an account, or one of its users or roles by ARN. (API reference, ListParts.)
     pub(super) fn initiator<'a>(&'a self, upload: &'a UploadRecord) -> Option<Initiator<'a>> {
         if let Some(arn) = &upload.initiator {
@@ -179,11 +187,14 @@ impl S3 {
     }
 }
 
-/// Where an object can be found. S3 writes the key as one segment here, encoded as a form's values are.
-pub(super) fn location(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> String {
-    let host = call.header("host").unwrap_or("localhost");
-    let scheme = if call.cx.is_secure() { "https" } else { "http" };
-    format!("{scheme}://{host}/{}/{}", bucket.name, url_encode(key.as_str()).replace('/', "%2F"))
+/// Where an object is on `host`, which may name the bucket. S3 writes the key as one segment here, encoded as a form's values
+/// are.
+fn place(host: &str, bases: &[String], bucket: &str, key: &str) -> String {
+    let key = url_encode(key).replace('/', "%2F");
+    match virtual_bucket(host, bases) {
+        Some(_) => format!("{host}/{key}"),
+        None => format!("{host}/{bucket}/{key}"),
+    }
 }
 
 /// Who began an upload, as listings show it.
@@ -256,6 +267,15 @@ mod tests {
         assert_eq!(judge(Some("Thu, 01 Jan 1970 00:16:40 GMT")), Ok(()));
         assert_eq!(judge(Some("Thu, 01 Jan 1970 00:16:41 GMT")), Err(ErrorCode::PreconditionFailed));
         assert_eq!(judge(Some("then")), Err(ErrorCode::InvalidArgument));
+    }
+
+    #[test]
+    fn a_bucket_stands_once_in_the_place_of_its_object() {
+        let bases = ["localhost".to_owned(), "s3.amazonaws.com".to_owned()];
+        let place = |host| place(host, &bases, "b", "a/b c");
+        assert_eq!(place("localhost:9000"), "localhost:9000/b/a%2Fb+c");
+        assert_eq!(place("b.localhost:9000"), "b.localhost:9000/a%2Fb+c");
+        assert_eq!(place("127.0.0.1"), "127.0.0.1/b/a%2Fb+c");
     }
 
     #[test]

@@ -25,9 +25,6 @@ const OF_THE_SIGNATURE: &[&str] = &[
 /// What tells of the body, which whoever presigns does not know: SDKs sign the checksum of nothing.
 const OF_THE_BODY: &[&str] = &["x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm", "x-amz-trailer"];
 
-/// What S3 takes from headers alone, as SDKs know that leave these where they are.
-const HEADERS_ALONE: &[&str] = &["x-amz-copy-source-server-side-encryption", "x-amz-server-side-encryption"];
-
 /// The headers with what the query adds to them; `None` if it adds nothing. A header that came is not changed.
 ///
 /// # Errors
@@ -55,7 +52,6 @@ fn stands_for_header(name: &str) -> bool {
     name.starts_with(PREFIX)
         && !OF_THE_SIGNATURE.contains(&name)
         && !OF_THE_BODY.contains(&name)
-        && !HEADERS_ALONE.iter().any(|prefix| name.starts_with(prefix))
         && Algorithm::from_header(name).is_none()
 }
 
@@ -86,6 +82,15 @@ mod tests {
         );
         assert_eq!(added(&[], "x-amz-acl=private"), pairs(&[]));
         assert_eq!(added(&[("x-amz-acl", "public-read")], &signed("x-amz-acl=private")), pairs(&[]));
+        // Encryption that was asked for is never left out.
+        for name in [
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-server-side-encryption-customer-key",
+            "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        ] {
+            assert_eq!(added(&[], &signed(&format!("{name}=v"))), pairs(&[(name, "v")]));
+        }
         assert_eq!(added(&[], &signed("x-amz-checksum-mode=ENABLED")), pairs(&[("x-amz-checksum-mode", "ENABLED")]));
         assert_eq!(added(&[], &signed("x-amz-acl=a%0Ab")), Err("The value cannot be that of a header.".to_owned()));
     }
@@ -97,8 +102,6 @@ mod tests {
              X-Amz-Security-Token=t&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD",
             "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32",
             "x-amz-trailer=x-amz-checksum-crc32&x-amz-decoded-content-length=1",
-            "x-amz-server-side-encryption=aws:kms&x-amz-server-side-encryption-customer-key=k",
-            "x-amz-copy-source-server-side-encryption-customer-algorithm=AES256",
             "versionId=x&response-content-type=y&amz-acl=z",
         ] {
             assert_eq!(added(&[], &format!("X-Amz-Signature=00&{query}")), Ok(Vec::new()), "{query}");

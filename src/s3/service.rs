@@ -88,6 +88,8 @@ pub(super) struct Call<'r> {
     pub query: Query,
     /// Those that came, and what the query of a presigned request says in the place of headers.
     pub headers: HeaderMap,
+    /// The host that it names, in whichever way.
+    pub host: Option<String>,
     pub identity: Option<Identity>,
     pub signed: Option<Signed>,
     pub witness: &'r Witness,
@@ -198,7 +200,7 @@ impl<'r> Call<'r> {
         headers: HeaderMap,
         witness: &'r Witness,
     ) -> Self {
-        Self { cx, row, query, headers, identity: None, signed: None, witness, replicates: false }
+        Self { cx, row, query, headers, host: None, identity: None, signed: None, witness, replicates: false }
     }
 
     /// Who asks. Handlers run only with a permit, and anonymous callers get none.
@@ -323,11 +325,12 @@ impl S3 {
             }
             signed => signed?,
         };
+        let host = host.map(std::borrow::Cow::into_owned);
         let headers = extended.unwrap_or(parts.headers);
         answered.access_key_id = signed.as_ref().map(|signed| signed.access_key_id().to_owned());
         let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
         witness.see_caller(identity.as_ref(), signed.as_ref());
-        let call = Call { identity, signed, ..Call::anonymous(cx, row, query, headers, witness) };
+        let call = Call { host, identity, signed, ..Call::anonymous(cx, row, query, headers, witness) };
         witness.see(self.event_of(&call, &target));
         self.dispatch(&call, target, body).await
     }

@@ -110,6 +110,19 @@ def test_a_marker_that_is_a_common_prefix_skips_it(s3, tree):
     assert entries_of(inside)[0] in (("prefix", "a/"), ("prefix", "b/"))
 
 
+def test_a_marker_within_a_common_prefix_skips_it(s3, bucket):
+    for key in ("folder/a/1", "folder/a/2", "folder/file1", "folder/file2"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    within = {"Bucket": bucket, "Prefix": "folder/", "Delimiter": "/"}
+    page = s3.list_objects(Marker="folder/a/1", MaxKeys=1, **within)
+    assert entries_of(page) == [("key", "folder/file1")]
+    assert (page["IsTruncated"], page["NextMarker"]) == (True, "folder/file1")
+    page = s3.list_multipart_uploads(KeyMarker="folder/a/1", MaxUploads=1, **within)
+    assert ([upload["Key"] for upload in page["Uploads"]], page["IsTruncated"]) == (["folder/file1"], True)
+    assert "CommonPrefixes" not in page
+
+
 def test_what_is_echoed(s3, tree):
     two = s3.list_objects_v2(Bucket=tree, Prefix="a/", Delimiter="/", MaxKeys=7, StartAfter="a")
     assert (two["Name"], two["Prefix"], two["Delimiter"], two["MaxKeys"]) == (tree, "a/", "/", 7)

@@ -2,6 +2,7 @@
 headers, keys of other accounts, and contexts at their limits."""
 
 import base64
+import hashlib
 import json
 
 import pytest
@@ -31,6 +32,31 @@ def test_a_presigned_put_with_signed_encryption_headers(server, s3, bucket, shar
     head = headers_of(s3.head_object(Bucket=bucket, Key="k"))
     assert head[KEY_ID] == shared_key["Arn"]
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA
+
+
+def test_encryption_that_a_presigned_query_asks_for(server, s3, bucket, shared_key):
+    """Some SDKs move every x-amz- header into the URL; what was asked for is not weakened by that."""
+    signer, host = Signer.of(server), {"host": server.host}
+    said = [(SSE, "aws:kms"), (KEY_ID, shared_key["KeyId"]), (BUCKET_KEY, "true")]
+    answer = send(server, "PUT", signer.presign("PUT", f"/{bucket}/k", said), host, DATA)
+    assert answer.status == 200, answer.body
+    assert (answer.headers[SSE], answer.headers[KEY_ID], answer.headers[BUCKET_KEY]) == ("aws:kms", shared_key["Arn"], "true")
+    assert headers_of(s3.head_object(Bucket=bucket, Key="k"))[KEY_ID] == shared_key["Arn"]
+    rule = {"BlockedEncryptionTypes": {"EncryptionType": ["NONE"]}}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    secret = b"0123456789abcdef0123456789abcdef"
+    customer = [
+        (f"{SSE}-customer-algorithm", "AES256"),
+        (f"{SSE}-customer-key", base64.b64encode(secret).decode()),
+        (f"{SSE}-customer-key-MD5", base64.b64encode(hashlib.md5(secret).digest()).decode()),
+    ]
+    answer = send(server, "PUT", signer.presign("PUT", f"/{bucket}/c", customer), host, DATA)
+    assert answer.status == 200, answer.body
+    assert send(server, "GET", signer.presign("GET", f"/{bucket}/c", customer), host).body == DATA
+    mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": secret}
+    assert body_of(s3.get_object(Bucket=bucket, Key="c", **mine)) == DATA
+    bare = send(server, "GET", signer.presign("GET", f"/{bucket}/c"), host)
+    assert (bare.status, bare.code) == (400, "InvalidRequest")
 
 
 @pytest.mark.parametrize(

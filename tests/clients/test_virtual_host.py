@@ -1,5 +1,6 @@
 """Buckets in the host name, and AWS's own names for the services."""
 
+import re
 import socket
 
 import pytest
@@ -48,6 +49,19 @@ def test_the_bucket_is_in_the_host(server, stored, domain, port):
 def test_the_bare_domain_is_path_style(server, stored, domain):
     assert at_host(server, domain, "GET", f"/{stored}/a/k").body == DATA
     assert b"<ListAllMyBucketsResult" in at_host(server, domain, "GET", "/").body
+
+
+@pytest.mark.parametrize("style", ["{bucket}.localhost:9000/", "localhost:9000/{bucket}/"])
+def test_the_location_of_an_upload_is_in_the_requests_style(server, bucket, style):
+    host, _, path = style.format(bucket=bucket).partition("/")
+    ask = lambda *arguments, **options: at_host(server, host, arguments[0], f"/{path}a/b", *arguments[1:], **options)
+    id = re.search(b"<UploadId>(.*)</UploadId>", ask("POST", [("uploads", "")]).body)[1].decode()
+    etag = ask("PUT", [("partNumber", "1"), ("uploadId", id)], body=b"x").headers["ETag"]
+    part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+    document = f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+    answer = ask("POST", [("uploadId", id)], body=document)
+    assert answer.status == 200, answer.body
+    assert f"<Location>https://{host}/{path}a%2Fb</Location>".encode() in answer.body
 
 
 def test_host_names_are_case_insensitive(server, stored):

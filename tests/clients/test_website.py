@@ -207,6 +207,8 @@ def test_who_may_not_list_does_not_learn_what_is_missing(s3, site, visit):
     open_to_all(s3, site, "s3:GetObject")
     assert visit(site, "/nothing").status == 403
     assert visit(site, "/docs").status == 302
+    # Whatever the visitor wants of the page that it named.
+    assert visit(site, "/docs", range="bytes=1000-2000").status == 302
     assert visit(site, "/").status == 200
 
 

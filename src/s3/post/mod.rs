@@ -20,7 +20,6 @@ use super::condition::Preconditions;
 use super::error::Result;
 use super::headers::{insert, insert_etag, read_attributes};
 use super::lifecycle::insert_expiration;
-use super::multipart::location;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject, insert_id};
 use super::render;
@@ -56,7 +55,7 @@ impl S3 {
         self.judge_transport(&posted, bucket, Some(&key)).await?;
         let is_charged = self.judge_payment(&posted, bucket).await?;
         let permit = self.authorize(&posted, posted.row.action, bucket, Some(&key)).await?;
-        let place = location(call, bucket, &key);
+        let place = self.location(call, bucket, &key);
         let mut response = self.store_form(&posted, bucket, &key, (Form { fields, file }, &place), permit).await?;
         if is_charged {
             insert(response.headers_mut(), HeaderName::from_static(REQUEST_CHARGED), "requester");

@@ -121,7 +121,8 @@ impl S3 {
             || S3Error::new(ErrorCode::AccessDenied, format!("{SERVICE} may not assume the role {role_arn}."));
         let identity = role.assumed(&self.directory, SERVICE, SESSION, &assuming).ok_or_else(untrusting)?;
         let (row, query, headers) = (operation.row(), Query::parse("")?, HeaderMap::new());
-        Ok(Call { cx, row, query, headers, identity: Some(identity), signed: None, witness, replicates: true })
+        let identity = Some(identity);
+        Ok(Call { identity, replicates: true, ..Call::anonymous(cx, row, query, headers, witness) })
     }
 
     /// Refuses an object that the role may not read; its tags, if the role may read those.

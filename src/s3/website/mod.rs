@@ -136,7 +136,7 @@ impl S3 {
             Err(error) if error.code == ErrorCode::NoSuchKey => error,
             Err(error) => return Err(error),
         };
-        if !directory && self.fetch(call, bucket, &format!("{key}/{}", website.suffix())).await.is_ok() {
+        if !directory && self.has_index(call, bucket, website, key).await {
             let mut response = page::found(&call.cx.id);
             insert(response.headers_mut(), LOCATION, &format!("/{}/", percent_encode(key)));
             return Ok(response);
@@ -144,6 +144,14 @@ impl S3 {
         // Whether a key exists is the affair of those who may list the bucket.
         self.authorize(call, "s3:ListBucket", bucket, None).await?;
         Err(missing)
+    }
+
+    /// Whether there is a page for the directory `key`, whatever the visitor asks of the one that it named.
+    async fn has_index(&self, call: &Call<'_>, bucket: &Bucket, website: &Website, key: &str) -> bool {
+        let mut headers = call.headers.clone();
+        without_conditions(&mut headers);
+        let call = Call::anonymous(call.cx, call.row, call.query.clone(), headers, call.witness);
+        self.fetch(&call, bucket, &format!("{key}/{}", website.suffix())).await.is_ok()
     }
 
     /// The object `key`, as anybody may read it.
