@@ -22,7 +22,7 @@ use crate::crypto::digest;
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, Scope};
 use crate::store::commit::{self, Part, Upload};
-use crate::store::schema::{Body, ObjectRecord, PartSpan, UploadRecord, Version, VersionId};
+use crate::store::schema::{Body, ChecksumKind, ObjectRecord, PartSpan, UploadRecord, Version, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Fewest bytes of every part but the last: 5 MiB. (AWS: "Amazon S3 multipart upload limits".)
@@ -204,7 +204,8 @@ impl S3 {
             checksums: object_key.and_then(|key| self.seal_checksums(&key, scope, &assembled.checksums)),
             body: Body::Parts { upload: upload.id, spans: assembled.spans },
             generation,
-            checksum_kind: Self::checksum_kind(&assembled.checksums),
+            checksum_kind: Self::checksum_kind(&assembled.checksums)
+                .map(|kind| ChecksumKind { by_default: part_algorithm(upload).is_none().then_some(true), ..kind }),
             whole: false,
             order: None,
             has_id: false,

@@ -137,7 +137,7 @@ impl S3 {
 }
 
 impl S3 {
-    /// Sets the header of a part's checksum, and what the object's covers.
+    /// Sets the header of a part's checksum, and what the object's covers; of an upload that named no algorithm, as AWS, none.
     async fn tell_part(
         &self,
         bucket: &Bucket,
@@ -150,6 +150,7 @@ impl S3 {
         let found = commit::read_parts(&*self.store, bucket.partition(), *upload, number - 1, 1).await?;
         if let (Some(part), Some(kind)) = (found.first(), &object.record.checksum_kind)
             && part.number == number
+            && kind.by_default != Some(true)
         {
             write_part_headers(&Self::part_checksums(object_key, &object.record, part)?, headers);
             insert(headers, HeaderName::from_static("x-amz-checksum-type"), &kind.covers);

@@ -121,7 +121,7 @@ impl S3 {
     pub(super) fn checksum_kind(checksums: &Checksums) -> Option<ChecksumKind> {
         let (algorithm, _) = checksums.values().next()?;
         let covers = checksums.kind().as_str().to_owned();
-        Some(ChecksumKind { algorithm: algorithm.name().to_owned(), covers })
+        Some(ChecksumKind { algorithm: algorithm.name().to_owned(), covers, by_default: None })
     }
 
     /// Opens what [`Self::seal_checksums`] returned.

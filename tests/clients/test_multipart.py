@@ -456,6 +456,15 @@ def test_a_parts_own_checksum(plain_s3, bucket, algorithm, kind):
             assert name not in headers_of(read(Bucket=bucket, Key="k", PartNumber=number))
 
 
+def test_parts_of_an_upload_that_named_no_algorithm_show_no_checksum(plain_s3, bucket):
+    multipart(plain_s3, bucket, "k", PARTS)
+    whole = plain_s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert whole["ChecksumCRC64NVME"] == checksum("CRC64NVME", WHOLE)
+    for read in (plain_s3.get_object, plain_s3.head_object):
+        answer = read(Bucket=bucket, Key="k", PartNumber=2, ChecksumMode="ENABLED")
+        assert not [name for name in answer if name.startswith("Checksum")]
+
+
 def test_the_kind_of_checksum_may_not_change(plain_s3, bucket):
     for begun, asked in (("FULL_OBJECT", "COMPOSITE"), ("COMPOSITE", "FULL_OBJECT")):
         upload = plain_s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType=begun)

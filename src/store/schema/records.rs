@@ -390,6 +390,9 @@ pub struct ChecksumKind {
     /// `COMPOSITE` or `FULL_OBJECT`.
     #[n(1)]
     pub covers: String,
+    /// `true` of an upload in parts that named no algorithm: the object has the default one, and its parts have none to show.
+    #[n(2)]
+    pub by_default: Option<bool>,
 }
 
 /// An open multipart upload.
@@ -516,6 +519,10 @@ mod tests {
         RunRef { id: [3; 16], header: vec![1, 2, 3].into(), inline }
     }
 
+    fn checksum_kind(by_default: Option<bool>) -> ChecksumKind {
+        ChecksumKind { algorithm: "CRC32".to_owned(), covers: "FULL_OBJECT".to_owned(), by_default }
+    }
+
     fn object(body: Body) -> ObjectRecord {
         ObjectRecord {
             modified: 1_700_000_000_123,
@@ -526,7 +533,7 @@ mod tests {
             body,
             checksums: Some(vec![7; 5].into()),
             generation: [5; 16],
-            checksum_kind: Some(ChecksumKind { algorithm: "CRC32".to_owned(), covers: "FULL_OBJECT".to_owned() }),
+            checksum_kind: Some(checksum_kind(None)),
             whole: false,
             protection: protection(),
             order: None,
@@ -600,7 +607,10 @@ mod tests {
         hold("object-acl.bin", &owned);
         hold("object-run.bin", &object(Body::Run(run(false))));
         let spans = vec![PartSpan { first: 1, count: 3, size: 5 << 20 }, PartSpan { first: 7, count: 1, size: 9 }];
-        hold("object-parts.bin", &object(Body::Parts { upload: [4; 16], spans }));
+        let parts = object(Body::Parts { upload: [4; 16], spans });
+        hold("object-parts.bin", &parts);
+        let by_default = Some(checksum_kind(Some(true)));
+        hold("object-parts-by-default.bin", &ObjectRecord { checksum_kind: by_default, ..parts });
         let upload = UploadRecord {
             initiated: 1_700_000_000_456,
             attributes: attributes(),
