@@ -135,13 +135,16 @@ impl Policy {
             return Err(invalid(format!("Invalid Policy: Invalid {named}: wrong number of arguments.")));
         };
         let text = shown(array);
-        if operator == LENGTH
-            && let (Some(least), Some(most)) = (number(first), number(second))
-        {
-            // Of several ranges, all hold.
-            let (low, high) = self.length.unwrap_or((0, u64::MAX));
-            self.length = Some((low.max(least), high.min(most)));
-            return Ok(());
+        if operator == LENGTH {
+            if [first, second].into_iter().any(|bound| bound.is_number() && !bound.is_u64()) {
+                return Err(invalid(NO_CONDITION));
+            }
+            if let (Some(least), Some(most)) = (number(first), number(second)) {
+                // Of several ranges, all hold.
+                let (low, high) = self.length.unwrap_or((0, u64::MAX));
+                self.length = Some((low.max(least), high.min(most)));
+                return Ok(());
+            }
         }
         let field = first.as_str().and_then(|field| field.strip_prefix('$')).map(str::to_ascii_lowercase);
         let condition = match (field, second.as_str().map(str::to_owned)) {
@@ -229,7 +232,6 @@ mod tests {
             (r#"["eq","$key",1]"#, r#"["eq", "$key", 1]"#),
             (r#"["starts-with",1,"k"]"#, r#"["starts-with", 1, "k"]"#),
             (r#"["content-length-range","test","10"]"#, r#"["content-length-range", "test", "10"]"#),
-            (r#"["content-length-range",-1,10]"#, r#"["content-length-range", -1, 10]"#),
         ] {
             assert_eq!(judge(&format!(r#"[{{"key":"k"}},{condition}]"#), &[("key", "k")]), failed(text));
         }
@@ -292,6 +294,7 @@ mod tests {
             r#"[["matches","$key","k"]]"#,
             r#"[["eq","$key"]]"#,
             r#"[{"key":1}]"#,
+            r#"[["content-length-range",-1,10]]"#,
             r#"["key"]"#,
             "[{}]",
             r#"[{"key":"k","acl":"private"}]"#,
