@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The first one is made with the log, before it has a line: its segment is empty, its sequence and its hash are zero. So
-//! there is no log without digests.
+//! there is no log without digests. Which digest was the last is kept under the root key (`mark`), so that they cannot be cut
+//! short either; a server that finds them so says it in a digest (`digestsLost`), which `verify` reports from then on.
 //!
 //! The private key is sealed under the root key in `signing.key`; the public one stands in `public.pem`. An auditor keeps a
 //! copy of the latter elsewhere.
@@ -46,6 +47,8 @@ pub enum Occasion {
     Stop,
     /// The server began, and made the log or found lines that no digest covered.
     Start,
+    /// The server began, and found that digests which it had written were missing.
+    DigestsLost,
 }
 
 /// A digest.

@@ -5,7 +5,9 @@
 //!    one off;
 //! 2. if disk is asked for, the file is synced. Only now are they acknowledged;
 //! 3. a full segment gets a digest, and the next line begins another one. A crash between the two: the next start finds lines
-//!    that no digest covers, and makes one.
+//!    that no digest covers, and makes one;
+//! 4. a digest is on stable storage before the mark that says which is the last ([`super::mark`]). A crash between the two: the
+//!    next start finds the mark's digest and one more, and moves the mark on.
 //!
 //! A failed write is undone by cutting the file back, so that a line is there whole or not at all.
 
@@ -13,10 +15,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::{Line, Link};
 use super::digest::{self, LastDigest, Occasion, Signed};
+use super::mark::{KeepMark, Kept, Mark};
 use super::segment::Segment;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crypto::pair::KeyPair;
@@ -59,6 +63,8 @@ pub(super) struct Log {
     clock: SharedClock,
     head: Link,
     digested: LastDigest,
+    keeper: Arc<dyn KeepMark>,
+    marked: Option<Mark>,
     segment: Option<Open>,
 }
 
@@ -70,17 +76,25 @@ struct Open {
 
 impl Log {
     /// Opens the log, or makes one.
-    pub(super) fn open(options: LogOptions, key: KeyPair, clock: SharedClock) -> Result<Self, LogError> {
+    pub(super) fn open(
+        options: LogOptions,
+        (key, keeper): (KeyPair, Arc<dyn KeepMark>),
+        clock: SharedClock,
+    ) -> Result<Self, LogError> {
         let dir = options.dir.clone();
         let failed = |source| LogError::Io { dir: dir.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-        let digested = last_digest(&options).map_err(failed)?;
-        let mut log = Self { options, key, clock, head: Link::START, digested, segment: None };
+        let kept = keeper.read().map_err(failed)?;
+        let (digested, has_marked) = last_digest(&options, kept).map_err(failed)?;
+        let marked = if let Kept::At(mark) = kept { Some(mark) } else { None };
+        let mut log = Self { options, key, clock, head: Link::START, digested, keeper, marked, segment: None };
         if let Some(segment) = Segment::list(&dir).map_err(failed)?.pop() {
             log.take_up(segment, failed)?;
         }
         if log.head.sequence == log.digested.link.sequence && log.head.hash != log.digested.link.hash {
             tracing::error!(line = log.head.sequence, "the audit log's last line is not the one that was signed");
+            // What follows is chained to the one that was: no digest is ever made of the other.
+            log.head = log.digested.link;
         }
         if log.head.sequence < log.digested.link.sequence {
             tracing::error!(
@@ -92,9 +106,16 @@ impl Log {
             log.segment = None;
         }
         // A log has a digest before it has a line, so that one without digests has lost them.
-        if log.head.sequence > log.digested.link.sequence || log.digested.number == 0 {
-            log.sign(Occasion::Start).map_err(failed)?;
+        if !has_marked || log.digested.number == 0 && log.head.sequence > 0 {
+            tracing::error!(
+                found = log.digested.number,
+                last = log.marked.map(|mark| mark.number),
+                "digests of the audit log that were written are missing: lines may have been changed or removed"
+            );
+            log.write_digest(Occasion::DigestsLost).map_err(failed)?;
         }
+        // Also where there is nothing to sign: a log from before there were marks gets one.
+        log.sign(Occasion::Start).map_err(failed)?;
         Ok(log)
     }
 
@@ -162,8 +183,12 @@ impl Log {
     /// Signs how far the log goes, if no digest says so yet.
     pub(super) fn sign(&mut self, occasion: Occasion) -> io::Result<()> {
         if self.head == self.digested.link && self.digested.number > 0 {
-            return Ok(());
+            return self.mark();
         }
+        self.write_digest(occasion)
+    }
+
+    fn write_digest(&mut self, occasion: Occasion) -> io::Result<()> {
         self.sync()?;
         let name = self.segment.as_ref().map(|open| open.segment.name()).unwrap_or_default();
         let mut last = self.digested.clone();
@@ -175,6 +200,16 @@ impl Log {
             return Err(error);
         }
         self.digested = last;
+        self.mark()
+    }
+
+    /// Keeps which digest is the last, if that is not what is kept.
+    fn mark(&mut self) -> io::Result<()> {
+        let mark = Mark::of(&self.digested);
+        if self.marked != Some(mark) {
+            self.keeper.write(mark)?;
+            self.marked = Some(mark);
+        }
         Ok(())
     }
 
@@ -224,11 +259,12 @@ fn create(path: &std::path::Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// The last digest that is whole. What a crash tore is cut off.
-fn last_digest(options: &LogOptions) -> io::Result<LastDigest> {
+/// The last digest that is whole, and whether the one that was marked is among them. What a crash tore is cut off.
+fn last_digest(options: &LogOptions, kept: Kept) -> io::Result<(LastDigest, bool)> {
     let lines = digest::read_lines(&options.dir)?;
     let mut length = 0;
     let mut last = LastDigest::NONE;
+    let mut has_marked = kept == Kept::Never;
     for line in &lines {
         let Some(signed) = Signed::parse(line).filter(|_| line.ends_with(b"\n")) else {
             if line.ends_with(b"\n") {
@@ -239,6 +275,7 @@ fn last_digest(options: &LogOptions) -> io::Result<LastDigest> {
         };
         length += line.len() as u64;
         last = LastDigest { number: signed.digest.number, line_hash: signed.line_hash, link: signed.digest.link() };
+        has_marked |= kept == Kept::At(Mark::of(&last));
     }
-    Ok(last)
+    Ok((last, has_marked))
 }

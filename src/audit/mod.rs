@@ -2,7 +2,7 @@
 //!
 //! Protocols make an [`Event`] of each request, the key service's decorator (`kms::audited`) of each call that S3 makes on a
 //! client's behalf; [`Audit`] numbers, chains and writes them (`chain`, `log`) in a thread of its own. `digest` signs how far
-//! the log goes, `verify` checks it, `search` answers questions from it.
+//! the log goes, `mark` keeps which digest was the last, `verify` checks it all, `search` answers questions from it.
 //!
 //! Events are about management, and written always, or about objects' data, and written if the operator wants it. Where the
 //! operator says that the audit is required, a request is refused while events cannot be written, and a data key or a short
@@ -15,6 +15,7 @@ pub mod chain;
 pub mod digest;
 pub mod event;
 mod log;
+pub mod mark;
 pub mod search;
 pub mod segment;
 pub mod sink;
@@ -33,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::digest::Occasion;
 use self::log::Log;
+use self::mark::KeepMark;
 use crate::clock::SharedClock;
 use crate::crypto::pair::KeyPair;
 
@@ -121,15 +123,20 @@ impl Audit {
         Self(None)
     }
 
-    /// Opens the log; `key` (Ed25519) signs its digests.
+    /// Opens the log; `key` (Ed25519) signs its digests, and `keeper` keeps which was the last.
     ///
     /// # Errors
     /// [`LogError`].
-    pub fn open(options: Options, key: KeyPair, clock: SharedClock) -> Result<Self, LogError> {
+    pub fn open(
+        options: Options,
+        key: KeyPair,
+        keeper: Arc<dyn KeepMark>,
+        clock: SharedClock,
+    ) -> Result<Self, LogError> {
         let Options { log, data_events, required, digest_interval } = options;
         let dir = log.dir.clone();
         let failed = |source| LogError::Io { dir: dir.clone(), source };
-        let log = Log::open(log, key, clock)?;
+        let log = Log::open(log, (key, keeper), clock)?;
         let state = Arc::new(State {
             waiting: AtomicUsize::new(0),
             failing: AtomicBool::new(false),

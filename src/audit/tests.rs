@@ -3,20 +3,38 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
 use super::chain::Line;
+use super::mark::{Kept, Mark};
 use super::search::{Attribute, Filter, search};
 use super::segment::{Follower, Segment};
-use super::verify::{Report, verify};
+use super::verify::{Known, Report, verify};
 use super::*;
 use crate::clock::{ManualClock, from_millis};
 use crate::crypto::pair::{Ed25519Public, PairKind, Purpose};
 use crate::crypto::random::SeededEntropy;
 
+/// Keeps the mark in memory, beyond the reach of who writes to the disk.
+#[derive(Debug)]
+struct Memory(Mutex<Kept>);
+
+impl KeepMark for Memory {
+    fn read(&self) -> std::io::Result<Kept> {
+        Ok(*self.0.lock().unwrap())
+    }
+
+    fn write(&self, mark: Mark) -> std::io::Result<()> {
+        *self.0.lock().unwrap() = Kept::At(mark);
+        Ok(())
+    }
+}
+
 struct Bench {
     dir: tempfile::TempDir,
+    kept: Arc<Memory>,
     pkcs8: crate::crypto::SecretBytes,
     public: Ed25519Public,
     clock: Arc<ManualClock>,
@@ -28,7 +46,8 @@ impl Bench {
         let pkcs8 = PairKind::Ed25519.generate().unwrap();
         let public = Ed25519Public::from_der(open_key(&pkcs8).public()).unwrap();
         let clock = Arc::new(ManualClock::new(from_millis(1_700_000_000_000)));
-        Self { dir: tempfile::tempdir().unwrap(), pkcs8, public, clock, entropy: SeededEntropy::new(7) }
+        let kept = Arc::new(Memory(Mutex::new(Kept::Never)));
+        Self { dir: tempfile::tempdir().unwrap(), kept, pkcs8, public, clock, entropy: SeededEntropy::new(7) }
     }
 
     fn path(&self) -> std::path::PathBuf {
@@ -51,15 +70,20 @@ impl Bench {
     }
 
     fn open(&self, options: Options) -> Audit {
-        Audit::open(options, open_key(&self.pkcs8), Arc::clone(&self.clock) as SharedClock).unwrap()
+        let keeper = Arc::clone(&self.kept) as Arc<dyn KeepMark>;
+        Audit::open(options, open_key(&self.pkcs8), keeper, Arc::clone(&self.clock) as SharedClock).unwrap()
     }
 
     fn event(&self, name: &'static str) -> Event {
+        self.event_of(Category::Management, name)
+    }
+
+    fn event_of(&self, category: Category, name: &'static str) -> Event {
         let deed = Deed {
             source: "kms.amazonaws.com",
             name,
             read_only: true,
-            category: Category::Management,
+            category,
             region: "us-east-1",
             entropy: &self.entropy,
         };
@@ -83,12 +107,22 @@ impl Bench {
         assert_eq!(audit.figures().waiting, 0);
     }
 
+    /// As an auditor without the root key, who has noted nothing down.
     fn verify(&self) -> Report {
-        verify(&self.path(), &self.public).unwrap()
+        self.verify_knowing(&Known::default())
+    }
+
+    fn verify_knowing(&self, known: &Known) -> Report {
+        verify(&self.path(), &self.public, known).unwrap()
+    }
+
+    /// As somebody who has the root key.
+    fn verify_with_mark(&self) -> Report {
+        self.verify_knowing(&Known { kept: Some(self.kept.read().unwrap()), ..Known::default() })
     }
 
     fn problems(&self) -> Vec<String> {
-        self.verify().findings.into_iter().map(|finding| finding.problem).collect()
+        problems(self.verify())
     }
 
     /// Changes the lines of the log's only file.
@@ -98,6 +132,21 @@ impl Bench {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         change(&mut lines);
         fs::write(&segment.path, lines.join("\n") + "\n").unwrap();
+    }
+}
+
+fn problems(report: Report) -> Vec<String> {
+    report.findings.into_iter().map(|finding| finding.problem).collect()
+}
+
+/// Writes the events anew without a key: the chain takes none.
+fn rechain(lines: &mut [String], change: impl Fn(&str) -> String) {
+    let mut link = chain::Link::START;
+    for line in lines {
+        let event = Line::parse(line.as_bytes()).unwrap().event.to_vec();
+        let mut anew = Vec::new();
+        link.append(&mut anew, change(&String::from_utf8(event).unwrap()).as_bytes());
+        *line = String::from_utf8(anew).unwrap().trim_end().to_owned();
     }
 }
 
@@ -150,20 +199,11 @@ async fn every_kind_of_tampering_is_found_and_named() {
 async fn a_log_written_anew_is_not_the_one_that_was_signed() {
     let bench = Bench::new();
     bench.write(bench.options(), 4).await;
-    bench.tamper(|lines| {
-        let mut link = chain::Link::START;
-        for line in lines {
-            let event = Line::parse(line.as_bytes()).unwrap().event.to_vec();
-            let event = String::from_utf8(event).unwrap().replace("Decrypt", "Encrypt");
-            let mut anew = Vec::new();
-            link.append(&mut anew, event.as_bytes());
-            *line = String::from_utf8(anew).unwrap().trim_end().to_owned();
-        }
-    });
+    bench.tamper(|lines| rechain(lines, |event| event.replace("Decrypt", "Encrypt")));
     assert_eq!(bench.problems(), ["line 4 is not the one that digest 2 signed"]);
     // Nor do digests by another key help.
     let other = Ed25519Public::from_der(open_key(&PairKind::Ed25519.generate().unwrap()).public()).unwrap();
-    let report = verify(&bench.path(), &other).unwrap();
+    let report = verify(&bench.path(), &other, &Known::default()).unwrap();
     assert!(report.findings.iter().any(|finding| finding.problem == "digest 1 has no valid signature"));
 }
 
@@ -212,9 +252,104 @@ async fn a_log_that_lost_its_digests_or_its_lines_is_not_as_it_was_written() {
     fs::remove_file(&digests).unwrap();
     fs::remove_file(&lines).unwrap();
     assert!(bench.verify().is_empty() && !bench.verify().is_clean());
-    // The next start finds lines without a digest, or none at all, and goes on.
+    // The next start goes on, and what it signs says what was missing, to every verification from then on.
     bench.write(bench.options(), 1).await;
-    assert!(bench.verify().is_clean());
+    let lost = ["digest 1 says that the server found earlier ones missing"];
+    assert_eq!(bench.problems(), lost);
+    bench.write(bench.options(), 1).await;
+    assert_eq!(bench.problems(), lost);
+}
+
+#[tokio::test]
+async fn digests_that_were_cut_short_are_held_against_the_mark() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        bench.write(bench.options(), 2).await;
+    }
+    let noted = Known { noted: bench.verify().last_digest.unwrap().parse().ok(), ..Known::default() };
+    assert!(bench.verify_knowing(&noted).is_clean() && bench.verify_with_mark().is_clean());
+    assert!(bench.verify_with_mark().held_against_mark && !bench.verify().held_against_mark);
+    // As somebody does who can write to the disk and has no key: an event is gone, another changed, and what is left of the
+    // digests vouches for nothing.
+    bench.tamper(|lines| {
+        lines.remove(1);
+        rechain(lines, |event| event.replacen("Decrypt", "Encrypt", 1));
+    });
+    let path = digest::path(&bench.path());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.split_inclusive('\n').next().unwrap()).unwrap();
+    assert_eq!(problems(bench.verify_with_mark()), ["digest 4 that the server's own mark names is missing"]);
+    assert_eq!(problems(bench.verify_knowing(&noted)), ["digest 4 that was noted down is missing"]);
+    // The server signs what it finds, and says that it is not all that was signed.
+    bench.write(bench.options(), 1).await;
+    assert_eq!(bench.problems(), ["digest 2 says that the server found earlier ones missing"]);
+    // That digest cannot be cut off either.
+    fs::write(&path, text.split_inclusive('\n').next().unwrap()).unwrap();
+    bench.write(bench.options(), 1).await;
+    assert_eq!(bench.problems(), ["digest 2 says that the server found earlier ones missing"]);
+}
+
+#[tokio::test]
+async fn a_log_from_before_there_were_marks_gets_one_and_a_lost_mark_shows() {
+    let bench = Bench::new();
+    bench.write(bench.options(), 2).await;
+    *bench.kept.0.lock().unwrap() = Kept::Never;
+    // Nothing new to sign.
+    bench.write(bench.options(), 0).await;
+    let report = bench.verify_with_mark();
+    assert!(report.is_clean() && report.held_against_mark, "{report:?}");
+    assert_eq!(report.digests, 2);
+    // A crash between a digest and its mark.
+    let before = bench.kept.read().unwrap();
+    bench.write(bench.options(), 1).await;
+    *bench.kept.0.lock().unwrap() = before;
+    assert!(bench.verify_with_mark().is_clean());
+    bench.write(bench.options(), 1).await;
+    assert!(bench.verify_with_mark().is_clean());
+
+    *bench.kept.0.lock().unwrap() = Kept::Lost;
+    let missing = "the server's mark, which says how far the digests go, is missing or was changed";
+    assert_eq!(problems(bench.verify_with_mark()), [missing]);
+    bench.write(bench.options(), 1).await;
+    assert_eq!(problems(bench.verify_with_mark()), ["digest 5 says that the server found earlier ones missing"]);
+}
+
+#[tokio::test]
+async fn lines_that_a_digest_was_due_for_are_found() {
+    let bench = Bench::new();
+    let known = Known { digest_interval: Some(Duration::from_secs(300)), ..Known::default() };
+    let audit = bench.open(bench.options());
+    // The thread's first look at its timer has nothing to sign.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for seconds in [0, 600, 599] {
+        bench.clock.advance(seconds);
+        audit.record(bench.event("Decrypt"));
+    }
+    audit.flush().await;
+    // Not clearly.
+    assert!(bench.verify_knowing(&known).is_clean());
+    // What is about data tells when its request began.
+    bench.clock.advance(100);
+    audit.record(bench.event_of(Category::Data, "GetObject"));
+    audit.flush().await;
+    assert!(bench.verify_knowing(&known).is_clean());
+    audit.record(bench.event("Decrypt"));
+    audit.flush().await;
+    let problem = "no digest covers line 1 and those after it, which span 21 minutes: digests are missing";
+    assert_eq!(problems(bench.verify_knowing(&known)), [problem]);
+    drop(audit);
+    assert!(bench.verify_knowing(&known).is_clean());
+}
+
+#[tokio::test]
+async fn a_last_line_that_was_written_anew_is_never_signed() {
+    let bench = Bench::new();
+    bench.write(bench.options(), 2).await;
+    bench.tamper(|lines| rechain(lines, |event| event.replace("Decrypt", "Encrypt")));
+    bench.write(bench.options(), 0).await;
+    assert_eq!(bench.problems(), ["line 2 is not the one that digest 2 signed"]);
+    bench.write(bench.options(), 1).await;
+    assert!(bench.problems().contains(&"line 2 is not the one that digest 2 signed".to_owned()));
 }
 
 #[tokio::test]

@@ -1,20 +1,37 @@
 //! Verification of the log: every line against its own hash, the line before it and the digests; every digest against its
-//! signature and the digest before it. What is wrong is named by its line.
+//! signature and the digest before it; the digests' end against what somebody else knows of it. What is wrong is named by its
+//! line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chain::{Hash, Line, Link};
-use super::digest::{self, Signed};
+use super::digest::{self, Occasion, Signed};
+use super::mark::{Kept, Mark};
 use super::segment::Segment;
+use crate::clock::Timestamp;
 use crate::crypto::pair::Ed25519Public;
 
 /// Findings that are listed; more are counted.
 const MAX_FINDINGS: usize = 1000;
+/// By how much lines may lie further apart than digests do before that is clearly wrong: clocks are set, disks are slow.
+const LENIENCE: Duration = Duration::from_secs(900);
+
+/// What is known of the log from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What the server keeps of the last digest under its root key; `None` where that key is not at hand.
+    pub kept: Option<Kept>,
+    /// A digest that an auditor has noted down.
+    pub noted: Option<Mark>,
+    /// How often digests are made while there are events.
+    pub digest_interval: Option<Duration>,
+}
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -30,6 +47,10 @@ pub struct Report {
     pub last: Option<u64>,
     /// Digests that were read.
     pub digests: u64,
+    /// The last digest, as `NUMBER:HASH`: what an auditor notes down for the next time.
+    pub last_digest: Option<String>,
+    /// Whether the digests' end was held against what the server keeps of it under its root key.
+    pub held_against_mark: bool,
     /// Lines after the last digest, which only the chain vouches for.
     pub unsigned: u64,
     /// What is wrong; at most 1 000.
@@ -68,14 +89,17 @@ impl Report {
     }
 }
 
-/// Verifies the log in `dir`, whose digests the holder of `key` must have signed. The server may run meanwhile.
+/// Verifies the log in `dir`, whose digests the holder of `key` must have signed, and of which something may be known. The
+/// server may run meanwhile, if what it keeps was read before.
 ///
 /// # Errors
 /// What the file system says.
-pub fn verify(dir: &Path, key: &Ed25519Public) -> io::Result<Report> {
+pub fn verify(dir: &Path, key: &Ed25519Public, known: &Known) -> io::Result<Report> {
     let mut report = Report::default();
-    let digests = read_digests(dir, key, &mut report)?;
-    let mut walk = Walk { report, digests, end: None, missing: Vec::new() };
+    let digests = read_digests(dir, key, known, &mut report)?;
+    let signed = digests.last_key_value().map_or(0, |(sequence, _)| *sequence);
+    let unsigned = Unsigned { signed, span: None, first: 0 };
+    let mut walk = Walk { report, digests, end: None, missing: Vec::new(), unsigned };
     for segment in Segment::list(dir)? {
         walk.report.segments += 1;
         let name = segment.name();
@@ -90,11 +114,20 @@ pub fn verify(dir: &Path, key: &Ed25519Public) -> io::Result<Report> {
             text.clear();
         }
     }
-    Ok(walk.end())
+    Ok(walk.end(known))
 }
 
 /// The signed ends of the log by line number, each with the number of its digest.
-fn read_digests(dir: &Path, key: &Ed25519Public, report: &mut Report) -> io::Result<BTreeMap<u64, (Hash, u64)>> {
+fn read_digests(
+    dir: &Path,
+    key: &Ed25519Public,
+    known: &Known,
+    report: &mut Report,
+) -> io::Result<BTreeMap<u64, (Hash, u64)>> {
+    let kept = if let Some(Kept::At(mark)) = known.kept { Some(mark) } else { None };
+    // What must be there, and who says so.
+    let mut due = [(kept, "that the server's own mark names"), (known.noted, "that was noted down")];
+    report.held_against_mark = known.kept.is_some_and(|kept| kept != Kept::Never);
     let mut digests = BTreeMap::new();
     let (mut number, mut line_hash): (u64, Hash) = (0, [0; 32]);
     for (at, line) in (1..).zip(digest::read_lines(dir)?) {
@@ -108,13 +141,77 @@ fn read_digests(dir: &Path, key: &Ed25519Public, report: &mut Report) -> io::Res
         } else if signed.digest.number != number + 1 || signed.digest.previous != line_hash {
             report.find(digest::FILE, at, format!("digest {} does not follow digest {number}", signed.digest.number));
         }
+        if signed.digest.occasion == Occasion::DigestsLost {
+            let problem = format!("digest {} says that the server found earlier ones missing", signed.digest.number);
+            report.find(digest::FILE, at, problem);
+        }
         (number, line_hash) = (signed.digest.number, signed.line_hash);
-        digests.insert(signed.digest.sequence, (signed.digest.hash, number));
+        let mark = Mark { number, hash: line_hash };
+        due.iter_mut().for_each(|(due, _)| *due = due.filter(|due| *due != mark));
+        report.last_digest = Some(mark.to_string());
+        let (hash, first) = *digests.entry(signed.digest.sequence).or_insert((signed.digest.hash, number));
+        if hash != signed.digest.hash {
+            let problem = format!("digest {number} signs another line {} than digest {first}", signed.digest.sequence);
+            report.find(digest::FILE, at, problem);
+        }
     }
     if report.digests == 0 {
         report.find(digest::FILE, 0, "has no digest, and every log has one: nothing says what was written");
     }
+    for (mark, by) in due {
+        if let Some(Mark { number, .. }) = mark {
+            report.find(digest::FILE, report.digests, format!("digest {number} {by} is missing"));
+        }
+    }
+    if known.kept == Some(Kept::Lost) {
+        report.find(digest::FILE, 0, "the server's mark, which says how far the digests go, is missing or was changed");
+    }
     Ok(digests)
+}
+
+/// Lines after the last digest.
+struct Unsigned {
+    /// The last line that a digest covers.
+    signed: u64,
+    /// The earliest and the latest event among them.
+    span: Option<(Timestamp, Timestamp)>,
+    /// The first of them that has a part in the span.
+    first: u64,
+}
+
+/// What tells when a line was written. An event about data tells when its request began, which may be long before.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Timed {
+    event_time: String,
+    management_event: bool,
+}
+
+impl Unsigned {
+    fn line(&mut self, line: &Line<'_>) {
+        if line.sequence <= self.signed {
+            return;
+        }
+        let Ok(Timed { event_time, management_event: true }) = serde_json::from_slice(line.event) else { return };
+        let Ok(event_time) = event_time.parse::<Timestamp>() else { return };
+        match &mut self.span {
+            Some((earliest, latest)) => (*earliest, *latest) = (event_time.min(*earliest), event_time.max(*latest)),
+            none => (*none, self.first) = (Some((event_time, event_time)), line.sequence),
+        }
+    }
+
+    /// What is wrong: a digest is made within `interval` of the first line that none covers.
+    fn problem(&self, interval: Duration) -> Option<String> {
+        let (earliest, latest) = self.span?;
+        let span = latest.duration_since(earliest).unsigned_abs();
+        let is_wrong = span > interval + LENIENCE;
+        is_wrong.then(|| {
+            let (first, minutes) = (self.first, span.as_secs() / 60);
+            format!(
+                "no digest covers line {first} and those after it, which span {minutes} minutes: digests are missing"
+            )
+        })
+    }
 }
 
 struct Walk {
@@ -124,6 +221,7 @@ struct Walk {
     end: Option<(u64, Option<Hash>)>,
     /// Lines that were passed over, as inclusive ranges, and where that was seen.
     missing: Vec<(u64, u64, String, u64)>,
+    unsigned: Unsigned,
 }
 
 impl Walk {
@@ -136,6 +234,7 @@ impl Walk {
             return;
         };
         let Line { sequence, previous, .. } = line;
+        self.unsigned.line(&line);
         let intact = line.is_intact();
         if !intact {
             self.report.find(file, number, format!("line {sequence} was changed"));
@@ -181,9 +280,12 @@ impl Walk {
         self.missing.extend(rest.map(|(from, to)| (from, to, seen_in.clone(), seen_at)));
     }
 
-    fn end(mut self) -> Report {
+    fn end(mut self, known: &Known) -> Report {
         let last = self.end.map_or(0, |(sequence, _)| sequence);
-        let signed = self.digests.last_key_value().map_or(0, |(sequence, _)| *sequence);
+        let signed = self.unsigned.signed;
+        if let Some(problem) = known.digest_interval.and_then(|interval| self.unsigned.problem(interval)) {
+            self.report.find(digest::FILE, self.report.digests, problem);
+        }
         self.report.unsigned = last.saturating_sub(signed);
         if signed > last {
             self.missing.push((last + 1, signed, digest::FILE.to_owned(), self.report.digests));

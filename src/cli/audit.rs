@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -15,15 +16,21 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use serde_json::{Value, json};
 
 use super::audit_log;
+use super::key_services::Surroundings;
 use super::operate::show;
+use super::root_custody;
 use super::settings::{self, ServeArgs, SettingsError};
 use crate::audit::chain::Line;
 use crate::audit::digest::PUBLIC_KEY_FILE;
+use crate::audit::mark::{KeepMark as _, Kept, Mark};
 use crate::audit::search::{Attribute, Filter, search, username};
 use crate::audit::segment::{Follower, Segment};
-use crate::audit::verify::{Report, verify};
+use crate::audit::verify::{Known, Report, verify};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::crypto::pair::Ed25519Public;
+use crate::crypto::{SharedEntropy, SystemEntropy};
+use crate::telemetry::Metrics;
 
 /// The log is not as it was written.
 const TAMPERED: u8 = 3;
@@ -41,6 +48,9 @@ pub(super) enum AuditCommand {
         /// The public key that the digests are held against, a PEM file [default: public.pem beside the log].
         #[arg(long, value_name = "FILE")]
         public_key: Option<PathBuf>,
+        /// A digest that was noted down, and so must be there: the last one, as an earlier verification showed it.
+        #[arg(long, value_name = "NUMBER:HASH")]
+        expect: Option<Mark>,
     },
     /// Print the last events, and those that follow.
     Tail {
@@ -129,14 +139,22 @@ pub(super) enum AuditError {
 /// Does what was asked.
 pub(super) fn run(command: AuditCommand) -> Result<ExitCode, AuditError> {
     match command {
-        AuditCommand::Verify { place, public_key } => {
-            let dir = place.dir()?;
+        AuditCommand::Verify { place, public_key, expect } => {
+            let config = place.config()?;
+            let dir = existing(&config)?;
             let path = public_key.unwrap_or_else(|| dir.join(PUBLIC_KEY_FILE));
-            let report = verify(&dir, &read_key(&path)?)?;
+            let key = read_key(&path)?;
+            // Before the digests: those only become more.
+            let (kept, without_mark) = match kept_mark(&config) {
+                Ok(kept) => (Some(kept), None),
+                Err(reason) => (None, Some(reason)),
+            };
+            let digest_interval = Some(Duration::from_secs(config.audit.digest_seconds.into()));
+            let report = verify(&dir, &key, &Known { kept, noted: expect, digest_interval })?;
             if report.is_empty() {
                 return Err(AuditError::NoLog(dir));
             }
-            show_report(&report, place.json)?;
+            show_report(&report, without_mark.as_deref(), place.json)?;
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(TAMPERED) })
         }
         AuditCommand::Tail { place, lines, no_follow } => tail(&place, lines, !no_follow),
@@ -145,12 +163,32 @@ pub(super) fn run(command: AuditCommand) -> Result<ExitCode, AuditError> {
 }
 
 impl Place {
-    fn dir(&self) -> Result<PathBuf, AuditError> {
+    fn config(&self) -> Result<Config, AuditError> {
         let as_served =
             ServeArgs { config: self.config.clone(), data_dir: self.data_dir.clone(), ..ServeArgs::default() };
-        let dir = audit_log::directory(&settings::settle(as_served, |name| std::env::var(name).ok())?);
-        if dir.is_dir() { Ok(dir) } else { Err(AuditError::NoLog(dir)) }
+        Ok(settings::settle(as_served, |name| std::env::var(name).ok())?)
     }
+
+    fn dir(&self) -> Result<PathBuf, AuditError> {
+        existing(&self.config()?)
+    }
+}
+
+fn existing(config: &Config) -> Result<PathBuf, AuditError> {
+    let dir = audit_log::directory(config);
+    if dir.is_dir() { Ok(dir) } else { Err(AuditError::NoLog(dir)) }
+}
+
+/// What the server keeps of the last digest, or why that cannot be read: it takes the root key.
+fn kept_mark(config: &Config) -> Result<Kept, String> {
+    let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let root_key = runtime.map_err(|error| error.to_string())?.block_on(async {
+        let surroundings = Surroundings { config, metrics: &Arc::new(Metrics::default()), entropy: &entropy };
+        let remote = surroundings.remote_services().await.map_err(|error| error.to_string())?;
+        root_custody::at_hand(config, &entropy, &remote).await.map_err(|error| error.to_string())
+    })?;
+    audit_log::Sealed::new(config, Arc::new(root_key), entropy).read().map_err(|error| error.to_string())
 }
 
 fn read_key(path: &Path) -> Result<Ed25519Public, AuditError> {
@@ -162,7 +200,7 @@ fn read_key(path: &Path) -> Result<Ed25519Public, AuditError> {
     Ed25519Public::from_der(&der).ok_or_else(|| AuditError::OtherKey(path.to_owned()))
 }
 
-fn show_report(report: &Report, as_json: bool) -> io::Result<()> {
+fn show_report(report: &Report, without_mark: Option<&str>, as_json: bool) -> io::Result<()> {
     if as_json {
         return show::json(&json!(report));
     }
@@ -174,6 +212,12 @@ fn show_report(report: &Report, as_json: bool) -> io::Result<()> {
         "{span}, {} lines in {} files, {} digests; {} events after the last digest",
         report.lines, report.segments, report.digests, report.unsigned
     ))?;
+    if let Some(digest) = &report.last_digest {
+        show::line(&format!("the last digest: {digest}"))?;
+    }
+    if let Some(reason) = without_mark {
+        show::line(&format!("the digests' end was not held against the server's own mark: {reason}"))?;
+    }
     for finding in &report.findings {
         show::line(&format!("{}:{}: {}", finding.file, finding.line, finding.problem))?;
     }

@@ -1,9 +1,13 @@
-//! The audit log of a data directory: where it is, and the key that signs its digests.
+//! The audit log of a data directory: where it is, the key that signs its digests, and the mark of the last of them.
+//!
+//! Both lie in files that are sealed under the root key. The key is first sealed as one that has no mark, and anew as one that
+//! has when there is one: from then on a mark that is gone shows.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +17,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use crate::audit::digest::PUBLIC_KEY_FILE;
+use crate::audit::mark::{KeepMark, Kept, Mark};
 use crate::audit::segment::Follower;
 use crate::audit::sink::syslog::{Address, Syslog};
 use crate::audit::sink::webhook::{Webhook, WebhookOptions};
@@ -21,14 +26,19 @@ use crate::audit::{Audit, LogError, LogOptions, Options};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, SyslogAddress};
 use crate::crypto::pair::{KeyPair, PairError, PairKind, Purpose};
-use crate::crypto::{Entropy, SharedEntropy};
+use crate::crypto::{SecretBytes, SharedEntropy};
 use crate::kms::root::rotation::{Reseal, ResealError};
 use crate::kms::root::{RootKey, RootKeyError};
 
 const SIGNING_KEY_FILE: &str = "signing.key";
+const MARK_FILE: &str = "mark";
 /// Bytes that are read from the log at once, to be printed.
 const PRINTED_AT_ONCE: usize = 1 << 20;
-const LABEL: &str = "strongroom/audit/signing-key";
+/// The signing key of a log that has no mark yet.
+const UNMARKED: &str = "strongroom/audit/signing-key";
+/// That of a log that has one.
+const MARKED: &str = "strongroom/audit/signing-key/marked";
+const MARK: &str = "strongroom/audit/mark";
 
 /// The audit log cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +51,12 @@ pub(super) enum AuditLogError {
     Sealed { path: PathBuf, source: RootKeyError },
     #[error("the audit's signing key cannot be used: {0}")]
     Key(#[from] PairError),
+    #[error(
+        "{} is missing, though public.pem beside it says that there was one: restore it from a backup, or move the whole \
+         directory aside to begin another log; what was signed stays to be verified with the public.pem of its own",
+        .0.display()
+    )]
+    NoKey(PathBuf),
     #[error("audit.webhook cannot be used: {0}")]
     Webhook(#[from] DeliveryError),
 }
@@ -51,12 +67,7 @@ pub(super) fn directory(config: &Config) -> PathBuf {
 }
 
 /// Opens the audit, or none if the operator wants none.
-pub(super) fn open(
-    config: &Config,
-    root_key: &RootKey,
-    clock: &SharedClock,
-    entropy: &dyn Entropy,
-) -> Result<Audit, AuditLogError> {
+pub(super) fn open(config: &Config, sealed: &Arc<Sealed>, clock: &SharedClock) -> Result<Audit, AuditLogError> {
     let config::Audit {
         enabled,
         data_events,
@@ -72,7 +83,7 @@ pub(super) fn open(
         return Ok(Audit::off());
     }
     let dir = directory(config);
-    let key = signing_key(&dir, root_key, entropy)?;
+    let key = sealed.signing_key()?;
     let days = u64::from(retention_days);
     let options = Options {
         log: LogOptions {
@@ -86,7 +97,9 @@ pub(super) fn open(
         required,
         digest_interval: Duration::from_secs(digest_seconds.into()),
     };
-    Ok(Audit::open(options, key, SharedClock::clone(clock))?)
+    let audit = Audit::open(options, key, Arc::clone(sealed) as Arc<dyn KeepMark>, SharedClock::clone(clock))?;
+    sealed.expect_mark()?;
+    Ok(audit)
 }
 
 /// What sends the log's lines elsewhere, as the configuration wants it.
@@ -154,64 +167,136 @@ fn print_new(follower: &mut Follower) -> io::Result<()> {
     }
 }
 
-/// The file with the key that signs digests, for the rotation of the root key.
-pub(super) struct SigningKeyFile {
-    path: PathBuf,
+/// The files that are sealed under the root key: the key that signs digests, and the mark.
+pub(super) struct Sealed {
+    dir: PathBuf,
+    root_key: Arc<RootKey>,
     entropy: SharedEntropy,
+    /// One writes at a time: the log a mark, the rotation of the root key everything.
+    turn: Mutex<()>,
 }
 
-impl SigningKeyFile {
-    /// That of `config`'s audit.
-    pub(super) fn new(config: &Config, entropy: SharedEntropy) -> Self {
-        Self { path: directory(config).join(SIGNING_KEY_FILE), entropy }
+impl Sealed {
+    /// Those of `config`'s audit.
+    pub(super) fn new(config: &Config, root_key: Arc<RootKey>, entropy: SharedEntropy) -> Self {
+        Self { dir: directory(config), root_key, entropy, turn: Mutex::new(()) }
+    }
+
+    /// The Ed25519 key, made on the first start; its public half is laid beside it for auditors.
+    fn signing_key(&self) -> Result<KeyPair, AuditLogError> {
+        let path = self.dir.join(SIGNING_KEY_FILE);
+        let public = self.dir.join(PUBLIC_KEY_FILE);
+        let failed = |source| AuditLogError::Io { path: path.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        let pkcs8 = match read(&path).map_err(failed)? {
+            Some(sealed) => {
+                let opened = self.open_signing_key(&sealed);
+                opened.map_err(|source| AuditLogError::Sealed { path: path.clone(), source })?.0
+            }
+            // Another key would sign a log that no longer verifies as a whole.
+            None if public.exists() => return Err(AuditLogError::NoKey(path)),
+            None => {
+                let pkcs8 = PairKind::Ed25519.generate()?;
+                write(&path, &self.root_key.seal(&*self.entropy, UNMARKED, pkcs8.expose())).map_err(failed)?;
+                pkcs8
+            }
+        };
+        let key = KeyPair::open(PairKind::Ed25519, Purpose::Sign, pkcs8.expose())?;
+        // 44 bytes: one line.
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(key.public()));
+        if !public.exists() {
+            write(&public, pem.as_bytes()).map_err(|source| AuditLogError::Io { path: public, source })?;
+        }
+        Ok(key)
+    }
+
+    /// The key, and whether its log has a mark.
+    fn open_signing_key(&self, sealed: &[u8]) -> Result<(SecretBytes, bool), RootKeyError> {
+        match self.root_key.open(MARKED, sealed) {
+            Err(RootKeyError::Damaged) => self.root_key.open(UNMARKED, sealed).map(|key| (key, false)),
+            opened => opened.map(|key| (key, true)),
+        }
+    }
+
+    /// From now on there must be a mark.
+    fn expect_mark(&self) -> Result<(), AuditLogError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.dir.join(SIGNING_KEY_FILE);
+        let failed = |source| AuditLogError::Io { path: path.clone(), source };
+        let sealed = read(&path).map_err(failed)?.unwrap_or_default();
+        let opened = self.open_signing_key(&sealed);
+        let (pkcs8, is_marked) = opened.map_err(|source| AuditLogError::Sealed { path: path.clone(), source })?;
+        if is_marked {
+            return Ok(());
+        }
+        write(&path, &self.root_key.seal(&*self.entropy, MARKED, pkcs8.expose())).map_err(failed)
+    }
+}
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl KeepMark for Sealed {
+    fn read(&self) -> io::Result<Kept> {
+        let sealed = read(&self.dir.join(MARK_FILE))?;
+        let mark = sealed.and_then(|sealed| Mark::from_bytes(self.root_key.open(MARK, &sealed).ok()?.expose()));
+        if let Some(mark) = mark {
+            return Ok(Kept::At(mark));
+        }
+        let key = read(&self.dir.join(SIGNING_KEY_FILE))?.map(|sealed| self.open_signing_key(&sealed));
+        Ok(if let Some(Ok((_, false))) = key { Kept::Never } else { Kept::Lost })
+    }
+
+    fn write(&self, mark: Mark) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&self.dir.join(MARK_FILE), &self.root_key.seal(&*self.entropy, MARK, &mark.to_bytes()))
     }
 }
 
 #[async_trait]
-impl Reseal for SigningKeyFile {
+impl Reseal for Sealed {
     fn name(&self) -> &'static str {
         "audit signing keys"
     }
 
     async fn reseal(&self, root: &RootKey) -> Result<usize, ResealError> {
-        let failed = |error: &dyn std::error::Error| ResealError::new(self.path.display().to_string(), error);
-        let sealed = match fs::read(&self.path) {
-            Ok(sealed) => sealed,
-            // Without an audit there is no key.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(failed(&error)),
-        };
-        match root.reseal(&*self.entropy, LABEL, &sealed).map_err(|error| failed(&error))? {
-            None => Ok(0),
-            Some(fresh) => write(&self.path, &fresh).map(|()| 1).map_err(|error| failed(&error)),
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = 0;
+        for (file, labels) in [(SIGNING_KEY_FILE, &[MARKED, UNMARKED][..]), (MARK_FILE, &[MARK])] {
+            let path = self.dir.join(file);
+            let failed = |error: &dyn std::error::Error| ResealError::new(path.display().to_string(), error);
+            // Without an audit there is neither.
+            let Some(sealed) = read(&path).map_err(|error| failed(&error))? else { continue };
+            let mut resealed = Err(RootKeyError::Damaged);
+            for label in labels {
+                if matches!(resealed, Err(RootKeyError::Damaged)) {
+                    resealed = root.reseal(&*self.entropy, label, &sealed);
+                }
+            }
+            let resealed = match resealed {
+                // A mark that is no mark is told of at the start and by every verification; the key must not be lost for it.
+                Err(RootKeyError::Damaged | RootKeyError::WrongKey) if file == MARK_FILE => None,
+                resealed => resealed.map_err(|error| failed(&error))?,
+            };
+            if let Some(fresh) = resealed {
+                write(&path, &fresh).map_err(|error| failed(&error))?;
+                count += usize::from(file == SIGNING_KEY_FILE);
+            }
         }
+        Ok(count)
     }
 }
 
-/// The Ed25519 key, made on the first start; its public half is laid beside it for auditors.
-fn signing_key(dir: &Path, root_key: &RootKey, entropy: &dyn Entropy) -> Result<KeyPair, AuditLogError> {
-    let path = dir.join(SIGNING_KEY_FILE);
-    let failed = |source| AuditLogError::Io { path: path.clone(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let pkcs8 = match fs::read(&path) {
-        Ok(sealed) => {
-            root_key.open(LABEL, &sealed).map_err(|source| AuditLogError::Sealed { path: path.clone(), source })?
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let pkcs8 = PairKind::Ed25519.generate()?;
-            write(&path, &root_key.seal(entropy, LABEL, pkcs8.expose())).map_err(failed)?;
-            pkcs8
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let key = KeyPair::open(PairKind::Ed25519, Purpose::Sign, pkcs8.expose())?;
-    let public = dir.join(PUBLIC_KEY_FILE);
-    // 44 bytes: one line.
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(key.public()));
-    if !public.exists() {
-        write(&public, pem.as_bytes()).map_err(|source| AuditLogError::Io { path: public, source })?;
+/// What is in a file; `None` if there is none.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(key)
 }
 
 /// Writes a file whole or not at all, for the owner alone.
@@ -222,4 +307,82 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     path.parent().map_or(Ok(()), |directory| fs::File::open(directory)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::random::SeededEntropy;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        root_key: Arc<RootKey>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let root_key = RootKey::parse(STANDARD.encode([7; 32]).as_bytes()).unwrap();
+            Self { dir: tempfile::tempdir().unwrap(), root_key: Arc::new(root_key) }
+        }
+
+        fn sealed(&self) -> Sealed {
+            let config = Config { data_dir: self.dir.path().to_owned(), ..Config::default() };
+            Sealed::new(&config, Arc::clone(&self.root_key), Arc::new(SeededEntropy::new(1)))
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.dir.path().join("audit").join(name)
+        }
+    }
+
+    #[test]
+    fn a_mark_that_is_gone_shows_once_there_was_one() {
+        let bench = Bench::new();
+        let sealed = bench.sealed();
+        let public = sealed.signing_key().unwrap().public().to_vec();
+        assert_eq!(sealed.read().unwrap(), Kept::Never);
+        let mark = Mark { number: 3, hash: [9; 32] };
+        sealed.write(mark).unwrap();
+        assert_eq!(sealed.read().unwrap(), Kept::At(mark));
+        for _ in 0..2 {
+            sealed.expect_mark().unwrap();
+            assert_eq!(bench.sealed().read().unwrap(), Kept::At(mark));
+        }
+        let stored = fs::read(bench.file(MARK_FILE)).unwrap();
+        for lost in [&b""[..], b"mark", &stored[..stored.len() - 1]] {
+            fs::write(bench.file(MARK_FILE), lost).unwrap();
+            assert_eq!(sealed.read().unwrap(), Kept::Lost);
+        }
+        fs::remove_file(bench.file(MARK_FILE)).unwrap();
+        assert_eq!(sealed.read().unwrap(), Kept::Lost);
+        assert_eq!(sealed.signing_key().unwrap().public(), public);
+    }
+
+    #[test]
+    fn a_signing_key_that_was_lost_is_not_replaced() {
+        let bench = Bench::new();
+        bench.sealed().signing_key().unwrap();
+        fs::remove_file(bench.file(SIGNING_KEY_FILE)).unwrap();
+        let refusal = bench.sealed().signing_key().unwrap_err().to_string();
+        assert!(refusal.contains("restore it from a backup, or move the whole directory aside"), "{refusal}");
+        assert!(!bench.file(SIGNING_KEY_FILE).exists());
+    }
+
+    #[tokio::test]
+    async fn key_and_mark_are_sealed_anew() {
+        let bench = Bench::new();
+        let sealed = bench.sealed();
+        sealed.signing_key().unwrap();
+        let mark = Mark { number: 3, hash: [9; 32] };
+        sealed.write(mark).unwrap();
+        sealed.expect_mark().unwrap();
+        let both = format!("{} {}", STANDARD.encode([8; 32]), STANDARD.encode([7; 32]));
+        let rotating = Arc::new(RootKey::parse(both.as_bytes()).unwrap());
+        assert_eq!(sealed.reseal(&rotating).await.unwrap(), 1);
+        assert_eq!(sealed.reseal(&rotating).await.unwrap(), 0);
+        let new = RootKey::parse(STANDARD.encode([8; 32]).as_bytes()).unwrap();
+        let bench = Bench { root_key: Arc::new(new), ..bench };
+        assert_eq!(bench.sealed().read().unwrap(), Kept::At(mark));
+        assert!(bench.sealed().signing_key().is_ok());
+    }
 }

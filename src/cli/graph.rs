@@ -140,7 +140,8 @@ impl Graph {
         let directory = Arc::new(
             open_directory(config, root, &store, &root_key, (Arc::clone(&clock), Arc::clone(&entropy))).await?,
         );
-        let audit: SharedAudit = Arc::new(audit_log::open(config, &root_key, &clock, &*entropy)?);
+        let audit_files = Arc::new(audit_log::Sealed::new(config, Arc::clone(&root_key), Arc::clone(&entropy)));
+        let audit: SharedAudit = Arc::new(audit_log::open(config, &audit_files, &clock)?);
         watch_audit(&metrics, &audit);
         let printed = audit.head().zip(audit.dir()).filter(|_| config.audit.stdout);
         let mut followers: Vec<JoinHandle<()>> =
@@ -154,7 +155,7 @@ impl Graph {
             Arc::clone(&kms) as _,
             Arc::new(StoredServerKeys::new(Arc::clone(&store) as _, Arc::clone(&entropy))),
             Arc::clone(&directory) as _,
-            Arc::new(audit_log::SigningKeyFile::new(config, Arc::clone(&entropy))),
+            audit_files,
         ];
         let root_key = Arc::new(Rotation::new(root_key, holders, Arc::clone(&entropy)));
         if let Some(report) = root_key.resume().await? {

@@ -12,11 +12,11 @@ use tracing::{info, warn};
 use super::key_services::Remote;
 use crate::config::{Config, RootKeyProtection};
 use crate::crypto::{SecretBytes, SharedEntropy};
-use crate::kms::root::RootKeyError;
 use crate::kms::root::custody::{Custody, Given, PlainFile};
 use crate::kms::root::outer::{self, OuterKey};
 use crate::kms::root::passphrase::{NAME as PASSPHRASE, Passphrase};
 use crate::kms::root::sealed::{Protection, SealedFile, protection_of};
+use crate::kms::root::{RootKey, RootKeyError};
 
 /// The environment variable that may hold the root key, as base64 of 32 bytes.
 const ROOT_KEY_VARIABLE: &str = "STRONGROOM_ROOT_KEY";
@@ -45,7 +45,7 @@ pub(super) async fn custody(
         RootKeyProtection::None => {
             let file = config.kms.root_key_file.clone().unwrap_or(plain);
             if config.kms.root_key_file.is_none() && !file.exists() && sealed.exists() {
-                let protection = "something (see the file)".to_owned();
+                let protection = protection_of(&sealed)?.unwrap_or_else(|| "something".to_owned());
                 return Err(RootKeyError::OtherProtection { path: sealed, protection });
             }
             Ok(Arc::new(PlainFile(file)))
@@ -76,6 +76,41 @@ pub(super) async fn custody(
             }
             adopt(sealed, plain).await
         }
+    }
+}
+
+/// The root key as it is kept, for who only reads: nobody is asked for anything, nothing is made or changed.
+///
+/// # Errors
+/// [`RootKeyError`].
+pub(super) async fn at_hand(
+    config: &Config,
+    entropy: &SharedEntropy,
+    services: &[Remote],
+) -> Result<RootKey, RootKeyError> {
+    let in_dir = |name: &str| config.kms.root_key_file.clone().unwrap_or_else(|| config.data_dir.join(name));
+    let custody: Arc<dyn Custody> = if let Some(text) = variable(ROOT_KEY_VARIABLE) {
+        Arc::new(Given(text))
+    } else if config.kms.root_key_protection == RootKeyProtection::None {
+        Arc::new(PlainFile(in_dir(PLAIN_FILE)))
+    } else {
+        let path = in_dir(SEALED_FILE);
+        let name = protection_of(&path)?.ok_or_else(|| RootKeyError::Missing(path.clone()))?;
+        let unknown = || RootKeyError::OtherProtection { path: path.clone(), protection: name.clone() };
+        let kind = kind_of(&name).ok_or_else(unknown)?;
+        let is_told = variable(PASSPHRASE_VARIABLE).is_some() || config.kms.root_key_passphrase_file.is_some();
+        if kind == RootKeyProtection::Passphrase && !is_told {
+            return Err(no_passphrase());
+        }
+        Arc::new(SealedFile { protection: protection(config, kind, false, entropy, services)?, path })
+    };
+    RootKey::load(custody, false, &**entropy).await
+}
+
+fn no_passphrase() -> RootKeyError {
+    RootKeyError::Unsealing {
+        protection: "passphrase",
+        reason: format!("there is none: set {PASSPHRASE_VARIABLE} or kms.root_key_passphrase_file"),
     }
 }
 
@@ -152,10 +187,7 @@ fn passphrase(config: &Config, is_new: bool) -> Result<SecretBytes, RootKeyError
             let read = fs::read(path).map(SecretBytes::new);
             read.map_err(|source| RootKeyError::Io { path: path.clone(), source })
         }
-        None if !is_attended() => Err(RootKeyError::Unsealing {
-            protection: "passphrase",
-            reason: format!("there is none: set {PASSPHRASE_VARIABLE} or kms.root_key_passphrase_file"),
-        }),
+        None if !is_attended() => Err(no_passphrase()),
         None if is_new => ask_twice("Passphrase of the root key: "),
         None => ask("Passphrase of the root key: ").map_err(asked),
     }

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import time
@@ -337,6 +338,72 @@ def test_the_command_verifies_searches_and_tails(fresh_server):
     (server.data / "audit" / "digests.jsonl").unlink()
     report = server.strongroom("audit", "verify", check=False)
     assert report.returncode == 3 and "has no digest" in report.stdout, report.stdout
+
+
+def rewritten(lines):
+    """What somebody makes of a log who can write to the disk and has no key: an event gone, another changed."""
+    events = [line.split(',"event":', 1)[1].rstrip("\n")[:-1] for line in lines]
+    events = [events[0], events[2].replace("key 2", "key X"), *events[3:]]
+    made, previous = [], bytes(32)
+    for number, event in enumerate(events, 1):
+        data = b"strongroom/audit/1\n" + previous + number.to_bytes(8, "big") + event.encode()
+        hashed = hashlib.sha256(data).digest()
+        chain = f'"previous":"{previous.hex()}","hash":"{hashed.hex()}"'
+        made.append(f'{{"sequence":{number},{chain},"event":{event}}}\n')
+        previous = hashed
+    return made
+
+
+def test_a_log_that_was_written_anew_without_the_root_key_is_found(fresh_server, tmp_path):
+    server = fresh_server
+    kms = server.client("kms")
+    for at in range(4):
+        kms.create_key(Description=f"key {at}")
+    server.client("cloudtrail").lookup_events()
+    assert server.stop() == 0
+    report = server.strongroom("audit", "verify", "--json").json
+    assert report["count"] == 0 and report["heldAgainstMark"] is True
+    noted = report["lastDigest"]
+    assert server.strongroom("audit", "verify", "--expect", noted).returncode == 0
+    [segment] = (server.data / "audit").glob("events-*.jsonl")
+    digests = server.data / "audit" / "digests.jsonl"
+    first = digests.read_text().splitlines(keepends=True)[0]
+    segment.write_text("".join(rewritten(segment.read_text().splitlines(keepends=True))))
+    digests.write_text(first)
+    report = server.strongroom("audit", "verify", check=False)
+    assert report.returncode == 3 and "that the server's own mark names is missing" in report.stdout, report.stdout
+    # Without the root key a digest that was noted down tells.
+    away = tmp_path / "root.key"
+    (server.data / "root.key").rename(away)
+    report = server.strongroom("audit", "verify", "--expect", noted, check=False)
+    assert report.returncode == 3 and "that was noted down is missing" in report.stdout, report.stdout
+    assert "was not held against the server's own mark" in report.stdout
+    away.rename(server.data / "root.key")
+    # A server that is started says for good what it found.
+    digests.unlink()
+    server.start()
+    assert "digests of the audit log that were written are missing" in server.log_text()
+    assert server.stop() == 0
+    report = server.strongroom("audit", "verify", check=False)
+    assert report.returncode == 3 and "the server found earlier ones missing" in report.stdout, report.stdout
+    # Nor does it help to take the mark away.
+    (server.data / "audit" / "mark").unlink()
+    report = server.strongroom("audit", "verify", check=False)
+    assert report.returncode == 3 and "the server's mark" in report.stdout, report.stdout
+
+
+def test_a_lost_signing_key_is_not_replaced(fresh_server):
+    server = fresh_server
+    assert server.stop() == 0
+    key = server.data / "audit" / "signing.key"
+    kept = key.read_bytes()
+    key.unlink()
+    ended = server.strongroom("serve", check=False)
+    assert ended.returncode == 1 and "restore it from a backup" in ended.stderr, ended.stderr
+    assert not key.exists()
+    key.write_bytes(kept)
+    server.start()
+    assert server.strongroom("audit", "verify").returncode == 0
 
 
 def test_where_there_is_no_log_there_is_nothing_to_verify(fresh_server, tmp_path):
