@@ -120,8 +120,9 @@ pub(super) fn forwarders(
             SyslogAddress::Tcp(address) => Address::Tcp(address.clone()),
             SyslogAddress::Unix(path) => Address::Unix(path.clone()),
         };
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        destinations.push(("syslog", Box::new(Syslog::new(address, *syslog_facility, &host))));
+        // Of the kernel, not of a file: /proc/sys is hidden where ProcSubset=pid is.
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        destinations.push(("syslog", Box::new(Syslog::new(address, *syslog_facility, &host.to_string_lossy()))));
     }
     if let Some(url) = webhook {
         let read = |path: &PathBuf| fs::read(path).map_err(|source| AuditLogError::Io { path: path.clone(), source });

@@ -46,6 +46,7 @@ use crate::store::rocks::{DirectIo, Options, RocksStore};
 use crate::store::{MetaStore, SharedStore, StoreError};
 use crate::telemetry::{Metrics, outlive};
 use crate::wire::Protocol;
+use crate::wire::error::chain;
 
 /// Objects whose sealed form has at most this many bytes are values in RocksDB (`benches/README.md` has the measurement).
 const INLINE_LIMIT: usize = 32 * 1024;
@@ -462,16 +463,4 @@ async fn write_uses(kms: &LocalKms, directory: &Directory) {
     if let Err(error) = kms.write_uses().await {
         error!(%error, "the last uses of keys could not be written down");
     }
-}
-
-/// An error and what lies beneath it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::authority::{self, Authority, AuthorityError};
@@ -63,6 +63,8 @@ pub(super) fn run(arguments: ServeArgs) -> Result<(), StartError> {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
+    // From the first moment: whoever sends one early, as `systemctl reload` may, must not end the process.
+    let hangup = signal(SignalKind::hangup())?;
     let clock: SharedClock = Arc::new(SystemClock);
     let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
     let metrics = Arc::new(Metrics::default());
@@ -86,7 +88,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let stop = stop_signal()?;
     let server = Server::bind(addresses, Arc::clone(&tls), Arc::clone(&edge), config.limits.clone()).await?;
     let addresses = server.addresses()?;
-    let renewal = tokio::spawn(renew(tls, certificate));
+    let renewal = tokio::spawn(renew(tls, certificate, hangup));
     announce(addresses, &config, &root, directory.path())?;
     let drained = server.run(stop).await;
     renewal.abort();
@@ -125,11 +127,7 @@ impl Certificate {
 }
 
 /// Reads or issues the certificate again at every SIGHUP, and now and then.
-async fn renew(tls: Arc<Tls>, certificate: Certificate) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        warn!("SIGHUP cannot be listened for; certificates are not reloaded");
-        return;
-    };
+async fn renew(tls: Arc<Tls>, certificate: Certificate, mut hangup: Signal) {
     loop {
         tokio::select! {
             _ = hangup.recv() => {}

@@ -143,7 +143,7 @@ impl Edge {
             Arc::clone(&self.audit),
         );
         let head = request.method() == Method::HEAD;
-        let route = Route::of(&request);
+        let route = Route::of(&request, |host| self.protocols.s3.owns_host(host));
         let activity = Arc::clone(&origin.activity);
         let request = request.map(|body| Inbound::new(body, flow.clone(), origin).boxed_unsync());
         // What a handler holds when it panics is dropped; the stores keep their invariants by atomic commits alone.

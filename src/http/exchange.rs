@@ -178,6 +178,7 @@ impl Drop for Exchange {
             target: "strongroom::access",
             request_id = self.cx.id.id,
             peer = %self.cx.peer,
+            client = %self.cx.client,
             method = self.method.as_str(),
             path = self.path,
             query = self.query,

@@ -40,7 +40,7 @@ impl TrustedProxies {
         let told = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let told: Vec<&str> = told.flat_map(|value| value.split(',')).map(str::trim).collect();
         for address in told.into_iter().rev() {
-            let Ok(address) = address.parse::<IpAddr>() else { break };
+            let Some(address) = address_of(address) else { break };
             if !self.trusts(client) {
                 break;
             }
@@ -53,6 +53,13 @@ impl TrustedProxies {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
+}
+
+/// The address in an entry, which some proxies write with the client's port: `192.0.2.7:4711`, `[2001:db8::1]:4711`.
+fn address_of(entry: &str) -> Option<IpAddr> {
+    let with_port = || entry.parse().ok().map(|address: SocketAddr| address.ip());
+    let in_brackets = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    entry.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 #[cfg(test)]
@@ -88,6 +95,9 @@ mod tests {
             "the first is invented"
         );
         assert_eq!(client(&ours, "10.1.2.3:5", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(client(&ours, "10.1.2.3:5", &["192.0.2.7:4711, 10.9.9.9:80"]), "192.0.2.7");
+        assert_eq!(client(&ours, "10.1.2.3:5", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(client(&ours, "10.1.2.3:5", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(client(&ours, "10.1.2.3:5", &["unknown"]), "10.1.2.3");
         assert_eq!(client(&ours, "10.1.2.3:5", &[]), "10.1.2.3");
         assert_eq!(client(&ours, "192.0.2.9:5", &["192.0.2.7"]), "192.0.2.9", "nobody else is believed");

@@ -2,14 +2,14 @@
 //!
 //! | request | protocol |
 //! |---|---|
-//! | path below `/_/v1/` | the operators' API |
-//! | path `/_` or below `/_/` | internal: health, metrics |
+//! | path below `/_/v1/`, unless the host is a bucket's | the operators' API |
+//! | path `/_` or below `/_/`, unless the host is a bucket's | internal: health, metrics |
 //! | host `kms.REGION.amazonaws.com` | KMS |
 //! | host `cloudtrail.REGION.amazonaws.com` | CloudTrail |
 //! | host `sts.` or `iam.` of amazonaws.com | query |
 //! | `POST /` with `X-Amz-Target` of CloudTrail | CloudTrail |
 //! | `POST /` with any other `X-Amz-Target` | KMS |
-//! | `POST /` with a form (`Action=...`) | query |
+//! | `POST /` with a form (`Action=...`) and no query, unless the host is a bucket's | query |
 //! | `GET /` or `POST /` with `Action` and `Version` in its query | query |
 //! | all else | S3 |
 
@@ -36,16 +36,15 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// The protocol that `request` speaks.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let path = request.uri().path();
-        if path.starts_with("/_/v1/") {
-            return Self::Admin;
+    /// The protocol that `request` speaks; `is_bucket` says whether a host is one of a bucket or its website, below which
+    /// every path is a key.
+    pub(super) fn of<B>(request: &Request<B>, is_bucket: impl Fn(&str) -> bool) -> Self {
+        let (path, host) = (request.uri().path(), host(request));
+        let is_internal = path == "/_" || path.starts_with("/_/");
+        if is_internal && !is_bucket(host) {
+            return if path.starts_with("/_/v1/") { Self::Admin } else { Self::Internal };
         }
-        if path == "/_" || path.starts_with("/_/") {
-            return Self::Internal;
-        }
-        match service(host(request)) {
+        match service(host) {
             Some("cloudtrail") => return Self::CloudTrail,
             Some("kms") => return Self::Kms,
             Some("sts" | "iam") => return Self::Query,
@@ -64,7 +63,10 @@ impl Route {
             return if cloudtrail { Self::CloudTrail } else { Self::Kms };
         }
         match request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
-            Some(form) if form.starts_with("application/x-www-form-urlencoded") => Self::Query,
+            // Some clients say so of whatever they send: a deletion of many objects is a `POST /?delete` at a bucket's host.
+            Some(form) if form.starts_with("application/x-www-form-urlencoded") => {
+                if request.uri().query().is_none() && !is_bucket(host) { Self::Query } else { Self::S3 }
+            }
             _ => Self::S3,
         }
     }
@@ -100,7 +102,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Route::of(&request.body(()).unwrap())
+        Route::of(&request.body(()).unwrap(), |host| host.ends_with(".localhost"))
     }
 
     #[test]
@@ -123,6 +125,22 @@ mod tests {
             assert_eq!(route(method, "/?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::Query);
             assert_eq!(route(method, "/bucket?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::S3);
         }
+    }
+
+    #[test]
+    fn all_paths_of_a_buckets_host_are_keys() {
+        for host in [("host", "bucket.localhost:9000"), ("host", "bucket.s3-website.localhost")] {
+            for path in ["/_", "/_/key", "/_/v1/jobs", "/_/metrics", "/_/health/ready"] {
+                assert_eq!(route("GET", path, &[host]), Route::S3, "{path} at {host:?}");
+                assert_eq!(route("GET", &format!("https://{}{path}", host.1), &[]), Route::S3, "{path} at {host:?}");
+            }
+            let form = ("content-type", "application/x-www-form-urlencoded");
+            assert_eq!(route("POST", "/?delete", &[host, form]), Route::S3);
+            assert_eq!(route("POST", "/", &[host, form]), Route::S3);
+        }
+        assert_eq!(route("GET", "/_/metrics", &[("host", "localhost:9000")]), Route::Internal);
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(route("POST", "/?delete", &[("host", "localhost:9000"), form]), Route::S3);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::lifecycle::ParsedRules;
 use super::operation::{Offer, Operation, Row};
 use super::replication::Replication;
-use super::request::{ObjectKey, Query, Target, may_name_bucket};
+use super::request::{ObjectKey, Query, Target, may_name_bucket, virtual_bucket};
 use super::room::RoomPool;
 use super::website::{Shown, Website};
 use super::{control, event, headers, presigned, render, version};
@@ -606,6 +606,12 @@ impl S3 {
 
 #[async_trait]
 impl Protocol for S3 {
+    /// A bucket's host, or its website's.
+    fn owns_host(&self, host: &str) -> bool {
+        let Settings { base_domains, website_domains, .. } = &self.settings;
+        [base_domains, website_domains].into_iter().any(|domains| virtual_bucket(host, domains).is_some())
+    }
+
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
         let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };

@@ -92,17 +92,34 @@ impl FormatTime for Utc {
     }
 }
 
-/// A query string as the log may show it: without the values that sign a request or stand for a session.
+/// A query string as the log may show it: without the values that sign a request, stand for somebody, or are keys. All
+/// others are shown, since clients may put what they like into a query to find it again in S3's access logs.
 pub fn redact_query(query: &str) -> String {
-    const SIGNING: [&str; 4] = ["x-amz-signature", "x-amz-security-token", "signature", "x-amz-credential"];
     let shown = |pair: &str| match pair.split_once('=') {
-        // Whatever its case or its escapes, a signature must not pass for something else.
-        Some((name, _)) if name.contains('%') || SIGNING.iter().any(|s| name.eq_ignore_ascii_case(s)) => {
-            format!("{name}=REDACTED")
-        }
+        Some((name, _)) if is_secret(name) => format!("{name}=REDACTED"),
         _ => pair.to_owned(),
     };
     query.split('&').map(shown).collect::<Vec<_>>().join("&")
+}
+
+/// Whether the value of the parameter `name` is not to be shown.
+fn is_secret(name: &str) -> bool {
+    const SECRET: [&str; 9] = [
+        "signature",
+        "token",
+        "credential",
+        "customer-key",
+        "encryption-context",
+        "assertion",
+        "password",
+        "secret",
+        "authorization",
+    ];
+    // Places in a listing.
+    const HARMLESS: [&str; 2] = ["continuation-token", "nexttoken"];
+    let name = name.to_ascii_lowercase();
+    // Whatever its case or its escapes, a signature must not pass for something else.
+    name.contains('%') || !HARMLESS.contains(&&*name) && SECRET.iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]
@@ -116,6 +133,22 @@ mod tests {
             "list-type=2&X-Amz-Signature=REDACTED&x-amz-security-token=REDACTED&X-Amz-Expires=60&uploads"
         );
         assert_eq!(redact_query("X%2DAmz-Signature=abc"), "X%2DAmz-Signature=REDACTED");
+        for name in [
+            "WebIdentityToken",
+            "SAMLAssertion",
+            "TokenCode",
+            "SecurityToken",
+            "X-Amz-Credential",
+            "x-amz-server-side-encryption-customer-key",
+            "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key",
+            "X-AMZ-SERVER-SIDE-ENCRYPTION-CONTEXT",
+            "NewPassword",
+        ] {
+            assert_eq!(redact_query(&format!("a=b&{name}=c2VjcmV0=&d")), format!("a=b&{name}=REDACTED&d"));
+        }
+        let harmless =
+            "prefix=a%2Fb&continuation-token=abc&versionId=1&x-custom=seen&X-Amz-SignedHeaders=host&Action=A";
+        assert_eq!(redact_query(harmless), harmless);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! servers trust.
 
 pub mod body;
+pub mod error;
 pub mod percent;
 pub mod trust;
 
@@ -82,6 +83,11 @@ impl fmt::Display for RequestId {
 pub trait Protocol: Send + Sync + 'static {
     /// Answers one request. The response carries an [`Answered`] extension.
     async fn call(&self, cx: &RequestContext, request: http::Request<RequestBody>) -> http::Response<ResponseBody>;
+
+    /// Whether `host` names something of this protocol's own, such as a bucket: then whatever its paths are is the protocol's.
+    fn owns_host(&self, _host: &str) -> bool {
+        false
+    }
 }
 
 /// What a protocol reports of a request it answered, for metrics and the access log: a response extension.

@@ -15,6 +15,7 @@ use reqwest::{Client, redirect};
 
 use super::{DeliveryError, Destination};
 use crate::audit::chain::Line;
+use crate::wire::error::chain;
 use crate::wire::trust;
 
 /// How long a request may take.
@@ -45,7 +46,7 @@ impl Webhook {
     /// # Errors
     /// [`DeliveryError::Refused`] if they describe none.
     pub fn new(options: WebhookOptions) -> Result<Self, DeliveryError> {
-        let refused = |error: &dyn std::error::Error| DeliveryError::Refused(error.to_string());
+        let refused = |error: &dyn std::error::Error| DeliveryError::Refused(chain(error));
         let mut client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none());
         if let Some(pem) = options.ca {
             let in_file = |error| DeliveryError::Refused(format!("the file of its authorities: {error}"));
@@ -75,7 +76,7 @@ impl Destination for Webhook {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         // Its URL may hold a secret, and what failed is told without it.
-        let failed = |error: reqwest::Error| DeliveryError::Refused(told(&error.without_url()));
+        let failed = |error: reqwest::Error| DeliveryError::Refused(chain(&error.without_url()));
         let response = request.body(document(&events)).send().await.map_err(failed)?;
         let status = response.status();
         if status.is_success() {
@@ -100,15 +101,4 @@ fn document(events: &[Line<'_>]) -> Vec<u8> {
     }
     document.extend_from_slice(b"]}");
     document
-}
-
-/// An error and what lies beneath it.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

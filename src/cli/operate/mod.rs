@@ -43,7 +43,10 @@ pub(super) enum OperateError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    #[error("no access key: {0} does not exist; was the server ever started there?")]
+    #[error(
+        "no access key: {0} does not exist; was the server ever started there? If it was given its root's access key, give \
+         it here too: STRONGROOM_ROOT_ACCESS_KEY_ID and STRONGROOM_ROOT_SECRET_ACCESS_KEY, or the config file"
+    )]
     NoCredentials(String),
     #[error("{0} is not the URL of an endpoint")]
     Endpoint(String),

@@ -1,5 +1,6 @@
 //! The server that a command asks: where it is, who vouches for it, and whose access key signs.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::cli::banner::reachable;
 use crate::cli::credentials::RootCredentials;
 use crate::cli::settings::{self, ServeArgs};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::listen_address;
 use crate::crypto::digest;
 use crate::http::Client;
 use crate::sigv4::{Service, Signer};
@@ -26,6 +28,9 @@ pub(super) struct ServerArgs {
     /// The server's data directory [default: strongroom-data].
     #[arg(long, env = "STRONGROOM_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The address that the server listens on, as `serve` was told it.
+    #[arg(long, env = "STRONGROOM_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
     /// The server's HTTPS endpoint [default: where `serve` listens].
     #[arg(long, env = "STRONGROOM_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
@@ -45,8 +50,8 @@ pub(super) struct Server {
 impl Server {
     /// The server that `arguments` and the environment name.
     pub(super) fn find(arguments: ServerArgs) -> Result<Self, OperateError> {
-        let ServerArgs { config, data_dir, endpoint, ca } = arguments;
-        let as_served = ServeArgs { config, data_dir, ..ServeArgs::default() };
+        let ServerArgs { config, data_dir, listen, endpoint, ca } = arguments;
+        let as_served = ServeArgs { config, data_dir, listen, ..ServeArgs::default() };
         let config = settings::settle(as_served, |name| std::env::var(name).ok())?;
         let credentials = RootCredentials::find(&config.root, &config.data_dir)?;
         let missing = || OperateError::NoCredentials(config.data_dir.join(RootCredentials::FILE).display().to_string());

@@ -6,6 +6,7 @@ use reqwest::{Client, redirect};
 use super::{Message, PATIENCE, Target, TargetError};
 use crate::config::{NotificationTarget, SecretText};
 use crate::crypto::digest::HmacSha256;
+use crate::wire::error::chain;
 use crate::wire::trust;
 
 /// The header that holds the body's HMAC.
@@ -32,7 +33,7 @@ impl Webhook {
             let certificates = trust::authorities(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
             client = client.tls_certs_only(certificates);
         }
-        let client = client.build().map_err(|error| error.to_string())?;
+        let client = client.build().map_err(|error| chain(&error))?;
         client.post(&options.url).build().map_err(|_| "the url cannot be used".to_owned())?;
         let signing_key = options.secret.as_ref().map(|secret| HmacSha256::new(secret.expose()));
         Ok(Self { client, url: options.url.clone(), token: options.token.clone(), signing_key })
@@ -62,15 +63,4 @@ impl Target for Webhook {
         }
         Err(TargetError::of("the webhook answered", response.status()))
     }
-}
-
-/// An error with what lies beneath it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::login::{Login, Step};
 use crate::crypto::SecretBytes;
+use crate::wire::error::chain;
 use crate::wire::trust;
 
 /// Longest answer that is read, in bytes. The longest that transit gives describes a key's hundreds of versions.
@@ -59,7 +60,7 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// The settings make no client.
-    #[error("the HTTP client cannot be made: {0}")]
+    #[error("the HTTP client cannot be made: {}", chain(.0))]
     Http(#[from] reqwest::Error),
 }
 

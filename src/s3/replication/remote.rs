@@ -38,6 +38,7 @@ use crate::store::StoreError;
 use crate::store::outbox::ReplicationProgress;
 use crate::store::schema::{Facet, ObjectRecord, Retention, VersionId};
 use crate::wire::BoxError;
+use crate::wire::error::chain;
 use crate::wire::percent::percent_encode;
 use crate::wire::trust;
 
@@ -179,7 +180,7 @@ impl Remote {
             region: options.region.to_string(),
             access_key_id: options.access_key_id.to_string(),
             secret: options.secret_access_key.clone(),
-            client: client.build().map_err(|error| unusable(error.to_string()))?,
+            client: client.build().map_err(|error| unusable(chain(&error)))?,
             part: u64::from(part_mib) << 20,
             pace,
         })
