@@ -114,6 +114,10 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
     if !admin.knows_action(&action) {
         return Err(bad_request("NoSuchAction", format!("there is no action {action}")));
     }
+    let is_arn = resource.starts_with("arn:") && resource.matches(':').count() >= 5;
+    if resource != "*" && !is_arn {
+        return Err(bad_request("InvalidRequest", format!("{resource} is not the ARN of a resource, nor *")));
+    }
     let supposed = supposed(admin, identity, &principal)?;
     let subject = supposed.as_ref().map_or_else(|| Arc::new(Subject::anonymous()), |who| Arc::clone(&who.subject));
     let Resource { brought, key } = find(admin, identity, supposed.as_ref(), &action, &resource).await?;

@@ -108,11 +108,11 @@ pub(super) fn names(config: &Config) -> Vec<String> {
     let accounts = std::iter::once(&config.root.account_id).chain(config.accounts.iter().map(|account| &account.id));
     names.extend(accounts.map(|account| format!("{account}.localhost")));
     names.extend(config.website_domains().iter().map(|domain| format!("*.{domain}")));
-    for service in ["kms", "sts", "iam"] {
+    for service in ["cloudtrail", "kms", "sts", "iam"] {
         names.push(format!("{service}.amazonaws.com"));
         names.push(format!("{service}.{region}.amazonaws.com"));
     }
-    names.extend(config.tls.names.iter().cloned());
+    names.extend(config.tls.names.iter().map(ToString::to_string));
     names.sort_unstable();
     names.dedup();
     names
@@ -175,7 +175,7 @@ mod tests {
             region: "eu-west-1".to_owned().try_into().unwrap(),
             base_domains: vec!["s3.example.com".to_owned().try_into().unwrap()],
             listen: "192.0.2.7:9000".parse().unwrap(),
-            tls: Tls { names: vec!["storage.example.com".to_owned()], ..Tls::default() },
+            tls: Tls { names: vec!["storage.example.com".to_owned().try_into().unwrap()], ..Tls::default() },
             ..Config::default()
         };
         let names = names(&config);
@@ -191,6 +191,7 @@ mod tests {
             "storage.example.com",
             "*.s3.eu-west-1.amazonaws.com",
             "kms.eu-west-1.amazonaws.com",
+            "cloudtrail.eu-west-1.amazonaws.com",
         ] {
             assert!(names.iter().any(|n| n == name), "{name} is not in {names:?}");
         }

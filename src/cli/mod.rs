@@ -1,6 +1,9 @@
 //! The command line: what `strongroom` can be asked to do, and how it ends.
 //!
-//! Exit codes: 0 on success, 1 when it could not start or stop well, 2 when it was asked wrongly.
+//! Exit codes: 0 on success, 1 when it could not start or stop well, 2 when it was asked wrongly, by the configuration too. Some
+//! commands have more to say: 3 is damage (`verify`), a log that is not as it was written (`audit verify`) or objects that
+//! could not be re-wrapped (`rewrap`), 4 what could not be opened for want of a key (`verify`), 130 an interrupted watch of a
+//! job; `policy explain` ends with 1 for what is not allowed.
 
 pub mod accounts;
 pub mod metering;
@@ -26,8 +29,6 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-
-use serve::StartError;
 
 #[derive(Parser)]
 #[command(name = "strongroom", version, about, long_about = None, arg_required_else_help = true)]
@@ -69,7 +70,7 @@ pub fn main() -> ExitCode {
     crate::http::install_provider();
     let ended = match parse().command {
         Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS).map_err(|error| {
-            let asked_wrongly = matches!(error, StartError::Settings(_) | StartError::Log(_));
+            let asked_wrongly = error.is_of_asking();
             (error.to_string(), asked_wrongly)
         }),
         Command::Verify(arguments) => verify::run(arguments).map_err(|error| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::audit_log::AuditLogError;
 use super::authority::{self, Authority, AuthorityError};
 use super::banner::Banner;
 use super::credentials::{CredentialsError, RootCredentials};
@@ -44,6 +45,23 @@ pub(super) enum StartError {
     Bind(#[from] BindError),
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration is wrong, though nobody could tell before it was used.
+    pub(super) fn is_of_asking(&self) -> bool {
+        match self {
+            Self::Settings(_) | Self::Log(_) => true,
+            Self::Graph(error) => matches!(
+                error,
+                GraphError::Service(_)
+                    | GraphError::Issuers(_)
+                    | GraphError::Outbox(_)
+                    | GraphError::Audit(AuditLogError::Webhook(_))
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// Serves until told to stop.
@@ -101,7 +119,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
 /// Where the server's certificate comes from.
 enum Certificate {
     /// The operator's files.
-    Given { certificate: PathBuf, key: PathBuf },
+    Given { certificate: PathBuf, key: PathBuf, clock: SharedClock },
     /// Our own authority.
     Issued { authority: Box<Authority>, names: Vec<String>, clock: SharedClock },
 }
@@ -109,7 +127,9 @@ enum Certificate {
 impl Certificate {
     fn obtain(config: &Config, directory: &DataDir, clock: &SharedClock) -> Result<Self, StartError> {
         match (&config.tls.certificate, &config.tls.key) {
-            (Some(certificate), Some(key)) => Ok(Self::Given { certificate: certificate.clone(), key: key.clone() }),
+            (Some(certificate), Some(key)) => {
+                Ok(Self::Given { certificate: certificate.clone(), key: key.clone(), clock: Arc::clone(clock) })
+            }
             _ => Ok(Self::Issued {
                 authority: Box::new(Authority::obtain(directory, clock.as_ref())?),
                 names: authority::names(config),
@@ -120,7 +140,17 @@ impl Certificate {
 
     fn material(&self) -> Result<Material, StartError> {
         match self {
-            Self::Given { certificate, key } => Ok(Material::read(certificate, key)?),
+            Self::Given { certificate, key, clock } => {
+                let material = Material::read(certificate, key)?;
+                if material.is_marked_as_authority(clock.now()) {
+                    warn!(
+                        file = %certificate.display(),
+                        "the certificate is marked as an authority's (CA:TRUE): strict clients refuse it from a server, the \
+                         operators' commands among them; openssl req -x509 takes -addext basicConstraints=critical,CA:FALSE"
+                    );
+                }
+                Ok(material)
+            }
             Self::Issued { authority, names, clock } => Ok(authority.issue(names, clock.as_ref())?),
         }
     }

@@ -17,8 +17,8 @@ use serde::Deserialize;
 
 pub use delivery::{ArnPattern, NotificationTarget, ReplicationDestination, SaslMechanism};
 pub use values::{
-    AccessKeyId, AccountId, CanonicalId, Credential, Domain, InvalidValue, Region, SecretKey, SecretText,
-    ServiceAddress, ServiceName, SyslogAddress, WebhookUrl, listen_address,
+    AccessKeyId, AccountId, CanonicalId, CertificateName, Credential, Domain, InvalidValue, Region, SecretKey,
+    SecretText, ServiceAddress, ServiceName, SyslogAddress, WebhookUrl, listen_address,
 };
 
 /// Defines a section: each option with its documentation, type and default.
@@ -121,7 +121,7 @@ options! {
         /// A PEM file with the certificate's private key.
         key: Option<PathBuf> = None,
         /// Further names (or IP addresses) for the certificate that the server's own authority issues.
-        names: Vec<String> = Vec::new(),
+        names: Vec<CertificateName> = Vec::new(),
     }
 }
 
@@ -169,6 +169,8 @@ pub enum RootKeyProtection {
 
 /// With less of a cache, in MiB, each read would be one of the disk's.
 const LEAST_CACHE_MIB: u32 = 4;
+/// A tebibyte: more is a slip.
+const MOST_CACHE_MIB: u32 = 1 << 20;
 
 options! {
     /// `[store]`: where everything durable lives.
@@ -453,6 +455,9 @@ impl Config {
         if self.store.cache_mib.is_some_and(|mib| mib < LEAST_CACHE_MIB) {
             return contradiction(&format!("store.cache_mib must be at least {LEAST_CACHE_MIB}"));
         }
+        if self.store.cache_mib.unwrap_or_default().max(self.store.recent_mib) > MOST_CACHE_MIB {
+            return contradiction(&format!("store.cache_mib and store.recent_mib must be at most {MOST_CACHE_MIB}"));
+        }
         if self.s3.access_log_seconds == 0 {
             return contradiction("s3.access_log_seconds must be at least 1");
         }
@@ -464,6 +469,10 @@ impl Config {
         }
         key_services::check(&self.kms)?;
         let (notifications, replication) = (&self.notifications, &self.replication);
+        let (hours, waiting) = (notifications.max_age_hours.min(replication.max_age_hours), notifications.max_waiting);
+        if hours == 0 || waiting == 0 {
+            return contradiction("max_age_hours and max_waiting must be at least 1: nothing would ever be delivered");
+        }
         for (index, target) in notifications.targets.iter().enumerate() {
             if notifications.targets[..index].iter().any(|other| other.arn == target.arn) {
                 return contradiction(&format!("the notification target {} is declared twice", target.arn));

@@ -61,7 +61,7 @@ impl de::Error for Refusal {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("expected {expected}, found {}", kind(found)))
+        Self::new(format!("expected {}, found {}", wanted(&expected.to_string()), kind(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -86,6 +86,18 @@ impl de::Error for Refusal {
 
     fn duplicate_field(key: &'static str) -> Self {
         Self::new(format!("the key '{key}' is given twice"))
+    }
+}
+
+/// What is expected, in an operator's words: serde names types of Rust.
+fn wanted(expected: &str) -> String {
+    match expected {
+        "u16" => format!("an integer from 0 to {}", u16::MAX),
+        "u32" => format!("an integer from 0 to {}", u32::MAX),
+        "u64" => format!("an integer from 0 to {}", i64::MAX),
+        "a sequence" => "an array".to_owned(),
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        other => other.to_owned(),
     }
 }
 
@@ -198,10 +210,15 @@ impl<'de, I: Iterator<Item = Entry<'de>>> de::MapAccess<'de> for Entries<'de, I>
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
         let (key, value) = self.value.take().ok_or_else(|| Refusal::new("a value without a key".to_owned()))?;
         let span = value.span();
-        // Refusals inside a table or an array have a place, and a key, of their own already.
-        let nested = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
+        // Refusals inside a table, or tables in an array, are about a key of that, and have its place already.
+        let is_table = |value: &DeValue<'_>| matches!(value, DeValue::Table(_));
+        let nested = match value.get_ref() {
+            DeValue::Array(items) => items.iter().any(|item| is_table(item.get_ref())),
+            other => is_table(other),
+        };
         seed.deserialize(Value(value)).map_err(|refusal| {
-            if nested || refusal.key.is_some() { refusal.at(span) } else { refusal.named(key.get_ref()) }
+            let refusal = refusal.at(span);
+            if nested || refusal.key.is_some() { refusal } else { refusal.named(key.get_ref()) }
         })
     }
 }

@@ -25,13 +25,19 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
 
 #[test]
 fn a_wrong_type_or_value_is_refused_with_its_line() {
-    assert_eq!(refused("\n[limits]\nstreams = \"many\"\n"), "config/x.toml:3: streams: expected u32, found a string");
+    assert_eq!(
+        refused("\n[limits]\nstreams = \"many\"\n"),
+        "config/x.toml:3: streams: expected an integer from 0 to 4294967295, found a string"
+    );
     assert_eq!(refused("listen = 9000"), "config/x.toml:1: listen: expected a string, found the integer 9000");
     let wanted = "expected an IP address (no host name) and a port, such as 127.0.0.1:9000 or [::]:9000";
     assert_eq!(refused("listen = \"localhost:9000\""), format!("config/x.toml:1: listen: {wanted}"));
     assert_eq!(refused("http_listen = \"9000\""), format!("config/x.toml:1: http_listen: {wanted}"));
     assert_eq!(parsed("http_listen = \"[::1]:1\"").http_listen.unwrap().port(), 1);
-    assert_eq!(refused("[limits]\nstreams = -1"), "config/x.toml:2: streams: expected u32, found the integer -1");
+    assert_eq!(
+        refused("[limits]\nstreams = -1"),
+        "config/x.toml:2: streams: expected an integer from 0 to 4294967295, found the integer -1"
+    );
     assert!(refused("[log]\nformat = \"xml\"").starts_with("config/x.toml:2: format: unknown variant"));
     assert!(refused("region = \"EU West\"").contains(":1: region: "));
     assert!(refused("a = = 1").starts_with("config/x.toml:1: "));
@@ -67,6 +73,20 @@ fn contradictions_are_refused() {
     assert!(contradiction(&target.repeat(2)).contains("declared twice"));
     assert!(contradiction("[replication]\npart_mib = 4").contains("part_mib"));
     assert!(contradiction("[replication]\nat_once = 0").contains("at_once"));
+    for option in ["notifications]\nmax_age_hours", "notifications]\nmax_waiting", "replication]\nmax_age_hours"] {
+        assert!(contradiction(&format!("[{option} = 0")).contains("must be at least 1"), "{option}");
+    }
+    assert!(contradiction("[store]\ncache_mib = 4000000000").contains("at most"));
+    assert!(parsed("[store]\ncache_mib = 1048576").consistent().is_ok());
+}
+
+#[test]
+fn what_stands_in_an_array_is_refused_with_the_arrays_key() {
+    assert!(refused("trusted_proxies = [\"10.0.0.0/8\",\n \"x\"]").starts_with("config/x.toml:2: trusted_proxies: "));
+    assert!(refused("base_domains = [\"S3\"]").starts_with("config/x.toml:1: base_domains: expected a domain name"));
+    assert!(refused("[tls]\nnames = [\"*.foo bar\"]").starts_with("config/x.toml:2: names: expected a domain name"));
+    assert_eq!(refused("base_domains = [1]"), "config/x.toml:1: base_domains: expected a string, found the integer 1");
+    assert_eq!(refused("limits = 4"), "config/x.toml:1: limits: expected a table, found the integer 4");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The types of options that are more than a string or a number.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
@@ -108,11 +108,52 @@ text_value!(
 );
 
 text_value!(
+    /// A name or an address that a certificate is for.
+    CertificateName,
+    "a domain name, one with *. in front of it, or an IP address",
+    |text| {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        text.parse::<IpAddr>().is_ok() || Domain::try_from(name.to_ascii_lowercase()).is_ok()
+    }
+);
+
+/// A host and a port: `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`; `None` if brackets are not as they should be, or the port is
+/// none that can be reached.
+fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, behind) = rest.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) })
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let is_number = |port: &&str| port.bytes().all(|b| b.is_ascii_digit());
+    match port.map(|port| Some(port).filter(is_number).and_then(|port| port.parse().ok()).filter(|port| *port > 0)) {
+        Some(None) => None,
+        port => Some((host, port.flatten())),
+    }
+}
+
+/// Whether `text` may be the host and port of a service.
+fn is_host_and_port(text: &str) -> bool {
+    let is_name = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '@', '?', '#']);
+    split_port(text).is_some_and(|(host, _)| is_name(host))
+}
+
+/// The host and port at the beginning of what follows a URL's scheme.
+fn authority(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+text_value!(
     /// A URL that events are posted to: over TLS, or on this machine.
     WebhookUrl,
     "an https:// URL (http:// to this machine alone)",
     |text| {
-        let rest = |scheme| text.strip_prefix(scheme).filter(|rest: &&str| !rest.is_empty() && !rest.contains(' '));
+        let is_right = |rest: &&str| is_host_and_port(authority(rest)) && !rest.contains(' ');
+        let rest = |scheme| text.strip_prefix(scheme).filter(is_right);
         let here = ["127.0.0.1", "[::1]", "localhost"];
         let is_here = |rest: &str| {
             let host = rest.split('/').next().unwrap_or_default();
@@ -141,11 +182,14 @@ impl TryFrom<String> for SyslogAddress {
         let invalid = || InvalidValue("udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH");
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
         let with_port = |port: &str| {
-            let behind_brackets = rest.rsplit_once(']').map_or(rest, |(_, behind)| behind);
-            if behind_brackets.contains(':') { rest.to_owned() } else { format!("{rest}:{port}") }
+            if split_port(rest).is_some_and(|(_, port)| port.is_none()) {
+                format!("{rest}:{port}")
+            } else {
+                rest.to_owned()
+            }
         };
         match scheme {
-            "udp" | "tcp" if rest.is_empty() || rest.contains(['/', ' ']) => Err(invalid()),
+            "udp" | "tcp" if !is_host_and_port(rest) => Err(invalid()),
             "udp" => Ok(Self::Udp(with_port("514"))),
             "tcp" => Ok(Self::Tcp(with_port("601"))),
             "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
@@ -323,7 +367,11 @@ mod tests {
         assert_eq!(read("tcp://192.0.2.1:6514"), Ok(SyslogAddress::Tcp("192.0.2.1:6514".to_owned())));
         assert_eq!(read("udp://[::1]"), Ok(SyslogAddress::Udp("[::1]:514".to_owned())));
         assert_eq!(read("unix:///dev/log"), Ok(SyslogAddress::Unix("/dev/log".into())));
-        for wrong in ["logs", "udp://", "tls://logs", "unix://dev/log", "tcp://a/b"] {
+        assert_eq!(read("udp://[::1]:514"), Ok(SyslogAddress::Udp("[::1]:514".to_owned())));
+        let ports = ["tcp://a:0", "tcp://a:99999", "tcp://a:", "tcp://a:x", "tcp://a:+1"];
+        let brackets = ["udp://[::1", "udp://::1]", "udp://[logs]", "udp://[::1]514", "udp://::1"];
+        let others = ["logs", "udp://", "tls://logs", "unix://dev/log", "tcp://a/b"];
+        for wrong in ports.into_iter().chain(brackets).chain(others) {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }
@@ -336,6 +384,23 @@ mod tests {
             assert!(read(right).is_ok(), "{right}");
         }
         for wrong in ["http://siem.example.com", "http://127.0.0.1.example.com/", "https://", "ftp://a"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        for wrong in
+            ["https://example.com:99999/", "https://example.com:0", "https://[::1/", "https:///in", "https://a b"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(read("https://token:secret@siem.example.com:8443/in?a=b").is_ok());
+    }
+
+    #[test]
+    fn names_that_a_certificate_can_have() {
+        let read = |text: &str| CertificateName::try_from(text.to_owned());
+        for right in ["storage.example.com", "*.example.com", "Storage.Example.com", "192.0.2.7", "::1"] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "*.foo bar", "a.*.b", "*", "https://a", "a..b"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

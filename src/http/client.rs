@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{PemError, certificates};
+use super::tls::{PemError, certificates, names_an_authority};
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,6 +45,12 @@ pub enum ClientError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Its certificate is one of an authority.
+    #[error(
+        "no connection to {0}: its certificate is marked as an authority's (CA:TRUE), which no server's may be; have another \
+         made (openssl req -x509 takes -addext basicConstraints=critical,CA:FALSE)"
+    )]
+    AuthorityAsServer(String),
     /// The exchange failed midway.
     #[error("the server did not answer: {0}")]
     Exchange(#[from] hyper::Error),
@@ -91,7 +97,10 @@ impl Client {
         let name = ServerName::try_from(host.clone()).map_err(|_| not_https())?;
         let failed = |source| ClientError::Connect { endpoint: format!("{host}:{port}"), source };
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
-        let stream = self.0.connect(name, stream).await.map_err(failed)?;
+        let stream = self.0.connect(name, stream).await.map_err(|error| {
+            let marked = names_an_authority(&error);
+            if marked { ClientError::AuthorityAsServer(format!("{host}:{port}")) } else { failed(error) }
+        })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         parts.uri = parts.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));

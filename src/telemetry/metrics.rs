@@ -24,7 +24,7 @@ const DELAYS: [f64; 10] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0,
 /// Labels of an answered request.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct RequestLabels {
-    /// `s3`, `kms`, `internal`.
+    /// `s3`, `kms`, `query` (IAM and STS), `cloudtrail`, `admin`, `internal`.
     pub protocol: &'static str,
     /// The operation, as AWS names it.
     pub operation: &'static str,
@@ -35,7 +35,7 @@ pub struct RequestLabels {
 /// Labels of what is counted by operation alone.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct OperationLabels {
-    /// `s3`, `kms`, `internal`.
+    /// `s3`, `kms`, `query` (IAM and STS), `cloudtrail`, `admin`, `internal`.
     pub protocol: &'static str,
     /// The operation, as AWS names it.
     pub operation: &'static str,
@@ -80,7 +80,7 @@ pub struct ServiceLabel {
 /// Labels of what a life cycle does.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct LifecycleLabels {
-    /// `expire_current`, `expire_noncurrent`, `remove_marker`, `abort_upload`.
+    /// `expire_current`, `expire_noncurrent`, `remove_marker`, `abort_upload`, `transition`.
     pub action: &'static str,
     /// `done`, `changed` (it was replaced meanwhile), `locked`, `failed`.
     pub outcome: &'static str,
@@ -201,7 +201,7 @@ families! {
     service_breaker_opened: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker_openings";
     /// Versions and uploads that life cycles have looked at.
     lifecycle_examined: Counter = Counter::default(), None::<Unit>, "lifecycle_examined";
-    /// What life cycles have done: expire_current, expire_noncurrent, remove_marker, abort_upload.
+    /// What life cycles have done: expire_current, expire_noncurrent, remove_marker, abort_upload, transition.
     lifecycle_actions: Family<LifecycleLabels, Counter> = Family::default(), None::<Unit>, "lifecycle_actions";
     /// Inventory reports that were made, or failed.
     inventory_reports: Family<OutcomeLabel, Counter> = Family::default(), None::<Unit>, "inventory_reports";
@@ -250,7 +250,7 @@ families! {
 /// A request that has ended, as the metrics see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
-    /// `s3`, `kms`, `internal`.
+    /// `s3`, `kms`, `query` (IAM and STS), `cloudtrail`, `admin`, `internal`.
     pub protocol: &'static str,
     /// The operation, as AWS names it.
     pub operation: &'static str,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import signal
 import socket
 import ssl
 import stat
@@ -64,6 +65,68 @@ def test_health(server):
 def test_the_log_does_not_show_the_secret_key(server, s3):
     s3.list_buckets()
     assert server.secret_key not in server.log_text()
+
+
+def test_the_log_shows_no_secret_of_a_query(server):
+    for target in (
+        "/?Action=AssumeRoleWithWebIdentity&Version=2011-06-15&WebIdentityToken=hidden-1",
+        "/bucket/k?X-Amz-Server-Side-Encryption-Customer-Key=hidden-2&prefix=shown-in-the-log",
+    ):
+        send(server, "GET", target, {"host": server.host})
+    deadline = time.monotonic() + 5
+    while "shown-in-the-log" not in server.log_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    log = server.log_text()
+    assert "shown-in-the-log" in log and "WebIdentityToken=REDACTED" in log
+    assert "hidden-" not in log
+
+
+def test_the_log_names_the_client_behind_a_proxy(tmp_path, new_server):
+    config = tmp_path / "strongroom.toml"
+    config.write_text('trusted_proxies = ["127.0.0.0/8"]\n')
+    server = new_server(arguments=["--config", config])
+    headers = {"host": server.host, "x-forwarded-for": "192.0.2.7:4711"}
+    request_id = send(server, "GET", "/", headers).headers["x-amz-request-id"]
+    deadline = time.monotonic() + 5
+    while request_id not in server.log_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    [line] = [json.loads(line) for line in server.log_text().splitlines() if request_id in line]
+    assert '"192.0.2.7"' in json.dumps(line) and "127.0.0.1:" in json.dumps(line), line
+
+
+def test_a_hangup_before_the_server_is_ready_does_not_end_it(tmp_path):
+    data, log = tmp_path / "data", tmp_path / "log"
+    command = [str(binary()), "serve", "--data-dir", str(data), "--listen", f"127.0.0.1:{free_port()}"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + 60
+        while not (data / "lock").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.001)
+        while '"serving"' not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_commands_find_the_server_by_its_variables(fresh_server):
+    host, port = fresh_server.address
+    environment = clean_environment() | {
+        "STRONGROOM_DATA_DIR": str(fresh_server.data),
+        "STRONGROOM_LISTEN": f"{host}:{port}",
+    }
+    command = [str(binary()), "keys", "list", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    del environment["STRONGROOM_LISTEN"]
+    done = subprocess.run([*command, "--listen", f"{host}:{port}"], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_metrics_are_openmetrics_and_count_requests(server, s3):

@@ -946,6 +946,9 @@ def test_a_decision_is_explained(server, s3, kms, iam, identities, user, bucket)
     for action in ("s3:GetObjekt", "s3:*", "GetObject", "kms:ReEncrypt", "ec2:RunInstances"):
         answer = explain(action, "*")
         assert answer.returncode == 2 and f"NoSuchAction: there is no action {action}" in answer.stderr
+    for resource in ("garbage", "arn:aws:s3", f"{bucket}/k"):
+        answer = explain("s3:GetObject", resource)
+        assert answer.returncode == 2 and "is not the ARN of a resource" in answer.stderr
     for action in ("kms:reencryptfrom", "iam:PassRole", "sts:AssumeRole", "cloudtrail:LookupEvents"):
         assert explain(action, "*").json["decision"] == "implicitDeny"
     assert explain("strongroom:ExplainPolicy", "*").returncode == 1

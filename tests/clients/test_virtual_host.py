@@ -1,5 +1,7 @@
 """Buckets in the host name, and AWS's own names for the services."""
 
+import base64
+import hashlib
 import re
 import socket
 
@@ -75,6 +77,24 @@ def test_a_bucket_with_dots(server, s3, bucket_names):
     assert at_host(server, f"{name}.s3.amazonaws.com", "GET", "/k").body == b"dotted"
     s3.delete_object(Bucket=name, Key="k")
     s3.delete_bucket(Bucket=name)
+
+
+def test_every_path_of_a_buckets_host_is_a_key(server, stored):
+    host = f"{stored}.localhost"
+    for key in ("_/k", "_/v1/jobs", "_/metrics", "_/health/ready"):
+        assert at_host(server, host, "PUT", f"/{key}", body=key.encode()).status == 200
+        assert at_host(server, host, "GET", f"/{key}").body == key.encode()
+    assert at_host(server, "localhost", "GET", "/_/health/ready").body == b"ready\n"
+    site = send(server, "GET", "/_/metrics", {"host": f"{stored}.s3-website.localhost"})
+    assert site.status == 404 and b"strongroom_" not in site.body
+
+
+def test_a_deletion_of_many_that_says_it_is_a_form(server, stored):
+    body = b"<Delete><Object><Key>a/k</Key></Object></Delete>"
+    digest = base64.b64encode(hashlib.md5(body).digest()).decode()
+    headers = {"content-md5": digest, "content-type": "application/x-www-form-urlencoded"}
+    answer = at_host(server, f"{stored}.localhost", "POST", "/", [("delete", "")], body, headers)
+    assert answer.status == 200 and b"<Deleted><Key>a/k</Key></Deleted>" in answer.body, answer.body
 
 
 @pytest.mark.parametrize("host", ["no-such-bucket-at-all.localhost", "no-such-bucket-at-all.s3.amazonaws.com"])

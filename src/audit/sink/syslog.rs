@@ -10,6 +10,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -21,6 +22,8 @@ use crate::audit::chain::Line;
 
 /// Longest message that goes into a datagram.
 const DATAGRAM: usize = 60_000;
+/// How long a receiver may take to be reached, or to take a message.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const WARNING: u32 = 4;
 const INFORMATIONAL: u32 = 6;
 /// The most that `sequenceId` counts to, before it begins anew at 1. (RFC 5424, 7.3.1)
@@ -113,21 +116,21 @@ impl Destination for Syslog {
         // Taken out: after an error it is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => in_time(self.connect()).await?,
         };
         for line in lines {
             let mut message = self.message(line);
             match &mut connection {
                 Connection::Udp(socket) => {
                     message.truncate(DATAGRAM);
-                    socket.send(&message).await?;
+                    in_time(socket.send(&message)).await?;
                 }
                 Connection::UnixDatagram(socket) => {
                     message.truncate(DATAGRAM);
-                    socket.send(&message).await?;
+                    in_time(socket.send(&message)).await?;
                 }
-                Connection::Tcp(stream) => stream.write_all(&counted(&message)).await?,
-                Connection::UnixStream(stream) => stream.write_all(&counted(&message)).await?,
+                Connection::Tcp(stream) => in_time(stream.write_all(&counted(&message))).await?,
+                Connection::UnixStream(stream) => in_time(stream.write_all(&counted(&message))).await?,
             }
         }
         match &mut connection {
@@ -141,6 +144,11 @@ impl Destination for Syslog {
         self.connection = Some(connection);
         Ok(())
     }
+}
+
+/// What `step` comes to, unless the receiver takes too long: one that has stopped reading is one that fails.
+async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(TIMEOUT, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Whether the peer has closed the connection: a receiver says nothing else.

@@ -256,3 +256,13 @@ async fn a_hook_is_told_of_many_events_at_once_and_asked_again() {
     let gone = webhook.deliver(&lines(1)).await.unwrap_err().to_string();
     assert!(!gone.contains("secret"), "{gone}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_has_stopped_reading_fails() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut syslog = Syslog::new(Address::Tcp(listener.local_addr().unwrap().to_string()), 13, "host");
+    // More than what the kernel keeps for the two ends.
+    let line = vec![b'x'; 64 << 20];
+    let error = syslog.deliver(&[line]).await.unwrap_err();
+    assert!(matches!(&error, DeliveryError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut), "{error}");
+}

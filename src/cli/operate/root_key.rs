@@ -21,7 +21,8 @@ pub(in crate::cli) enum RootKeyCommand {
     /// Give the running server a new root key: everything that the old one sealed is sealed anew.
     Rotate(#[command(flatten)] Common),
     /// Seal the root key of a stopped server by another passphrase. Who has the old one and a copy of the file still has the
-    /// root key: rotate it too.
+    /// root key: rotate it too. Both are asked for on the terminal, unless STRONGROOM_ROOT_KEY_PASSPHRASE (or
+    /// `kms.root_key_passphrase_file`) says the old one and STRONGROOM_NEW_ROOT_KEY_PASSPHRASE the new one.
     Passphrase(#[command(flatten)] Place),
 }
 

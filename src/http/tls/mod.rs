@@ -3,16 +3,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use std::{fmt, io};
 
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, CommonState, ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, CommonState, ProtocolVersion, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::clock::Timestamp;
 use crate::wire::TlsInfo;
 
 mod provider;
@@ -48,6 +51,28 @@ impl Material {
             private_key.map_err(|source| PemError::new(key, "private key (-----BEGIN PRIVATE KEY-----)", source))?;
         Ok(Self { chain, key: private_key })
     }
+
+    /// Whether the leaf is marked as the certificate of an authority, so that strict clients refuse it from a server. One that
+    /// is not valid `now` is not judged.
+    pub fn is_marked_as_authority(&self, now: Timestamp) -> bool {
+        let Some(leaf) = self.chain.first() else { return false };
+        let mut roots = RootCertStore::empty();
+        let Ok(parsed) = ParsedCertificate::try_from(leaf).and_then(|parsed| roots.add(leaf.clone()).map(|()| parsed))
+        else {
+            return false;
+        };
+        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let algorithms = provider().signature_verification_algorithms.all;
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms);
+        judged.is_err_and(|error| names_an_authority(&error))
+    }
+}
+
+/// Whether it was refused because an authority's certificate stood in a server's place.
+pub(super) fn names_an_authority(error: &dyn fmt::Debug) -> bool {
+    // What webpki says reaches us by its name alone.
+    format!("{error:?}").contains("CaUsedAsEndEntity")
 }
 
 /// The certificates in the PEM file at `path`: one at least.

@@ -421,13 +421,38 @@ impl Buffer {
         }
     }
 
-    /// Gives the memory back if nothing is in it.
+    /// Gives the memory back if nothing is in it: to the pool, or for good if that is full or the memory is of another size.
     fn rest(&mut self) {
-        if self.is_empty() && self.memory.len() == BUFFER {
+        if !self.is_empty() {
+            return;
+        }
+        let memory = std::mem::take(&mut self.memory);
+        if memory.len() == BUFFER {
             let mut pool = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
             if pool.len() < POOLED {
-                pool.push(std::mem::take(&mut self.memory));
+                pool.push(memory);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_buffer_holds_nothing_however_full_the_pool_is() {
+        let pool = Arc::new(BufferPool::default());
+        let mut buffers: Vec<Buffer> = (0..=POOLED).map(|_| Buffer::new(Arc::clone(&pool))).collect();
+        buffers.push(Buffer::new(Arc::clone(&pool)));
+        let last = buffers.len() - 1;
+        for (at, buffer) in buffers.iter_mut().enumerate() {
+            buffer.room(if at == last { BUFFER + 1 } else { 1 });
+        }
+        for buffer in &mut buffers {
+            buffer.rest();
+            assert_eq!(buffer.memory.capacity(), 0);
+        }
+        assert_eq!(pool.0.lock().unwrap().len(), POOLED);
     }
 }

@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream as ClientStream;
 
-use super::{Material, Tls, TlsStream, info};
+use super::{Material, Tls, TlsStream, info, names_an_authority};
+use crate::clock::{Clock as _, SystemClock};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -160,4 +161,36 @@ async fn idle_connections_hold_no_buffers() {
     assert_eq!(server.held(), 0);
     assert_eq!(info(server.connection()).unwrap().version, "TLSv1.3");
     assert_eq!(server.connection().protocol_version(), Some(ProtocolVersion::TLSv1_3));
+}
+
+#[tokio::test]
+async fn an_authoritys_certificate_in_a_servers_place_is_told_of() {
+    for (is_ca, marked) in [
+        (rcgen::IsCa::NoCa, false),
+        (rcgen::IsCa::ExplicitNoCa, false),
+        (rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained), true),
+    ] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap();
+        let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let material = Material { chain: vec![certificate.der().clone()], key: der };
+        assert_eq!(material.is_marked_as_authority(SystemClock.now()), marked);
+
+        // As a client says it, who trusts that very certificate.
+        let tls = Tls::new(material).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(super::provider::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = duplex(1 << 16);
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let (client, _) =
+            tokio::join!(connector.connect(ServerName::try_from("localhost").unwrap(), near), tls.accept(far));
+        assert_eq!(client.err().is_some_and(|error| names_an_authority(&error)), marked);
+    }
 }
