@@ -283,7 +283,9 @@ impl Walk {
     fn end(mut self, known: &Known) -> Report {
         let last = self.end.map_or(0, |(sequence, _)| sequence);
         let signed = self.unsigned.signed;
-        if let Some(problem) = known.digest_interval.and_then(|interval| self.unsigned.problem(interval)) {
+        // The mark says it better, and a machine that slept makes no digest though its clock goes on.
+        let interval = known.digest_interval.filter(|_| !self.report.held_against_mark);
+        if let Some(problem) = interval.and_then(|interval| self.unsigned.problem(interval)) {
             self.report.find(digest::FILE, self.report.digests, problem);
         }
         self.report.unsigned = last.saturating_sub(signed);

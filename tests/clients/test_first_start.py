@@ -94,13 +94,23 @@ def test_the_log_names_the_client_behind_a_proxy(tmp_path, new_server):
     assert '"192.0.2.7"' in json.dumps(line) and "127.0.0.1:" in json.dumps(line), line
 
 
-def test_a_hangup_before_the_server_is_ready_does_not_end_it(tmp_path):
-    data, log = tmp_path / "data", tmp_path / "log"
-    command = [str(binary()), "serve", "--data-dir", str(data), "--listen", f"127.0.0.1:{free_port()}"]
+@contextlib.contextmanager
+def serving(log, *arguments):
+    """A server from its first moment, whether or not it is ready."""
     with log.open("wb") as out:
+        command = [str(binary()), "serve", *map(str, arguments)]
         process = subprocess.Popen(command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
-        deadline = time.monotonic() + 60
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_hangup_before_the_server_is_ready_does_not_end_it(tmp_path):
+    data, log = tmp_path / "data", tmp_path / "log"
+    deadline = time.monotonic() + 60
+    with serving(log, "--data-dir", data, "--listen", f"127.0.0.1:{free_port()}") as process:
         while not (data / "lock").exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.001)
@@ -110,9 +120,6 @@ def test_a_hangup_before_the_server_is_ready_does_not_end_it(tmp_path):
             time.sleep(0.01)
         process.terminate()
         assert process.wait(60) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_commands_find_the_server_by_its_variables(fresh_server):
@@ -238,6 +245,42 @@ def test_a_certificate_that_is_none_is_named(tmp_path, fresh_server):
         assert refusal.returncode == 1 and told in refusal.stderr, refusal.stderr
     asked = fresh_server.strongroom("keys", "list", "--ca", pem, check=False)
     assert asked.returncode == 1 and f"{pem}: there is no certificate" in asked.stderr
+
+
+def test_a_wrong_configuration_that_shows_late_is_one_too(tmp_path):
+    none = tmp_path / "none.pem"
+    none.write_text("nothing of the kind\n")
+    config = tmp_path / "strongroom.toml"
+    for at, (options, told) in enumerate(
+        [
+            (f'[audit]\nwebhook = "https://127.0.0.1:1"\nwebhook_ca = "{none}"\n', "audit.webhook cannot be used"),
+            (f'[[kms.transit]]\nname = "bao"\naddress = "https://127.0.0.1:1"\nca_file = "{none}"\n', "'bao'"),
+        ]
+    ):
+        config.write_text(options)
+        refusal = run_serve("--config", config, "--data-dir", tmp_path / f"data-{at}")
+        assert refusal.returncode == 2 and told in refusal.stderr, refusal.stderr
+
+
+def test_the_certificate_of_an_authority_is_told_of(tmp_path):
+    certificate, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()
+    # Which is what this makes by default.
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    config = tmp_path / "strongroom.toml"
+    data = tmp_path / "data"
+    config.write_text(f'data_dir = "{data}"\nlisten = "127.0.0.1:{port}"\n[tls]\ncertificate = "{certificate}"\n')
+    with config.open("a") as more:
+        more.write(f'key = "{key}"\n')
+    with serving(tmp_path / "log", "--config", config) as process:
+        while '"serving"' not in (log := (tmp_path / "log").read_text()):
+            assert process.poll() is None, log
+            time.sleep(0.05)
+        assert "marked as an authority's (CA:TRUE)" in log
+        command = [str(binary()), "keys", "list", "--config", str(config)]
+        asked = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60)
+    assert asked.returncode == 1 and "which no server's may be" in asked.stderr, asked.stderr
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, new_server):
