@@ -147,7 +147,9 @@ fn read_digests(
         }
         (number, line_hash) = (signed.digest.number, signed.line_hash);
         let mark = Mark { number, hash: line_hash };
-        due.iter_mut().for_each(|(due, _)| *due = due.filter(|due| *due != mark));
+        for (due, _) in &mut due {
+            *due = due.filter(|due| *due != mark);
+        }
         report.last_digest = Some(mark.to_string());
         let (hash, first) = *digests.entry(signed.digest.sequence).or_insert((signed.digest.hash, number));
         if hash != signed.digest.hash {

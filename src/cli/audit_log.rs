@@ -242,13 +242,15 @@ impl std::fmt::Debug for Sealed {
 
 impl KeepMark for Sealed {
     fn read(&self) -> io::Result<Kept> {
+        // The key first: once it says that there is a mark, there is one.
+        let key = read(&self.dir.join(SIGNING_KEY_FILE))?.map(|sealed| self.open_signing_key(&sealed));
         let sealed = read(&self.dir.join(MARK_FILE))?;
         let mark = sealed.and_then(|sealed| Mark::from_bytes(self.root_key.open(MARK, &sealed).ok()?.expose()));
-        if let Some(mark) = mark {
-            return Ok(Kept::At(mark));
-        }
-        let key = read(&self.dir.join(SIGNING_KEY_FILE))?.map(|sealed| self.open_signing_key(&sealed));
-        Ok(if let Some(Ok((_, false))) = key { Kept::Never } else { Kept::Lost })
+        Ok(match (mark, key) {
+            (Some(mark), _) => Kept::At(mark),
+            (None, Some(Ok((_, false)))) => Kept::Never,
+            (None, _) => Kept::Lost,
+        })
     }
 
     fn write(&self, mark: Mark) -> io::Result<()> {

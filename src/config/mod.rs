@@ -471,7 +471,9 @@ impl Config {
         let (notifications, replication) = (&self.notifications, &self.replication);
         let (hours, waiting) = (notifications.max_age_hours.min(replication.max_age_hours), notifications.max_waiting);
         if hours == 0 || waiting == 0 {
-            return contradiction("max_age_hours and max_waiting must be at least 1: nothing would ever be delivered");
+            return contradiction(
+                "notifications.max_age_hours, notifications.max_waiting and replication.max_age_hours must be at least 1",
+            );
         }
         for (index, target) in notifications.targets.iter().enumerate() {
             if notifications.targets[..index].iter().any(|other| other.arn == target.arn) {
