@@ -109,7 +109,7 @@ pub(super) enum GraphError {
     #[error("identities cannot be opened: {}", chain(.0))]
     Identities(#[from] iam::OpenError),
     /// Those who vouch for web identities.
-    #[error("sts.issuer_authorities: {0}")]
+    #[error("sts.issuer_authorities: {}", chain(.0))]
     Issuers(#[from] IssuerError),
     /// The audit.
     #[error(transparent)]
