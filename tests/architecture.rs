@@ -37,13 +37,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 /// What decides who may do what, or says that nothing need decide, beside `iam::authorize` by which all operations go; the
 /// files (below `src/`) that may name it, and why. Who adds a caller says so here.
 const DECIDING: &[(&str, &[(&str, &str)])] = &[
-    (
-        "policy::decide",
-        &[
-            ("iam/service.rs", "AWS's own services have no subject with policies"),
-            ("kms/local/policy.rs", "the same, of keys, whose policy must allow"),
-        ],
-    ),
+    ("policy::decide", &[("iam/service.rs", "AWS's own services have no subject with policies")]),
     (
         "judge_beside",
         &[

@@ -42,7 +42,11 @@ pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIden
             SubjectKind::Role(arn) => Some(issuer("Role", arn, subject.id.split(':').next().unwrap_or_default())),
             SubjectKind::Federated(arn) if arn.ends_with(":root") => Some(issuer("Root", arn, &subject.account)),
             SubjectKind::Federated(arn) => Some(issuer("IAMUser", arn, "")),
-            SubjectKind::Anonymous | SubjectKind::Root | SubjectKind::User | SubjectKind::WebIdentity(_) => None,
+            SubjectKind::Anonymous
+            | SubjectKind::Root
+            | SubjectKind::User
+            | SubjectKind::WebIdentity(_)
+            | SubjectKind::Service(_) => None,
         },
         attributes: SessionAttributes::issued(session.issued),
         source_identity: session.source_identity.clone(),

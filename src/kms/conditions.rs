@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use crate::policy::{Context, Found};
 
 /// The values of condition keys that a request has by itself.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ConditionValues(Vec<Entry>);
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Entry {
     /// The IAM action that has it; `None`: every action of the request.
     action: Option<&'static str>,
@@ -18,7 +18,7 @@ struct Entry {
     value: Value,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Value {
     One(String),
     Many(Vec<String>),

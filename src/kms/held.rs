@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::Caller;
+use super::{Caller, ConditionValues};
 
 /// How long, how often and how many.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Principal {
     /// A principal whose policies have changed, or another session of the same name, asks for itself.
     stamp: u64,
     via_service: Option<String>,
+    /// What it is on behalf of: a service may have a key for one bucket and not for another.
+    conditions: Option<Arc<ConditionValues>>,
 }
 
 impl Principal {
@@ -45,6 +47,7 @@ impl Principal {
             arn: caller.principal.clone(),
             stamp: caller.subject.stamp,
             via_service: caller.via_service.clone(),
+            conditions: caller.conditions.clone(),
         }
     }
 }
@@ -207,6 +210,19 @@ mod tests {
         assert!(asks(&held, 1, at(1000, Some(2))).await, "a key changed");
         assert!(asks(&held, 1, at(999, Some(2))).await, "the clock was turned back");
         assert_eq!(held.figures(), Figures { hits: 1, misses: 5, evictions: 3, held: 2 });
+    }
+
+    #[test]
+    fn a_service_is_told_apart_by_what_it_works_for() {
+        let of = |source: &str| {
+            let mut values = ConditionValues::default();
+            values.insert(None, "aws:sourcearn", source.to_owned());
+            let service = Arc::new(crate::policy::Subject::service("s3.amazonaws.com", "111122223333"));
+            let caller = Caller { conditions: Some(Arc::new(values)), ..Caller::new(&service, None, "r") };
+            Principal::of(&caller)
+        };
+        assert_eq!(of("arn:aws:s3:::a"), of("arn:aws:s3:::a"));
+        assert_ne!(of("arn:aws:s3:::a"), of("arn:aws:s3:::b"));
     }
 
     #[tokio::test]

@@ -63,7 +63,8 @@ pub struct Caller {
     pub via_service: Option<String>,
     /// The request that caused the call, for the audit.
     pub request_id: String,
-    /// What the request itself brings to the conditions of policies; `None` of calls that services make.
+    /// What the request itself brings to the conditions of policies; `None` of calls that services make for somebody. Of those that
+    /// they make of their own accord: on behalf of what.
     pub conditions: Option<Arc<ConditionValues>>,
     /// Whether a refusal names it the statement that denies, if the key is its account's.
     pub is_told_statements: bool,

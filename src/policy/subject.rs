@@ -58,6 +58,8 @@ pub enum SubjectKind {
     Federated(String),
     /// Somebody for whom the identity provider with this ARN vouches, and who has no credentials here yet.
     WebIdentity(String),
+    /// An AWS service of this name, such as `s3.amazonaws.com`, of its own accord. Nobody who signs is one, whatever their name.
+    Service(String),
 }
 
 /// A policy and what it is known by.
@@ -133,6 +135,11 @@ impl Subject {
         Self { stamp: 0, ..Self::new(SubjectKind::Root, account, format!("arn:aws:iam::{account}:root"), account) }
     }
 
+    /// The service `name`, at work for `account`, to which it does not belong. All of one name are the same.
+    pub fn service(name: &str, account: &str) -> Self {
+        Self { stamp: 0, ..Self::new(SubjectKind::Service(name.to_owned()), account, name, name) }
+    }
+
     /// Whether it is an account's root.
     pub fn is_root(&self) -> bool {
         self.kind == SubjectKind::Root
@@ -155,6 +162,7 @@ impl Subject {
             SubjectKind::Role(role) => Principal::Session { account, arn, role, id },
             SubjectKind::Federated(user) => Principal::Session { account, arn, role: user, id },
             SubjectKind::WebIdentity(provider) => Principal::Federated(provider),
+            SubjectKind::Service(name) => Principal::Service(name),
         }
     }
 
@@ -253,7 +261,8 @@ impl Subject {
 /// principal, and of the role session.)
 impl Context for Subject {
     fn find(&self, key: &str) -> Found<'_> {
-        let known = !matches!(self.kind, SubjectKind::Anonymous | SubjectKind::WebIdentity(_));
+        let service = if let SubjectKind::Service(name) = &self.kind { Some(name.as_str()) } else { None };
+        let known = service.is_none() && !matches!(self.kind, SubjectKind::Anonymous | SubjectKind::WebIdentity(_));
         let session = self.session.as_ref();
         match key {
             // Of a role's session the role is the principal.
@@ -265,16 +274,18 @@ impl Context for Subject {
                 .filter(|_| known),
             ),
             "aws:principalaccount" => Found::of(Some(self.account.as_str()).filter(|_| known)),
-            "aws:principaltype" => Found::of(Some(match &self.kind {
-                SubjectKind::Anonymous => "Anonymous",
-                SubjectKind::Root => "Account",
-                SubjectKind::User => "User",
-                SubjectKind::Role(_) => "AssumedRole",
-                SubjectKind::Federated(_) => "FederatedUser",
-                SubjectKind::WebIdentity(_) => "WebIdentity",
-            })),
-            "aws:principalisawsservice" => Found::of(Some("false").filter(|_| known)),
-            "aws:userid" => Found::of(Some(self.id.as_str())),
+            "aws:principaltype" => Found::of(match &self.kind {
+                SubjectKind::Anonymous => Some("Anonymous"),
+                SubjectKind::Root => Some("Account"),
+                SubjectKind::User => Some("User"),
+                SubjectKind::Role(_) => Some("AssumedRole"),
+                SubjectKind::Federated(_) => Some("FederatedUser"),
+                SubjectKind::WebIdentity(_) => Some("WebIdentity"),
+                SubjectKind::Service(_) => None,
+            }),
+            "aws:principalisawsservice" => Found::of(service.map(|_| "true").or(Some("false").filter(|_| known))),
+            "aws:principalservicename" => Found::of(service),
+            "aws:userid" => Found::of(Some(self.id.as_str()).filter(|_| service.is_none())),
             "aws:username" => Found::of(self.name.as_deref()),
             "aws:tokenissuetime" => Found::of(session.map(|session| iso8601(session.issued))),
             // There is no second factor here; long-term keys do not even say so.
@@ -341,6 +352,23 @@ mod tests {
         assert!(!may(&session, "s3:PutObject", "arn:aws:s3:::b/k"));
         assert_eq!(session.find("aws:principalarn"), Found::One("arn:aws:iam::1:role/r".into()));
         assert_eq!(session.find("aws:username"), Found::None);
+    }
+
+    #[test]
+    fn a_service_is_one_by_its_kind_and_not_by_its_name() {
+        const NAME: &str = "s3.amazonaws.com";
+        let service = Subject::service(NAME, "1");
+        assert_eq!(service.principal(), Principal::Service(NAME));
+        for (key, value) in [("aws:principalisawsservice", "true"), ("aws:principalservicename", NAME)] {
+            assert_eq!(service.find(key), Found::One(value.into()));
+        }
+        for key in ["aws:principalaccount", "aws:principalarn", "aws:principaltype", "aws:userid"] {
+            assert_eq!(service.find(key), Found::None, "{key}");
+        }
+        let user = Subject::new(SubjectKind::User, "1", "arn:aws:iam::1:user/s3.amazonaws.com", "AIDA");
+        assert!(matches!(user.principal(), Principal::User { .. }));
+        assert_eq!(user.find("aws:principalisawsservice"), Found::One("false".into()));
+        assert_eq!(user.find("aws:principalservicename"), Found::None);
     }
 
     #[test]

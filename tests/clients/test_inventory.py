@@ -368,11 +368,22 @@ def test_reports_are_encrypted_as_asked(hasty, quick, pair):
         {
             "Effect": "Allow",
             "Principal": {"Service": "s3.amazonaws.com"},
-            "Action": "kms:GenerateDataKey*",
+            "Action": "kms:GenerateDataKey",
             "Resource": "*",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": key["AWSAccountId"]},
+                "ArnLike": {"aws:SourceArn": "arn:aws:s3:::another-bucket"},
+                "Bool": {"aws:PrincipalIsAWSService": "true"},
+            },
         }
     )
-    kms.put_key_policy(KeyId=key["KeyId"], Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    document = {"Version": "2012-10-17", "Statement": statements}
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=json.dumps(document))
+    put(quick, source, configuration(destination, target=encryption))
+    time.sleep(2.5)
+    assert keys_of(quick, destination) == [], "the key is for the reports on another bucket"
+    statements[-1]["Condition"]["ArnLike"]["aws:SourceArn"] = f"arn:aws:s3:::{source}"
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=json.dumps(document))
     put(quick, source, configuration(destination, target=encryption))
     base, _, _ = report_of(quick, destination)
     head = quick.head_object(Bucket=destination, Key=base + "manifest.json")

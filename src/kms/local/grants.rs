@@ -210,14 +210,11 @@ impl LocalKms {
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
         let operations = to_grant(owner, &found).terms.operations;
-        let of_account = owner.record.account == caller.account;
-        let may = is_retiring(caller, &found)
-            || (is_grantee(caller, &found) && operations.contains(&GrantOperation::RetireGrant))
-            || (of_account && caller.subject.is_root())
-            || (of_account && self.is_allowed_by_policy(caller, owner, "kms:RetireGrant".into()));
-        if !may {
-            return Err(denied(caller, owner, "kms:RetireGrant"));
-        }
+        let is_named = is_retiring(caller, &found)
+            || (is_grantee(caller, &found) && operations.contains(&GrantOperation::RetireGrant));
+        // The key's account and one that may retire the grant leave it to whom their policies let.
+        let is_delegate = owner.record.account == caller.account || retiring_account(&found) == Some(&caller.account);
+        self.permit_retiring(caller, owner, is_named.then_some(id.as_str()), is_delegate)?;
         self.end_grant(&key, &id, dry).await
     }
 
@@ -380,6 +377,13 @@ fn read_token(token: &str) -> Option<(String, String)> {
 /// The account of a principal: its ARN's, or the id that it is.
 fn account_of(principal: &str) -> Option<&str> {
     if principal.contains(':') { principal.split(':').nth(4) } else { Some(principal) }
+}
+
+/// The account that may retire the grant as a whole.
+fn retiring_account(grant: &GrantRecord) -> Option<&str> {
+    let (name, is_service) = grant.retiring.as_ref()?;
+    let account = account_of(name).filter(|account| name == account || name.ends_with(&format!("{account}:root")));
+    account.filter(|_| !is_service)
 }
 
 fn is_grantee(caller: &Caller, grant: &GrantRecord) -> bool {

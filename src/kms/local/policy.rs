@@ -11,10 +11,7 @@ use super::records::KeyRecord;
 use super::{KeyMetadata, LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef};
-use crate::policy::{
-    Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policies, Policy, Principal, Request, Source, admit,
-    decide, show,
-};
+use crate::policy::{Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policy, Source, admit, show};
 
 /// Longest policy, in bytes. (AWS: "Resource quotas", key policy document size.)
 pub const MAX_POLICY: usize = 32 * 1024;
@@ -161,6 +158,38 @@ impl LocalKms {
         settle(caller, (key.arn.as_str(), &key.record.account), deed.action, decision)
     }
 
+    /// Whether `caller` may retire a grant of `key`: by the grant that names it (its id), or as one of an account that leaves it to
+    /// its own (`is_delegate`). Key policies have no say, and no principal may what a policy of its own denies.
+    /// (AWS: developer guide, "Retiring and revoking grants": "To prevent principals from retiring a grant … use a deny effect with
+    /// the kms:RetireGrant permission in an IAM policy".)
+    pub(super) fn permit_retiring(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        named_by: Option<&str>,
+        is_delegate: bool,
+    ) -> Result<(), KmsError> {
+        const ACTION: &str = "kms:RetireGrant";
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed: ACTION.into() };
+        let ask = Ask {
+            action: ACTION,
+            resource: key.arn.as_str(),
+            owner: &caller.account,
+            policy: None,
+            policy_must_allow: false,
+            context: &circumstances,
+        };
+        let decision = caller.subject.judge_ask(&ask);
+        match (decision, named_by) {
+            (Decision::NotAllowed(_), Some(grant)) => {
+                caller.witness.see(|| Explanation::by_grant(ACTION, grant));
+                Ok(())
+            }
+            (Decision::Allowed(_) | Decision::NotAllowed(_), None) if !is_delegate => Err(denied(caller, key, ACTION)),
+            _ => settle(caller, (key.arn.as_str(), &key.record.account), ACTION, decision),
+        }
+    }
+
     /// What decides on a use beside the key's policy: for those who ask what would be decided of what nothing there denies.
     /// `None` if there is no such key here.
     pub fn beside_policy(
@@ -289,12 +318,6 @@ fn judge<'p>(
     action: &'p str,
     context: &'p dyn Context,
 ) -> Decision<'p> {
-    if caller.principal.ends_with(".amazonaws.com") {
-        // A service of ours, which belongs to no account: the key's policy alone decides.
-        let principal = Principal::Service(&caller.principal);
-        let policies = Policies { resource: Some(policy), resource_must_allow: true, ..Policies::default() };
-        return decide(&policies, &Request { principal, action, resource: arn, owner: account, context });
-    }
     let ask = Ask { action, resource: arn, owner: account, policy: Some(policy), policy_must_allow: true, context };
     caller.subject.judge_ask(&ask)
 }

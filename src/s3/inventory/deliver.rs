@@ -9,7 +9,7 @@ use super::document::{Destination, Encryption};
 use crate::clock::iso8601;
 use crate::events::EventName;
 use crate::iam::{self, Permit};
-use crate::kms::Caller;
+use crate::kms::{Caller, ConditionValues};
 use crate::policy::{Context, Found, Grant, Subject};
 use crate::s3::acl::ObjectAccess;
 use crate::s3::checksum::Algorithm;
@@ -44,6 +44,15 @@ impl Context for Circumstances<'_> {
     }
 }
 
+/// What a key's policy may ask of a delivery: for which bucket it is. (S3 user guide, "Configuring Amazon S3 Inventory": the policy of
+/// a key that encrypts reports. Who asks, the service itself says.)
+fn on_behalf_of(source: &Bucket) -> ConditionValues {
+    let mut values = ConditionValues::default();
+    values.insert(None, "aws:sourceaccount", source.record.account.clone());
+    values.insert(None, "aws:sourcearn", source.arn());
+    values
+}
+
 impl S3 {
     /// Writes `bytes` as an object, if the destination bucket's policy lets the service.
     pub(super) async fn deliver_as_service(&self, delivery: &Delivery<'_>, bytes: Vec<u8>) -> Result<()> {
@@ -61,10 +70,11 @@ impl S3 {
             Some(Encryption::Kms(key)) => SseRequest::Kms { key: Some(key.clone()), context: None, bucket_key: None },
         };
         let plan = Plan::decide(request, bucket.default_encryption().as_ref());
-        let subject =
-            Subject { account: bucket.record.account.clone(), arn: SERVICE.to_owned(), ..Subject::anonymous() };
+        // It looks for its key in the account of the bucket that it writes to.
+        let subject = Arc::new(Subject::service(SERVICE, &bucket.record.account));
         let via_service = format!("s3.{}.amazonaws.com", self.settings.region);
-        let caller = Caller::new(&Arc::new(subject), Some(via_service), "inventory");
+        let conditions = Some(Arc::new(on_behalf_of(source)));
+        let caller = Caller { conditions, ..Caller::new(&subject, Some(via_service), "inventory") };
         let named = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &caller, named).await?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);

@@ -143,6 +143,63 @@ async fn grants_end_by_whoever_may_end_them() {
     assert!(fixture.reopened().await.grants(&owner, &name).unwrap().is_empty());
 }
 
+/// A user of `account`, with a policy of its own that has this effect on `kms:RetireGrant`.
+fn who_retires(account: &str, name: &str, effect: Option<&str>) -> Caller {
+    let arn = format!("arn:aws:iam::{account}:user/{name}");
+    let mut user = Principal::new(SubjectKind::User, account, arn, format!("AIDA{name}"));
+    user.policies = effect
+        .map(|effect| {
+            let text =
+                format!(r#"{{"Statement": {{"Effect": "{effect}", "Action": "kms:RetireGrant", "Resource": "*"}}}}"#);
+            let policy = crate::policy::Policy::parse(&text, crate::policy::Kind::Identity).unwrap();
+            crate::policy::Attached { id: "p".to_owned(), policy: Arc::new(policy) }
+        })
+        .into_iter()
+        .collect();
+    Caller::new(&Arc::new(user), None, "R")
+}
+
+#[tokio::test]
+async fn who_retires_is_judged_by_its_own_policies_alone() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    let name = KeyRef::from(&fixture.key().await);
+    let keeper = |account: &str| Grantee::Principal(format!("arn:aws:iam::{account}:user/keeper"));
+    let retire = async |retiring: Grantee, caller: &Caller| {
+        let terms = GrantTerms { retiring: Some(retiring), ..terms(None) };
+        let (_, token) = kms.create_grant(&owner, &name, terms, false).await.unwrap();
+        let retired = kms.retire_grant(caller, &GrantRef::Token(token), true).await;
+        retired.map_err(|error| assert_eq!(error.kind, KmsErrorKind::AccessDenied)).is_ok()
+    };
+    // Whom the grant names needs no allowance, and heeds a denial.
+    assert!(retire(keeper(OWNER), &who_retires(OWNER, "keeper", None)).await);
+    assert!(!retire(keeper(OWNER), &who_retires(OWNER, "keeper", Some("Deny"))).await);
+    assert!(!retire(keeper(OTHER), &who_retires(OTHER, "keeper", Some("Deny"))).await);
+    // The key's account may leave it to others, and so may an account that is to retire it.
+    let whole = |account: &str| Grantee::Principal(format!("arn:aws:iam::{account}:root"));
+    assert!(retire(keeper(OWNER), &who_retires(OWNER, "other", Some("Allow"))).await);
+    assert!(!retire(keeper(OWNER), &who_retires(OWNER, "other", None)).await);
+    assert!(retire(whole(OTHER), &who_retires(OTHER, "other", Some("Allow"))).await);
+    assert!(retire(Grantee::Principal(OTHER.to_owned()), &who_retires(OTHER, "other", Some("Allow"))).await);
+    assert!(!retire(whole(OTHER), &who_retires(OTHER, "other", None)).await);
+    assert!(!retire(keeper(OTHER), &who_retires(OTHER, "other", Some("Allow"))).await);
+    assert!(!retire(whole(OTHER), &who_retires("777788889999", "other", Some("Allow"))).await);
+
+    // The key's policy gives nothing and takes nothing.
+    let statement = |effect: &str, user: &str| {
+        format!(
+            r#"{{"Effect": "{effect}", "Principal": {{"AWS": "arn:aws:iam::{OWNER}:user/{user}"}},
+                "Action": "kms:RetireGrant", "Resource": "*"}}"#
+        )
+    };
+    let all =
+        format!(r#"{{"Effect": "Allow", "Principal": {{"AWS": "{OWNER}"}}, "Action": "kms:*", "Resource": "*"}}"#);
+    let text = [all, statement("Deny", "keeper"), statement("Allow", "other")].join(",");
+    kms.put_policy(&owner, &name, &format!(r#"{{"Statement": [{text}]}}"#), false).await.unwrap();
+    assert!(retire(keeper(OWNER), &who_retires(OWNER, "keeper", None)).await);
+    assert!(!retire(keeper(OTHER), &who_retires(OWNER, "other", None)).await);
+}
+
 #[tokio::test]
 async fn grants_go_with_their_key_and_fit_it() {
     let fixture = Fixture::new().await;

@@ -255,6 +255,58 @@ async fn other_accounts_are_kept_out() {
 }
 
 #[tokio::test]
+async fn nobody_is_a_service_by_its_name() {
+    use crate::policy::{Subject as Principal, SubjectKind};
+    const SERVICE: &str = "s3.amazonaws.com";
+    let fixture = Fixture::new().await;
+    let (kms, name) = (&fixture.kms, KeyRef::from(&fixture.key().await));
+    let role = SubjectKind::Role(format!("arn:aws:iam::{OWNER}:role/r"));
+    let session = format!("arn:aws:sts::{OWNER}:assumed-role/r/{SERVICE}");
+    let user = format!("arn:aws:iam::{OWNER}:user/{SERVICE}");
+    let named = [
+        Principal::new(role, OWNER, session, format!("AROA:{SERVICE}")),
+        Principal::new(SubjectKind::User, OWNER, user, "AIDA"),
+        Principal::new(SubjectKind::User, OWNER, SERVICE, "AIDA"),
+    ];
+    let service = Caller::new(&Arc::new(Principal::service(SERVICE, OWNER)), None, "R");
+    let may = async |caller: &Caller| kms.encrypt(caller, &name, b"x", &context()).await.is_ok();
+    let root =
+        format!(r#"{{"Effect": "Allow", "Principal": {{"AWS": "{OWNER}"}}, "Action": "kms:*", "Resource": "*"}}"#);
+    let of = |principal: &str| {
+        format!(r#"{{"Effect": "Allow", "Principal": {principal}, "Action": "kms:Encrypt", "Resource": "*"}}"#)
+    };
+    let by_service = of(&format!(r#"{{"Service": "{SERVICE}"}}"#));
+    let by_key = r#"{"Effect": "Allow", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*",
+        "Condition": {"Bool": {"aws:PrincipalIsAWSService": "true"}}}"#;
+    for (statement, is_let_in) in [(None, false), (Some(by_service.as_str()), true), (Some(by_key), true)] {
+        let statements = statement.iter().copied().chain([root.as_str()]).collect::<Vec<_>>().join(",");
+        kms.put_policy(&direct(OWNER), &name, &format!(r#"{{"Statement": [{statements}]}}"#), false).await.unwrap();
+        assert_eq!(may(&service).await, is_let_in, "{statements}");
+        for subject in &named {
+            assert!(!may(&Caller::new(&Arc::new(subject.clone()), None, "R")).await, "{} {statements}", subject.arn);
+        }
+    }
+}
+
+/// Condition keys have no case, and encryption contexts do.
+#[tokio::test]
+async fn what_s3_binds_a_key_to_is_its_own_pair() {
+    let fixture = Fixture::new().await;
+    let (kms, name) = (&fixture.kms, KeyRef::from(&fixture.key().await));
+    let text = format!(
+        r#"{{"Statement": [
+            {{"Effect": "Allow", "Principal": {{"AWS": "{OWNER}"}}, "Action": "kms:PutKeyPolicy", "Resource": "*"}},
+            {{"Effect": "Allow", "Principal": {{"AWS": "{OWNER}"}}, "Action": "kms:Encrypt", "Resource": "*",
+              "Condition": {{"StringLike": {{"kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::vault/*"}}}}}}]}}"#
+    );
+    kms.put_policy(&direct(OWNER), &name, &text, false).await.unwrap();
+    let mimicked = context().with("AWS:S3:ARN", "arn:aws:s3:::vault/k");
+    assert!(kms.encrypt(&via_s3(OWNER), &name, b"x", &mimicked).await.is_err());
+    let right = EncryptionContext::new().with("aws:s3:arn", "arn:aws:s3:::vault/k");
+    assert!(kms.encrypt(&via_s3(OWNER), &name, b"x", &right).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_pending_deletion_can_be_cancelled() {
     let fixture = Fixture::new().await;
     let (kms, caller) = (&fixture.kms, direct(OWNER));
