@@ -60,6 +60,11 @@ impl ClientContext {
         full.then(|| Self { text: text.to_owned(), pairs })
     }
 
+    /// Whether it has S3's pair in another case. Condition keys have none, so that a key's policy would take it for S3's.
+    pub fn mimics_s3(&self) -> bool {
+        self.pairs.keys().any(|name| name.eq_ignore_ascii_case(S3_ARN) && name != S3_ARN)
+    }
+
     /// The header's text as the client sent it.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -124,6 +129,16 @@ mod tests {
         assert!(ClientContext::parse("not base64!").is_none());
         assert!(ClientContext::parse(&STANDARD.encode(b"{\"a\":\"\xff\"}")).is_none());
         assert_eq!(format!("{:?}", client(r#"{"a":"b"}"#).unwrap()), "ClientContext(redacted)");
+    }
+
+    #[test]
+    fn the_arn_in_another_case_is_told() {
+        for name in ["AWS:S3:ARN", "aws:s3:Arn"] {
+            assert!(client(&format!(r#"{{"{name}":"arn:aws:s3:::c/k"}}"#)).unwrap().mimics_s3(), "{name}");
+        }
+        for name in ["aws:s3:arn", "aws:s3:arns"] {
+            assert!(!client(&format!(r#"{{"{name}":"arn:aws:s3:::c/k"}}"#)).unwrap().mimics_s3(), "{name}");
+        }
     }
 
     #[test]

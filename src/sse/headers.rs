@@ -190,11 +190,16 @@ fn client_context(headers: &HeaderMap) -> Result<Option<ClientContext>, SseError
     let Some(text) = value_of(headers, CONTEXT) else {
         return Ok(None);
     };
-    ClientContext::parse(&text).map(Some).ok_or_else(|| {
-        let message = "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding \
-                       JSON which represents a string-string map";
-        SseError::argument(message, CONTEXT, Some(text))
-    })
+    let message = match ClientContext::parse(&text) {
+        // What is stored may have it.
+        Some(context) if context.mimics_s3() => "The encryption context may have 'aws:s3:arn' in lower case alone",
+        Some(context) => return Ok(Some(context)),
+        None => {
+            "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which \
+             represents a string-string map"
+        }
+    };
+    Err(SseError::argument(message, CONTEXT, Some(text)))
 }
 
 fn bucket_key(headers: &HeaderMap) -> Result<Option<bool>, SseError> {

@@ -21,6 +21,10 @@ const DATA_KEYS: &[&str] = &[
 ];
 const SYMMETRIC: Option<&str> = Some("SYMMETRIC_DEFAULT");
 
+/// A member that has an older name: either says it, and both condition keys ask for it.
+const KEY_SPEC: &str = "KeySpec";
+const KEY_SPEC_ONCE: &str = "CustomerMasterKeySpec";
+
 const ROWS: &[Row] = &[
     (
         "kms:bypasspolicylockoutsafetycheck",
@@ -44,8 +48,8 @@ const ROWS: &[Row] = &[
     ("kms:grantoperations", &["kms:CreateGrant"], "Operations", None),
     ("kms:keyagreementalgorithm", &["kms:DeriveSharedSecret"], "KeyAgreementAlgorithm", None),
     ("kms:keyorigin", &["kms:CreateKey"], "Origin", Some("AWS_KMS")),
-    ("kms:keyspec", &["kms:CreateKey"], "KeySpec", SYMMETRIC),
-    ("kms:customermasterkeyspec", &["kms:CreateKey"], "CustomerMasterKeySpec", SYMMETRIC),
+    ("kms:keyspec", &["kms:CreateKey"], KEY_SPEC, SYMMETRIC),
+    ("kms:customermasterkeyspec", &["kms:CreateKey"], KEY_SPEC, SYMMETRIC),
     ("kms:keyusage", &["kms:CreateKey"], "KeyUsage", Some("ENCRYPT_DECRYPT")),
     ("kms:customermasterkeyusage", &["kms:CreateKey"], "KeyUsage", Some("ENCRYPT_DECRYPT")),
     ("kms:macalgorithm", &["kms:GenerateMac", "kms:VerifyMac"], "MacAlgorithm", None),
@@ -65,14 +69,15 @@ const ROWS: &[Row] = &[
 /// The actions that ReEncrypt is judged as.
 const RE_ENCRYPT: [(&str, &str); 2] = [("kms:ReEncryptFrom", "SourceKeyId"), ("kms:ReEncryptTo", "DestinationKeyId")];
 
-/// What the request `document`, for `action` (`kms:Sign`), brings.
+/// What the request `document` of a principal of `account`, for `action` (`kms:Sign`), brings.
 pub(super) fn values(
     cx: &RequestContext,
     headers: &HeaderMap,
-    action: &'static str,
-    document: &Value,
+    account: &str,
+    (action, document): (&'static str, &Value),
 ) -> Arc<ConditionValues> {
     let mut values = ConditionValues::default();
+    values.insert(None, "kms:calleraccount", account.to_owned());
     values.insert(None, "aws:sourceip", cx.client.to_string());
     values.insert(None, "aws:securetransport", cx.is_secure().to_string());
     for (name, key) in [(USER_AGENT, "aws:useragent"), (REFERER, "aws:referer")] {
@@ -83,7 +88,11 @@ pub(super) fn values(
     for (key, actions, member, default) in ROWS {
         let re_encrypts = action == "kms:ReEncrypt" && actions[0].starts_with(action);
         if re_encrypts || actions.contains(&action) {
-            insert(&mut values, if re_encrypts { actions[0] } else { action }, key, &document[*member], *default);
+            let member = match &document[*member] {
+                Value::Null if *member == KEY_SPEC => &document[KEY_SPEC_ONCE],
+                given => given,
+            };
+            insert(&mut values, if re_encrypts { actions[0] } else { action }, key, member, *default);
         }
     }
     let aliases = if action == "kms:ReEncrypt" { &RE_ENCRYPT[..] } else { &[(action, "KeyId")] };
@@ -117,9 +126,12 @@ fn insert(
         Value::Array(items) => {
             values.insert_all(Some(action), key, list(&mut items.iter().filter_map(Value::as_str)));
         }
-        // Of a grant's constraints, which there are: one at most.
+        // Of a grant's constraints, which there are: one at most. What has no pairs constrains nothing.
         Value::Object(members) => {
-            if let Some(name) = members.keys().find(|name| name.starts_with("EncryptionContext")) {
+            let is_one = |(name, pairs): &(&String, &Value)| {
+                name.starts_with("EncryptionContext") && pairs.as_object().is_some_and(|pairs| !pairs.is_empty())
+            };
+            if let Some((name, _)) = members.iter().find(is_one) {
                 values.insert(Some(action), key, name.clone());
             }
         }
@@ -173,7 +185,7 @@ mod tests {
             tls: None,
             forwarded_over_tls: true,
         };
-        values(&cx, &HeaderMap::new(), action, document)
+        values(&cx, &HeaderMap::new(), "111122223333", (action, document))
     }
 
     #[test]
@@ -186,6 +198,7 @@ mod tests {
             ("kms:messagetype", one("RAW")),
             ("kms:requestalias", one("alias/a")),
             ("kms:macalgorithm", Found::None),
+            ("kms:calleraccount", one("111122223333")),
             ("aws:sourceip", one("192.0.2.1")),
             ("aws:securetransport", one("true")),
             ("aws:useragent", Found::None),
@@ -202,7 +215,7 @@ mod tests {
         assert_eq!(moved.find("kms:ReEncryptFrom", "kms:requestalias"), Found::None);
         let grant = json!({
             "Operations": ["Encrypt", "Decrypt"], "GranteePrincipal": "g",
-            "Constraints": {"SourceArn": "a", "EncryptionContextSubset": {}},
+            "Constraints": {"SourceArn": "a", "EncryptionContextSubset": {"a": "b"}},
         });
         let grant = of("kms:CreateGrant", &grant);
         assert_eq!(grant.find("kms:CreateGrant", "kms:grantoperations"), many(&["Encrypt", "Decrypt"]));
@@ -213,6 +226,30 @@ mod tests {
         assert_eq!(tags.find("kms:TagResource", "aws:tagkeys"), many(&["Team"]));
         let import = of("kms:ImportKeyMaterial", &json!({"ValidTo": 1_800_000_000.5}));
         assert_eq!(import.find("kms:ImportKeyMaterial", "kms:validto"), one("1800000000"));
+    }
+
+    #[test]
+    fn either_name_of_a_keys_spec_says_it() {
+        let said = |document: &Value| {
+            let values = of("kms:CreateKey", document);
+            ["kms:keyspec", "kms:customermasterkeyspec"].map(|key| match values.find("kms:CreateKey", key) {
+                Found::One(spec) => spec.into_owned(),
+                found => panic!("{key}: {found:?}"),
+            })
+        };
+        assert_eq!(said(&json!({"KeySpec": "RSA_2048"})), ["RSA_2048"; 2]);
+        assert_eq!(said(&json!({"CustomerMasterKeySpec": "RSA_2048"})), ["RSA_2048"; 2]);
+        assert_eq!(said(&json!({"KeySpec": null, "CustomerMasterKeySpec": "RSA_2048"})), ["RSA_2048"; 2]);
+        assert_eq!(said(&json!({})), ["SYMMETRIC_DEFAULT"; 2]);
+    }
+
+    #[test]
+    fn a_constraint_without_pairs_is_none() {
+        for constraints in [json!({"EncryptionContextSubset": null}), json!({"EncryptionContextEquals": {}}), json!({})]
+        {
+            let grant = of("kms:CreateGrant", &json!({"Constraints": constraints}));
+            assert_eq!(grant.find("kms:CreateGrant", "kms:grantconstrainttype"), Found::None, "{constraints}");
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl KmsApi {
             let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
             *event = Some(event::begin(self, operation, (cx, said), &identity, &document));
         }
-        let conditions = conditions::values(cx, &parts.headers, operation.action, &document);
+        let conditions = conditions::values(cx, &parts.headers, &identity.account.id, (operation.action, &document));
         let caller = Caller {
             conditions: Some(conditions),
             is_told_statements: identity.is_told_statements,

@@ -115,6 +115,11 @@ fn constraints(fields: Fields<'_>) -> Result<GrantConstraints, Failure> {
         context.pairs().iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum()
     };
     for context in subset.iter().chain(&equals) {
+        // It would look like a constraint and be none.
+        if context.pairs().is_empty() {
+            let message = "A grant constraint must have at least one encryption context pair.";
+            return Err(refuse(KmsErrorKind::Validation, message));
+        }
         if context.pairs().len() > MOST_PAIRS || characters(context) > MOST_CHARACTERS {
             let message = "A grant constraint can have up to 8 encryption context pairs of 384 characters in all.";
             return Err(refuse(KmsErrorKind::Validation, message));
