@@ -211,10 +211,14 @@ impl Directory {
         let compiled = kept.store.account(account);
         let found = match resource.split_once('/') {
             Some(("user", _)) => compiled.user(arn::name_of(principal)).filter(|user| user.arn == principal).cloned(),
-            Some(("role", _)) => self.session_of(&compiled, account, arn::name_of(principal), "explain"),
-            Some(("assumed-role", rest)) => {
-                rest.split_once('/').and_then(|(role, session)| self.session_of(&compiled, account, role, session))
+            Some(("role", _)) => {
+                let role = compiled.role(arn::name_of(principal)).filter(|role| role.arn == principal);
+                role.and_then(|_| self.session_of(&compiled, account, arn::name_of(principal), "explain"))
             }
+            Some(("assumed-role", rest)) => rest.split_once('/').and_then(|(name, session)| {
+                compiled.state.roles.get(name).filter(|role| role.name == name)?;
+                self.session_of(&compiled, account, name, session)
+            }),
             _ => None,
         };
         found.unwrap_or_else(|| nobody(account))

@@ -216,13 +216,11 @@ impl SessionRecord {
     /// The principal that this is a session of.
     pub fn subject(&self, account: &Compiled) -> Option<Subject> {
         let id = self.account.as_str();
-        let user = |name: &str, id: &str| {
-            let record = account.state.users.get(name).filter(|user| user.id == id)?;
-            account.user(&record.name)
-        };
+        // By its id: it may have got another name since.
+        let user = |id: &str| account.user(&account.user_by_id(id)?.name);
         let subject = match &self.who {
             Who::Root => Subject::root(id),
-            Who::User { name, id } => (**user(name, id)?).clone(),
+            Who::User { id, .. } => (**user(id)?).clone(),
             Who::Role { name, id: role_id, session } => {
                 let record = account.state.roles.get(name).filter(|role| role.id == *role_id)?;
                 let RoleView { arn, policies, boundary, .. } = &**account.role(name)?;
@@ -236,8 +234,8 @@ impl SessionRecord {
             }
             Who::Federated { name, user: of } => {
                 let (by, policies, boundary) = match of {
-                    Some((name, id)) => {
-                        let user = user(name, id)?;
+                    Some((_, id)) => {
+                        let user = user(id)?;
                         (user.arn.clone(), user.policies.clone(), user.boundary.clone())
                     }
                     None => (format!("arn:aws:iam::{id}:root"), vec![everything()], None),

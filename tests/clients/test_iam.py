@@ -880,11 +880,13 @@ def test_a_simulation_has_its_caller(iam, account, identities):
     assert decision(iam.simulate_custom_policy, CallerArn=caller.arn, **custom) == "allowed"
     assert decision(iam.simulate_principal_policy, PolicySourceArn=caller.arn) == "allowed"
     assert decision(iam.simulate_principal_policy, CallerArn=caller.arn + "x", **source) == "implicitDeny"
+    assert decision(iam.simulate_principal_policy, **source) == "implicitDeny", "a group is a caller, whom nothing names"
+    with refused("InvalidInput", 400):
+        iam.simulate_custom_policy(**asked, **custom)
     for call, given in ((iam.simulate_principal_policy, source), (iam.simulate_custom_policy, custom)):
+        assert decision(call, CallerArn=f"arn:aws:iam::{account}:role/r", **given) == "implicitDeny"
         with refused("InvalidInput", 400):
-            call(**asked, **given)
-        with refused("InvalidInput", 400):
-            call(CallerArn=f"arn:aws:iam::{account}:role/r", **asked, **given)
+            call(CallerArn=f"arn:aws:sts::{account}:assumed-role/r/s", **asked, **given)
         for action in ("s3:*", "s3:Get?bject", "GetObject"):
             with refused("InvalidInput", 400):
                 call(ActionNames=[action], **given)

@@ -88,20 +88,45 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
     requested(call, operation, &mut known);
     let Some(resource) = resource(call, operation, &mut known) else { return Ok(Permit::of_anybody()) };
     let context = circumstances(call, &known);
-    let ask = |action| {
-        let question = Question::new(Some(identity), action, &resource, None);
+    let ask = |action, resource: &str| {
+        let question = Question::new(Some(identity), action, resource, None);
         let judged = iam::authorize(&Question { context: &context, ..question });
         if let Some(explanation) = iam::explanation(&judged) {
             call.witness.see(|| explanation.clone());
         }
         judged
     };
-    let permit = ask(operation.action)?;
+    let permit = ask(operation.action, &resource)?;
+    if let Some(moved) = moved(call, operation) {
+        ask(operation.action, &moved)?;
+    }
     let tagging = TAGGED_AT_BIRTH.iter().find(|(made, _)| *made == operation.name);
     if let Some((_, action)) = tagging.filter(|_| known.has("aws:tagkeys")) {
-        ask(action)?;
+        ask(action, &resource)?;
     }
     Ok(permit)
+}
+
+/// The ARN that a user or a group will have that gets another name or path. (API reference, UpdateUser and UpdateGroup: "the entity
+/// making the request must have appropriate permissions on both the source object and the target object".)
+fn moved(call: &Call<'_>, operation: &Operation) -> Option<String> {
+    let (account, params, state) = (call.account(), call.params, call.state());
+    let path = params.text("NewPath");
+    match operation.handler? {
+        Handler::UpdateUser => {
+            let user = state.users.get(params.text("UserName")?)?;
+            let name = params.text("NewUserName");
+            path.or(name)?;
+            Some(arn::user(account, path.unwrap_or(&user.path), name.unwrap_or(&user.name)))
+        }
+        Handler::UpdateGroup => {
+            let group = state.groups.get(params.text("GroupName")?)?;
+            let name = params.text("NewGroupName");
+            path.or(name)?;
+            Some(arn::group(account, path.unwrap_or(&group.path), name.unwrap_or(&group.name)))
+        }
+        _ => None,
+    }
 }
 
 /// What the request itself says, of those keys that the operation has: a parameter that it does not know says nothing.
@@ -211,13 +236,14 @@ fn resource(call: &Call<'_>, operation: &Operation, known: &mut Known) -> Option
         On::Provider => {
             let url = params.text("Url").unwrap_or_default();
             let Some(arn) = params.text("OpenIDConnectProviderArn") else {
-                return Some(arn::provider(account, url.trim_start_matches("https://").trim_end_matches('/')));
+                let name = super::handlers::name_of_url(url).unwrap_or_else(|_| url.to_owned());
+                return Some(arn::provider(account, &name));
             };
+            // Names have no case where they are looked up, and have one in policies: it is who is found that is judged.
             let name = arn::split(arn).and_then(|(_, resource)| resource.strip_prefix("oidc-provider/"));
-            if let Some(provider) = name.and_then(|name| state.providers.get(name)) {
-                described(&provider.tags, None);
-            }
-            Some(arn.to_owned())
+            let Some(provider) = name.and_then(|name| state.providers.get(name)) else { return Some(arn.to_owned()) };
+            described(&provider.tags, None);
+            Some(arn::provider(account, &provider.name))
         }
         On::Source => {
             let arn = params.text("PolicySourceArn").unwrap_or("*");

@@ -67,6 +67,10 @@ pub(super) fn check(service: Service, params: &Params) -> Result<()> {
         let given = rule.members.iter().filter_map(|member| Some((*member, params.given(member)?)));
         faults.extend(given.flat_map(|(member, value)| rule.faults(member, value)));
     }
+    if service == Service::Iam && faults.is_empty() {
+        // Of every list, whether or not there is what it is asked of.
+        params.number("MaxItems", 1, 1000)?;
+    }
     match faults.len() {
         0 => Ok(()),
         1 => Err(validation(format!("1 validation error detected: {}", faults[0]))),
@@ -160,7 +164,15 @@ mod tests {
         {
             assert_eq!(told(Service::Iam, taken), "");
         }
-        for refused in ["VersionId=v0", "VersionId=1", "PathPrefix=x", "AccessKeyId=AKIA", "PolicyDocument=%E2%82%AC"] {
+        for refused in [
+            "MaxItems=0",
+            "MaxItems=1001",
+            "VersionId=v0",
+            "VersionId=1",
+            "PathPrefix=x",
+            "AccessKeyId=AKIA",
+            "PolicyDocument=%E2%82%AC",
+        ] {
             assert!(told(Service::Iam, refused).contains(at), "{refused}");
         }
     }

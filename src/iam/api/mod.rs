@@ -11,6 +11,7 @@ mod params;
 mod policies;
 mod render;
 mod sts;
+mod unserved;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +165,8 @@ impl QueryApi {
             *event = Some(event::begin(&call, operation, said));
         }
         let result = match authority::authorize(&call, operation) {
-            Ok(permit) => match constraints::check(service, &params) {
+            Ok(permit) => match constraints::check(service, &params).and_then(|()| unserved::check(operation, &params))
+            {
                 Ok(()) => handlers::perform(handler, &call, permit).await,
                 Err(failure) => Err(failure),
             },

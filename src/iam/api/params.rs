@@ -132,30 +132,47 @@ impl Params {
         self.tags_without(name, invalid_input)
     }
 
-    /// A list of tags; `twice` is what keys that are there twice are refused with.
-    pub fn tags_without(&self, name: &str, twice: fn(&'static str) -> Failure) -> Result<Vec<Tag>> {
+    /// A list of tags; `refusal` is what keys that are there twice, or are AWS's, are refused with.
+    pub fn tags_without(&self, name: &str, refusal: fn(&'static str) -> Failure) -> Result<Vec<Tag>> {
         let mut tags: Vec<Tag> = Vec::new();
-        for (at, member) in (1..).zip(self.members(name)) {
+        let members = self.members(name);
+        check_list_length(name, members.len())?;
+        for (at, member) in (1..).zip(members) {
             let path = |part: &str| format!("{}.{at}.member.{part}", super::failure::lower_first(name));
             let key = self.given(&format!("{member}.Key")).ok_or_else(|| missing(&path("key")))?;
             let value = self.given(&format!("{member}.Value")).ok_or_else(|| missing(&path("value")))?;
-            check_tag_key(&path("key"), key)?;
+            check_tag_key(&path("key"), key, refusal)?;
             if value.chars().count() > 256 {
                 return Err(constraint(value, &path("value"), "have length less than or equal to 256"));
             }
             if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
-                return Err(twice("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
+                return Err(refusal("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
             }
             tags.push((key.to_owned(), value.to_owned()));
         }
-        if tags.len() > MOST_TAGS {
-            return Err(too_many_tags());
-        }
         Ok(tags)
+    }
+
+    /// The keys of tags to remove, of which there must be a list.
+    pub fn tag_keys(&self, name: &str) -> Result<Vec<&str>> {
+        let keys = self.list(name);
+        if keys.is_empty() && self.given(name).is_none() {
+            return Err(missing(name));
+        }
+        check_list_length(name, keys.len())?;
+        Ok(keys)
     }
 }
 
-pub(super) fn too_many_tags() -> Failure {
+/// `tagListType` and `tagKeyListType` of AWS's models.
+fn check_list_length(name: &str, length: usize) -> Result<()> {
+    if length > MOST_TAGS {
+        return Err(constraint("[...]", name, &format!("have length less than or equal to {MOST_TAGS}")));
+    }
+    Ok(())
+}
+
+fn too_many_tags() -> Failure {
     super::failure::limit_exceeded(format!("The number of tags has reached the maximum limit. Limit: {MOST_TAGS}"))
 }
 
@@ -164,7 +181,7 @@ pub(super) fn check_tag_number(tags: &[Tag]) -> Result<()> {
     if tags.len() > MOST_TAGS { Err(too_many_tags()) } else { Ok(()) }
 }
 
-fn check_tag_key(path: &str, key: &str) -> Result<()> {
+fn check_tag_key(path: &str, key: &str, refusal: fn(&'static str) -> Failure) -> Result<()> {
     if key.is_empty() {
         return Err(constraint(key, path, "have length greater than or equal to 1"));
     }
@@ -176,7 +193,7 @@ fn check_tag_key(path: &str, key: &str) -> Result<()> {
         return Err(constraint(key, path, r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+"));
     }
     if key.len() >= 4 && key.is_char_boundary(4) && key[..4].eq_ignore_ascii_case("aws:") {
-        return Err(invalid_input("Tag keys beginning with 'aws:' are reserved for system use."));
+        return Err(refusal("Tag keys beginning with 'aws:' are reserved for system use."));
     }
     Ok(())
 }
@@ -239,5 +256,11 @@ mod tests {
         assert!(refused("T.member.1.Key=aws:x&T.member.1.Value=", tags).contains("reserved"));
         let valueless = "T.member.1.Key=a&T.member.1.Value=b&T.member.2.Key=c";
         assert!(refused(valueless, tags).starts_with("1 validation error detected: Value null at 't.2.member.value'"));
+        let many: Vec<String> = (1..=51).map(|at| format!("T.member.{at}.Key=k{at}&T.member.{at}.Value=")).collect();
+        assert!(refused(&many.join("&"), tags).ends_with("Member must have length less than or equal to 50"));
+        let keys = |params: &Params| params.tag_keys("T").map(drop);
+        assert!(refused("", keys).starts_with("1 validation error detected: Value null at 't'"));
+        let many: Vec<String> = (1..=51).map(|at| format!("T.member.{at}=k{at}")).collect();
+        assert!(refused(&many.join("&"), keys).ends_with("Member must have length less than or equal to 50"));
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{encoded, groups, managed, optional_tags, paged, roles, shown_boundary, users};
+use crate::iam::api::Call;
 use crate::iam::api::failure::{Result, already_exists, no_such_entity, validation};
 use crate::iam::api::render::ENTRIES;
-use crate::iam::api::{Call, time};
 use crate::iam::managed::MANAGED;
 use crate::iam::store::records::Grants;
 
@@ -61,26 +61,33 @@ pub(super) async fn summary(call: &Call<'_>) -> Result<Value> {
         ("AccessKeysPerUserQuota", 2),
         ("AccountAccessKeysPresent", 1),
         ("AccountMFAEnabled", 0),
+        ("AccountPasswordPresent", 0),
+        ("AccountSigningCertificatesPresent", 0),
         ("AssumeRolePolicySizeQuota", 2048),
         ("AttachedPoliciesPerGroupQuota", 10),
         ("AttachedPoliciesPerRoleQuota", 10),
         ("AttachedPoliciesPerUserQuota", 10),
+        // Tokens hold in every region.
+        ("GlobalEndpointTokenVersion", 2),
         ("GroupPolicySizeQuota", 5120),
         ("Groups", state.groups.len()),
         ("GroupsPerUserQuota", 10),
         ("GroupsQuota", 300),
         ("InstanceProfiles", 0),
+        ("InstanceProfilesQuota", 0),
         ("MFADevices", 0),
         ("MFADevicesInUse", 0),
         ("Policies", state.policies.len()),
         ("PoliciesQuota", 1500),
         ("PolicySizeQuota", 6144),
         ("PolicyVersionsInUse", in_use),
+        ("PolicyVersionsInUseQuota", 10_000),
         ("Providers", state.providers.len()),
         ("RolePolicySizeQuota", 10_240),
         ("Roles", state.roles.len()),
         ("RolesQuota", 1000),
         ("ServerCertificates", 0),
+        ("ServerCertificatesQuota", 0),
         ("SigningCertificatesPerUserQuota", 0),
         ("UserPolicySizeQuota", 2048),
         ("Users", state.users.len()),
@@ -140,18 +147,11 @@ pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
         add("Policies", &policy.name.to_lowercase(), shown);
     }
     for of_aws in MANAGED.iter().filter(|_| wants("AWSManagedPolicy")) {
-        let arn = of_aws.arn();
-        let (attached, bounding) = managed::usage(&state, &arn);
+        let (attached, bounding) = managed::usage(&state, &of_aws.arn());
         // As AWS does, only those in use.
         if attached + bounding > 0 {
-            let version = json!({
-                "VersionId": "v1", "IsDefaultVersion": true, "Document": encoded(of_aws.document), "CreateDate": time(0),
-            });
-            let shown = json!({
-                "PolicyName": of_aws.name, "PolicyId": of_aws.id, "Arn": arn, "Path": of_aws.path,
-                "DefaultVersionId": "v1", "AttachmentCount": attached, "PermissionsBoundaryUsageCount": bounding,
-                "IsAttachable": true, "CreateDate": time(0), "UpdateDate": time(0), "PolicyVersionList": [version],
-            });
+            let mut shown = managed::shown_of_aws(&state, of_aws);
+            shown["PolicyVersionList"] = json!([managed::version_of_aws(of_aws)]);
             add("Policies", &format!("~{}", of_aws.name), shown);
         }
     }

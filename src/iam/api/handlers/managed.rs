@@ -371,7 +371,7 @@ pub(super) fn shown(call: &Call<'_>, state: &AccountState, policy: &PolicyRecord
     })
 }
 
-fn shown_of_aws(state: &AccountState, managed: &Managed) -> Value {
+pub(super) fn shown_of_aws(state: &AccountState, managed: &Managed) -> Value {
     let arn = managed.arn();
     let (attached, bounding) = usage(state, &arn);
     json!({
@@ -388,7 +388,7 @@ fn shown_of_aws(state: &AccountState, managed: &Managed) -> Value {
     })
 }
 
-fn version_of_aws(managed: &Managed) -> Value {
+pub(super) fn version_of_aws(managed: &Managed) -> Value {
     json!({
         "VersionId": "v1",
         "IsDefaultVersion": true,

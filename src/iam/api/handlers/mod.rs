@@ -3,6 +3,7 @@
 mod absent;
 mod account;
 mod entities;
+mod exclusions;
 mod groups;
 mod keys;
 mod managed;
@@ -13,11 +14,14 @@ mod simulate;
 mod tags;
 mod users;
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::Call;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::sts;
+use crate::crypto::digest::sha256;
 use crate::iam::Permit;
 
 macro_rules! handlers {
@@ -150,21 +154,68 @@ pub(super) use providers::name_of_url;
 pub(super) fn paged(call: &Call<'_>, member: &str, items: impl Iterator<Item = (String, Value)>) -> Result<Value> {
     let most = call.params.number("MaxItems", 1, 1000)?.unwrap_or(100);
     let most = usize::try_from(most).unwrap_or_default();
-    let after = call.params.text("Marker").map(read_marker).transpose()?;
-    let mut rest = items.filter(|(name, _)| after.as_deref().is_none_or(|after| name.as_str() > after));
+    let after = call.params.text("Marker").map(Marker::read).transpose()?;
+    let mut rest: Box<dyn Iterator<Item = (String, Value)> + '_> = match after {
+        None => Box::new(items),
+        Some(Marker::Name(after)) => Box::new(items.filter(move |(name, _)| *name > after)),
+        Some(Marker::Digest(of)) => {
+            let mut items = items;
+            if !items.any(|(name, _)| sha256(name.as_bytes()) == of) {
+                return Err(invalid_marker(call.params.text("Marker").unwrap_or_default()));
+            }
+            Box::new(items)
+        }
+    };
     let page: Vec<(String, Value)> = rest.by_ref().take(most).collect();
     let last = page.last().map(|(name, _)| name.clone()).filter(|_| rest.next().is_some());
     let mut answer = json!({"IsTruncated": last.is_some()});
     answer[member] = page.into_iter().map(|(_, value)| value).collect();
     if let Some(last) = last {
-        answer["Marker"] = hex::encode(last).into();
+        answer["Marker"] = Marker::after(last).to_string().into();
     }
     Ok(answer)
 }
 
-fn read_marker(marker: &str) -> Result<String> {
-    let name = hex::decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    name.ok_or_else(|| super::failure::validation(format!("Invalid Marker: {marker}")))
+/// Behind what a page begins. A marker has 320 characters at most, and names may be longer, as those of policies with their paths.
+#[derive(Debug, Eq, PartialEq)]
+enum Marker {
+    /// The name: `NAME` in hexadecimal digits.
+    Name(String),
+    /// What has a name with this digest: `-DIGEST` in such digits.
+    Digest([u8; 32]),
+}
+
+/// Longest marker, in characters. (AWS: API reference, `markerType`.)
+const MAX_MARKER: usize = 320;
+
+impl Marker {
+    fn after(name: String) -> Self {
+        if 2 * name.len() > MAX_MARKER { Self::Digest(sha256(name.as_bytes())) } else { Self::Name(name) }
+    }
+
+    fn read(marker: &str) -> Result<Self> {
+        let read = match marker.strip_prefix('-') {
+            Some(digest) => {
+                let digest = hex::decode(digest).ok().and_then(|digest| digest.try_into().ok());
+                digest.map(Self::Digest)
+            }
+            None => hex::decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Self::Name),
+        };
+        read.ok_or_else(|| invalid_marker(marker))
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(&hex::encode(name)),
+            Self::Digest(digest) => write!(f, "-{}", hex::encode(digest)),
+        }
+    }
+}
+
+fn invalid_marker(marker: &str) -> Failure {
+    super::failure::validation(format!("Invalid Marker: {marker}"))
 }
 
 /// A document as answers carry it. (AWS: "Policies returned by this operation are URL-encoded compliant with RFC 3986.")
@@ -188,4 +239,27 @@ pub(super) fn shown_boundary(boundary: Option<&str>) -> Value {
         Value::Null,
         |arn| json!({"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn}),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_come_back_and_are_short_enough() {
+        for name in [
+            "alice".to_owned(),
+            "x".repeat(160),
+            "x".repeat(161),
+            format!("arn:{}", "p/".repeat(300)),
+            "\u{4e2d}".repeat(128),
+        ] {
+            let text = Marker::after(name.clone()).to_string();
+            assert!(text.len() <= MAX_MARKER, "{name}");
+            assert_eq!(Marker::read(&text).unwrap(), Marker::after(name));
+        }
+        for bad in ["!", "-", "-ab", "a", "ff"] {
+            assert!(Marker::read(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{encoded, optional_tags, paged, shown_boundary};
 use crate::iam::api::failure::{
-    Failure, Result, already_exists, constraint, delete_conflict, limit_exceeded, no_such_entity,
+    Failure, Result, already_exists, constraint, delete_conflict, limit_exceeded, missing as required, no_such_entity,
 };
 use crate::iam::api::{Call, policies, time};
 use crate::iam::arn;
@@ -77,6 +77,9 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn update_description(call: &Call<'_>) -> Result<Value> {
     let name = call.params.name("RoleName", MAX_NAME)?;
+    if call.params.given("Description").is_none() {
+        return Err(required("Description"));
+    }
     let description = description(call)?;
     let role = call
         .change(|state| {

@@ -9,24 +9,31 @@ use serde_json::{Value, json};
 use super::paged;
 use crate::iam::api::Call;
 use crate::iam::api::authority::Known;
-use crate::iam::api::failure::{Result, invalid_input, no_such_entity};
+use crate::iam::api::failure::{Result, constraint, invalid_input, missing, no_such_entity};
 use crate::iam::arn;
 use crate::policy::{
-    Ask, Attached, Context, Decision, Found, Kind, Policy, Position, Span, Statement, Subject, SubjectKind,
+    Ask, Attached, Concerned, Context, Decision, Found, Kind, Policy, Position, Source, Span, Statement, Subject,
+    SubjectKind,
 };
 
 pub(super) async fn custom(call: &Call<'_>) -> Result<Value> {
     let account = call.account();
     let nobody =
         || Subject::new(SubjectKind::User, account, format!("arn:aws:iam::{account}:user/simulated"), "simulated");
-    let subject = caller(call, false)?.unwrap_or_else(nobody);
+    let caller = caller(call)?;
+    if caller.is_none() && call.params.text("ResourcePolicy").is_some() {
+        return Err(invalid_input("CallerArn must be provided when a ResourcePolicy is provided."));
+    }
+    if call.params.list("PolicyInputList").is_empty() {
+        return Err(missing("PolicyInputList"));
+    }
+    let subject = caller.unwrap_or_else(nobody);
     simulate(call, Subject { policies: Vec::new(), boundary: None, ..subject })
 }
 
 pub(super) async fn principal(call: &Call<'_>) -> Result<Value> {
-    let source = source(call)?;
-    let is_user = arn::split(&source.arn).is_some_and(|(_, resource)| resource.starts_with("user/"));
-    let subject = match caller(call, is_user)? {
+    let source = super::exclusions::apply(call, source(call)?)?;
+    let subject = match caller(call)? {
         // As if the one had the other's policies.
         Some(caller) => Subject { policies: source.policies, boundary: source.boundary, ..caller },
         None => source,
@@ -34,25 +41,30 @@ pub(super) async fn principal(call: &Call<'_>) -> Result<Value> {
     simulate(call, subject)
 }
 
-/// The user who is supposed to ask, if the request names one: it must where a resource's policy is to name somebody, and whose
-/// policies are asked about `is_user` not.
-fn caller(call: &Call<'_>, is_user: bool) -> Result<Option<Subject>> {
-    let Some(caller) = call.params.text("CallerArn") else {
-        return match call.params.text("ResourcePolicy") {
-            Some(_) if !is_user => Err(invalid_input("CallerArn must be provided when a ResourcePolicy is provided.")),
-            _ => Ok(None),
-        };
-    };
-    match arn::split(caller) {
-        Some((_, resource)) if resource.starts_with("user/") => {
-            Ok(Some((*call.directory().subject_of_arn(caller)).clone()))
+/// The user, group or role who is supposed to ask, if the request names one. Of other accounts' nothing is known but the name: what
+/// they are is not this account's to ask.
+fn caller(call: &Call<'_>) -> Result<Option<Subject>> {
+    let Some(caller) = call.params.text("CallerArn") else { return Ok(None) };
+    let split = arn::split(caller).and_then(|(account, resource)| Some((account, resource.split_once('/')?.0)));
+    let (account, kind) = match split {
+        Some((account, "user" | "group")) => (account, SubjectKind::User),
+        Some((account, "role")) => (account, SubjectKind::Role(caller.to_owned())),
+        _ => {
+            let message = format!("Invalid CallerArn: {caller} is not the ARN of an IAM user, group or role.");
+            return Err(invalid_input(message));
         }
-        _ => Err(invalid_input(format!("Invalid CallerArn: {caller} is not the ARN of an IAM user."))),
+    };
+    if account == call.account() && call.directory().knows(caller) {
+        return Ok(Some((*call.directory().subject_of_arn(caller)).clone()));
     }
+    Ok(Some(Subject::new(kind, account, caller, "simulated")))
 }
 
 pub(super) async fn context_keys_of_custom(call: &Call<'_>) -> Result<Value> {
     let policies = inputs(call, "PolicyInputList")?;
+    if policies.is_empty() {
+        return Err(missing("PolicyInputList"));
+    }
     Ok(json!({"ContextKeyNames": keys(policies.iter().map(|attached| &*attached.policy), true)}))
 }
 
@@ -68,22 +80,23 @@ fn source(call: &Call<'_>) -> Result<Subject> {
     let source = call.params.required("PolicySourceArn")?;
     let invalid =
         || invalid_input(format!("Invalid Entity Arn: {source} does not clearly define entity type and name."));
-    let missing = || no_such_entity(format!("The entity with ARN {source} cannot be found."));
+    let unknown = || no_such_entity(format!("The entity with ARN {source} cannot be found."));
     let (account, resource) = arn::split(source).ok_or_else(invalid)?;
     if account != call.account() {
-        return Err(missing());
+        return Err(unknown());
     }
     let (kind, _) = resource.split_once('/').ok_or_else(invalid)?;
     let (state, name) = (call.state(), arn::name_of(source));
     match kind {
-        "user" if state.users.get(name).is_some() => Ok((*call.directory().subject_of_arn(source)).clone()),
-        "role" if state.roles.get(name).is_some() => Ok((*call.directory().subject_of_arn(source)).clone()),
-        "group" if state.groups.get(name).is_some() => {
+        "user" | "role" if call.directory().knows(source) => Ok((*call.directory().subject_of_arn(source)).clone()),
+        "group"
+            if state.groups.get(name).is_some_and(|group| arn::group(account, &group.path, &group.name) == source) =>
+        {
             let mut subject = Subject::new(SubjectKind::User, account, source, "group");
             subject.policies = call.directory().compiled(account).policies_of_group(account, name);
             Ok(subject)
         }
-        "user" | "role" | "group" => Err(missing()),
+        "user" | "role" | "group" => Err(unknown()),
         _ => Err(invalid()),
     }
 }
@@ -103,9 +116,10 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     if let Some(boundary) = inputs(call, "PermissionsBoundaryPolicyInputList")?.into_iter().next() {
         subject.boundary = Some(boundary);
     }
+    let organization = organization(call)?;
     let actions = call.params.list("ActionNames");
     if actions.is_empty() {
-        return Err(super::super::failure::missing("ActionNames"));
+        return Err(missing("ActionNames"));
     }
     if let Some(action) = actions.iter().find(|action| !action.contains(':') || action.contains(['*', '?'])) {
         return Err(invalid_input(format!("Invalid action name: {action}")));
@@ -114,6 +128,7 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     if resources.is_empty() {
         resources.push("*");
     }
+    check_handling(call, &resources)?;
     let given = entries(call)?;
     let of_resource = call.params.text("ResourcePolicy").map(|text| {
         let kind = resource_kind(resources[0]);
@@ -123,7 +138,7 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     let owner = call.params.text("ResourceOwner").map(|owner| arn::split(owner).map_or(owner, |(account, _)| account));
     let owner = owner.unwrap_or(&subject.account);
     let context = Simulated { given: &given, subject: &subject };
-    let missing = missing_keys(&subject, of_resource.as_ref(), &context);
+    let missing_keys = missing_keys(&subject, of_resource.as_ref(), &context);
     let mut results = Vec::new();
     for (index, (action, resource)) in
         actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource))).enumerate()
@@ -136,22 +151,69 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
             policy_must_allow: resource.starts_with("arn:aws:kms:") && of_resource.is_some(),
             context: &context,
         };
-        let decision = subject.judge_ask(&ask);
+        // What the organization's levels say comes first: each must allow.
+        let own = Ask { policy: None, policy_must_allow: false, owner: &subject.account, ..ask };
+        let refused_by = organization.iter().find(|level| !level.judge_ask(&own).is_allowed());
+        let judge = refused_by.unwrap_or(&subject);
+        let decision = if refused_by.is_some() { judge.judge_ask(&own) } else { judge.judge_ask(&ask) };
         let mut result = json!({
             "EvalActionName": action,
             "EvalResourceName": resource,
             "EvalDecision": verdict(&decision),
-            "MatchedStatements": matched(&subject, of_resource.as_ref(), &decision),
-            "MissingContextValues": missing,
+            "MatchedStatements": matched(judge, &ask, &decision),
+            "MissingContextValues": missing_keys,
         });
+        if !organization.is_empty() {
+            result["OrganizationsDecisionDetail"] = json!({"AllowedByOrganizations": refused_by.is_none()});
+        }
         if let Some(boundary) = &subject.boundary {
             let bounded = Subject { policies: vec![boundary.clone()], boundary: None, ..subject.clone() };
-            let allowed = bounded.judge_ask(&Ask { policy: None, policy_must_allow: false, ..ask }).is_allowed();
+            let allowed = bounded.judge_ask(&Ask { owner, ..own }).is_allowed();
             result["PermissionsBoundaryDecisionDetail"] = json!({"AllowedByPermissionsBoundary": allowed});
         }
         results.push((format!("{index:08}"), result));
     }
     paged(call, "EvaluationResults", results.into_iter())
+}
+
+/// The levels of a supposed organization, from its root down to the account: the principal as if each level's policies were its own.
+fn organization(call: &Call<'_>) -> Result<Vec<Subject>> {
+    const LIST: &str = "OrderedOrganizationPolicyInputList";
+    let members = call.params.members(LIST);
+    if members.len() > 7 {
+        return Err(constraint("[...]", LIST, "have length less than or equal to 7"));
+    }
+    let account = call.account();
+    let level = |member: String| {
+        let arn = format!("arn:aws:iam::{account}:user/simulated");
+        let mut subject = Subject::new(SubjectKind::User, account, arn, "simulated");
+        subject.policies = inputs(call, &format!("{member}.ServiceControlPolicyInputList"))?;
+        Ok(subject)
+    };
+    members.into_iter().map(level).collect()
+}
+
+/// What each kind of simulation must have among its resources. (API reference, SimulatePrincipalPolicy: ResourceHandlingOption.)
+const HANDLING: &[(&str, &[&str])] = &[
+    ("EC2-VPC-InstanceStore", &["instance", "image", "security-group", "network-interface"]),
+    ("EC2-VPC-InstanceStore-Subnet", &["instance", "image", "security-group", "network-interface", "subnet"]),
+    ("EC2-VPC-EBS", &["instance", "image", "security-group", "network-interface", "volume"]),
+    ("EC2-VPC-EBS-Subnet", &["instance", "image", "security-group", "network-interface", "subnet", "volume"]),
+];
+
+fn check_handling(call: &Call<'_>, resources: &[&str]) -> Result<()> {
+    let Some(option) = call.params.text("ResourceHandlingOption") else { return Ok(()) };
+    let Some((_, kinds)) = HANDLING.iter().find(|(name, _)| *name == option) else {
+        return Err(invalid_input(format!("Invalid ResourceHandlingOption: {option}")));
+    };
+    let is_there = |kind: &str| {
+        let of_kind = format!("{kind}/");
+        resources.iter().any(|arn| arn.splitn(6, ':').nth(5).is_some_and(|rest| rest.starts_with(&of_kind)))
+    };
+    match kinds.iter().find(|kind| !is_there(kind)) {
+        Some(kind) => Err(invalid_input(format!("ResourceHandlingOption {option} needs a resource of type {kind}."))),
+        None => Ok(()),
+    }
 }
 
 /// As IAM names a decision.
@@ -163,33 +225,38 @@ fn verdict(decision: &Decision<'_>) -> &'static str {
     }
 }
 
-/// The statement that decided, and whose policy it stands in.
-fn matched(subject: &Subject, of_resource: Option<&Policy>, decision: &Decision<'_>) -> Value {
-    let Some(statement) = decision.statement() else { return json!([]) };
-    let place = |Position { line, column }: Position| json!({"Line": line, "Column": column});
-    let positions = statement.span.map(|Span { start, end }| (place(start), place(end)));
-    let (start, end) = positions.unwrap_or_default();
-    let stands_in = |policy: &Policy| policy.statements().iter().any(|other| std::ptr::eq(other, statement));
-    if of_resource.is_some_and(stands_in) {
-        return json!([{
-            "SourcePolicyId": "ResourcePolicy", "SourcePolicyType": "resource",
-            "StartPosition": start, "EndPosition": end,
-        }]);
-    }
-    let found = subject.all_policies().find(|attached| stands_in(&attached.policy));
-    let shown = |attached: &Attached| {
-        let kind = match attached.id.split(['_', ':']).next() {
-            Some(kind @ ("user" | "group" | "role")) => kind,
-            Some("arn") if attached.id.starts_with("arn:aws:iam::aws:") => "aws-managed",
-            Some("arn") => "user-managed",
-            _ => "none",
-        };
-        json!({
-            "SourcePolicyId": arn::name_of(&attached.id), "SourcePolicyType": kind,
-            "StartPosition": start, "EndPosition": end,
-        })
+/// The statements that decided, and whose policies they stand in: of a denial the one that denies, else all that allow.
+fn matched(subject: &Subject, ask: &Ask<'_>, decision: &Decision<'_>) -> Value {
+    let by = match decision {
+        Decision::NotAllowed(_) => return json!([]),
+        Decision::Denied(..) => decision.statement(),
+        Decision::Allowed(_) => None,
     };
-    found.map(shown).into_iter().collect()
+    let concerned = subject.concerned(ask);
+    let decided = |concerned: &&Concerned<'_>| match by {
+        Some(statement) => std::ptr::eq(concerned.statement, statement),
+        None => concerned.statement.is_allowance() && matches!(concerned.source, Source::Resource | Source::Identity),
+    };
+    concerned.iter().filter(decided).map(shown_statement).collect()
+}
+
+fn shown_statement(concerned: &Concerned<'_>) -> Value {
+    let place = |Position { line, column }: Position| json!({"Line": line, "Column": column});
+    let positions = concerned.statement.span.map(|Span { start, end }| (place(start), place(end)));
+    let (start, end) = positions.unwrap_or_default();
+    let (id, kind) = match concerned.policy {
+        None => ("ResourcePolicy", "resource"),
+        Some(id) => {
+            let kind = match id.split(['_', ':']).next() {
+                Some(kind @ ("user" | "group" | "role")) => kind,
+                Some("arn") if id.starts_with("arn:aws:iam::aws:") => "aws-managed",
+                Some("arn") => "user-managed",
+                _ => "none",
+            };
+            (arn::name_of(id), kind)
+        }
+    };
+    json!({"SourcePolicyId": id, "SourcePolicyType": kind, "StartPosition": start, "EndPosition": end})
 }
 
 /// Context entries of the request.

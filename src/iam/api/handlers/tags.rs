@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{managed, paged, providers, roles, users};
 use crate::iam::api::Call;
-use crate::iam::api::failure::Result;
+use crate::iam::api::failure::{Result, missing};
 use crate::iam::api::params::check_tag_number;
 use crate::iam::managed as of_aws;
 use crate::iam::store::AccountState;
@@ -44,6 +44,10 @@ each! {
 
 async fn add(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
     let new = call.params.tags("Tags")?;
+    // An empty list is one.
+    if new.is_empty() && call.params.given("Tags").is_none() {
+        return Err(missing("Tags"));
+    }
     call.change(|state| {
         let tags = tags_mut(call, state, tagged)?;
         for (key, value) in &new {
@@ -59,7 +63,7 @@ async fn add(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
 }
 
 async fn remove(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
-    let keys = call.params.list("TagKeys");
+    let keys = call.params.tag_keys("TagKeys")?;
     call.change(|state| {
         let tags = tags_mut(call, state, tagged)?;
         tags.retain(|(key, _)| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
