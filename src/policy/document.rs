@@ -303,7 +303,9 @@ fn principals(statement: &Map<String, Value>, kind: Kind<'_>) -> Result<Principa
 }
 
 fn actions_of(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -> Result<Listed> {
-    let (negated, values) = either(statement, "Action", "NotAction")?.ok_or(Fault::MissingField("Action"))?;
+    let Some((negated, values)) = either(statement, "Action", "NotAction")? else {
+        return if kind == Kind::Key { Ok(Listed::nothing()) } else { Err(Fault::MissingField("Action")) };
+    };
     let service = match kind {
         Kind::Bucket(_) => Some("s3:"),
         Kind::Key => Some("kms:"),
@@ -328,7 +330,11 @@ fn actions_of(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -
 fn resources(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) -> Result<Option<Listed>> {
     let found = either(statement, "Resource", "NotResource")?;
     let Some((negated, values)) = found else {
-        return if kind == Kind::Trust { Ok(None) } else { Err(Fault::MissingField("Resource")) };
+        return match kind {
+            Kind::Trust => Ok(None),
+            Kind::Key => Ok(Some(Listed::nothing())),
+            Kind::Bucket(_) | Kind::Identity => Err(Fault::MissingField("Resource")),
+        };
     };
     if kind == Kind::Trust {
         return Err(Fault::Prohibited(if negated { "NotResource" } else { "Resource" }));
@@ -349,6 +355,12 @@ fn resources(statement: &Map<String, Value>, kind: Kind<'_>, variables: bool) ->
 }
 
 impl Listed {
+    /// "If either of the required Resource or Action elements are missing from a key policy statement, the policy statement has no
+    /// effect" (KMS API reference, PutKeyPolicy).
+    const fn nothing() -> Self {
+        Self { negated: false, patterns: Vec::new() }
+    }
+
     /// Whether a bucket (an ARN) is among these resources, and whether some of its objects are.
     fn reach(&self, bucket: &str) -> (bool, bool) {
         let objects = format!("{bucket}/");

@@ -278,7 +278,12 @@ impl Statement {
         let action = self.actions.holds(|pattern| pattern.matches(request.action, context));
         let resource = || {
             let resources = self.resources.as_ref();
-            resources.is_none_or(|listed| listed.holds(|pattern| pattern.matches(request.resource, context)))
+            resources.is_none_or(|listed| {
+                // What all but something unknown is, nobody knows: that allows nothing.
+                let is_known =
+                    !listed.negated || !self.allows || listed.patterns.iter().all(|one| one.is_known(context));
+                is_known && listed.holds(|pattern| pattern.matches(request.resource, context))
+            })
         };
         if !action || !resource() {
             return Match::None;

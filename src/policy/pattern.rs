@@ -115,6 +115,14 @@ impl Pattern {
         }
     }
 
+    /// Whether all of its variables have values.
+    pub fn is_known(&self, context: &dyn Context) -> bool {
+        match self.pieces.as_slice() {
+            [Piece::Symbols(_)] => true,
+            pieces => expand(pieces, context).is_some(),
+        }
+    }
+
     /// As [`Self::matches`] for ARNs: each of the six segments by itself, so that no wildcard reaches across a colon. The
     /// last takes all the rest.
     pub fn matches_arn(&self, text: &str, context: &dyn Context) -> bool {

@@ -87,15 +87,15 @@ impl LocalKms {
     /// # Errors
     /// [`KmsErrorKind::Unavailable`] if the store fails; `MalformedPolicyDocumentException` as [`Self::put_policy`].
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyMetadata, KmsError> {
-        let mut kept = None;
-        if let Some(text) = &new.policy {
-            self.check_lockout(caller, &caller.account, &policy::read(text)?, new.may_lock_out)?;
-            kept = Some(self.admitted(text)?);
-        }
-        let new = NewKey { policy: kept, ..new };
+        let policy = new.policy.as_deref().map(policy::read).transpose()?;
+        let kept = new.policy.as_deref().map(|text| self.admitted(text)).transpose()?;
+        let (new, may_lock_out) = (NewKey { policy: kept, ..new }, new.may_lock_out);
         let plain = if new.external { None } else { Some(self.draw(new.spec).await?) };
         let _changing = self.changing.lock().await;
         let record = self.new_record(caller, new, plain.as_ref(), false);
+        if let Some(policy) = policy {
+            self.check_lockout(caller, &self.open_record(record.clone())?, &policy, may_lock_out)?;
+        }
         let batch = Batch::new().expect(key_key(&record.id), None).put(key_key(&record.id), to_value(&record));
         self.commit(batch).await?;
         Ok(self.shown(&*self.install(record)?))
@@ -369,14 +369,18 @@ impl LocalKms {
 
     /// Puts a committed record into memory.
     fn install(&self, record: KeyRecord) -> Result<Arc<Key>, KmsError> {
-        let key = open_key(record, &self.root, &self.region)
-            .map_err(|error| KmsErrorKind::Internal.because("the key could not be opened", error))?;
+        let key = self.open_record(record)?;
         let mut ring = self.ring_mut();
         let key = ring.insert(key);
         if let Some(end) = key.next_expiry(self.clock.now().as_millisecond()) {
             self.next_expiry.fetch_min(end, Ordering::SeqCst);
         }
         Ok(key)
+    }
+
+    fn open_record(&self, record: KeyRecord) -> Result<Key, KmsError> {
+        open_key(record, &self.root, &self.region)
+            .map_err(|error| KmsErrorKind::Internal.because("the key could not be opened", error))
     }
 
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), KmsError> {

@@ -6,11 +6,14 @@ use bytes::Bytes;
 
 use super::keyring::Key;
 use super::records::{AliasRecord, alias_key, to_value};
-use super::{LocalKms, Need};
+use super::{LocalKms, Need, denied};
 use crate::clock::{Timestamp, from_millis};
 use crate::kms::error::{KmsError, KmsErrorKind};
-use crate::kms::{Caller, KeyRef};
+use crate::kms::{Caller, KeyArn, KeyRef};
 use crate::store::Batch;
+
+/// Most aliases of one key. (AWS: "Resource quotas".)
+const MOST_ALIASES: usize = 50;
 
 /// What the API shows of an alias.
 #[derive(Clone, Debug)]
@@ -46,6 +49,16 @@ impl LocalKms {
             .collect()
     }
 
+    /// The ARN of a key of the caller's account, for what is allowed by the caller's own policies alone: "Required permissions:
+    /// kms:ListAliases (IAM policy)" (API reference, `ListAliases`).
+    ///
+    /// # Errors
+    /// `NotFoundException`, and `AccessDeniedException` for keys of other accounts.
+    pub fn own_key(&self, caller: &Caller, name: &KeyRef, action: &'static str) -> Result<KeyArn, KmsError> {
+        let key = self.find(caller, name, action)?;
+        if key.record.account == caller.account { Ok(key.arn.clone()) } else { Err(denied(caller, &key, action)) }
+    }
+
     /// Gives a key an alias.
     ///
     /// # Errors
@@ -58,6 +71,7 @@ impl LocalKms {
             let arn = format!("arn:aws:kms:{}:{}:{alias}", self.region, caller.account);
             return Err(KmsErrorKind::AlreadyExists.with(format!("An alias with the name {arn} already exists")));
         }
+        self.check_alias_number(&key)?;
         let now = self.clock.now().as_millisecond();
         let record = AliasRecord { key: key.record.id.clone(), created: now, updated: now };
         let stored_key = alias_key(&caller.account, alias);
@@ -82,6 +96,9 @@ impl LocalKms {
                 "The current and new KMS key of an alias must be of the same type and have the same key usage.",
             ));
         }
+        if old.key != key.record.id {
+            self.check_alias_number(&key)?;
+        }
         let updated = self.clock.now().as_millisecond();
         let record = AliasRecord { key: key.record.id.clone(), created: old.created, updated };
         let stored_key = alias_key(&caller.account, alias);
@@ -103,6 +120,16 @@ impl LocalKms {
         let expected = Bytes::from(to_value(&old));
         self.commit(Batch::new().expect(stored_key.clone(), Some(expected)).delete(stored_key)).await?;
         self.ring_mut().aliases.remove(&(caller.account.clone(), alias.to_owned()));
+        Ok(())
+    }
+
+    /// Refuses another alias of a key that has as many as it may have.
+    fn check_alias_number(&self, key: &Key) -> Result<(), KmsError> {
+        let has = self.ring().aliases.values().filter(|alias| alias.key == key.record.id).count();
+        if has >= MOST_ALIASES {
+            let message = format!("The key {} has the most aliases that a key may have: {MOST_ALIASES}.", key.arn);
+            return Err(KmsErrorKind::LimitExceeded.with(message));
+        }
         Ok(())
     }
 

@@ -133,7 +133,7 @@ impl LocalKms {
     ) -> Result<(), KmsError> {
         let policy = read(text)?;
         let change = |key: &Key, record: &mut KeyRecord| {
-            self.check_lockout(caller, key.record.account.as_str(), &policy, may_lock_out)?;
+            self.check_lockout(caller, key, &policy, may_lock_out)?;
             record.policy = Some(self.admitted(text)?);
             Ok(())
         };
@@ -229,16 +229,18 @@ impl LocalKms {
         self.registry.get().map_or(text.clone(), |registry| show(&text, &**registry))
     }
 
-    /// Refuses a policy under which `caller` could not put another one. (AWS: API reference, PutKeyPolicy.)
+    /// Refuses a policy of `key` under which `caller` could not put another one. (AWS: API reference, PutKeyPolicy.)
     pub(super) fn check_lockout(
         &self,
         caller: &Caller,
-        account: &str,
+        key: &Key,
         policy: &Policy,
         may_lock_out: bool,
     ) -> Result<(), KmsError> {
-        let circumstances = Circumstances { kms: self, caller, key: None, deed: "kms:PutKeyPolicy".into() };
-        if may_lock_out || judge(caller, account, "*", policy, "kms:PutKeyPolicy", &circumstances).is_allowed() {
+        const ACTION: &str = "kms:PutKeyPolicy";
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed: ACTION.into() };
+        let (account, arn) = (&key.record.account, key.arn.as_str());
+        if may_lock_out || judge(caller, account, arn, policy, ACTION, &circumstances).is_allowed() {
             return Ok(());
         }
         let message = "The new key policy will not allow you to update the key policy in the future.";

@@ -98,7 +98,11 @@ impl LocalKms {
     pub fn rotation_status(&self, caller: &Caller, name: &KeyRef) -> Result<RotationStatus, KmsError> {
         let key = self.visible(caller, name, "kms:GetKeyRotationStatus")?;
         is_symmetric(&key)?;
-        let schedule = schedule(&key.record).map(|rotation| (rotation.period, from_millis(rotation.next)));
+        // "While the key is pending deletion, the rotation status is false … If you cancel the deletion, the original key rotation
+        // status returns" (API reference, GetKeyRotationStatus).
+        let is_pending = key.state(self.clock.now()) == KeyState::PendingDeletion;
+        let schedule = schedule(&key.record).filter(|_| !is_pending);
+        let schedule = schedule.map(|rotation| (rotation.period, from_millis(rotation.next)));
         Ok(RotationStatus { arn: key.arn.clone(), schedule })
     }
 

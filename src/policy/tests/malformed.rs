@@ -109,6 +109,12 @@ fn kinds_have_rules_of_their_own() {
     assert!(Policy::parse(&without, Kind::Identity).is_ok());
     assert_eq!(Policy::parse(&with, Kind::Identity).unwrap_err().0, "Policy document should not specify a principal.");
     assert_eq!(Policy::parse(&without, Kind::Key).unwrap_err().0, "Missing required field Principal");
+    for missing in ["Action", "Resource"] {
+        let mut lame: serde_json::Value = serde_json::from_str(&with).unwrap();
+        lame["Statement"].as_object_mut().unwrap().remove(missing);
+        assert!(Policy::parse(&lame.to_string(), Kind::Key).is_ok(), "{missing}");
+        assert!(Policy::parse(&lame.to_string(), BUCKET).is_err(), "{missing}");
+    }
     for (text, expected) in [
         ("{", "Syntax errors in policy."),
         ("{}", "Syntax errors in policy."),

@@ -102,7 +102,13 @@ fn names(statement: &Value, variables: bool, asked: &Asked<'_>, bounded: bool) -
     };
     let resource = match (statement.get("Resource"), statement.get("NotResource")) {
         (Some(_), _) => any("Resource", asked.resource, false),
-        (_, Some(_)) => !any("NotResource", asked.resource, false),
+        (_, Some(excepted)) => {
+            let are_known = list(excepted)
+                .iter()
+                .all(|pattern| expand(&self::text(pattern), true, variables, asked.context).is_some());
+            let may = statement["Effect"] == "Deny" || are_known;
+            may && !any("NotResource", asked.resource, false)
+        }
         _ => true,
     };
     if !action || !resource || !conditions(&statement["Condition"], variables, asked.context) {

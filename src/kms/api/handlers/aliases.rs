@@ -13,7 +13,7 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
     let limit = small_page(fields)?;
     let after = marker(fields, |marker| marker.starts_with("alias/"))?;
     let of = match fields.optional_key("KeyId")? {
-        Some(key) => Some(kms.metadata(caller, &key, "kms:ListAliases")?.arn.id().to_owned()),
+        Some(key) => Some(kms.own_key(caller, &key, "kms:ListAliases")?.id().to_owned()),
         None => None,
     };
     let mut aliases = kms.list_aliases(&caller.account, of.as_deref(), after, limit + 1);

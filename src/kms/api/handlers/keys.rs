@@ -82,7 +82,15 @@ pub(super) fn owners(fields: Fields<'_>) -> Result<bool, Failure> {
 pub(super) fn policy(fields: Fields<'_>) -> Result<Option<&str>, Failure> {
     let policy = fields.text("Policy")?;
     if let Some(policy) = policy {
-        check_length("Policy", policy, policy.len(), 1, MAX_POLICY)?;
+        check_length("Policy", policy, policy.chars().count(), 1, 131_072)?;
+        if !policy.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}')) {
+            let constraint = r"Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+";
+            return Err(invalid("Policy", policy, constraint));
+        }
+        if policy.len() > MAX_POLICY {
+            let message = format!("The key policy is longer than {MAX_POLICY} bytes.");
+            return Err(refuse(KmsErrorKind::LimitExceeded, message));
+        }
     }
     Ok(policy)
 }

@@ -16,11 +16,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::fields::{Fields, refuse};
+use super::fields::{Fields, check_length, refuse};
 use crate::clock::Timestamp;
 use crate::iam::Permit;
 use crate::kms::error::KmsErrorKind;
-use crate::kms::local::{LocalKms, MAX_POLICY};
+use crate::kms::local::LocalKms;
 use crate::kms::{Caller, KeyRef};
 
 /// Most bytes of a ciphertext blob, a signature, a tag.
@@ -211,13 +211,21 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         }
         Handler::GetKeyPolicy => {
             let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
-            fields.choice("PolicyName", &["default"])?;
+            // "The only valid policy name is default" (GetKeyPolicy): of another name there is none.
+            let name = fields.text("PolicyName")?;
+            if let Some(name) = name {
+                check_length("PolicyName", name, name.chars().count(), 1, 128)?;
+            }
+            if name.is_some_and(|name| name != "default") {
+                return Err(refuse(KmsErrorKind::NotFound, "No such policy exists"));
+            }
             Ok(json!({"Policy": kms.shown_policy(&key), "PolicyName": "default"}))
         }
         Handler::PutKeyPolicy => {
             let key = key_not_alias(fields)?;
             fields.choice("PolicyName", &["default"])?;
-            let policy = fields.required_text("Policy", MAX_POLICY)?;
+            fields.required("Policy")?;
+            let policy = keys::policy(fields)?.unwrap_or_default();
             let may_lock_out = fields.flag("BypassPolicyLockoutSafetyCheck")?;
             Ok(kms.put_policy(caller, &key, policy, may_lock_out).await.map(|()| Value::Null)?)
         }

@@ -26,13 +26,18 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
     let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:ListResourceTags")?;
     // "Its value must be between 1 and 50, inclusive. … it defaults to 50." (ListResourceTags)
     let limit = fields.bounded("Limit", 1, 50)?.map_or(MAX_TAGS, |limit| usize::try_from(limit).unwrap_or(MAX_TAGS));
-    let after = marker(fields, |marker| !marker.is_empty())?;
+    // A marker is the last key of a page, in hexadecimal digits: keys may have characters that markers may not.
+    let named = |marker: &str| {
+        let name = hex::decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        name.filter(|name| (1..=128).contains(&name.chars().count()))
+    };
+    let after = named(marker(fields, |marker| named(marker).is_some())?).unwrap_or_default();
     let mut tags = key.tags;
     tags.sort();
-    let mut tags: Vec<_> = tags.into_iter().filter(|(key, _)| key.as_str() > after).collect();
+    let mut tags: Vec<_> = tags.into_iter().filter(|(key, _)| *key > after).collect();
     let truncated = tags.len() > limit;
     tags.truncate(limit);
-    let next = tags.last().filter(|_| truncated).map(|(key, _)| key.clone());
+    let next = tags.last().filter(|_| truncated).map(|(key, _)| hex::encode(key));
     let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect();
     Ok(paged(json!({"Tags": tags}), next))
 }
