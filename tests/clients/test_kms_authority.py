@@ -155,3 +155,96 @@ def test_tags_that_differ_in_case_alone_are_refused(kms, key, user):
             KeyId=key["KeyId"], Tags=[{"TagKey": "Team", "TagValue": "blue"}, {"TagKey": "team", "TagValue": "red"}]
         )
     assert kms.list_resource_tags(KeyId=key["KeyId"])["Tags"] == []
+
+
+def test_a_policy_is_judged_by_its_key(kms, key, account):
+    """Whoever could not change it again is known by the key's own ARN, spec and tags; what has no effect is taken."""
+    root = f"arn:aws:iam::{account}:root"
+    own = statement("Allow", root, "kms:*") | {"Resource": key["Arn"]}
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=document(own))
+    spec = statement("Allow", root, "kms:*", Condition={"StringEquals": {"kms:KeySpec": "SYMMETRIC_DEFAULT"}})
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=document(spec))
+    other = statement("Allow", root, "kms:*", Condition={"StringEquals": {"kms:KeySpec": "RSA_2048"}})
+    with refused("MalformedPolicyDocumentException", 400):
+        kms.put_key_policy(KeyId=key["KeyId"], Policy=document(other))
+    with refused("MalformedPolicyDocumentException", 400):
+        kms.create_key(Policy=document(other))
+    made = kms.create_key(Policy=document(spec))["KeyMetadata"]["KeyId"]
+    kms.schedule_key_deletion(KeyId=made, PendingWindowInDays=7)
+    for missing in ("Action", "Resource"):
+        lame = {name: value for name, value in statement("Deny", root, "kms:DescribeKey").items() if name != missing}
+        put_policy(kms, key, account, lame)
+        kms.describe_key(KeyId=key["KeyId"])
+
+
+def test_a_policy_has_its_length_and_its_characters(kms, key, account):
+    root = statement("Allow", f"arn:aws:iam::{account}:root", "kms:*")
+
+    def policy(name):
+        return json.dumps({"Version": "2012-10-17", "Id": name, "Statement": [root]}, ensure_ascii=False)
+
+    for text, code in ((policy("x" * 33_000), "LimitExceededException"), (policy("\u4e2d"), "ValidationException")):
+        with refused(code, 400):
+            kms.put_key_policy(KeyId=key["KeyId"], Policy=text)
+        with refused(code, 400):
+            kms.create_key(Policy=text)
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=policy("\u00fc" * 100))
+    with refused("NotFoundException", 400):
+        kms.get_key_policy(KeyId=key["KeyId"], PolicyName="foo")
+
+
+def test_a_key_that_will_be_deleted_does_not_rotate(kms):
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=100)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    status = kms.get_key_rotation_status(KeyId=key)
+    assert not status["KeyRotationEnabled"] and "NextRotationDate" not in status
+    kms.cancel_key_deletion(KeyId=key)
+    status = kms.get_key_rotation_status(KeyId=key)
+    assert status["KeyRotationEnabled"] and status["RotationPeriodInDays"] == 100
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+
+
+def test_a_key_has_fifty_aliases(kms, bucket_names):
+    key, more = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    name = f"alias/{next(bucket_names)}"
+    for number in range(50):
+        kms.create_alias(AliasName=f"{name}-{number}", TargetKeyId=key)
+    kms.create_alias(AliasName=name, TargetKeyId=more)
+    with refused("LimitExceededException", 400):
+        kms.create_alias(AliasName=f"{name}-50", TargetKeyId=key)
+    with refused("LimitExceededException", 400):
+        kms.update_alias(AliasName=name, TargetKeyId=key)
+    kms.update_alias(AliasName=f"{name}-0", TargetKeyId=key)
+    for alias in [name, *(f"{name}-{number}" for number in range(50))]:
+        kms.delete_alias(AliasName=alias)
+    for one in (key, more):
+        kms.schedule_key_deletion(KeyId=one, PendingWindowInDays=7)
+
+
+def test_aliases_are_listed_by_ones_own_policies(kms, key, identities, user, account, bucket_names):
+    alias = f"alias/{next(bucket_names)}"
+    kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
+    others = identities.user(keys=False).arn
+    shut = statement("Allow", others, "kms:*")
+    keep = statement("Allow", f"arn:aws:iam::{account}:root", ["kms:PutKeyPolicy", "kms:Describe*", "kms:Schedule*"])
+    kms.put_key_policy(KeyId=key["KeyId"], Policy=document(keep, shut))
+    listed = user(allow("kms:ListAliases", "*"))("kms").list_aliases(KeyId=key["KeyId"])["Aliases"]
+    assert [one["AliasName"] for one in listed] == [alias]
+    with refused("AccessDeniedException", 400):
+        user(allow("kms:ListKeys", "*"))("kms").list_aliases(KeyId=key["KeyId"])
+
+
+def test_tags_are_listed_by_pages_and_their_markers(kms, key):
+    keys = sorted(["a", "b", "\u4e2d" * 40, "z"])
+    kms.tag_resource(KeyId=key["KeyId"], Tags=[{"TagKey": name, "TagValue": "x"} for name in keys])
+    listed, more = [], {}
+    while True:
+        page = kms.list_resource_tags(KeyId=key["KeyId"], Limit=1, **more)
+        listed += [tag["TagKey"] for tag in page["Tags"]]
+        if not page["Truncated"]:
+            break
+        more = {"Marker": page["NextMarker"]}
+    assert listed == keys
+    with refused("InvalidMarkerException", 400):
+        kms.list_resource_tags(KeyId=key["KeyId"], Marker="nonsense")

@@ -247,12 +247,11 @@ fn resource(call: &Call<'_>, operation: &Operation, known: &mut Known) -> Option
         }
         On::Source => {
             let arn = params.text("PolicySourceArn").unwrap_or("*");
-            let (name, resource) = (arn::name_of(arn), arn::split(arn).map_or("", |(_, resource)| resource));
-            match resource.split_once('/') {
-                Some(("user", _)) => state.users.get(name).into_iter().for_each(|user| described(&user.tags, None)),
-                Some(("role", _)) => state.roles.get(name).into_iter().for_each(|role| described(&role.tags, None)),
-                _ => {}
-            }
+            let name = arn::name_of(arn);
+            let user = state.users.get(name).filter(|user| arn::user(account, &user.path, &user.name) == arn);
+            let role = state.roles.get(name).filter(|role| arn::role(account, &role.path, &role.name) == arn);
+            user.into_iter().for_each(|user| described(&user.tags, None));
+            role.into_iter().for_each(|role| described(&role.tags, None));
             Some(arn.to_owned())
         }
     }

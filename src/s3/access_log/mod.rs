@@ -257,8 +257,7 @@ impl S3 {
         let identity = asked.and_then(|asked| asked.identity.as_ref());
         let authentication = asked.and_then(|asked| asked.authentication);
         let requester = identity.map(|identity| {
-            let root = identity.arn.ends_with(":root");
-            if root { identity.account.canonical_id.clone() } else { identity.arn.clone() }
+            if identity.subject.is_root() { identity.account.canonical_id.clone() } else { identity.arn.clone() }
         });
         Line {
             owner: self.owner(bucket).map(|owner| owner.canonical_id.clone()),
