@@ -382,7 +382,7 @@ fn account_of(principal: &str) -> Option<&str> {
 /// The account that may retire the grant as a whole.
 fn retiring_account(grant: &GrantRecord) -> Option<&str> {
     let (name, is_service) = grant.retiring.as_ref()?;
-    let account = account_of(name).filter(|account| name == account || name.ends_with(&format!("{account}:root")));
+    let account = account_of(name).filter(|account| name == account || *name == format!("arn:aws:iam::{account}:root"));
     account.filter(|_| !is_service)
 }
 
