@@ -156,7 +156,7 @@ text_value!(
         let rest = |scheme| text.strip_prefix(scheme).filter(is_right);
         let here = ["127.0.0.1", "[::1]", "localhost"];
         let is_here = |rest: &str| {
-            let host = rest.split('/').next().unwrap_or_default();
+            let host = authority(rest);
             here.iter().any(|name| host.strip_prefix(name).is_some_and(|port| port.is_empty() || port.starts_with(':')))
         };
         rest("https://").is_some() || rest("http://").is_some_and(is_here)
@@ -383,7 +383,9 @@ mod tests {
         {
             assert!(read(right).is_ok(), "{right}");
         }
-        for wrong in ["http://siem.example.com", "http://127.0.0.1.example.com/", "https://", "ftp://a"] {
+        for wrong in
+            ["http://siem.example.com", "http://127.0.0.1.example.com/", "http://localhost:a@b", "https://", "ftp://a"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         for wrong in

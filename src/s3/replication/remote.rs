@@ -474,7 +474,7 @@ impl Target<'_> {
         signer.sign(&mut request, UNSIGNED_PAYLOAD, self.clock.now()).map_err(|error| unreachable(&error))?;
         let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
         let response =
-            remote.client.execute(request).await.map_err(|error| unreachable(&describe(&error.without_url())))?;
+            remote.client.execute(request).await.map_err(|error| unreachable(&chain(&error.without_url())))?;
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (etag, version) = (header(http::header::ETAG.as_str()), header(VERSION_ID));
@@ -490,7 +490,7 @@ impl Target<'_> {
 async fn read_answer(mut response: reqwest::Response) -> Result<Bytes, RemoteError> {
     let mut body = bytes::BytesMut::new();
     while let Some(chunk) =
-        response.chunk().await.map_err(|error| RemoteError::Unreachable(describe(&error.without_url())))?
+        response.chunk().await.map_err(|error| RemoteError::Unreachable(chain(&error.without_url())))?
     {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(RemoteError::Unreachable("its answer is too long".to_owned()));
@@ -498,17 +498,6 @@ async fn read_answer(mut response: reqwest::Response) -> Result<Bytes, RemoteErr
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
-}
-
-/// An error with what lies beneath it.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
