@@ -98,8 +98,17 @@ impl Fixture {
         }
     }
 
-    async fn waiting(&self) -> i64 {
-        outbox::read_waiting(&*self.store, BUCKET, Table::Replication).await.unwrap().objects
+    /// Waits until so many entries are left, and ends the lanes.
+    async fn end_with(&self, left: i64) {
+        let begun = Instant::now();
+        loop {
+            let waiting = outbox::read_waiting(&*self.store, BUCKET, Table::Replication).await.unwrap().objects;
+            if waiting == left {
+                return self.carriers.close().await;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{waiting} are left");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -122,8 +131,7 @@ async fn what_is_never_taken_holds_up_no_other_key() {
         fixture.wait_for(301 + number).await;
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
-    fixture.carriers.close().await;
-    assert_eq!(fixture.waiting().await, 200);
+    fixture.end_with(200).await;
     let tried = fixture.carriers.carrier().tried.lock().unwrap();
     assert!((0..200).all(|number| tried.contains_key(&format!("poison-{number}/1"))));
 }
@@ -148,8 +156,7 @@ async fn the_entries_of_one_key_keep_their_order() {
     assert_eq!(of("late"), ["1", "2", "3"]);
     assert!((0..PAGE).all(|number| of(&format!("good-{number}")) == ["1", "2", "3"]));
     assert!(carried[carried.len() - 3..].iter().all(|name| name.starts_with("late/")), "the others went on meanwhile");
-    fixture.carriers.close().await;
-    assert_eq!(fixture.waiting().await, 0);
+    fixture.end_with(0).await;
 }
 
 #[tokio::test]
@@ -160,8 +167,7 @@ async fn a_carrier_that_panics_carries_on() {
     fixture.call();
     fixture.wait_for(2).await;
     assert_eq!(fixture.carried(), ["good/1", "panics/1"]);
-    fixture.carriers.close().await;
-    assert_eq!(fixture.waiting().await, 0);
+    fixture.end_with(0).await;
 }
 
 #[tokio::test]
