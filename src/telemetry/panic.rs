@@ -6,12 +6,16 @@ use futures_util::FutureExt as _;
 
 /// Does a piece of background work; `None` if it panicked, which is logged: one such piece must not end all that are to come.
 /// What it held is dropped, as of a handler that panics; the stores keep their invariants by atomic commits alone.
-pub async fn outlive<T>(task: &str, work: impl Future<Output = T>) -> Option<T> {
-    let done = AssertUnwindSafe(work).catch_unwind().await.ok();
-    if done.is_none() {
-        tracing::error!(task, "a background task panicked");
+pub fn outlive<T>(task: &str, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+    // On the heap: such pieces are large.
+    let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
+    async move {
+        let done = work.await.ok();
+        if done.is_none() {
+            tracing::error!(task, "a background task panicked");
+        }
+        done
     }
-    done
 }
 
 #[cfg(test)]
