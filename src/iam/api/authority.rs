@@ -250,8 +250,9 @@ fn resource(call: &Call<'_>, operation: &Operation, known: &mut Known) -> Option
             let name = arn::name_of(arn);
             let user = state.users.get(name).filter(|user| arn::user(account, &user.path, &user.name) == arn);
             let role = state.roles.get(name).filter(|role| arn::role(account, &role.path, &role.name) == arn);
-            user.into_iter().for_each(|user| described(&user.tags, None));
-            role.into_iter().for_each(|role| described(&role.tags, None));
+            if let Some(tags) = user.map(|user| &user.tags).or(role.map(|role| &role.tags)) {
+                described(tags, None);
+            }
             Some(arn.to_owned())
         }
     }
