@@ -12,7 +12,7 @@ import uuid
 import pytest
 
 from support.calls import empty
-from support.identities import replication_role
+from support.identities import Identities, document, replication_role
 from support.peers import KeyServices
 from support.replication import ROLE, Pair, TwoServers
 from support.server import Endpoint, Server, two_accounts
@@ -195,3 +195,29 @@ def key(kms):
 def shared_key(kms):
     """A customer managed KMS key that no test disables."""
     return kms.create_key(Description="shared")["KeyMetadata"]
+
+
+@pytest.fixture(scope="module")
+def account(server):
+    """The id of the server's account."""
+    return server.client("sts").get_caller_identity()["Account"]
+
+
+@pytest.fixture
+def identities(server):
+    """Users, groups, roles and policies of the test's own; gone when it ends."""
+    made = Identities(server)
+    yield made
+    made.clean()
+
+
+@pytest.fixture
+def user_with(identities):
+    """user_with(statement, ...): a maker of clients, by service, of a user with this policy."""
+
+    def make(*statements):
+        user = identities.user()
+        identities.iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
+        return lambda service: identities.client(service, user)
+
+    return make

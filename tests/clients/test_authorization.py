@@ -186,13 +186,6 @@ def decision(server, who, name, **parameters):
     return (found[-1].get("additionalEventData") or {}).get("authorization")
 
 
-@pytest.fixture
-def identities(server):
-    made = Identities(server)
-    yield made
-    made.clean()
-
-
 def test_every_service_tells_what_decided(server, kms, s3, bucket, identities):
     """IAM, STS, KMS, CloudTrail, and S3's uses of keys: what was denied, what nothing allows, and what is allowed."""
     user = identities.user()

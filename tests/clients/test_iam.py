@@ -7,7 +7,7 @@ import pytest
 from botocore.config import Config
 
 from support.calls import body_of, refused, status_of
-from support.identities import Identities, allow, document, trust
+from support.identities import allow, document, trust
 
 DATA = b"identities"
 
@@ -15,19 +15,6 @@ DATA = b"identities"
 @pytest.fixture(scope="module")
 def iam(server):
     return server.client("iam")
-
-
-@pytest.fixture
-def identities(server):
-    """Users, groups, roles and policies of the test's own; gone when it ends."""
-    made = Identities(server)
-    yield made
-    made.clean()
-
-
-@pytest.fixture(scope="module")
-def account(server):
-    return server.client("sts").get_caller_identity()["Account"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from botocore.config import Config
 
 from support.calls import refused
-from support.identities import Identities, allow, document, trust
+from support.identities import allow, document, trust
 
 # Requests as they are, whatever the client's model asks for.
 UNCHECKED = Config(parameter_validation=False)
@@ -20,41 +20,18 @@ def iam(server):
     return server.client("iam", config=UNCHECKED)
 
 
-@pytest.fixture(scope="module")
-def account(server):
-    return server.client("sts").get_caller_identity()["Account"]
-
-
-@pytest.fixture
-def identities(server):
-    made = Identities(server)
-    yield made
-    made.clean()
-
-
-@pytest.fixture
-def delegated(identities):
-    """delegated(statement, ...): the IAM client of a user with this policy."""
-
-    def make(*statements):
-        user = identities.user()
-        identities.iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
-        return identities.client("iam", user)
-
-    return make
-
-
 def deny(action, resource):
     return {"Effect": "Deny", "Action": action, "Resource": resource}
 
 
-def test_a_new_name_is_asked_for_too(iam, account, identities, delegated):
+def test_a_new_name_is_asked_for_too(iam, account, identities, user_with):
     base = f"arn:aws:iam::{account}"
     name, group = identities.user(keys=False, Path="/team/").name, identities.name("group")
     iam.create_group(GroupName=group, Path="/team/")
     identities.groups.append(group)
-    team = delegated(allow(["iam:UpdateUser", "iam:UpdateGroup"], [f"{base}:user/team/*", f"{base}:group/team/*"]))
-    barred = delegated(allow("iam:*", "*"), deny("iam:*", [f"{base}:{kind}/{name}" for kind in ("user", "group") for name in ("admin/*", "team/boss")]))
+    team = user_with(allow(["iam:UpdateUser", "iam:UpdateGroup"], [f"{base}:user/team/*", f"{base}:group/team/*"]))("iam")
+    taken = [f"{base}:{kind}/{name}" for kind in ("user", "group") for name in ("admin/*", "team/boss")]
+    barred = user_with(allow("iam:*", "*"), deny("iam:*", taken))("iam")
     with refused("AccessDenied", 403) as refusal:
         team.update_user(UserName=name, NewUserName="boss", NewPath="/admin/")
     assert f"{base}:user/admin/boss" in refusal.message
@@ -69,9 +46,9 @@ def test_a_new_name_is_asked_for_too(iam, account, identities, delegated):
     assert iam.get_user(UserName=name)["User"]["Path"] == iam.get_group(GroupName=group)["Group"]["Path"] == "/team/red/"
 
 
-def test_a_providers_case_does_not_matter_to_policies(iam, account, delegated):
+def test_a_providers_case_does_not_matter_to_policies(iam, account, user_with):
     arn = iam.create_open_id_connect_provider(Url="https://idp.example.com", ClientIDList=["a"])["OpenIDConnectProviderArn"]
-    barred = delegated(allow("iam:*", "*"), deny("iam:*", arn))
+    barred = user_with(allow("iam:*", "*"), deny("iam:*", arn))("iam")
     for name in (arn, arn.replace("idp", "IDP")):
         with refused("AccessDenied", 403):
             barred.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=name, ClientID="b")

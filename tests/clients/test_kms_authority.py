@@ -7,33 +7,9 @@ from botocore import xform_name as snake
 
 from support.calls import body_of, refused
 from support.data import base64_text
-from support.identities import Identities, allow, document, trust
+from support.identities import allow, document, trust
 
 SERVICE = "me.amazonaws.com"
-
-
-@pytest.fixture(scope="module")
-def account(server):
-    return server.client("sts").get_caller_identity()["Account"]
-
-
-@pytest.fixture
-def identities(server):
-    made = Identities(server)
-    yield made
-    made.clean()
-
-
-@pytest.fixture
-def user(identities):
-    """user(statement, ...): a client maker of a user with this policy."""
-
-    def make(*statements):
-        user = identities.user()
-        identities.iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(*statements))
-        return lambda service: identities.client(service, user)
-
-    return make
 
 
 def statement(effect, principal, action, **more):
@@ -46,7 +22,7 @@ def put_policy(kms, key, account, *statements):
 
 
 @pytest.mark.parametrize("session", ["me", SERVICE])
-def test_no_session_is_a_service_by_its_name(server, kms, key, identities, user, account, session):
+def test_no_session_is_a_service_by_its_name(server, kms, key, identities, user_with, account, session):
     role = identities.role(trust({"AWS": account}))
     identities.iam.put_role_policy(
         RoleName=role["RoleName"], PolicyName="p", PolicyDocument=document(allow("kms:*", "*"))
@@ -54,7 +30,7 @@ def test_no_session_is_a_service_by_its_name(server, kms, key, identities, user,
     everybody = statement("Allow", "*", "kms:Encrypt", Condition={"StringEquals": {"kms:CallerAccount": account}})
     put_policy(kms, key, account, everybody, statement("Deny", role["Arn"], "kms:Decrypt"))
     blob = kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
-    sts = user(allow("sts:AssumeRole", "*"))("sts")
+    sts = user_with(allow("sts:AssumeRole", "*"))("sts")
 
     def assume(**options):
         credentials = sts.assume_role(RoleArn=role["Arn"], RoleSessionName=session, **options)["Credentials"]
@@ -75,14 +51,14 @@ def test_no_session_is_a_service_by_its_name(server, kms, key, identities, user,
 
 @pytest.mark.parametrize("member", ["KeySpec", "CustomerMasterKeySpec"])
 @pytest.mark.parametrize("condition", ["kms:KeySpec", "kms:CustomerMasterKeySpec"])
-def test_a_keys_spec_has_two_names(user, member, condition):
-    maker = user(allow("kms:CreateKey", "*", Condition={"StringEquals": {condition: "SYMMETRIC_DEFAULT"}}))("kms")
+def test_a_keys_spec_has_two_names(user_with, member, condition):
+    maker = user_with(allow("kms:CreateKey", "*", Condition={"StringEquals": {condition: "SYMMETRIC_DEFAULT"}}))("kms")
     with refused("AccessDeniedException", 400):
         maker.create_key(KeyUsage="ENCRYPT_DECRYPT", **{member: "RSA_2048"})
 
 
-def test_a_grant_is_constrained_by_pairs(kms, key, user, account):
-    granter = user(
+def test_a_grant_is_constrained_by_pairs(kms, key, user_with, account):
+    granter = user_with(
         allow("kms:CreateGrant", "*", Condition={"StringEquals": {"kms:GrantConstraintType": "EncryptionContextSubset"}})
     )("kms")
     grant = {"KeyId": key["KeyId"], "GranteePrincipal": f"arn:aws:iam::{account}:root", "Operations": ["Decrypt"]}
@@ -131,10 +107,10 @@ def test_a_denial_of_retiring_holds(kms, key, identities, account):
     retire(GrantToken=grant["GrantToken"])
 
 
-def test_the_callers_account_is_known_where_no_key_is_named(kms, key, user, account, bucket_names):
+def test_the_callers_account_is_known_where_no_key_is_named(kms, key, user_with, account, bucket_names):
     actions = ["kms:CreateKey", "kms:CreateAlias", "kms:DeleteAlias", "kms:ListKeys"]
     for told, code in ((account, None), ("000000000000", "AccessDeniedException")):
-        theirs = user(allow(actions, "*", Condition={"StringEquals": {"kms:CallerAccount": told}}))("kms")
+        theirs = user_with(allow(actions, "*", Condition={"StringEquals": {"kms:CallerAccount": told}}))("kms")
         alias = f"alias/{next(bucket_names)}"
         for name, members in (
             ("ListKeys", {}),
@@ -148,8 +124,8 @@ def test_the_callers_account_is_known_where_no_key_is_named(kms, key, user, acco
                     getattr(theirs, snake(name))(**members)
 
 
-def test_tags_that_differ_in_case_alone_are_refused(kms, key, user):
-    tagger = user(allow("kms:TagResource", "*", Condition={"StringEquals": {"aws:RequestTag/Team": "blue"}}))("kms")
+def test_tags_that_differ_in_case_alone_are_refused(kms, key, user_with):
+    tagger = user_with(allow("kms:TagResource", "*", Condition={"StringEquals": {"aws:RequestTag/Team": "blue"}}))("kms")
     with refused("TagException", 400):
         tagger.tag_resource(
             KeyId=key["KeyId"], Tags=[{"TagKey": "Team", "TagValue": "blue"}, {"TagKey": "team", "TagValue": "red"}]
@@ -222,17 +198,17 @@ def test_a_key_has_fifty_aliases(kms, bucket_names):
         kms.schedule_key_deletion(KeyId=one, PendingWindowInDays=7)
 
 
-def test_aliases_are_listed_by_ones_own_policies(kms, key, identities, user, account, bucket_names):
+def test_aliases_are_listed_by_ones_own_policies(kms, key, identities, user_with, account, bucket_names):
     alias = f"alias/{next(bucket_names)}"
     kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
     others = identities.user(keys=False).arn
     shut = statement("Allow", others, "kms:*")
     keep = statement("Allow", f"arn:aws:iam::{account}:root", ["kms:PutKeyPolicy", "kms:Describe*", "kms:Schedule*"])
     kms.put_key_policy(KeyId=key["KeyId"], Policy=document(keep, shut))
-    listed = user(allow("kms:ListAliases", "*"))("kms").list_aliases(KeyId=key["KeyId"])["Aliases"]
+    listed = user_with(allow("kms:ListAliases", "*"))("kms").list_aliases(KeyId=key["KeyId"])["Aliases"]
     assert [one["AliasName"] for one in listed] == [alias]
     with refused("AccessDeniedException", 400):
-        user(allow("kms:ListKeys", "*"))("kms").list_aliases(KeyId=key["KeyId"])
+        user_with(allow("kms:ListKeys", "*"))("kms").list_aliases(KeyId=key["KeyId"])
 
 
 def test_tags_are_listed_by_pages_and_their_markers(kms, key):

@@ -48,18 +48,6 @@ def iam(server):
     return server.client("iam")
 
 
-@pytest.fixture(scope="module")
-def account(server):
-    return server.client("sts").get_caller_identity()["Account"]
-
-
-@pytest.fixture
-def identities(server):
-    made = Identities(server)
-    yield made
-    made.clean()
-
-
 @pytest.fixture
 def user(identities):
     """A user that may assume any role."""
