@@ -109,7 +109,7 @@ def test_a_denial_of_retiring_holds(kms, key, identities, account):
 
 def test_the_callers_account_is_known_where_no_key_is_named(kms, key, user_with, account, bucket_names):
     actions = ["kms:CreateKey", "kms:CreateAlias", "kms:DeleteAlias", "kms:ListKeys"]
-    for told, code in ((account, None), ("000000000000", "AccessDeniedException")):
+    for told, code in ((account, None), ("111122223333", "AccessDeniedException")):
         theirs = user_with(allow(actions, "*", Condition={"StringEquals": {"kms:CallerAccount": told}}))("kms")
         alias = f"alias/{next(bucket_names)}"
         for name, members in (

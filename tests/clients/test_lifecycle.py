@@ -425,13 +425,13 @@ def test_a_configuration_that_is_deleted_stops_the_pass_that_goes_by_it(new_serv
     # A page of a thousand takes three seconds.
     server = new_server(arguments=short_days(tmp_path, objects_per_second=333, deletions_per_second=1_000_000))
     s3 = server.client("s3")
-    s3.create_bucket(Bucket="b")
-    in_parallel(lambda n: s3.put_object(Bucket="b", Key=f"k{n:05}", Body=b"x"), range(2500))
+    s3.create_bucket(Bucket="bucket")
+    in_parallel(lambda n: s3.put_object(Bucket="bucket", Key=f"k{n:05}", Body=b"x"), range(2500))
     time.sleep(2 * DAY)
-    put(s3, "b", expire(1))
-    count = lambda: sum(page["KeyCount"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="b"))
+    put(s3, "bucket", expire(1))
+    count = lambda: sum(page["KeyCount"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="bucket"))
     wait_until(lambda: count() < 2500)
-    s3.delete_bucket_lifecycle(Bucket="b")
+    s3.delete_bucket_lifecycle(Bucket="bucket")
     time.sleep(5)
     assert count() >= 1000
 
