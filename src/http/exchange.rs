@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{info, warn};
 
 use super::activity::{Open, Sending};
@@ -165,6 +166,8 @@ impl Drop for Exchange {
             at_end.act(&Ending { sent: self.sent, total: took, turn_around: self.turn_around });
         }
         let Answered { protocol, operation, access_key_id, error_code } = &self.answered;
+        // Whom a trusted proxy speaks for.
+        let client = Some(self.cx.client).filter(|client| *client != self.cx.peer.ip()).map(display);
         self.metrics.in_flight.dec();
         self.metrics.request(Ended {
             protocol,
@@ -178,7 +181,7 @@ impl Drop for Exchange {
             target: "strongroom::access",
             request_id = self.cx.id.id,
             peer = %self.cx.peer,
-            client = %self.cx.client,
+            client,
             method = self.method.as_str(),
             path = self.path,
             query = self.query,
