@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 pub struct EncryptionContext(BTreeMap<String, String>);
 
 impl EncryptionContext {
+    /// The name of the pair that S3 adds to every context: the ARN of what it encrypts.
+    pub const S3_ARN: &str = "aws:s3:arn";
+
     /// No pairs.
     pub fn new() -> Self {
         Self::default()

@@ -107,8 +107,9 @@ impl NamedPart {
 
     /// Refuses a checksum of another algorithm than the upload was begun with, which no part of it can have.
     fn check_algorithm(&self, begun: Option<Algorithm>) -> Result<()> {
-        let foreign = |algorithm: &Algorithm| begun != Some(*algorithm) && self.checksum(*algorithm).is_some();
-        match Algorithm::ALL.into_iter().find(foreign).filter(|_| begun.is_some()) {
+        let Some(begun) = begun else { return Ok(()) };
+        let foreign = |algorithm: &Algorithm| *algorithm != begun && self.checksum(*algorithm).is_some();
+        match Algorithm::ALL.into_iter().find(foreign) {
             Some(foreign) => Err(S3Error::new(
                 ErrorCode::BadDigest,
                 format!(
@@ -278,7 +279,8 @@ impl S3 {
         parts: &[Part],
     ) -> Result<Assembled> {
         // Uploads that named no algorithm get what AWS computes by itself: CRC-64/NVME over the full object.
-        let algorithm = part_algorithm(upload).unwrap_or(DEFAULT_ALGORITHM);
+        let begun = part_algorithm(upload);
+        let algorithm = begun.unwrap_or(DEFAULT_ALGORITHM);
         let kind = upload.record.checksum_type.as_deref().and_then(Kind::from_name).unwrap_or(Kind::FullObject);
         let mut of_parts = Vec::with_capacity(named.len());
         let mut assembled = Assembled::default();
@@ -308,7 +310,7 @@ impl S3 {
                 Some(key) => Self::open_checksums(key, scope, part.checksums.as_ref())?,
                 None => Checksums::default(),
             };
-            name.check_algorithm(part_algorithm(upload))?;
+            name.check_algorithm(begun)?;
             if key.is_some() && !name.agrees(&checksums) {
                 return Err(invalid());
             }

@@ -46,9 +46,9 @@ pub enum Mood {
 impl Preconditions {
     /// The conditions on what a read names. A list that names nothing is none.
     pub fn of_request(headers: &HeaderMap) -> Self {
-        let Self { if_match, if_none_match, .. } = Self::of_names(headers);
+        let all = Self::of_names(headers);
         let named = |tags: &TagList| !tags.tags.is_empty();
-        Self { if_match: if_match.filter(named), if_none_match: if_none_match.filter(named), ..Self::of_names(headers) }
+        Self { if_match: all.if_match.filter(named), if_none_match: all.if_none_match.filter(named), ..all }
     }
 
     /// The conditions on the source of a copy.

@@ -18,7 +18,7 @@ use crate::kms::EncryptionContext;
 /// "the maximum request header size is 8 KB").
 const MAX_CONTEXT: usize = 8 * 1024;
 /// The pair that S3 adds.
-const S3_ARN: &str = "aws:s3:arn";
+const S3_ARN: &str = EncryptionContext::S3_ARN;
 
 /// Which object: the name that wrapped keys are bound to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

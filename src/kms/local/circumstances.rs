@@ -22,9 +22,6 @@ pub(super) struct Circumstances<'r> {
     pub deed: Deed<'r>,
 }
 
-/// The pair that S3 adds to every encryption context.
-const S3_ARN: &str = "aws:s3:arn";
-
 impl Context for Circumstances<'_> {
     fn find(&self, key: &str) -> Found<'_> {
         let found = match key.split_once(':') {
@@ -87,8 +84,8 @@ impl Circumstances<'_> {
                 .map_or(Found::None, |context| some(context.pairs().keys().map(|name| name.as_str().into()).collect())),
             _ => match (name.strip_prefix("encryptioncontext:"), context) {
                 // What S3 binds a key to is its own pair, and no other that looks like it.
-                (Some(S3_ARN), Some(context)) if caller.via_service.is_some() => {
-                    Found::of(context.pairs().get(S3_ARN).map(String::as_str))
+                (Some(EncryptionContext::S3_ARN), Some(context)) if caller.via_service.is_some() => {
+                    Found::of(context.pairs().get(EncryptionContext::S3_ARN).map(String::as_str))
                 }
                 (Some(name), Some(context)) => of_context(context, name),
                 _ => Found::None,

@@ -172,7 +172,7 @@ struct Minutes {
 }
 
 impl Replication {
-    /// Reads a document as AWS judges it, save for what stands in the buckets. Rules without an id get one of `fresh_id`.
+    /// Reads a document as AWS judges it, save for what stands in the buckets. Rules without an id get that of `id_of`.
     pub fn parse(document: &[u8], id_of: impl FnMut(&Rule) -> String) -> Result<Self> {
         Self::judge(xml::read(document, ROOT)?, id_of)
     }

@@ -90,6 +90,26 @@ fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
 type Slots = Mutex<[Option<[u8; 16]>; 3]>;
 
 /// A bucket with the index in [`BUCKET`].
+/// An upload as it is begun.
+fn upload_record() -> UploadRecord {
+    UploadRecord {
+        initiated: 0,
+        attributes: Attributes::default(),
+        envelope: vec![0].into(),
+        checksum_algorithm: None,
+        checksum_type: None,
+        account: "1".to_owned(),
+        protection: protection(0),
+        tags: Vec::new(),
+        retention: None,
+        legal_hold: None,
+        replica_of: None,
+        owner: None,
+        acl: None,
+        initiator: None,
+    }
+}
+
 async fn bucket(store: &MemoryStore, versioning: Versioning) {
     let record = BucketRecord {
         id: BUCKET.0,
@@ -176,22 +196,7 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
         }
         Step::Begin { upload, under } => {
             if open(upload).await.is_none() {
-                let record = UploadRecord {
-                    initiated: 0,
-                    attributes: Attributes::default(),
-                    envelope: vec![0].into(),
-                    checksum_algorithm: None,
-                    checksum_type: None,
-                    account: "1".to_owned(),
-                    protection: protection(under),
-                    tags: Vec::new(),
-                    retention: None,
-                    legal_hold: None,
-                    replica_of: None,
-                    owner: None,
-                    acl: None,
-                    initiator: None,
-                };
+                let record = UploadRecord { protection: protection(under), ..upload_record() };
                 let place = Place { bucket: BUCKET, versioning: stale, key: &name(upload), tell: &Silent };
                 create_upload::<Infallible>(store, place, id, &record).await.unwrap();
                 slots.lock().unwrap()[usize::from(upload)] = Some(id);

@@ -340,22 +340,7 @@ async fn a_replica_in_parts_stands_where_its_order_puts_it() {
     bucket(&store, Versioning::Enabled).await;
     let place = Place { bucket: BUCKET, versioning: Versioning::Enabled, key: "k", tell: &Silent };
     let complete = async |order: u64, n: usize| {
-        let begun = UploadRecord {
-            initiated: 0,
-            attributes: Attributes::default(),
-            envelope: vec![0].into(),
-            checksum_algorithm: None,
-            checksum_type: None,
-            account: "1".to_owned(),
-            protection: protection(0),
-            tags: Vec::new(),
-            retention: None,
-            legal_hold: None,
-            replica_of: Some((String::new(), 0)),
-            owner: None,
-            acl: None,
-            initiator: None,
-        };
+        let begun = UploadRecord { replica_of: Some((String::new(), 0)), ..upload_record() };
         create_upload::<Infallible>(&store, place, unique(n), &begun).await.unwrap();
         let upload = read_upload(&store, BUCKET, "k", unique(n)).await.unwrap().unwrap();
         let etag = StoredEtag::Clear("e".to_owned());
