@@ -10,7 +10,7 @@
 
 use std::io::Write as _;
 
-use crate::crypto::digest;
+use crate::crypto::digest::{self, Digest as _, Sha256};
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
@@ -98,12 +98,8 @@ fn read_hash(text: &[u8]) -> Option<(Hash, &[u8])> {
 }
 
 fn hash(previous: &Hash, sequence: u64, event: &[u8]) -> Hash {
-    let mut data = Vec::with_capacity(DOMAIN.len() + 40 + event.len());
-    data.extend_from_slice(DOMAIN);
-    data.extend_from_slice(previous);
-    data.extend_from_slice(&sequence.to_be_bytes());
-    data.extend_from_slice(event);
-    digest::sha256(&data)
+    let hash = Sha256::new().chain_update(DOMAIN).chain_update(previous).chain_update(sequence.to_be_bytes());
+    hash.chain_update(event).finalize().into()
 }
 
 #[cfg(test)]

@@ -374,21 +374,23 @@ impl Event {
     }
 
     /// The events as they are written: one for each account that it is told to.
-    pub(super) fn write(mut self, lines: &mut Vec<Vec<u8>>) {
-        lines.push(self.to_json());
-        for (account, id) in std::mem::take(&mut self.copies) {
+    pub(super) fn into_json(mut self) -> Vec<Vec<u8>> {
+        let copies = std::mem::take(&mut self.copies);
+        let mut texts = Vec::with_capacity(1 + copies.len());
+        texts.push(self.as_json());
+        for (account, id) in copies {
             (self.recipient_account_id, self.event_id) = (account, id);
             // The statement that decided is of a policy of the first one.
             if let Some(Value::Object(members)) = &mut self.additional_event_data {
                 members.remove(AUTHORIZATION);
             }
             self.additional_event_data.take_if(|data| *data == Value::Object(serde_json::Map::new()));
-            lines.push(self.to_json());
+            texts.push(self.as_json());
         }
+        texts
     }
 
-    /// The event as it is written.
-    pub(super) fn to_json(&self) -> Vec<u8> {
+    fn as_json(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(USUAL);
         // Only a map with keys that are no strings could fail, and there is none.
         let _ = serde_json::to_writer(&mut json, self);

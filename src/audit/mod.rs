@@ -95,7 +95,8 @@ struct State {
 
 #[derive(Debug)]
 enum Job {
-    Event(Box<Event>, Option<oneshot::Sender<()>>),
+    /// An event as it is written: JSON, once for each account that it is told to.
+    Event(Vec<Vec<u8>>, Option<oneshot::Sender<()>>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -236,7 +237,8 @@ impl Running {
         // While the log fails nobody is kept waiting for it.
         let written = written.filter(|_| !self.state.is_failing());
         if let Some(queue) = &self.queue {
-            let _ = queue.send(Job::Event(Box::new(event), written));
+            // Rendered here, where all its pieces are in the processor's cache; the writer's processor would have to fetch each.
+            let _ = queue.send(Job::Event(event.into_json(), written));
         }
     }
 }
@@ -303,9 +305,9 @@ impl Writer {
         let mut count = 0;
         for job in batch.drain(..) {
             match job {
-                Job::Event(event, written) => {
+                Job::Event(texts, written) => {
                     count += 1;
-                    event.write(&mut events);
+                    events.extend(texts);
                     waiters.extend(written);
                 }
                 Job::Flush(flushed) => waiters.push(flushed),
