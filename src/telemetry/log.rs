@@ -6,7 +6,9 @@
 //! A thread of its own writes it, all lines that have come meanwhile at once, so that no request waits for whoever reads it.
 
 use std::fmt;
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
 
 use jiff::fmt::temporal::DateTimePrinter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -19,6 +21,10 @@ use crate::clock::{Clock as _, SystemClock};
 
 /// Lines that may wait to be written; beyond, whoever has something to say waits.
 const WAITING: usize = 10_000;
+/// How long lines gather before they are written: waking the log's thread for one, and writing it, costs more than the line.
+const GATHERING: Duration = Duration::from_millis(2);
+/// Bytes that are written at once.
+const BUFFER: usize = 64 * 1024;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,7 +68,7 @@ pub fn start(filter: &str, format: Format) -> Result<Log, LogError> {
         .lossy(false)
         .buffered_lines_limit(WAITING)
         .thread_name("log")
-        .finish(BufWriter::new(io::stderr()));
+        .finish(Gathering(BufWriter::with_capacity(BUFFER, io::stderr())));
     let builder = tracing_subscriber::fmt().with_timer(Utc).with_writer(writer).with_env_filter(filter);
     match format {
         Format::Human => {
@@ -80,6 +86,21 @@ pub fn start(filter: &str, format: Format) -> Result<Log, LogError> {
         tracing::error!(place, "panicked: {}", message.unwrap_or("no message"));
     }));
     Ok(Log(guard))
+}
+
+/// A writer that lets some time pass when it is flushed, in which more may come. The log's thread writes all lines that are there,
+/// then flushes.
+struct Gathering<W>(W);
+
+impl<W: Write> Write for Gathering<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        thread::sleep(GATHERING);
+        self.0.flush()
+    }
 }
 
 /// The time of a line, UTC to the microsecond: `2006-02-03T16:45:09.000000Z`.
