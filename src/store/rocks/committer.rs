@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::thread;
 
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
@@ -104,6 +105,8 @@ pub(super) fn run(jobs: &Jobs, meta: &Meta, space: &Space) -> Result<(), StoreEr
         let Ok(first) = jobs.0.recv() else { break };
         let mut group = Group::new(meta, space, &handles);
         open = group.take(first);
+        // Where the processors are busy, those who are about to ask for a commit run first, and share this one's sync.
+        thread::yield_now();
         while open && group.has_room() {
             match jobs.0.try_recv() {
                 Ok(job) => open = group.take(job),
