@@ -145,7 +145,7 @@ pub(super) struct RunIdentity {
 impl RunIdentity {
     /// A fresh identity. Its salt is random, so that sealing the same part again never repeats a key.
     pub(super) fn draw(suite: Suite, part: u16, entropy: &dyn Entropy) -> Self {
-        Self { suite, id: random::bytes(entropy), salt: random::bytes(entropy), part }
+        Self { suite, id: random::identifier(entropy), salt: random::bytes(entropy), part }
     }
 
     pub(super) fn inner_cipher(&self, key: &ObjectKey) -> Aes256Gcm {
