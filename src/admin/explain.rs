@@ -122,7 +122,7 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
     let subject = supposed.as_ref().map_or_else(|| Arc::new(Subject::anonymous()), |who| Arc::clone(&who.subject));
     let Resource { brought, key } = find(admin, identity, supposed.as_ref(), &action, &resource).await?;
     let Brought { owner, policy, policy_only_denies, acl, is_barred } = brought;
-    let given = context.into_iter().map(|(key, values)| (key.to_lowercase(), values)).collect();
+    let given = context.into_iter().map(|(key, values)| (key.to_ascii_lowercase(), values)).collect();
     let context = Supposed { given, subject: &subject };
     let ask = Ask {
         action: &action,

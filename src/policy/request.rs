@@ -96,17 +96,27 @@ impl<'c> Found<'c> {
     pub fn of<T: Into<Cow<'c, str>>>(value: Option<T>) -> Self {
         value.map_or(Self::None, |value| Self::One(value.into()))
     }
+
+    /// The value of the tag whose key is `name`, as conditions name it: in lower case, as far as ASCII goes. Keys that differ in
+    /// case alone are one to a condition, and all their values count.
+    pub fn of_tag(tags: &'c [(String, String)], name: &str) -> Self {
+        let named = tags.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        Self::of_values(named.map(|(_, value)| Cow::Borrowed(value.as_str())))
+    }
+
+    fn of_values(mut values: impl Iterator<Item = Cow<'c, str>>) -> Self {
+        match (values.next(), values.next()) {
+            (None, _) => Self::None,
+            (Some(one), None) => Self::One(one),
+            (Some(one), Some(two)) => Self::Many([one, two].into_iter().chain(values).collect()),
+        }
+    }
 }
 
 /// Circumstances that are a list of pairs, keys in lower case. A key that stands there twice has two values.
 impl Context for [(&str, &str)] {
     fn find(&self, key: &str) -> Found<'_> {
-        let mut values = self.iter().filter(|(name, _)| *name == key).map(|(_, value)| Cow::Borrowed(*value));
-        match (values.next(), values.next()) {
-            (None, _) => Found::None,
-            (Some(one), None) => Found::One(one),
-            (Some(one), Some(two)) => Found::Many([one, two].into_iter().chain(values).collect()),
-        }
+        Found::of_values(self.iter().filter(|(name, _)| *name == key).map(|(_, value)| Cow::Borrowed(*value)))
     }
 }
 
@@ -120,5 +130,23 @@ impl<C: Context + ?Sized> Context for &C {
 impl Context for () {
     fn find(&self, _: &str) -> Found<'_> {
         Found::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_found_as_conditions_name_them() {
+        let tags = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let all = tags(&[("Team", "red"), ("\u{c4}mter", "1"), ("team", "blue")]);
+        assert_eq!(Found::of_tag(&all, "team"), Found::Many(vec!["red".into(), "blue".into()]));
+        // Conditions keep the case of all but ASCII.
+        assert_eq!(Found::of_tag(&all, "\u{c4}mter"), Found::One("1".into()));
+        assert_eq!(Found::of_tag(&all, "\u{e4}mter"), Found::None);
+        assert_eq!(Found::of_tag(&[], "team"), Found::None);
     }
 }

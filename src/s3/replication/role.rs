@@ -49,10 +49,7 @@ impl Context for Passing<'_> {
             "iam:associatedresourcearn" => Found::of(Some(self.bucket)),
             "aws:resourceaccount" => Found::of(Some(self.account)),
             _ => match key.strip_prefix("iam:resourcetag/").or_else(|| key.strip_prefix("aws:resourcetag/")) {
-                Some(name) => {
-                    let tag = self.tags.iter().find(|(tag, _)| tag.to_lowercase() == name);
-                    Found::of(tag.map(|(_, value)| value.as_str()))
-                }
+                Some(name) => Found::of_tag(self.tags, name),
                 None => self.request.find(key),
             },
         }
