@@ -76,16 +76,21 @@ impl S3 {
         }
         let kept = policy::admit(&text, Kind::Bucket(&bucket.arn()), &*self.directory);
         let text = kept.map_err(|error| malformed(error.0))?;
-        if bucket.public_access().block_public_policy && policy.is_public() {
-            let message = format!(
-                "User: {} is not authorized to perform: s3:PutBucketPolicy on resource: \"{}\" because public policies \
-                 are prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
-                call.identity()?.arn,
-                bucket.arn()
-            );
-            return Err(S3Error::new(ErrorCode::AccessDenied, message));
-        }
-        self.update_bucket(bucket, |record| record.policy = Some(text.clone())).await?;
+        let (is_public, caller, arn) = (policy.is_public(), &call.identity()?.arn, bucket.arn());
+        self.configure_bucket(bucket, |record| {
+            // By the block that there is now, which need not be the one that the request found.
+            let block = record.public_access.unwrap_or(PublicAccessBlock::NONE).or(bucket.account_block);
+            if block.block_public_policy && is_public {
+                let message = format!(
+                    "User: {caller} is not authorized to perform: s3:PutBucketPolicy on resource: \"{arn}\" because public \
+                     policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
+                );
+                return Err(S3Error::new(ErrorCode::AccessDenied, message));
+            }
+            record.policy = Some(text.clone());
+            Ok(())
+        })
+        .await?;
         Ok(no_content())
     }
 

@@ -1,5 +1,6 @@
 """Bucket policies: put, read back, evaluated on every request; and the public-access block above them."""
 
+import hashlib
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from support.calls import body_of, completed, refused, status_of
 from support.data import content
 from support.identities import Identities, allow
 from support.identities import document as policy
-from support.requests import send
+from support.requests import Signer, head_bytes, raw_socket, send
 from support.server import OTHER_ACCOUNT as OTHER
 
 SSE = "s3:x-amz-server-side-encryption"
@@ -123,6 +124,23 @@ def test_public_access_is_blocked_until_it_is_opened(s3, bucket, anonymous):
         s3.get_public_access_block(Bucket=bucket)
     assert body_of(anonymous.get_object(Bucket=bucket, Key="k")) == DATA
     s3.delete_bucket_policy(Bucket=bucket)
+
+
+def test_a_block_that_comes_while_a_policy_is_put_counts(server, s3, bucket):
+    """The policy is judged by the block that there is when it is kept, not by the one that its request found."""
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=OPEN)
+    path, body = f"/{bucket}", document(bucket).encode()
+    headers = Signer.of(server).headers("PUT", path, [("policy", "")], {}, hashlib.sha256(body).hexdigest())
+    headers |= {"content-length": str(len(body)), "expect": "100-continue", "connection": "close"}
+    with raw_socket(server) as connection:
+        connection.sendall(head_bytes("PUT", f"{path}?policy=", headers))
+        assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=CLOSED)
+        connection.sendall(body)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 403 ") and b"BlockPublicPolicy" in answer, answer
+    with refused("NoSuchBucketPolicy", 404):
+        s3.get_bucket_policy(Bucket=bucket)
 
 
 def test_an_anonymous_read_of_a_kms_object_in_a_public_bucket(server, s3, bucket, put, anonymous):
