@@ -37,7 +37,7 @@ def client(logged):
     return logged.client("s3")
 
 
-def let_in(client, target, source="*", account=ACCOUNT):
+def let_in(client, target, source="*", account=ACCOUNT, **conditions):
     """The policy that AWS's console puts on a bucket that is to get logs."""
     statement = {
         "Sid": "S3ServerAccessLogsPolicy",
@@ -48,7 +48,8 @@ def let_in(client, target, source="*", account=ACCOUNT):
         "Condition": {
             "ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{source}"},
             "StringEquals": {"aws:SourceAccount": account},
-        },
+        }
+        | conditions,
     }
     client.put_bucket_policy(Bucket=target, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
@@ -103,6 +104,13 @@ def test_a_configuration_is_kept_given_back_and_switched_off(client, buckets):
         assert client.get_bucket_logging(Bucket=source)["LoggingEnabled"] == expected
     client.put_bucket_logging(Bucket=source, BucketLoggingStatus={})
     assert "LoggingEnabled" not in client.get_bucket_logging(Bucket=source)
+
+
+def test_a_policy_may_ask_when_logs_come(client, buckets):
+    source, target = buckets
+    let_in(client, target, source, DateGreaterThan={"aws:CurrentTime": "2020-01-01T00:00:00Z"})
+    client.put_object(Bucket=source, Key="k", Body=b"x")
+    wait_for(client, target, lambda found: by_operation(found, "REST.PUT.OBJECT"))
 
 
 def test_targets_that_are_refused(client, buckets):

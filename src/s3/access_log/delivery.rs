@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::Notify;
 
 use super::rules::{Day, Layout, Logging};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, iso8601};
 use crate::crypto::random;
 use crate::events::EventName;
 use crate::iam::{self, Permit};
@@ -259,8 +259,9 @@ impl S3 {
         let by_list = bucket.acl().is_some_and(lets_logs_in);
         let gives = (self.policy_of(bucket)?, if by_list { Grant::Everybody } else { Grant::None });
         let resource = bucket.arn_of(key);
-        let source = format!("arn:aws:s3:::{}", way.source);
+        let (source, now) = (format!("arn:aws:s3:::{}", way.source), iso8601(self.clock.now()));
         let circumstances = [
+            ("aws:currenttime", now.as_str()),
             ("aws:securetransport", "true"),
             ("aws:sourceaccount", way.account.as_str()),
             ("aws:sourcearn", source.as_str()),
