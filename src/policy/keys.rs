@@ -188,6 +188,13 @@ impl Statement {
     }
 }
 
+/// Whether policies may ask of `action` which tags the object has. To delete or to replace what is there is no such action.
+/// (S3 user guide, "Tagging and access control policies".)
+pub fn has_existing_tags(action: &str) -> bool {
+    // Whoever asks to bypass what holds a version speaks of that version, and a policy of users may ask for its tags.
+    OF_OBJECTS_TAGS.contains(&action) || action == "s3:BypassGovernanceRetention"
+}
+
 /// Which actions have a key.
 enum Of {
     All,
@@ -215,6 +222,16 @@ fn actions_of(key: &str) -> Option<Of> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_deletes_or_replaces_an_object_has_none_of_its_tags() {
+        for action in ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject", "s3:PutObjectRetention"] {
+            assert!(!has_existing_tags(action), "{action}");
+        }
+        for action in ["s3:GetObject", "s3:PutObjectTagging", "s3:BypassGovernanceRetention"] {
+            assert!(has_existing_tags(action), "{action}");
+        }
+    }
 
     #[test]
     fn keys_are_in_lower_case_and_their_actions_known() {

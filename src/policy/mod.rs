@@ -45,6 +45,7 @@ pub use document::{Kind, MalformedPolicy, Policy, Statement};
 pub use evaluate::{Decision, Grant, Grounds, List, Policies, Source, decide};
 pub use explanation::{Decisions, Explanation, Witness};
 pub use identity::check_identity;
+pub use keys::has_existing_tags;
 pub use naming::{Registry, admit, show};
 pub use position::{Position, Span};
 pub use principal::is_account_id;

@@ -1,15 +1,15 @@
 //! Authorisation: the bucket's policy and public-access settings, and whose its objects are, asked about one request.
 //!
-//! What a policy may ask of a request's circumstances is in [`Circumstances`]: the global keys, and S3's own.
-//! (Service authorization reference, "Condition keys for Amazon S3".)
+//! What is judged is an [`About`]: an object, a version of it, and what it is to be given. What a policy may ask of it and of
+//! the request is in [`Circumstances`].
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{REFERER, USER_AGENT};
-
 use super::acl::ANONYMOUS;
+use super::circumstances::{BUCKET_TAG, Circumstances, EFFECTIVE_KEY, EXISTING_TAG, METHOD, RESOURCE_TAG};
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::ObjectKey;
@@ -19,11 +19,10 @@ use super::tags::{self, Tags};
 use crate::clock::{Timestamp, iso8601};
 use crate::iam::{self, Identity, Permit, Question};
 use crate::kms::KeyRef;
-use crate::policy::{Context, Found, Grant, Kind, MalformedPolicy, Policy};
-use crate::sigv4;
+use crate::policy::{Grant, Kind, MalformedPolicy, Policy, has_existing_tags};
 use crate::sse::{self, Envelope, SseKind};
 use crate::store::configuration::read_configuration;
-use crate::store::schema::{ConfigurationKind, VersionId};
+use crate::store::schema::{ConfigurationKind, ObjectRecord, VersionId};
 
 /// The policies of buckets, compiled; each as long as the bucket has it.
 #[derive(Default)]
@@ -36,17 +35,6 @@ struct Compiled {
 
 /// Compiled policies kept at once.
 const KEPT: usize = 4096;
-/// Which KMS key an upload is going to be under: the full ARN, whatever the request names it by.
-const EFFECTIVE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
-const METHOD: &str = "s3:x-amz-server-side-encryption";
-/// The values of the tags that the request gives, and that the object has.
-const REQUEST_TAG: &str = "s3:requestobjecttag/";
-const EXISTING_TAG: &str = "s3:existingobjecttag/";
-/// The tags of the bucket, where it is under attribute-based access control.
-const BUCKET_TAG: &str = "s3:buckettag/";
-const RESOURCE_TAG: &str = "aws:resourcetag/";
-/// The tags that a request gives a bucket.
-const REQUEST_BUCKET_TAG: &str = "aws:requesttag/";
 /// What a bucket's `AbacStatus` says then.
 const UNDER_ABAC: &str = "<Status>Enabled</Status>";
 const REQUEST_PAYER: &str = "x-amz-request-payer";
@@ -65,12 +53,18 @@ pub(super) struct About<'r> {
     pub key: Option<&'r ObjectKey>,
     /// The version of it, if one is named.
     pub version: Option<VersionId>,
+    /// Its record, where that has been read: it is judged by this very one. `None`: by what is there.
+    pub record: Option<&'r ObjectRecord>,
+    /// The entity tag that the entry of a batch of deletions wants it to have.
+    pub etag: Option<&'r str>,
     /// The tags that the object is to be given; `None` for what the request's header says.
     pub tags: Option<&'r [(String, String)]>,
     /// The encryption that it is to be given; `None` for what the request's headers say.
     pub encryption: Option<&'r AskedEncryption>,
     /// The lock that it is to be given; `None` for what the request's headers say.
     pub lock: Option<&'r AskedLock>,
+    /// The optional fields that an inventory of the bucket is to have.
+    pub inventory_fields: &'r [String],
 }
 
 /// What is asked of a bucket that is to be made.
@@ -128,8 +122,8 @@ impl S3 {
         bucket: &Bucket,
         key: Option<&ObjectKey>,
     ) -> Result<Permit> {
-        let about = About { key, version: call.version().ok().flatten(), ..About::default() };
-        self.authorize_about(call, action, bucket, about).await
+        let version = key.and_then(|_| call.version().ok().flatten());
+        self.authorize_about(call, action, bucket, About { key, version, ..About::default() }).await
     }
 
     /// The same, where the object is not simply the one that the request names.
@@ -203,7 +197,11 @@ impl S3 {
 
     /// What conditions may ask of a request about the bucket.
     pub(super) fn circumstances<'r>(&'r self, call: &'r Call<'r>, bucket: &'r Bucket) -> Circumstances<'r> {
-        Circumstances::new(self, call, Some(bucket))
+        self.circumstances_of(call, Some(bucket))
+    }
+
+    fn circumstances_of<'r>(&'r self, call: &'r Call<'r>, bucket: Option<&'r Bucket>) -> Circumstances<'r> {
+        Circumstances::new(call, &self.settings.region, self.clock.now(), bucket)
     }
 
     /// Asks `question`, and tells the audit what decided.
@@ -235,7 +233,7 @@ impl S3 {
         about: About<'_>,
         standing: Standing,
     ) -> Result<Permit> {
-        let About { key, version, tags, encryption, lock } = about;
+        let About { key, version, record, tags, encryption, lock, .. } = about;
         let resource = key.map_or_else(|| bucket.arn(), |key| bucket.arn_of(key));
         let owner = standing.owner.as_deref().unwrap_or(&bucket.record.account);
         let question = Question {
@@ -264,19 +262,22 @@ impl S3 {
         };
         let request_tags = match tags {
             Some(tags) => tags.to_vec(),
-            None => tags::of_write(call).unwrap_or_default(),
+            None => tags::that_take_effect(call),
         };
         let existing_tags = match key {
-            Some(key) if asked(&|key| key.starts_with(EXISTING_TAG)) => {
-                self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default()
+            Some(key) if has_existing_tags(action) && asked(&|key| key.starts_with(EXISTING_TAG)) => {
+                call.asks_for_tags.store(true, Ordering::Relaxed);
+                let present =
+                    async { self.find(bucket, key, version).await.map(|record| record.tags).unwrap_or_default() };
+                existing_tags(record.map(|record| &record.tags[..]), present).await
             }
-            _ => Vec::new(),
+            _ => Tags::new(),
         };
         let asks_bucket = || asked(&|key| key.starts_with(BUCKET_TAG) || key.starts_with(RESOURCE_TAG));
         let by_tags = !bucket.record.tags.is_empty() && asks_bucket() && self.is_under_abac(bucket).await?;
-        let of_bucket = Circumstances::new(self, call, Some(bucket));
+        let of_bucket = self.circumstances(call, bucket);
         let lock = lock.cloned().unwrap_or_else(|| AskedLock::of_headers(call));
-        let context = Circumstances { encryption, lock, request_tags, existing_tags, by_tags, ..of_bucket };
+        let context = Circumstances { about, encryption, lock, request_tags, existing_tags, by_tags, ..of_bucket };
         let permit = Self::ask(call, &Question { policy, context: &context, ..question })?;
         if OWN_AFFAIRS.contains(&action) && !is_owners {
             let method = call.row.method.as_str();
@@ -311,7 +312,7 @@ impl S3 {
         creation: &Creation,
     ) -> Result<Permit> {
         let resource = format!("arn:aws:s3:::{name}");
-        let context = Circumstances { creation: Some(creation), ..Circumstances::new(self, call, None) };
+        let context = Circumstances { creation: Some(creation), ..self.circumstances_of(call, None) };
         Self::ask(
             call,
             &Question { context: &context, ..Question::new(call.identity.as_ref(), action, &resource, None) },
@@ -323,7 +324,7 @@ impl S3 {
     /// # Errors
     /// `AccessDenied`.
     pub(super) fn authorize_in_account(&self, call: &Call<'_>, resource: &str) -> Result<Permit> {
-        let context = Circumstances::new(self, call, None);
+        let context = self.circumstances_of(call, None);
         let question = Question::new(call.identity.as_ref(), call.row.action, resource, None);
         Self::ask(call, &Question { context: &context, ..question })
     }
@@ -420,9 +421,20 @@ impl AskedLock {
         }
     }
 
+    /// Until when a version is to be held. It can be written in more ways than conditions can read, and is shown in one; what
+    /// cannot be read at all is refused later.
+    pub fn shown_until(&self) -> Option<Cow<'_, str>> {
+        let given = self.until.as_deref()?;
+        Some(self.until().map_or(Cow::Borrowed(given), |until| Cow::Owned(iso8601(until))))
+    }
+
+    fn until(&self) -> Option<Timestamp> {
+        self.until.as_ref()?.trim().parse().ok()
+    }
+
     /// For how many days from `now`, begun ones whole, a version is to be held.
-    fn remaining_days(&self, now: Timestamp) -> Option<i64> {
-        let until: Timestamp = self.until.as_ref()?.trim().parse().ok()?;
+    pub fn remaining_days(&self, now: Timestamp) -> Option<i64> {
+        let until = self.until()?;
         Some((until.as_millisecond() - now.as_millisecond()).div_euclid(86_400_000) + 1)
     }
 }
@@ -438,164 +450,37 @@ pub(super) fn method_of(kind: SseKind) -> Option<String> {
     Some(method.to_owned())
 }
 
-/// The circumstances of a request.
-pub(super) struct Circumstances<'r> {
-    s3: &'r S3,
-    call: &'r Call<'r>,
-    /// `None`: it is about to be made.
-    bucket: Option<&'r Bucket>,
-    /// How a bucket is to be made.
-    creation: Option<&'r Creation>,
-    encryption: AskedEncryption,
-    lock: AskedLock,
-    now: Timestamp,
-    /// What the request gives.
-    request_tags: Tags,
-    /// What the object has.
-    existing_tags: Tags,
-    /// Whether the bucket's tags count.
-    by_tags: bool,
-}
-
-impl<'r> Circumstances<'r> {
-    fn new(s3: &'r S3, call: &'r Call<'r>, bucket: Option<&'r Bucket>) -> Self {
-        let (encryption, lock) = (AskedEncryption::default(), AskedLock::default());
-        let (request_tags, existing_tags) = (Tags::new(), Tags::new());
-        let (creation, by_tags, now) = (None, false, s3.clock.now());
-        Self { s3, call, bucket, creation, encryption, lock, now, request_tags, existing_tags, by_tags }
-    }
-
-    /// Whether the request itself makes an object, which an upload's beginning and its parts do not.
-    fn creates_object(&self) -> Option<&'static str> {
-        match self.call.row.operation {
-            Operation::PutObject
-            | Operation::PostObject
-            | Operation::CopyObject
-            | Operation::CompleteMultipartUpload => Some("true"),
-            Operation::CreateMultipartUpload | Operation::UploadPart | Operation::UploadPartCopy => Some("false"),
-            _ => None,
-        }
-    }
-
-    /// Whether the tags of the request are a bucket's.
-    fn changes_tags_of_bucket(&self) -> bool {
-        matches!(self.call.row.operation, Operation::TagResource | Operation::UntagResource)
-    }
-
-    fn tags_of_new_bucket(&self) -> &[(String, String)] {
-        self.creation.map(|creation| &creation.tags[..]).unwrap_or_default()
-    }
-
-    fn of_bucket_tag(&self, key: &str) -> Found<'_> {
-        match self.bucket {
-            Some(bucket) if self.by_tags => of_tag(&bucket.record.tags, key),
-            _ => Found::None,
-        }
-    }
-
-    fn of_principal(&self, key: &str) -> Found<'_> {
-        match (&self.call.identity, key) {
-            (Some(identity), key) => identity.subject.find(key),
-            (None, "aws:principaltype") => Found::of(Some("Anonymous")),
-            (None, "aws:userid") => Found::of(Some("anonymous")),
-            (None, _) => Found::None,
-        }
-    }
-
-    fn of_signature(&self, key: &str) -> Found<'_> {
-        let signed = self.call.signed.as_ref();
-        match key {
-            "s3:signatureversion" => Found::of(signed.map(|_| sigv4::ALGORITHM)),
-            "s3:authtype" => Found::of(signed.map(|signed| match signed.kind() {
-                _ if self.call.row.operation == Operation::PostObject => "POST",
-                sigv4::Kind::Header => "REST-HEADER",
-                sigv4::Kind::Presigned { .. } => "REST-QUERY-STRING",
-            })),
-            "s3:signatureage" => Found::of(signed.map(|signed| {
-                let age = self.now.as_millisecond() - signed.date().timestamp().as_millisecond();
-                age.max(0).to_string()
-            })),
-            _ => Found::None,
-        }
+/// The tags by which an object is judged: those of the very record that was read, if one was, else of what is `present`.
+async fn existing_tags(read: Option<&[(String, String)]>, present: impl Future<Output = Tags>) -> Tags {
+    match read {
+        Some(tags) => tags.to_vec(),
+        None => present.await,
     }
 }
 
-impl Context for Circumstances<'_> {
-    fn find(&self, key: &str) -> Found<'_> {
-        let call = self.call;
-        let header = |name: &str| Found::of(call.header(name));
-        // Of a browser's own affairs, texts that are no ASCII have no value.
-        let text = |name: http::HeaderName| Found::of(call.headers.get(name).and_then(|value| value.to_str().ok()));
-        match key {
-            "aws:securetransport" => Found::of(Some(if call.cx.is_secure() { "true" } else { "false" })),
-            "aws:sourceip" => Found::of(Some(call.cx.client.to_string())),
-            "aws:useragent" => text(USER_AGENT),
-            "aws:referer" => text(REFERER),
-            "aws:currenttime" => Found::of(Some(iso8601(self.now))),
-            "aws:epochtime" => Found::of(Some(self.now.as_second().to_string())),
-            "aws:requestedregion" => Found::of(Some(self.s3.settings.region.as_str())),
-            "aws:viaawsservice" => Found::of(Some("false")),
-            "aws:resourceaccount" | "s3:resourceaccount" => {
-                Found::of(self.bucket.map(|bucket| bucket.record.account.as_str()))
-            }
-            "s3:tlsversion" => Found::of(call.cx.tls.map(|tls| tls.version.trim_start_matches("TLSv"))),
-            METHOD => Found::of(self.encryption.method.as_deref()),
-            EFFECTIVE_KEY => Found::of(self.encryption.key.as_deref()),
-            "s3:prefix" | "s3:delimiter" | "s3:max-keys" => {
-                Found::of(call.query.value(key.trim_start_matches("s3:")).map(Cow::Borrowed))
-            }
-            "s3:versionid" => Found::of(call.query.value("versionId")),
-            "s3:locationconstraint" => Found::of(self.creation.and_then(|creation| creation.location.as_deref())),
-            "s3:objectcreationoperation" => Found::of(self.creates_object()),
-            "s3:object-lock-remaining-retention-days" => {
-                Found::of(self.lock.remaining_days(self.now).map(|days| days.to_string()))
-            }
-            "s3:object-lock-mode" => Found::of(self.lock.mode.as_deref()),
-            "s3:object-lock-retain-until-date" => Found::of(self.lock.until.as_deref()),
-            "s3:object-lock-legal-hold" => Found::of(self.lock.hold.as_deref()),
-            "s3:if-match"
-            | "s3:if-none-match"
-            | "s3:x-amz-acl"
-            | "s3:x-amz-bucket-namespace"
-            | "s3:x-amz-content-sha256"
-            | "s3:x-amz-copy-source"
-            | "s3:x-amz-grant-full-control"
-            | "s3:x-amz-grant-read"
-            | "s3:x-amz-grant-read-acp"
-            | "s3:x-amz-grant-write"
-            | "s3:x-amz-grant-write-acp"
-            | "s3:x-amz-metadata-directive"
-            | "s3:x-amz-object-ownership"
-            | "s3:x-amz-server-side-encryption-customer-algorithm"
-            | "s3:x-amz-storage-class"
-            | "s3:x-amz-website-redirect-location" => header(key.trim_start_matches("s3:")),
-            "s3:requestobjecttagkeys" => all_keys(&self.request_tags),
-            "aws:tagkeys" if self.changes_tags_of_bucket() => all_keys(&self.request_tags),
-            "aws:tagkeys" => all_keys(self.tags_of_new_bucket()),
-            _ if key.starts_with(REQUEST_BUCKET_TAG) && call.row.operation == Operation::TagResource => {
-                of_tag(&self.request_tags, &key[REQUEST_BUCKET_TAG.len()..])
-            }
-            _ if key.starts_with(REQUEST_BUCKET_TAG) => {
-                of_tag(self.tags_of_new_bucket(), &key[REQUEST_BUCKET_TAG.len()..])
-            }
-            _ if key.starts_with(REQUEST_TAG) => of_tag(&self.request_tags, &key[REQUEST_TAG.len()..]),
-            _ if key.starts_with(EXISTING_TAG) => of_tag(&self.existing_tags, &key[EXISTING_TAG.len()..]),
-            _ if key.starts_with(BUCKET_TAG) => self.of_bucket_tag(&key[BUCKET_TAG.len()..]),
-            _ if key.starts_with(RESOURCE_TAG) => self.of_bucket_tag(&key[RESOURCE_TAG.len()..]),
-            _ if key.starts_with("s3:") => self.of_signature(key),
-            _ => self.of_principal(key),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::from_millis;
+
+    #[tokio::test]
+    async fn what_was_read_is_judged_by_its_own_tags() {
+        let tags = |value: &str| vec![("class".to_owned(), value.to_owned())];
+        let present = async || tags("public");
+        assert_eq!(existing_tags(Some(&tags("secret")), present()).await, tags("secret"));
+        assert_eq!(existing_tags(Some(&[]), present()).await, Tags::new());
+        assert_eq!(existing_tags(None, present()).await, tags("public"));
+    }
+
+    #[test]
+    fn dates_are_shown_to_conditions_in_one_form() {
+        let lock = |until: &str| AskedLock { until: Some(until.to_owned()), ..AskedLock::default() };
+        for until in ["2099-12-01T00:00:00Z", "20991201T000000Z", "2099-12-01 00:00:00Z", " 2099-12-01T01:00:00+01:00 "]
+        {
+            assert_eq!(lock(until).shown_until().as_deref(), Some("2099-12-01T00:00:00.000Z"), "{until}");
         }
+        assert_eq!(lock("soon").shown_until().as_deref(), Some("soon"));
+        assert_eq!(AskedLock::default().shown_until(), None);
+        assert_eq!(lock("19700101T120000Z").remaining_days(from_millis(0)), Some(1));
     }
-}
-
-fn all_keys(tags: &[(String, String)]) -> Found<'_> {
-    match tags {
-        [] => Found::None,
-        tags => Found::Many(tags.iter().map(|(key, _)| Cow::Borrowed(key.as_str())).collect()),
-    }
-}
-
-/// The value of a tag whose key is `key`, in lower case as condition keys are.
-fn of_tag<'t>(tags: &'t [(String, String)], key: &str) -> Found<'t> {
-    Found::of(tags.iter().find(|(name, _)| name.to_lowercase() == key).map(|(_, value)| value.as_str()))
 }

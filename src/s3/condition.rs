@@ -171,6 +171,11 @@ impl Preconditions {
         Ok(())
     }
 
+    /// Whether what is there is held against an entity tag: whether it matches tells of its bytes.
+    pub fn name_a_tag(&self) -> bool {
+        self.if_match.as_ref().is_some_and(|tags| !tags.any && !tags.tags.is_empty())
+    }
+
     /// Whether there are none, so that nobody need know the entity tag.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -428,6 +433,9 @@ mod tests {
         };
         let code = |pairs: &[(&'static str, &str)], exists| judge(pairs, exists).map_err(|error| error.code);
         let (time, size) = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size");
+        let names = |tag| Preconditions::of_delete(&headers(&[("if-match", tag)])).unwrap().name_a_tag();
+        assert_eq!([names("\"abc\""), names("abc"), names("*"), names("")], [true, true, false, false]);
+        assert!(!Preconditions::of_delete(&headers(&[(size, "3")])).unwrap().name_a_tag());
         assert_eq!(code(&[], false), Ok(()));
         assert_eq!(code(&[("if-match", "*")], true), Ok(()));
         assert_eq!(code(&[("if-match", "*")], false), Err(ErrorCode::NoSuchKey));

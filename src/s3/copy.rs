@@ -23,7 +23,7 @@ use super::reader::ObjectReader;
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3, check_expected_owner};
-use super::tags::Tags;
+use super::tags::{DIRECTIVE, Tags};
 use super::version::{self, Missing, insert_version};
 use super::xml::XmlWriter;
 use crate::iam::Permit;
@@ -119,11 +119,10 @@ impl Directive {
     }
 
     fn read_tagging(call: &Call<'_>) -> Result<Self> {
-        const NAME: &str = "x-amz-tagging-directive";
-        match call.header(NAME) {
+        match call.header(DIRECTIVE) {
             None | Some("COPY") => Ok(Self::Copy),
             Some("REPLACE") => Ok(Self::Replace),
-            Some(other) => Err(S3Error::argument(NAME, other, "Unknown tagging directive.")),
+            Some(other) => Err(S3Error::argument(DIRECTIVE, other, "Unknown tagging directive.")),
         }
     }
 }
@@ -270,8 +269,11 @@ impl S3 {
     async fn inherit_tags(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey, source: &Source) -> Result<Tags> {
         let tags = source.object.record.tags.clone();
         if !tags.is_empty() {
+            let record = &source.object.record;
             let read = if source.is_version { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
-            self.authorize(call, read, &source.bucket, Some(&source.key)).await?;
+            let version = source.is_version.then(|| record.version_id());
+            let about = About { key: Some(&source.key), version, record: Some(record), ..About::default() };
+            self.authorize_about(call, read, &source.bucket, about).await?;
             self.authorize_tagging(call, "s3:PutObjectTagging", bucket, key, &tags).await?;
         }
         Ok(tags)

@@ -88,8 +88,10 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let conditions = Preconditions::of_delete(&call.headers)?;
-        let claim = self.claim(call, bucket, key).await?;
-        let deleted = self.delete(call, bucket, Order { key, version: call.version()?, conditions, claim }).await?;
+        let about = About::named(call, key)?;
+        self.authorize_match(call, bucket, about, &conditions).await?;
+        let claim = self.claim(call, bucket, about).await?;
+        let deleted = self.delete(call, bucket, Order { key, version: about.version, conditions, claim }).await?;
         let mut response = no_content();
         if let Some(id) = deleted.version {
             insert_version(response.headers_mut(), VERSION_ID, bucket, id);
@@ -168,13 +170,30 @@ impl S3 {
         let key = ObjectKey::parse(&entry.key)?;
         let action = if entry.version_id.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
         let named = entry.version_id.as_deref().map(str::parse::<VersionId>);
-        let about = About { key: Some(&key), version: named.and_then(Result::ok), ..About::default() };
+        let (etag, modified) = (entry.etag.as_deref(), entry.last_modified_time.as_deref());
+        let about = About { key: Some(&key), version: named.and_then(Result::ok), etag, ..About::default() };
         self.authorize_about(call, action, bucket, about).await?;
         let version = named.transpose().map_err(|_| ErrorCode::NoSuchVersion)?;
-        let (etag, modified) = (entry.etag.as_deref(), entry.last_modified_time.as_deref());
         let conditions = Preconditions::of_deletion(etag, modified, entry.size.as_deref())?;
-        let claim = self.claim(call, bucket, &key).await?;
+        self.authorize_match(call, bucket, about, &conditions).await?;
+        let claim = self.claim(call, bucket, about).await?;
         self.delete(call, bucket, Order { key: &key, version, conditions, claim }).await
+    }
+
+    /// Whether the caller may have what is there held against an entity tag: it tells of the object's bytes, and so is for those
+    /// who may read it. (S3 user guide, "How to perform conditional deletes".)
+    async fn authorize_match(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        about: About<'_>,
+        conditions: &Preconditions,
+    ) -> Result<()> {
+        if !conditions.name_a_tag() {
+            return Ok(());
+        }
+        let action = if about.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        self.authorize_about(call, action, bucket, about).await.map(drop)
     }
 
     async fn delete(&self, call: &Call<'_>, bucket: &Bucket, order: Order<'_>) -> Result<Deleted> {

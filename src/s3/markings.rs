@@ -120,17 +120,17 @@ impl S3 {
         Ok(commit::read_lock_time(&*self.store, self.clock.now().as_millisecond()).await?)
     }
 
-    /// What the request can say against a lock on a version of `key`.
+    /// What the request can say against a lock on the version that it is about.
     ///
     /// # Errors
     /// `InvalidArgument` for a bypass where there are no locks.
-    pub(super) async fn claim(&self, call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Claim> {
+    pub(super) async fn claim(&self, call: &Call<'_>, bucket: &Bucket, about: About<'_>) -> Result<Claim> {
         check_bypass(call, bucket)?;
         if bucket.record.object_lock.is_none() {
             return Ok(Claim { now: self.clock.now().as_millisecond(), bypass: false });
         }
         let bypass = call.header(BYPASS).is_some_and(|asked| asked.eq_ignore_ascii_case("true"))
-            && self.may(call, "s3:BypassGovernanceRetention", bucket, key).await;
+            && self.may(call, "s3:BypassGovernanceRetention", bucket, about).await;
         Ok(Claim { now: self.lock_time().await?, bypass })
     }
 
@@ -143,26 +143,27 @@ impl S3 {
         record: &ObjectRecord,
         headers: &mut HeaderMap,
     ) {
-        let versioned = call.query.has("versionId");
-        let read_tags = if versioned { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
-        if !record.tags.is_empty() && self.may(call, read_tags, bucket, key).await {
+        let version = call.version().ok().flatten();
+        let about = About { key: Some(key), version, record: Some(record), ..About::default() };
+        let read_tags = if version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
+        if !record.tags.is_empty() && self.may(call, read_tags, bucket, about).await {
             insert_number(headers, "x-amz-tagging-count", record.tags.len());
         }
         if let Some(Retention { mode, until }) = record.retention
-            && self.may(call, "s3:GetObjectRetention", bucket, key).await
+            && self.may(call, "s3:GetObjectRetention", bucket, about).await
         {
             insert(headers, HeaderName::from_static(MODE), name_of(mode));
             insert(headers, HeaderName::from_static(UNTIL), &iso8601(from_millis(until)));
         }
         if let Some(hold) = record.legal_hold
-            && self.may(call, "s3:GetObjectLegalHold", bucket, key).await
+            && self.may(call, "s3:GetObjectLegalHold", bucket, about).await
         {
             insert(headers, HeaderName::from_static(HOLD), status_of(hold));
         }
     }
 
-    async fn may(&self, call: &Call<'_>, action: &'static str, bucket: &Bucket, key: &ObjectKey) -> bool {
-        self.authorize(call, action, bucket, Some(key)).await.is_ok()
+    async fn may(&self, call: &Call<'_>, action: &'static str, bucket: &Bucket, about: About<'_>) -> bool {
+        self.authorize_about(call, action, bucket, about).await.is_ok()
     }
 
     /// Whether the caller may give an object these tags.

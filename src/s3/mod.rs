@@ -15,7 +15,7 @@
 //! | `control` | S3 Control: tags of resources by their ARN, and what an account blocks of public access |
 //! | `access_log` | server access logs |
 //! | `cors`, `website` | cross-origin requests; buckets shown to browsers |
-//! | `access`, `standing`, `acl`, `ownership` | what a request is judged by; access control lists; to whom objects belong |
+//! | `access`, `circumstances`, `standing`, `acl`, `ownership` | what a request is judged by, and what conditions may ask of it; access control lists; to whom objects belong |
 //! | [`error`], [`render`] | the error type, and the only place that writes it |
 
 mod access;
@@ -26,6 +26,7 @@ mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
 pub mod checksum;
+mod circumstances;
 mod complete;
 pub mod condition;
 mod configuration;

@@ -238,7 +238,7 @@ impl S3 {
         if bucket.record.object_lock.is_none() {
             return Err(no_lock());
         }
-        let claim = self.claim(call, bucket, key).await?;
+        let claim = self.claim(call, bucket, About::named(call, key)?).await?;
         let retention = parse_retention(&document, claim.now)?;
         self.change_version(call, bucket, key, permitted, |record| {
             if !may_replace(record.retention, retention, claim) {

@@ -1,6 +1,7 @@
 //! The way of a request through the checks to its handler.
 
 use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -95,6 +96,9 @@ pub(super) struct Call<'r> {
     pub witness: &'r Witness,
     /// Whether it is replication that asks, for its role.
     pub replicates: bool,
+    /// Whether some policy by which it was judged asks for tags that objects have: what is read or changed after that is judged
+    /// anew, by its own.
+    pub asks_for_tags: AtomicBool,
 }
 
 /// What the audit learns while a request is carried out.
@@ -200,12 +204,18 @@ impl<'r> Call<'r> {
         headers: HeaderMap,
         witness: &'r Witness,
     ) -> Self {
-        Self { cx, row, query, headers, host: None, identity: None, signed: None, witness, replicates: false }
+        let (host, identity, signed, asks_for_tags) = (None, None, None, AtomicBool::new(false));
+        Self { cx, row, query, headers, host, identity, signed, witness, replicates: false, asks_for_tags }
     }
 
     /// Who asks. Handlers run only with a permit, and anonymous callers get none.
     pub fn identity(&self) -> Result<&Identity> {
         self.identity.as_ref().ok_or_else(|| ErrorCode::AccessDenied.into())
+    }
+
+    /// Whether tags that objects have were asked for.
+    pub fn asks_for_tags(&self) -> bool {
+        self.asks_for_tags.load(Ordering::Relaxed)
     }
 
     /// The IAM action that must be allowed.

@@ -106,7 +106,7 @@ impl S3 {
         bucket: &Bucket,
         about: About<'_>,
     ) -> Result<Standing> {
-        let About { key, version, .. } = about;
+        let About { key, version, record, .. } = about;
         let identity = asker.identity();
         match (list_of(action), key) {
             (Some(List::Bucket(permission)), _) => {
@@ -120,6 +120,9 @@ impl S3 {
                 Ok(Standing { owner: None, acl })
             }
             (Some(List::Object(permission)), Some(key)) => {
+                if let Some(record) = record {
+                    return Ok(of_object(identity, bucket, permission, record));
+                }
                 Ok(match self.version_of(bucket, key, version).await? {
                     Some(record) => of_object(identity, bucket, permission, &record),
                     // That there is nothing is told to those whom the bucket's list lets see what there is.
@@ -134,8 +137,8 @@ impl S3 {
         }
     }
 
-    /// Judges anew, where lists count, by the very record that is going to be read: another may have come in its place since
-    /// the request was let in.
+    /// Judges anew, where lists count or a policy asks for the object's tags, by the very record that is going to be read: another
+    /// may have come in its place since the request was let in.
     ///
     /// # Errors
     /// As [`Self::authorize`].
@@ -147,14 +150,11 @@ impl S3 {
         about: About<'_>,
         record: &ObjectRecord,
     ) -> Result<()> {
-        match list_of(action) {
-            Some(List::Object(permission)) if bucket.has_acls() => {
-                let standing = of_object(call.identity.as_ref(), bucket, permission, record);
-                let about = About { version: Some(record.version_id()), ..about };
-                self.judge(call, action, bucket, about, standing).await.map(drop)
-            }
-            _ => Ok(()),
+        let by_list = bucket.has_acls() && matches!(list_of(action), Some(List::Object(_)));
+        if !by_list && !call.asks_for_tags() {
+            return Ok(());
         }
+        self.authorize_about(call, action, bucket, About { record: Some(record), ..about }).await.map(drop)
     }
 
     /// Whether what is there, if anything is, is the caller's own: the permission to write into a bucket lets one create what is

@@ -82,12 +82,12 @@ impl S3 {
         .await
     }
 
-    /// Changes the version that the request names, or the current one, as was permitted; its id. Where lists count, it is the
-    /// version of the owner for whose object the caller was judged, or none.
+    /// Changes the version that the request names, or the current one, as was permitted; its id. Where lists count, or a policy
+    /// asks for the object's tags, it is a version with the owner and the tags by which the caller was judged, or none.
     ///
     /// # Errors
-    /// `change`'s; `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`; `AccessDenied`, `OperationAborted` if another account's
-    /// object came in its place.
+    /// `change`'s; `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`; `AccessDenied`, `OperationAborted` if another
+    /// object came in its place, or other tags.
     pub(super) async fn change_version(
         &self,
         call: &Call<'_>,
@@ -107,12 +107,18 @@ impl S3 {
             Some(_) => consequences.of_replica(),
             None => consequences,
         };
-        let judged = if bucket.has_acls() { self.find(bucket, key, id).await.ok() } else { None };
+        let by_tags = call.asks_for_tags();
+        let is_judged = by_tags || bucket.has_acls();
+        let judged = if is_judged { self.find(bucket, key, id).await.ok() } else { None };
         if let Some(record) = &judged {
             self.authorize_record(call, call.action(), bucket, about, record).await?;
         }
+        let is_as_judged = |record: &ObjectRecord| match &judged {
+            Some(judged) => judged.owner == record.owner && (!by_tags || judged.tags == record.tags),
+            None => !is_judged,
+        };
         let change = |record: &mut ObjectRecord| {
-            if judged.as_ref().is_some_and(|judged| judged.owner != record.owner) {
+            if !is_as_judged(record) {
                 return Err(ErrorCode::OperationAborted.into());
             }
             change(record)?;

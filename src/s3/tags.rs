@@ -14,6 +14,8 @@ pub(super) type Tags = Vec<(String, String)>;
 
 /// The header that gives a new object tags.
 pub(super) const HEADER: &str = "x-amz-tagging";
+/// The header that says whether a copy has the tags that it is given, or its source's.
+pub(super) const DIRECTIVE: &str = "x-amz-tagging-directive";
 /// Longest `Tagging` document, in bytes: 50 tags of the longest keys and values, each character perhaps an entity.
 pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
 /// Longest key and value, in characters.
@@ -177,6 +179,15 @@ pub(super) fn of_write(call: &Call<'_>) -> Result<Tags> {
         Some(text) if call.row.operation == Operation::PostObject => read_document(text.as_bytes(), Tagged::Object),
         Some(text) => read_header(text),
         None => Ok(Tags::new()),
+    }
+}
+
+/// The tags that the write which is asked for gives its object, as far as they can be read: a copy without the directive REPLACE
+/// has its source's, whatever its header says.
+pub(super) fn that_take_effect(call: &Call<'_>) -> Tags {
+    match call.row.operation {
+        Operation::CopyObject if call.header(DIRECTIVE) != Some("REPLACE") => Tags::new(),
+        _ => of_write(call).unwrap_or_default(),
     }
 }
 
