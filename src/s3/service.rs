@@ -240,7 +240,7 @@ impl<'r> Call<'r> {
 /// Where a visitor without credentials is sent who asks for the list of buckets, as by a browser.
 const PRODUCT_PAGE: &str = "https://aws.amazon.com/s3/";
 
-/// What a policy may ask of these stands in their documents: they are permitted when those are read.
+/// What a policy may ask of these stands in their documents: they are permitted when those are read. So is an inventory.
 const JUDGED_BY_DOCUMENT: &[Operation] = &[
     Operation::PutObjectLegalHold,
     Operation::PutObjectRetention,
@@ -427,6 +427,9 @@ impl S3 {
         // Each of its keys is judged by itself.
         if call.row.operation == Operation::DeleteObjects {
             return self.delete_objects(call, &bucket, body).boxed().await;
+        }
+        if call.row.operation == Operation::PutBucketInventoryConfiguration {
+            return self.put_inventory(call, &bucket, body).boxed().await;
         }
         if let Some(key) = &key
             && JUDGED_BY_DOCUMENT.contains(&call.row.operation)

@@ -300,3 +300,26 @@ def test_what_is_read_is_what_was_judged(server, bucket, caller):
     read = [body for method, status, body in answers if (method, status) == ("GET", 200)]
     assert any(b"public" in body for body in read) and not any(b"secret" in body for body in read)
     assert {status for method, status, _ in answers if method == "GET"} <= {200, 403}
+
+
+# --- bucket configurations --------------------------------------------------------------------------------------------------
+
+
+def test_the_optional_fields_of_an_inventory(s3, bucket, caller):
+    barred = {"s3:InventoryAccessibleOptionalFields": ["ETag", "ObjectOwner"]}
+    user = caller(ALL, deny("s3:PutInventoryConfiguration", **{"ForAnyValue:StringEquals": barred})).client
+
+    def put(*fields):
+        inventory = {
+            "Destination": {"S3BucketDestination": {"Bucket": f"arn:aws:s3:::{bucket}", "Format": "CSV"}},
+            "IsEnabled": False,
+            "Id": "i",
+            "IncludedObjectVersions": "Current",
+            "Schedule": {"Frequency": "Daily"},
+        } | ({"OptionalFields": list(fields)} if fields else {})
+        user.put_bucket_inventory_configuration(Bucket=bucket, Id="i", InventoryConfiguration=inventory)
+
+    with refused("AccessDenied", 403):
+        put("Size", "ETag")
+    put("Size")
+    put()

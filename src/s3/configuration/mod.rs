@@ -26,7 +26,7 @@ use crate::store::schema::{ConfigurationKind as Kind, ConfigurationRecord};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Longest document of most kinds, in bytes. (S3 API reference, PutBucketCors.)
-const MAX_DOCUMENT: usize = 64 * 1024;
+pub(super) const MAX_DOCUMENT: usize = 64 * 1024;
 /// Most configurations of a kind with ids. (S3 API reference, PutBucketMetricsConfiguration.)
 const MAX_CONFIGURATIONS: i64 = 1000;
 /// Configurations in one page of a listing. (S3 API reference, ListBucketMetricsConfigurations.)
@@ -263,7 +263,10 @@ impl S3 {
             (Some(_), _) => Some(configuration_id(call)?),
         };
         match verb {
-            Verb::Put => self.put_configuration(call, bucket, row, id, body).await,
+            Verb::Put => {
+                let document = self.read_document(call, &call.headers, body, row.longest).await?;
+                self.put_configuration(call, bucket, row, id, &document).await
+            }
             Verb::Get => {
                 let record = read_configuration(&*self.store, &bucket.record, row.kind, id).await?;
                 Ok(render::document(match record {
@@ -282,22 +285,37 @@ impl S3 {
         }
     }
 
+    /// Puts a configuration whose document has been read, and judged.
+    ///
+    /// # Errors
+    /// What is wrong with it; `NotImplemented` if the operation puts none.
+    pub(super) async fn put_document(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        _permit: Permit,
+        document: &[u8],
+    ) -> Result<Response<ResponseBody>> {
+        let (row, _) = find(call.row.operation).ok_or(ErrorCode::NotImplemented)?;
+        let id = row.list.map(|_| configuration_id(call)).transpose()?;
+        self.put_configuration(call, bucket, row, id, document).await
+    }
+
     async fn put_configuration(
         &self,
         call: &Call<'_>,
         bucket: &Bucket,
         row: &Row,
         id: Option<&str>,
-        body: RequestBody,
+        document: &[u8],
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, row.longest).await?;
         if row.needs_digest {
             require_digest(&call.headers)?;
         }
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let contents = (row.parse)(&Asked { bucket, id: id.unwrap_or_default(), document: &document })?;
+        let contents = (row.parse)(&Asked { bucket, id: id.unwrap_or_default(), document })?;
         self.keep_configuration(bucket, row.kind, id, contents).await?;
         Ok(render::empty(row.put_status))
     }

@@ -183,6 +183,12 @@ impl Inventory {
         })
     }
 
+    /// The optional fields that a document asks for, whether or not there are such; none of what is no configuration.
+    pub fn asked_fields(document: &[u8]) -> Vec<String> {
+        let asked = xml::read(document, ROOT).ok().and_then(|document: Document| document.optional_fields);
+        asked.map(|optional| optional.fields).unwrap_or_default()
+    }
+
     /// Reads what was kept of the configuration `id`.
     ///
     /// # Errors
@@ -290,6 +296,14 @@ mod tests {
             <Id>daily</Id><IncludedObjectVersions>Current</IncludedObjectVersions>\
             <Schedule><Frequency>Daily</Frequency></Schedule>";
         assert!(XmlWriter::document(ROOT, |xml| read(least).unwrap().write(xml)).contains(least));
+    }
+
+    #[test]
+    fn fields_are_known_before_they_are_judged() {
+        let asked = |contents: &str| Inventory::asked_fields(format!("<{ROOT}>{contents}</{ROOT}>").as_bytes());
+        assert_eq!(asked(&format!("{DESTINATION}{REST}")), ["Size", "ETag"]);
+        assert_eq!(asked(&format!("{DESTINATION}{REST}").replace("Size", "Weight")), ["Weight", "ETag"]);
+        assert_eq!(asked(DESTINATION), [""; 0]);
     }
 
     #[test]
