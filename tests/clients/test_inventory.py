@@ -254,6 +254,30 @@ def test_a_report_in_parquet_is_read_by_duckdb_and_pyarrow(hasty, quick, pair, t
     assert asked == [("SSE-KMS", "ENABLED", 1000), ("SSE-S3", None, 5 + 0 + (5 << 20) + 7)]
 
 
+def test_a_destination_may_demand_a_key(hasty, quick, pair):
+    """As of every other upload: reports that are to be under the key say so."""
+    source, destination = pair
+    kms, account = hasty.client("kms"), "000000000000"
+    statements = [
+        {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "kms:*", "Resource": "*"},
+        {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*"},
+    ]
+    key = kms.create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))["KeyMetadata"]
+    policy = json.loads(policy_for(destination, source, account))
+    upload = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{destination}/*"}
+    encryption = "s3:x-amz-server-side-encryption"
+    policy["Statement"] += [
+        upload | {"Condition": {"StringNotEquals": {encryption: "aws:kms"}}},
+        upload | {"Condition": {"StringNotEquals": {f"{encryption}-aws-kms-key-id": key["Arn"]}}},
+    ]
+    quick.put_bucket_policy(Bucket=destination, Policy=json.dumps(policy))
+    target = {"Encryption": {"SSEKMS": {"KeyId": key["KeyId"]}}}
+    put(quick, source, configuration(destination, target=target))
+    base, _, _ = report_of(quick, destination)
+    head = quick.head_object(Bucket=destination, Key=base + "manifest.json")
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key["Arn"])
+
+
 def test_all_versions(quick, pair):
     source, destination = pair
     quick.put_bucket_versioning(Bucket=source, VersioningConfiguration={"Status": "Enabled"})

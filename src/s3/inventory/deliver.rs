@@ -9,10 +9,11 @@ use super::document::{Destination, Encryption};
 use crate::clock::iso8601;
 use crate::events::EventName;
 use crate::iam::{self, Permit};
-use crate::kms::{Caller, ConditionValues};
+use crate::kms::{Caller, ConditionValues, KeyRef};
 use crate::policy::{Context, Found, Grant, Subject};
 use crate::s3::acl::ObjectAccess;
 use crate::s3::checksum::Algorithm;
+use crate::s3::circumstances::{EFFECTIVE_KEY, METHOD};
 use crate::s3::condition::Preconditions;
 use crate::s3::consequences::Cause;
 use crate::s3::error::{ErrorCode, Result, S3Error};
@@ -36,12 +37,20 @@ pub(super) struct Delivery<'d> {
 }
 
 /// The circumstances of a delivery, by condition key.
-struct Circumstances<'c>([(&'static str, &'c str); 7]);
+struct Circumstances<'c>(Vec<(&'static str, &'c str)>);
 
 impl Context for Circumstances<'_> {
     fn find(&self, key: &str) -> Found<'_> {
         self.0.as_slice().find(key)
     }
+}
+
+/// What the configuration has the destination asked for of encryption; without a word of it, the bucket's default is none of the
+/// asking.
+struct Asked {
+    method: &'static str,
+    /// The key's ARN.
+    key: Option<String>,
 }
 
 /// What a key's policy may ask of a delivery: for which bucket it is. (S3 user guide, "Configuring Amazon S3 Inventory": the policy of
@@ -63,18 +72,19 @@ impl S3 {
             return Err(ErrorCode::AccessDenied.into());
         }
         let key = ObjectKey::parse(key)?;
-        let _permit = self.permit_service(source, &bucket, &key)?;
+        // It looks for its key in the account of the bucket that it writes to.
+        let subject = Arc::new(Subject::service(SERVICE, &bucket.record.account));
+        let via_service = format!("s3.{}.amazonaws.com", self.settings.region);
+        let conditions = Some(Arc::new(on_behalf_of(source)));
+        let caller = Caller { conditions, ..Caller::new(&subject, Some(via_service), "inventory") };
+        let asked = self.asked_of(destination, &caller).await;
+        let _permit = self.permit_service(source, &bucket, &key, asked.as_ref())?;
         let request = match &destination.encryption {
             None => SseRequest::Default { bucket_key: None },
             Some(Encryption::S3) => SseRequest::S3,
             Some(Encryption::Kms(key)) => SseRequest::Kms { key: Some(key.clone()), context: None, bucket_key: None },
         };
         let plan = Plan::decide(request, bucket.default_encryption().as_ref());
-        // It looks for its key in the account of the bucket that it writes to.
-        let subject = Arc::new(Subject::service(SERVICE, &bucket.record.account));
-        let via_service = format!("s3.{}.amazonaws.com", self.settings.region);
-        let conditions = Some(Arc::new(on_behalf_of(source)));
-        let caller = Caller { conditions, ..Caller::new(&subject, Some(via_service), "inventory") };
         let named = ObjectName { bucket: &bucket.name, key: key.as_str() };
         let (envelope, object_key) = self.sse.begin(&plan, &caller, named).await?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
@@ -100,11 +110,29 @@ impl S3 {
         Ok(())
     }
 
+    /// What conditions see of the encryption that reports are to have: the method, and the key by its ARN, as of any upload.
+    async fn asked_of(&self, destination: &Destination, caller: &Caller) -> Option<Asked> {
+        Some(match destination.encryption.as_ref()? {
+            Encryption::S3 => Asked { method: "AES256", key: None },
+            Encryption::Kms(named) => {
+                // What cannot be found is what it was named; to write under it fails later.
+                let arn = self.sse.key_arn(caller, &KeyRef::parse(named)).await;
+                Asked { method: "aws:kms", key: Some(arn.map_or_else(|_| named.clone(), |arn| arn.to_string())) }
+            }
+        })
+    }
+
     /// Judges the delivery by the destination bucket's policy alone: a service belongs to no account.
-    fn permit_service(&self, source: &Bucket, bucket: &Bucket, key: &ObjectKey) -> Result<Permit> {
+    fn permit_service(
+        &self,
+        source: &Bucket,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        asked: Option<&Asked>,
+    ) -> Result<Permit> {
         let policy = self.policy_of(bucket)?.ok_or(ErrorCode::AccessDenied)?;
         let (arn, resource, now) = (source.arn(), bucket.arn_of(key), iso8601(self.clock.now()));
-        let circumstances = Circumstances([
+        let mut circumstances = vec![
             ("aws:currenttime", now.as_str()),
             ("aws:principalisawsservice", "true"),
             ("aws:principalservicename", SERVICE),
@@ -113,7 +141,10 @@ impl S3 {
             ("aws:sourcearn", arn.as_str()),
             // What AWS writes reports with.
             ("s3:x-amz-acl", "bucket-owner-full-control"),
-        ]);
+        ];
+        circumstances.extend(asked.map(|asked| (METHOD, asked.method)));
+        circumstances.extend(asked.and_then(|asked| Some((EFFECTIVE_KEY, asked.key.as_deref()?))));
+        let circumstances = Circumstances(circumstances);
         let at = (resource.as_str(), bucket.record.account.as_str());
         Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, (Some(&policy), Grant::None), &circumstances)?)
     }
