@@ -5,16 +5,18 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::values::{AccessKeyId, Region, SecretKey, SecretText};
+use super::values::{self, AccessKeyId, InvalidValue, Region, SecretKey, SecretText};
 
 /// `[[notifications.targets]]`: where events go that are configured for an ARN. The ARN and the URL must be given.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotificationTarget {
     /// What clients name: an ARN of SNS, SQS, Lambda or, for EventBridge, `arn:aws:events:REGION:ACCOUNT:event-bus/default`.
+    #[serde(deserialize_with = "values::target_arn")]
     pub arn: String,
-    /// Where it is: `https://` or `http://` (a webhook), `nats://` or `tls://`, `mqtt://`, `amqp://` or
+    /// Where it is: `https://` (a webhook; on this machine also `http://`), `nats://` or `tls://`, `mqtt://`, `amqp://` or
     /// `amqps://`, `kafka://` or `kafka+tls://` (of Kafka, several brokers with commas between them).
+    #[serde(deserialize_with = "values::target_url")]
     pub url: String,
     /// The NATS subject, the topic of MQTT or Kafka, the AMQP routing key (or the queue, under the default exchange).
     pub subject: Option<String>,
@@ -36,6 +38,37 @@ pub struct NotificationTarget {
     pub secret: Option<SecretText>,
     /// A PEM file with the authorities that are trusted, in place of the system's.
     pub ca: Option<PathBuf>,
+}
+
+impl NotificationTarget {
+    /// What is given that means nothing where the URL says that events go.
+    pub(super) fn foreign(&self) -> Option<&'static str> {
+        let scheme = self.url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let known: &[&str] = match scheme {
+            "https" => &["token", "secret", "ca"],
+            "http" => &["token", "secret"],
+            "nats" | "tls" => &["subject", "jetstream", "username", "password", "token", "ca"],
+            "mqtt" => &["subject", "username", "password"],
+            "amqp" => &["subject", "exchange", "username", "password"],
+            "amqps" => &["subject", "exchange", "username", "password", "ca"],
+            "kafka" => &["subject", "username", "password", "mechanism"],
+            "kafka+tls" => &["subject", "username", "password", "mechanism", "ca"],
+            // Refused where the target is opened.
+            _ => return None,
+        };
+        let given = [
+            ("subject", self.subject.is_some()),
+            ("exchange", self.exchange.is_some()),
+            ("jetstream", self.jetstream),
+            ("username", self.username.is_some()),
+            ("password", self.password.is_some()),
+            ("mechanism", self.mechanism != SaslMechanism::default()),
+            ("token", self.token.is_some()),
+            ("secret", self.secret.is_some()),
+            ("ca", self.ca.is_some()),
+        ];
+        given.into_iter().find(|(name, is_given)| *is_given && !known.contains(name)).map(|(name, _)| name)
+    }
 }
 
 /// How Kafka is shown that a client knows a password (SASL).
@@ -60,7 +93,8 @@ pub enum SaslMechanism {
 pub struct ReplicationDestination {
     /// The ARN that rules name; `*` stands for any characters.
     pub bucket: ArnPattern,
-    /// The URL of the S3 endpoint.
+    /// The URL of the S3 endpoint: `https://`, or on this machine also `http://`.
+    #[serde(deserialize_with = "values::endpoint")]
     pub endpoint: String,
     /// The region that requests are signed for.
     #[serde(default)]
@@ -73,18 +107,37 @@ pub struct ReplicationDestination {
     pub ca: Option<PathBuf>,
 }
 
-/// ARNs, by a text in which `*` stands for any characters.
+/// What the ARN of a bucket begins with.
+const BUCKET_ARN: &str = "arn:aws:s3:::";
+
+/// ARNs of buckets, by a text in which `*` stands for any characters.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(from = "String")]
+#[serde(try_from = "String")]
 pub struct ArnPattern(Vec<String>);
 
-impl From<String> for ArnPattern {
-    fn from(text: String) -> Self {
-        Self(text.split('*').map(str::to_owned).collect())
+impl TryFrom<String> for ArnPattern {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        let pattern = Self::of(&text);
+        let (first, is_whole) = (&pattern.0[0], pattern.0.len() == 1);
+        let can_match = match first.strip_prefix(BUCKET_ARN) {
+            Some(name) => !(name.contains([':', '/']) || is_whole && name.is_empty()),
+            None => !is_whole && BUCKET_ARN.starts_with(first.as_str()),
+        };
+        if can_match {
+            Ok(pattern)
+        } else {
+            Err(values::invalid("the ARN of a bucket, such as arn:aws:s3:::offsite-*"))
+        }
     }
 }
 
 impl ArnPattern {
+    fn of(text: &str) -> Self {
+        Self(text.split('*').map(str::to_owned).collect())
+    }
+
     /// Whether `arn` is one of them.
     pub fn matches(&self, arn: &str) -> bool {
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return false };
@@ -156,7 +209,7 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_characters() {
-        let matches = |pattern: &str, arn: &str| ArnPattern::from(pattern.to_owned()).matches(arn);
+        let matches = |pattern: &str, arn: &str| ArnPattern::of(pattern).matches(arn);
         assert!(matches("arn:aws:s3:::b", "arn:aws:s3:::b"));
         assert!(!matches("arn:aws:s3:::b", "arn:aws:s3:::bb"));
         assert!(matches("arn:aws:s3:::off-*", "arn:aws:s3:::off-1"));
@@ -164,6 +217,34 @@ mod tests {
         assert!(!matches("arn:aws:s3:::*-off-*-x", "arn:aws:s3:::a-off-b-y"));
         assert!(!matches("ab*ba", "aba"), "no character stands for two");
         assert!(matches("*", "anything"));
-        assert_eq!(ArnPattern::from("a*b".to_owned()).to_string(), "a*b");
+        assert_eq!(ArnPattern::of("a*b").to_string(), "a*b");
+    }
+
+    #[test]
+    fn a_pattern_that_no_bucket_has_is_refused() {
+        let read = |text: &str| ArnPattern::try_from(text.to_owned());
+        for right in ["arn:aws:s3:::b", "arn:aws:s3:::*", "arn:aws:s3:::a*b", "arn:aws:*", "*", "*-offsite"] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "x", "b*", "arn:aws:s3:::", "arn:aws:s3:::b/k", "arn:aws:sqs:::b*", "arn:aws:s3:us-east-1::b"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_to_a_target_is_found() {
+        let target = |url: &str| NotificationTarget::new("arn:aws:sns:us-east-1:000000000000:t", url);
+        let webhook = NotificationTarget { subject: Some("s".to_owned()), ..target("https://h") };
+        assert_eq!(webhook.foreign(), Some("subject"));
+        assert_eq!(NotificationTarget { jetstream: true, ..target("https://h") }.foreign(), Some("jetstream"));
+        let queue = NotificationTarget { subject: Some("s".to_owned()), ..target("amqp://h") };
+        assert_eq!(queue.foreign(), None);
+        assert_eq!(NotificationTarget { jetstream: true, ..queue }.foreign(), Some("jetstream"));
+        let subject = NotificationTarget { subject: Some("s".to_owned()), jetstream: true, ..target("tls://h") };
+        assert_eq!(subject.foreign(), None);
+        let topic = NotificationTarget { mechanism: SaslMechanism::Plain, ..target("kafka://h") };
+        assert_eq!(topic.foreign(), None);
+        assert_eq!(NotificationTarget { ca: Some("a.pem".into()), ..topic }.foreign(), Some("ca"));
     }
 }

@@ -14,9 +14,9 @@ options! {
         attempt_ms: u32 = 2000,
         /// Tries of one call, the first included.
         attempts: u32 = 3,
-        /// Failed calls one behind the other after which a service is left alone.
+        /// Consecutive failures after which the breaker opens.
         breaker_failures: u32 = 5,
-        /// For how many seconds.
+        /// For how many seconds it stays open.
         breaker_seconds: u32 = 5,
     }
 }
@@ -105,7 +105,7 @@ pub struct AwsService {
 }
 
 /// Whether the services go together.
-pub(super) fn check(kms: &Kms) -> Result<(), ConfigError> {
+pub(super) fn check(kms: &Kms, own_region: &Region) -> Result<(), ConfigError> {
     let contradiction = |text: String| Err(ConfigError::Contradiction(text));
     let remote = &kms.remote;
     for (name, value) in [
@@ -149,7 +149,8 @@ pub(super) fn check(kms: &Kms) -> Result<(), ConfigError> {
         }
         // An ARN must tell whose it is.
         let like = |other: &&AwsService| {
-            other.region == service.region
+            let region = |service: &AwsService| service.region.clone().unwrap_or_else(|| own_region.clone());
+            region(other) == region(service)
                 && (other.account_id.is_none()
                     || service.account_id.is_none()
                     || other.account_id == service.account_id)
@@ -163,7 +164,19 @@ pub(super) fn check(kms: &Kms) -> Result<(), ConfigError> {
         return contradiction(format!("kms.default_service: there is no key service '{}'", kms.default_service));
     }
     let outer = kms.root_key_kms_key.as_deref().and_then(|key| key.split_once('/')).filter(|(_, key)| !key.is_empty());
+    let idle = [
+        ("root_key_kms_key", kms.root_key_kms_key.is_some()),
+        ("root_key_passphrase_file", kms.root_key_passphrase_file.is_some()),
+    ];
     match (kms.root_key_protection, outer) {
+        // Who gives the means to seal the root key must not be left with one in clear.
+        (RootKeyProtection::None, _) => {
+            if let Some((name, _)) = idle.iter().find(|(_, is_given)| *is_given) {
+                return contradiction(format!(
+                    "kms.{name} is given, but kms.root_key_protection is \"none\": nothing would be sealed by it"
+                ));
+            }
+        }
         (RootKeyProtection::Kms, Some((service, _)))
             if service == ServiceName::embedded().as_str() || !names.contains(service) =>
         {

@@ -59,6 +59,7 @@ options! {
         http_listen: Option<SocketAddr> = None,
         /// Proxies that end TLS in front of the plain HTTP endpoint: what their `X-Forwarded-Proto` and `X-Forwarded-For` say
         /// is believed.
+        #[serde(deserialize_with = "values::networks")]
         trusted_proxies: Vec<IpNet> = Vec::new(),
         /// The AWS region that the server says it is.
         region: Region = Region::default(),
@@ -167,6 +168,9 @@ pub enum RootKeyProtection {
     Kms,
 }
 
+/// The canonical user id of Amazon EC2, which the canned list `aws-exec-read` lets in: no account may have it.
+pub const EC2_CANONICAL_ID: &str = "6aa5a366c34c1cbe25dc49211496e913e0351eb0e8c37aa3477e40942ec6b97c";
+
 /// With less of a cache, in MiB, each read would be one of the disk's.
 const LEAST_CACHE_MIB: u32 = 4;
 /// A tebibyte: more is a slip.
@@ -175,11 +179,11 @@ const MOST_CACHE_MIB: u32 = 1 << 20;
 options! {
     /// `[store]`: where everything durable lives.
     Store {
-        /// MiB of memory in which the store keeps what was read and written of late of its index and of small objects; by
-        /// default a sixteenth of the memory that the server may use, but at least 64 and at most 1024.
+        /// Memory for the cache of recently read and written index blocks and small objects, in MiB; by default a sixteenth
+        /// of the memory that the server may use, but at least 64 and at most 1024.
         cache_mib: Option<u32> = None,
-        /// MiB of memory in which the store keeps large objects that were written past the page cache of late, as they lie on
-        /// the disk.
+        /// Memory for the cache of large objects that were recently written past the page cache, as they lie on the disk, in
+        /// MiB.
         recent_mib: u32 = 32,
         /// Whether large objects are written past the page cache, where the file system can; if not, they are kept there.
         direct_io: bool = true,
@@ -264,7 +268,7 @@ options! {
 options! {
     /// `[audit]`: who did what, in CloudTrail's events.
     Audit {
-        /// Whether events are written. Those of the KMS API, of S3's uses of keys and of buckets' management always are.
+        /// Whether events are written: those of the KMS API, of S3's uses of keys, of identities and of buckets' management.
         enabled: bool = true,
         /// Where; by default `DATA_DIR/audit`.
         dir: Option<PathBuf> = None,
@@ -444,13 +448,25 @@ impl Config {
                 return contradiction(&format!("limits.{name} must be at least {least}"));
             }
         }
-        let Lifecycle { interval_seconds, day_seconds, objects_per_second, deletions_per_second } = self.lifecycle;
-        let rates = [interval_seconds, day_seconds, objects_per_second, deletions_per_second];
-        if rates.contains(&0) || self.inventory.interval_seconds == 0 || self.inventory.objects_per_second == 0 {
-            return contradiction("no option of lifecycle or inventory may be 0");
-        }
-        if self.audit.segment_mib == 0 || self.audit.digest_seconds == 0 {
-            return contradiction("audit.segment_mib and audit.digest_seconds must be at least 1");
+        let (lifecycle, inventory) = (&self.lifecycle, &self.inventory);
+        for (name, value) in [
+            ("lifecycle.interval_seconds", lifecycle.interval_seconds),
+            ("lifecycle.day_seconds", lifecycle.day_seconds),
+            ("lifecycle.objects_per_second", lifecycle.objects_per_second),
+            ("lifecycle.deletions_per_second", lifecycle.deletions_per_second),
+            ("inventory.interval_seconds", inventory.interval_seconds),
+            ("inventory.objects_per_second", inventory.objects_per_second),
+            ("audit.segment_mib", self.audit.segment_mib),
+            ("audit.digest_seconds", self.audit.digest_seconds),
+            ("s3.access_log_seconds", self.s3.access_log_seconds),
+            ("notifications.max_age_hours", self.notifications.max_age_hours),
+            ("notifications.max_waiting", self.notifications.max_waiting),
+            ("replication.max_age_hours", self.replication.max_age_hours),
+            ("replication.at_once", self.replication.at_once),
+        ] {
+            if value == 0 {
+                return contradiction(&format!("{name} must be at least 1"));
+            }
         }
         if self.store.cache_mib.is_some_and(|mib| mib < LEAST_CACHE_MIB) {
             return contradiction(&format!("store.cache_mib must be at least {LEAST_CACHE_MIB}"));
@@ -458,31 +474,36 @@ impl Config {
         if self.store.cache_mib.unwrap_or_default().max(self.store.recent_mib) > MOST_CACHE_MIB {
             return contradiction(&format!("store.cache_mib and store.recent_mib must be at most {MOST_CACHE_MIB}"));
         }
-        if self.s3.access_log_seconds == 0 {
-            return contradiction("s3.access_log_seconds must be at least 1");
-        }
         if self.audit.required && !self.audit.enabled {
             return contradiction("audit.required needs audit.enabled");
         }
         if self.audit.syslog_facility > 23 {
             return contradiction("audit.syslog_facility must be at most 23");
         }
-        key_services::check(&self.kms)?;
-        let (notifications, replication) = (&self.notifications, &self.replication);
-        let (hours, waiting) = (notifications.max_age_hours.min(replication.max_age_hours), notifications.max_waiting);
-        if hours == 0 || waiting == 0 {
-            return contradiction(
-                "notifications.max_age_hours, notifications.max_waiting and replication.max_age_hours must be at least 1",
-            );
-        }
-        for (index, target) in notifications.targets.iter().enumerate() {
-            if notifications.targets[..index].iter().any(|other| other.arn == target.arn) {
+        key_services::check(&self.kms, &self.region)?;
+        let targets = &self.notifications.targets;
+        for (index, target) in targets.iter().enumerate() {
+            if targets[..index].iter().any(|other| other.arn == target.arn) {
                 return contradiction(&format!("the notification target {} is declared twice", target.arn));
             }
+            if let Some(option) = target.foreign() {
+                let arn = &target.arn;
+                return contradiction(&format!(
+                    "the notification target {arn}: {option} means nothing with such a url"
+                ));
+            }
         }
-        if replication.at_once == 0 || !(5..=5 * 1024).contains(&replication.part_mib) {
-            return contradiction("replication.at_once must be at least 1 and replication.part_mib between 5 and 5120");
+        if !(5..=5 * 1024).contains(&self.replication.part_mib) {
+            return contradiction("replication.part_mib must be between 5 and 5120");
         }
+        self.check_accounts()?;
+        Ok(self)
+    }
+
+    /// Whether each account is another's neither by its ids nor by its access key: whose canonical id is another's reads what
+    /// access control lists grant to that one.
+    fn check_accounts(&self) -> Result<(), ConfigError> {
+        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
         let mut ids = vec![&self.root.account_id];
         let mut keys: Vec<&AccessKeyId> = self.root.access_key_id.iter().collect();
         for account in &self.accounts {
@@ -495,7 +516,20 @@ impl Config {
             ids.push(&account.id);
             keys.push(&account.access_key_id);
         }
-        Ok(self)
+        let given =
+            std::iter::once(&self.root.canonical_id).chain(self.accounts.iter().map(|other| &other.canonical_id));
+        let mut canonical_ids: Vec<CanonicalId> = Vec::new();
+        for (id, given) in ids.into_iter().zip(given) {
+            let canonical_id = given.clone().unwrap_or_else(|| id.canonical_id());
+            if canonical_id.as_str() == EC2_CANONICAL_ID {
+                return contradiction(&format!("the canonical id of the account {id} is that of Amazon EC2"));
+            }
+            if canonical_ids.contains(&canonical_id) {
+                return contradiction(&format!("the canonical id of the account {id} is another account's too"));
+            }
+            canonical_ids.push(canonical_id);
+        }
+        Ok(())
     }
 
     /// The domains under which the first label of the host is a bucket.

@@ -68,6 +68,13 @@ impl de::Error for Refusal {
         Self::invalid_type(found, expected)
     }
 
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        let (last, others) = known.split_last().unwrap_or((&"nothing", &[]));
+        let others = others.join(", ");
+        let or = if others.is_empty() { "" } else { " or " };
+        Self::new(format!("expected {others}{or}{last}"))
+    }
+
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
         let nearest = known
             .iter()
@@ -183,7 +190,11 @@ impl<'de, I: Iterator<Item = Spanned<DeValue<'de>>>> de::SeqAccess<'de> for Item
     type Error = Refusal;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
-        self.0.next().map(|item| seed.deserialize(Value(item))).transpose()
+        let Some(item) = self.0.next() else {
+            return Ok(None);
+        };
+        let span = item.span();
+        seed.deserialize(Value(item)).map(Some).map_err(|refusal| refusal.at(span))
     }
 }
 

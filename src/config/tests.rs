@@ -38,7 +38,11 @@ fn a_wrong_type_or_value_is_refused_with_its_line() {
         refused("[limits]\nstreams = -1"),
         "config/x.toml:2: streams: expected an integer from 0 to 4294967295, found the integer -1"
     );
-    assert!(refused("[log]\nformat = \"xml\"").starts_with("config/x.toml:2: format: unknown variant"));
+    assert_eq!(refused("[log]\nformat = \"xml\""), "config/x.toml:2: format: expected auto, human or json");
+    assert_eq!(
+        refused("[kms]\nroot_key_protection = \"pass\""),
+        "config/x.toml:2: root_key_protection: expected none, passphrase or kms"
+    );
     assert!(refused("region = \"EU West\"").contains(":1: region: "));
     assert!(refused("a = = 1").starts_with("config/x.toml:1: "));
 }
@@ -69,20 +73,93 @@ fn contradictions_are_refused() {
                    secret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n";
     assert!(contradiction(&account.repeat(2)).contains("declared twice"));
     assert!(parsed(account).consistent().is_ok());
-    let target = "[[notifications.targets]]\narn = \"a\"\nurl = \"https://h\"\n";
+    let target = "[[notifications.targets]]\narn = \"arn:aws:sns:us-east-1:000000000000:t\"\nurl = \"https://h\"\n";
     assert!(contradiction(&target.repeat(2)).contains("declared twice"));
+    let told = contradiction(&format!("{target}subject = \"s\"\n"));
+    assert!(told.ends_with(":t: subject means nothing with such a url"), "{told}");
     assert!(contradiction("[replication]\npart_mib = 4").contains("part_mib"));
     assert!(contradiction("[replication]\nat_once = 0").contains("at_once"));
-    for option in ["notifications]\nmax_age_hours", "notifications]\nmax_waiting", "replication]\nmax_age_hours"] {
-        assert!(contradiction(&format!("[{option} = 0")).contains("must be at least 1"), "{option}");
+    for (section, option) in [
+        ("lifecycle", "interval_seconds"),
+        ("lifecycle", "day_seconds"),
+        ("inventory", "objects_per_second"),
+        ("audit", "digest_seconds"),
+        ("s3", "access_log_seconds"),
+        ("notifications", "max_age_hours"),
+        ("notifications", "max_waiting"),
+        ("replication", "max_age_hours"),
+    ] {
+        let told = contradiction(&format!("[{section}]\n{option} = 0"));
+        assert_eq!(told, format!("{section}.{option} must be at least 1"));
     }
     assert!(contradiction("[store]\ncache_mib = 4000000000").contains("at most"));
     assert!(parsed("[store]\ncache_mib = 1048576").consistent().is_ok());
 }
 
 #[test]
+fn no_account_is_another_by_its_canonical_id() {
+    let contradiction = |text: &str| parsed(text).consistent().unwrap_err().to_string();
+    let account = |digit: &str, canonical_id: &str| {
+        format!(
+            "[[accounts]]\nid = \"{}\"\ncanonical_id = \"{canonical_id}\"\naccess_key_id = \"{}\"\n\
+             secret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n",
+            digit.repeat(12),
+            digit.repeat(16),
+        )
+    };
+    let (one, other) = ("a1".repeat(32), "b2".repeat(32));
+    assert!(parsed(&[account("1", &one), account("2", &other)].concat()).consistent().is_ok());
+    let told = contradiction(&[account("1", &one), account("2", &one)].concat());
+    assert_eq!(told, "the canonical id of the account 222222222222 is another account's too");
+    assert!(contradiction(&format!("[root]\ncanonical_id = \"{one}\"\n{}", account("1", &one))).contains("another"));
+    // The root's, which it has if it is given none.
+    let of_root = AccountId::default().canonical_id();
+    assert!(contradiction(&account("1", of_root.as_str())).contains("111111111111 is another account's too"));
+    assert!(contradiction(&account("1", EC2_CANONICAL_ID)).contains("that of Amazon EC2"));
+}
+
+#[test]
+fn bytes_leave_the_machine_over_tls_alone() {
+    let destination = |endpoint: &str| {
+        format!(
+            "[[replication.destinations]]\nbucket = \"arn:aws:s3:::b\"\nendpoint = \"{endpoint}\"\n\
+             access_key_id = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n"
+        )
+    };
+    let target = |url: &str| {
+        format!("[[notifications.targets]]\narn = \"arn:aws:sns:us-east-1:000000000000:t\"\nurl = \"{url}\"\n")
+    };
+    let wanted = "expected an https:// URL (http:// to this machine alone)";
+    for there in ["http://s3.example.com", "http://127.0.0.1.example.com", "http://localhost@example.com"] {
+        assert_eq!(refused(&destination(there)), format!("config/x.toml:3: endpoint: {wanted}"), "{there}");
+        assert_eq!(refused(&target(there)), format!("config/x.toml:3: url: {wanted}"), "{there}");
+    }
+    for there in ["https://s3.example.com", "http://127.0.0.1:9000", "http://[::1]:9000/", "http://localhost"] {
+        assert!(parsed(&destination(there)).consistent().is_ok(), "{there}");
+        assert!(parsed(&target(there)).consistent().is_ok(), "{there}");
+    }
+    assert!(refused(&destination("ftp://h")).contains(wanted));
+    assert!(refused(&destination("https://h").replace("arn:aws:s3:::b", "x")).contains("bucket: expected the ARN of"));
+    assert!(
+        refused(&target("https://h").replace("arn:aws:sns:us-east-1:000000000000:t", "x")).contains("arn: expected")
+    );
+}
+
+#[test]
+fn a_proxy_is_an_address_or_a_network() {
+    let proxies = parsed("trusted_proxies = [\"127.0.0.1\", \"2001:db8::1\", \"192.0.2.0/24\"]").trusted_proxies;
+    let shown: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["127.0.0.1/32", "2001:db8::1/128", "192.0.2.0/24"]);
+    assert_eq!(
+        refused("trusted_proxies = [\"proxy\"]"),
+        "config/x.toml:1: trusted_proxies: expected an IP address or a network such as 192.0.2.0/24"
+    );
+}
+
+#[test]
 fn what_stands_in_an_array_is_refused_with_the_arrays_key() {
     assert!(refused("trusted_proxies = [\"10.0.0.0/8\",\n \"x\"]").starts_with("config/x.toml:2: trusted_proxies: "));
+    assert!(refused("base_domains = [\"s3\",\n \"S3\"]").starts_with("config/x.toml:2: base_domains: "));
     assert!(refused("base_domains = [\"S3\"]").starts_with("config/x.toml:1: base_domains: expected a domain name"));
     assert!(refused("[tls]\nnames = [\"*.foo bar\"]").starts_with("config/x.toml:2: names: expected a domain name"));
     assert_eq!(refused("base_domains = [1]"), "config/x.toml:1: base_domains: expected a string, found the integer 1");
@@ -114,6 +191,7 @@ fn key_services_go_together() {
     let account = |digit: &str| format!("account_id = \"{}\"", digit.repeat(12));
     assert!(parsed(&[aws("a", &account("1")), aws("b", &account("2"))].concat()).consistent().is_ok());
     assert!(parsed(&[aws("a", ""), aws("b", "region = \"eu-west-1\"")].concat()).consistent().is_ok());
+    assert!(contradiction(&[aws("a", ""), aws("b", "region = \"us-east-1\"")].concat()).contains("of one region"));
     assert!(contradiction(&[aws("a", &account("1")), aws("b", "")].concat()).contains("of one region"));
     assert!(contradiction(&aws("a", "create_default_key = true\ndefault_key = \"1234\"")).contains("an alias"));
     assert_eq!(refused("[[kms.transit]]\nname = \"bao\""), "config/x.toml:1: missing key 'address'");
@@ -121,6 +199,14 @@ fn key_services_go_together() {
     assert!(contradiction(&cached).contains("'bao': unwrap_cache needs kms.unwrap_cache_entries"));
     assert!(contradiction(&aws("a", "unwrap_cache = true")).contains("unwrap_cache needs"));
     assert!(parsed(&format!("[kms]\nunwrap_cache_entries = 1\n{cached}")).consistent().is_ok());
+    for option in ["root_key_kms_key = \"bao/k\"", "root_key_passphrase_file = \"/p\""] {
+        let told = contradiction(&format!("[kms]\n{option}\n{bao}"));
+        let name = option.split(' ').next().unwrap();
+        assert!(told.starts_with(&format!("kms.{name} is given, but kms.root_key_protection is \"none\"")), "{told}");
+    }
+    assert!(
+        parsed("[kms]\nroot_key_protection = \"passphrase\"\nroot_key_passphrase_file = \"/p\"").consistent().is_ok()
+    );
     let sealed = |more: &str| format!("[kms]\nroot_key_protection = \"kms\"\n{more}\n{bao}");
     assert!(parsed(&sealed("root_key_kms_key = \"bao/k\"")).consistent().is_ok());
     assert!(contradiction(&sealed("")).contains("needs root_key_kms_key, as SERVICE/KEY"));
@@ -153,7 +239,9 @@ fn uncommented() -> String {
 fn the_example_parses_as_it_stands_and_with_every_option_taken_out_of_its_comment() {
     let plain = parsed(EXAMPLE);
     assert_eq!(format!("{plain:?}"), format!("{:?}", Config::default()), "the example changes nothing");
-    let full = parsed(&uncommented()).consistent().unwrap();
+    // What seals the root key is shown too, and the default is that nothing does.
+    let sealed = uncommented().replace("root_key_protection = \"none\"", "root_key_protection = \"kms\"");
+    let full = parsed(&sealed).consistent().unwrap();
     assert_eq!(full.accounts.len(), 1);
 }
 
@@ -193,8 +281,11 @@ fn the_example_shows_every_option_and_its_default() {
         ("notifications", "targets", NotificationTarget::OPTIONS),
         ("replication", "destinations", ReplicationDestination::OPTIONS),
     ] {
-        let item = table[section][items].as_array().unwrap()[0].as_table().unwrap();
-        assert!(options.iter().all(|option| item.contains_key(*option)), "{section}.{items}");
+        // Of several kinds, each shows what it has.
+        let shown = table[section][items].as_array().unwrap();
+        let is_shown = |option: &&&str| shown.iter().any(|item| item.as_table().unwrap().contains_key(**option));
+        let missing: Vec<_> = options.iter().filter(|option| !is_shown(option)).collect();
+        assert!(missing.is_empty(), "{section}.{items}: {missing:?}");
     }
     let full = parsed(&uncommented());
     assert_eq!(format!("{:?}", full.kms.remote), format!("{:?}", RemoteCalls::default()));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use crate::crypto::SecretBytes;
@@ -13,6 +14,11 @@ use crate::crypto::digest::sha256;
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct InvalidValue(&'static str);
+
+/// What is told of a value that is not `expected`.
+pub(super) const fn invalid(expected: &'static str) -> InvalidValue {
+    InvalidValue(expected)
+}
 
 /// The address to listen on that `text` is. Names are not looked up: they may stand for several addresses.
 ///
@@ -29,6 +35,43 @@ pub(super) fn address<'de, D: Deserializer<'de>>(value: D) -> Result<SocketAddr,
 
 pub(super) fn some_address<'de, D: Deserializer<'de>>(value: D) -> Result<Option<SocketAddr>, D::Error> {
     address(value).map(Some)
+}
+
+/// A network, or the one address that a text without a prefix length is.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| InvalidValue("an IP address or a network such as 192.0.2.0/24"))
+    }
+}
+
+pub(super) fn networks<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<IpNet>, D::Error> {
+    Ok(Vec::<Network>::deserialize(value)?.into_iter().map(|network| network.0).collect())
+}
+
+/// The URL of an S3 endpoint that objects are sent to.
+pub(super) fn endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    WebhookUrl::deserialize(value).map(|url| url.0)
+}
+
+/// The URL of a target of events: a webhook's, or that of a broker, which its protocol judges.
+pub(super) fn target_url<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    let text = String::deserialize(value)?;
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return WebhookUrl::try_from(text).map(|url| url.0).map_err(serde::de::Error::custom);
+    }
+    Ok(text)
+}
+
+/// The ARN of a target of events.
+pub(super) fn target_arn<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    TargetArn::deserialize(value).map(|arn| arn.as_str().to_owned())
 }
 
 /// Defines a string that holds to a rule.
@@ -148,11 +191,12 @@ fn authority(rest: &str) -> &str {
 }
 
 text_value!(
-    /// A URL that events are posted to: over TLS, or on this machine.
+    /// A URL that something is sent to: over TLS, or on this machine.
     WebhookUrl,
     "an https:// URL (http:// to this machine alone)",
     |text| {
-        let is_right = |rest: &&str| is_host_and_port(authority(rest)) && !rest.contains(' ');
+        // Some readers of URLs take a backslash for a slash, and so another host than is read here.
+        let is_right = |rest: &&str| is_host_and_port(authority(rest)) && !rest.contains([' ', '\\']);
         let rest = |scheme| text.strip_prefix(scheme).filter(is_right);
         let here = ["127.0.0.1", "[::1]", "localhost"];
         let is_here = |rest: &str| {
@@ -160,6 +204,22 @@ text_value!(
             here.iter().any(|name| host.strip_prefix(name).is_some_and(|port| port.is_empty() || port.starts_with(':')))
         };
         rest("https://").is_some() || rest("http://").is_some_and(is_here)
+    }
+);
+
+text_value!(
+    /// The ARN of a target of events: what clients name in the configuration of a bucket.
+    TargetArn,
+    "an ARN such as arn:aws:sns:us-east-1:000000000000:NAME, of sns, sqs, lambda or events",
+    |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [scheme, partition, service, region, account, name] = parts[..] else { return false };
+        scheme == "arn"
+            && partition.starts_with("aws")
+            && ["sns", "sqs", "lambda", "events"].contains(&service)
+            && Region::try_from(region.to_owned()).is_ok()
+            && AccountId::try_from(account.to_owned()).is_ok()
+            && !name.is_empty()
     }
 );
 
@@ -393,7 +453,34 @@ mod tests {
         {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+        for wrong in ["http://siem.example.com\\@127.0.0.1/", "http://127.0.0.1@siem.example.com/"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
         assert!(read("https://token:secret@siem.example.com:8443/in?a=b").is_ok());
+    }
+
+    #[test]
+    fn arns_that_a_client_can_name() {
+        let read = |text: &str| TargetArn::try_from(text.to_owned());
+        for right in [
+            "arn:aws:sns:us-east-1:000000000000:uploads",
+            "arn:aws:sqs:eu-west-1:111122223333:q",
+            "arn:aws:lambda:us-east-1:000000000000:function:f:1",
+            "arn:aws:events:us-east-1:000000000000:event-bus/default",
+        ] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "x",
+            "arn:aws:sns:us-east-1:000000000000",
+            "arn:aws:sns:us-east-1:000000000000:",
+            "arn:aws:s3:::b",
+            "arn:aws:sns:us-east-1:0:t",
+            "arn:aws:sns::000000000000:t",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ static NOBODY: LazyLock<Arc<Account>> = LazyLock::new(|| {
     })
 });
 /// Amazon EC2, as `aws-exec-read` lets it in.
-const EC2: &str = "6aa5a366c34c1cbe25dc49211496e913e0351eb0e8c37aa3477e40942ec6b97c";
+const EC2: &str = crate::config::EC2_CANONICAL_ID;
 
 /// What a list is of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
