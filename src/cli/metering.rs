@@ -18,7 +18,9 @@ use crate::kms::{
 use crate::s3::S3;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{KmsLabels, ServiceCallLabels, ServiceLabel, ServiceOperationLabels, SinkLabel};
+use crate::telemetry::metrics::{
+    KmsLabels, ServiceCallLabels, ServiceLabel, ServiceOperationLabels, SinkLabel, show_count,
+};
 
 /// Has the store's figures read before each exposition.
 pub fn watch_store<S: Store + ?Sized>(metrics: &Metrics, store: Arc<S>) {
@@ -39,8 +41,8 @@ pub fn watch_audit(metrics: &Metrics, audit: &SharedAudit) {
         let Some(audit) = audit.upgrade() else { return };
         let figures = audit.figures();
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.audit_written.set(gauge(figures.written));
-        metrics.audit_lost.set(gauge(figures.lost));
+        show_count(&metrics.audit_written, figures.written);
+        show_count(&metrics.audit_lost, figures.lost);
         metrics.audit_waiting.set(gauge(figures.waiting as u64));
         metrics.audit_failing.set(i64::from(figures.failing));
     });
@@ -55,9 +57,9 @@ pub fn watch_cache(metrics: &Metrics, service: String, cache: &Arc<CachedKms>) {
         let Some(cache) = cache.upgrade() else { return };
         let figures = cache.figures();
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.unwrap_hits.get_or_create(&label).set(gauge(figures.hits));
-        metrics.unwrap_misses.get_or_create(&label).set(gauge(figures.misses));
-        metrics.unwrap_evictions.get_or_create(&label).set(gauge(figures.evictions));
+        show_count(&metrics.unwrap_hits.get_or_create(&label), figures.hits);
+        show_count(&metrics.unwrap_misses.get_or_create(&label), figures.misses);
+        show_count(&metrics.unwrap_evictions.get_or_create(&label), figures.evictions);
         metrics.unwrap_held.get_or_create(&label).set(gauge(figures.held as u64));
     });
 }
@@ -65,9 +67,10 @@ pub fn watch_cache(metrics: &Metrics, service: String, cache: &Arc<CachedKms>) {
 /// Tells of a service without an unwrap cache that nothing was at hand.
 pub fn tell_of_no_cache(metrics: &Metrics, service: String) {
     let label = ServiceLabel { service };
-    for figure in [&metrics.unwrap_hits, &metrics.unwrap_misses, &metrics.unwrap_evictions, &metrics.unwrap_held] {
-        figure.get_or_create(&label).set(0);
+    for count in [&metrics.unwrap_hits, &metrics.unwrap_misses, &metrics.unwrap_evictions] {
+        show_count(&count.get_or_create(&label), 0);
     }
+    metrics.unwrap_held.get_or_create(&label).set(0);
 }
 
 /// Has the figures of what sends events elsewhere read before each exposition.
@@ -76,9 +79,9 @@ pub fn watch_sinks(metrics: &Metrics, sinks: Vec<Arc<SinkFigures>>) {
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         for sink in &sinks {
             let label = SinkLabel { sink: sink.name };
-            metrics.sink_delivered.get_or_create(&label).set(gauge(sink.delivered()));
-            metrics.sink_failures.get_or_create(&label).set(gauge(sink.failures()));
-            metrics.sink_skipped.get_or_create(&label).set(gauge(sink.skipped()));
+            show_count(&metrics.sink_delivered.get_or_create(&label), sink.delivered());
+            show_count(&metrics.sink_failures.get_or_create(&label), sink.failures());
+            show_count(&metrics.sink_skipped.get_or_create(&label), sink.skipped());
             metrics.sink_behind.get_or_create(&label).set(gauge(sink.behind()));
             metrics.sink_failing.get_or_create(&label).set(i64::from(sink.is_failing()));
         }
@@ -95,8 +98,7 @@ pub fn watch_breaker(metrics: &Metrics, service: String, breaker: Arc<Breaker>) 
             BreakerState::Open => 2,
         };
         metrics.service_breaker.get_or_create(&label).set(state);
-        let opened = i64::try_from(breaker.opened()).unwrap_or(i64::MAX);
-        metrics.service_breaker_opened.get_or_create(&label).set(opened);
+        show_count(&metrics.service_breaker_opened.get_or_create(&label), breaker.opened());
     });
 }
 
@@ -134,8 +136,8 @@ pub fn watch_access_logs(metrics: &Metrics, s3: &Arc<S3>) {
     metrics.refresh_with(move |metrics| {
         let Some(s3) = s3.upgrade() else { return };
         let figures = s3.access_log_figures();
-        metrics.access_log_delivered.set(i64::try_from(figures.delivered).unwrap_or(i64::MAX));
-        metrics.access_log_lost.set(i64::try_from(figures.lost).unwrap_or(i64::MAX));
+        show_count(&metrics.access_log_delivered, figures.delivered);
+        show_count(&metrics.access_log_lost, figures.lost);
     });
 }
 
@@ -283,7 +285,7 @@ mod tests {
 
         async fn describe(&self, _: &Caller, _: &KeyRef) -> Result<KeyDescription, KmsError> {
             let arn = KeyArn::new("us-east-1", "000000000000", "1234abcd-12ab-34cd-56ef-1234567890ab");
-            Ok(KeyDescription { arn, enabled: true, aws_managed: false })
+            Ok(KeyDescription { arn, enabled: true, pending: None, aws_managed: false })
         }
 
         fn knowledge(&self) -> &dyn Knowledge {

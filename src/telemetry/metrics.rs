@@ -1,6 +1,6 @@
 //! The metrics: one table of families, exposed as OpenMetrics.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 /// The media type of what [`Metrics::encode`] returns.
@@ -123,6 +124,18 @@ pub struct SinkLabel {
     pub sink: &'static str,
 }
 
+/// Labels of the running version.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct BuildLabels {
+    /// The version of Strongroom.
+    pub version: &'static str,
+}
+
+/// Shows `count`, which somebody else keeps and never counts down.
+pub fn show_count(counter: &Counter, count: u64) {
+    counter.inner().store(count, Ordering::Relaxed);
+}
+
 /// A gauge of bytes.
 pub type BytesGauge = Gauge<u64, AtomicU64>;
 
@@ -149,6 +162,8 @@ macro_rules! families {
                         None => registry.register($name, help, $field.clone()),
                     }
                 )*
+                let version = BuildLabels { version: env!("CARGO_PKG_VERSION") };
+                registry.register("build", "The running version", Info::new(version));
                 Self { $( $field, )* registry, refresh: Mutex::default() }
             }
         }
@@ -184,11 +199,11 @@ families! {
     /// Calls of the key service, from every protocol.
     kms_requests: Family<KmsLabels, Counter> = Family::default(), None::<Unit>, "kms_requests";
     /// Data keys that the unwrap cache of a key service had at hand, since the start.
-    unwrap_hits: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_hits";
+    unwrap_hits: Family<ServiceLabel, Counter> = Family::default(), None::<Unit>, "kms_unwrap_cache_hits";
     /// Data keys for which a key service with an unwrap cache was asked, since the start.
-    unwrap_misses: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_misses";
+    unwrap_misses: Family<ServiceLabel, Counter> = Family::default(), None::<Unit>, "kms_unwrap_cache_misses";
     /// Data keys that the unwrap cache of a key service has let go, since the start.
-    unwrap_evictions: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_evictions";
+    unwrap_evictions: Family<ServiceLabel, Counter> = Family::default(), None::<Unit>, "kms_unwrap_cache_evictions";
     /// Data keys in the unwrap cache of a key service.
     unwrap_held: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_unwrap_cache_entries";
     /// Calls of each key service.
@@ -198,7 +213,7 @@ families! {
     /// The circuit breaker of a key service: 0 closed, 1 half-open, 2 open.
     service_breaker: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker";
     /// How often the circuit breaker of a key service has opened since the start.
-    service_breaker_opened: Family<ServiceLabel, Gauge> = Family::default(), None::<Unit>, "kms_service_breaker_openings";
+    service_breaker_opened: Family<ServiceLabel, Counter> = Family::default(), None::<Unit>, "kms_service_breaker_openings";
     /// Versions and uploads that life cycles have looked at.
     lifecycle_examined: Counter = Counter::default(), None::<Unit>, "lifecycle_examined";
     /// What life cycles have done: expire_current, expire_noncurrent, remove_marker, abort_upload, transition.
@@ -216,34 +231,34 @@ families! {
     /// Bytes of objects that were replicated.
     replicated: Counter = Counter::default(), Some(Unit::Bytes), "replicated";
     /// Events that the audit has written since the start.
-    audit_written: Gauge = Gauge::default(), None::<Unit>, "audit_events_written";
+    audit_written: Counter = Counter::default(), None::<Unit>, "audit_events_written";
     /// Events lost since the start, because the audit log could not be written.
-    audit_lost: Gauge = Gauge::default(), None::<Unit>, "audit_events_lost";
+    audit_lost: Counter = Counter::default(), None::<Unit>, "audit_events_lost";
     /// Events that wait to be written to the audit log.
     audit_waiting: Gauge = Gauge::default(), None::<Unit>, "audit_events_waiting";
     /// 1 while the audit log cannot be written.
     audit_failing: Gauge = Gauge::default(), None::<Unit>, "audit_failing";
     /// Events that a destination of the audit has taken since the start.
-    sink_delivered: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_delivered";
+    sink_delivered: Family<SinkLabel, Counter> = Family::default(), None::<Unit>, "audit_sink_events_delivered";
     /// Attempts to send events that have failed since the start.
-    sink_failures: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_failures";
+    sink_failures: Family<SinkLabel, Counter> = Family::default(), None::<Unit>, "audit_sink_failures";
     /// Events that the log's limits removed before they could be sent, since the start.
-    sink_skipped: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_skipped";
+    sink_skipped: Family<SinkLabel, Counter> = Family::default(), None::<Unit>, "audit_sink_events_skipped";
     /// Events in the log that are not sent yet.
     sink_behind: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_events_behind";
     /// 1 while events cannot be sent.
     sink_failing: Family<SinkLabel, Gauge> = Family::default(), None::<Unit>, "audit_sink_failing";
     /// Lines of server access logs delivered since the start.
-    access_log_delivered: Gauge = Gauge::default(), None::<Unit>, "access_log_lines_delivered";
+    access_log_delivered: Counter = Counter::default(), None::<Unit>, "access_log_lines_delivered";
     /// Lines of server access logs lost since the start: not let in, not deliverable, or too many.
-    access_log_lost: Gauge = Gauge::default(), None::<Unit>, "access_log_lines_lost";
+    access_log_lost: Counter = Counter::default(), None::<Unit>, "access_log_lines_lost";
     /// Bytes of objects in segment files.
     store_runs: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_runs";
     /// Bytes that the data directory's file system still offers.
     store_free: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_free";
     /// Bytes deleted but not yet given back to the file system.
     store_reclaimable: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_reclaimable";
-    /// Bytes of memory that what was written to segment files of late takes, to be read from there.
+    /// Memory held by the cache of recently written segment data.
     store_recent: BytesGauge = Gauge::default(), Some(Unit::Bytes), "store_recent";
 }
 
@@ -265,7 +280,7 @@ pub struct Ended {
 }
 
 impl Metrics {
-    /// Has `refresh` set, before each exposition, gauges that are read rather than counted.
+    /// Has `refresh` set, before each exposition, what is read rather than counted.
     pub fn refresh_with(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
@@ -323,7 +338,7 @@ mod tests {
             metrics.store_free.set(77);
         });
         metrics.refresh_with(|metrics| {
-            metrics.audit_written.set(8);
+            show_count(&metrics.audit_written, 8);
         });
         metrics.request(Ended {
             protocol: "s3",
@@ -340,7 +355,9 @@ mod tests {
             "strongroom_received_bytes_total{protocol=\"s3\",operation=\"PutObject\"} 5",
             "strongroom_sent_bytes_total{protocol=\"s3\",operation=\"PutObject\"} 7",
             "strongroom_store_free_bytes 77",
-            "strongroom_audit_events_written 8",
+            "# TYPE strongroom_audit_events_written counter",
+            "strongroom_audit_events_written_total 8",
+            concat!("strongroom_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -422,4 +422,4 @@ def test_what_waits_is_delivered_when_the_server_stops(new_server, tmp_path):
     client = server.client("s3")
     assert [line["key"] for line in by_operation(lines(client, "target"), "REST.PUT.OBJECT")] == ["last"]
     metrics = server.get("/_/metrics").read().decode()
-    assert "strongroom_access_log_lines_lost 0" in metrics
+    assert "strongroom_access_log_lines_lost_total 0" in metrics

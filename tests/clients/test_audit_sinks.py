@@ -136,7 +136,7 @@ def test_syslog(new_server, tmp_path, kind):
     assert line["sequence"] == 1 and line["event"]["responseElements"]["keyMetadata"]["keyId"] == key
     assert line["event"] == log_lines(server)[1]
     assert headers[0][2] == line["event"]["eventTime"]
-    eventually(lambda: gauge(server, "audit_sink_events_delivered", "syslog") == 2)
+    eventually(lambda: gauge(server, "audit_sink_events_delivered_total", "syslog") == 2)
     assert gauge(server, "audit_sink_events_behind", "syslog") == 0
 
     if kind == "udp":
@@ -252,7 +252,7 @@ def test_a_web_hook(new_server, tmp_path):
     assert path == "/in" and headers["authorization"] == "Bearer t0ken-of-the-siem"
     assert headers["x-strongroom-sequence"] == "1-1" and headers["content-type"] == "application/json"
     assert body["Records"][0] == log_lines(server)[1]
-    assert gauge(server, "audit_sink_failures", "webhook") == 2
+    assert gauge(server, "audit_sink_failures_total", "webhook") == 2
 
     # Away for a while, and the server killed meanwhile.
     port = hook.close()

@@ -16,7 +16,7 @@ def figures(server):
     names = {}
     for sample in samples(server):
         if sample.name.startswith("strongroom_kms_unwrap_cache_"):
-            names[sample.name.removeprefix("strongroom_kms_unwrap_cache_")] = int(sample.value)
+            names[sample.name.removeprefix("strongroom_kms_unwrap_cache_").removesuffix("_total")] = int(sample.value)
         if sample.name == "strongroom_kms_requests_total" and sample.labels == {"operation": "Decrypt", "outcome": "ok"}:
             names["asked"] = int(sample.value)
     return names
