@@ -269,6 +269,10 @@ async fn digests_that_were_cut_short_are_held_against_the_mark() {
     let noted = Known { noted: bench.verify().last_digest.unwrap().parse().ok(), ..Known::default() };
     assert!(bench.verify_knowing(&noted).is_clean() && bench.verify_with_mark().is_clean());
     assert!(bench.verify_with_mark().held_against_mark && !bench.verify().held_against_mark);
+    let other = Known { noted: format!("1:{}", "0".repeat(64)).parse().ok(), ..Known::default() };
+    let report = bench.verify_knowing(&other);
+    assert_eq!(report.findings[0].line, 1);
+    assert_eq!(problems(report), ["digest 1 is not the one that was noted down"]);
     // As somebody does who can write to the disk and has no key: an event is gone, another changed, and what is left of the
     // digests vouches for nothing.
     bench.tamper(|lines| {

@@ -126,7 +126,7 @@ fn read_digests(
 ) -> io::Result<BTreeMap<u64, (Hash, u64)>> {
     let kept = if let Some(Kept::At(mark)) = known.kept { Some(mark) } else { None };
     // What must be there, and who says so.
-    let mut due = [(kept, "that the server's own mark names"), (known.noted, "that was noted down")];
+    let mut due = [(kept, "the server's own mark names"), (known.noted, "was noted down")];
     report.held_against_mark = known.kept.is_some_and(|kept| kept != Kept::Never);
     let mut digests = BTreeMap::new();
     let (mut number, mut line_hash): (u64, Hash) = (0, [0; 32]);
@@ -147,8 +147,11 @@ fn read_digests(
         }
         (number, line_hash) = (signed.digest.number, signed.line_hash);
         let mark = Mark { number, hash: line_hash };
-        for (due, _) in &mut due {
-            *due = due.filter(|due| *due != mark);
+        for (due, by) in &mut due {
+            let Some(wanted) = due.take_if(|due| due.number == number) else { continue };
+            if wanted != mark {
+                report.find(digest::FILE, at, format!("digest {number} is not the one that {by}"));
+            }
         }
         report.last_digest = Some(mark.to_string());
         let (hash, first) = *digests.entry(signed.digest.sequence).or_insert((signed.digest.hash, number));
@@ -162,7 +165,7 @@ fn read_digests(
     }
     for (mark, by) in due {
         if let Some(Mark { number, .. }) = mark {
-            report.find(digest::FILE, report.digests, format!("digest {number} {by} is missing"));
+            report.find(digest::FILE, report.digests, format!("digest {number} that {by} is missing"));
         }
     }
     if known.kept == Some(Kept::Lost) {

@@ -42,6 +42,9 @@ const CHUNK: usize = 1 << 20;
 #[derive(Subcommand)]
 pub(super) enum AuditCommand {
     /// Check every event and digest, and name what was removed, changed or moved.
+    ///
+    /// Exits with 0 if the log is as it was written, with 1 if it could not be verified, with 2 if it was asked wrongly, and with 3
+    /// if it is not as it was written.
     Verify {
         #[command(flatten)]
         place: Place,
@@ -209,8 +212,11 @@ fn show_report(report: &Report, without_mark: Option<&str>, as_json: bool) -> io
         _ => "no events".to_owned(),
     };
     show::line(&format!(
-        "{span}, {} lines in {} files, {} digests; {} events after the last digest",
-        report.lines, report.segments, report.digests, report.unsigned
+        "{span}, {} in {}, {}; {} after the last digest",
+        counted(report.lines, "line"),
+        counted(report.segments, "file"),
+        counted(report.digests, "digest"),
+        counted(report.unsigned, "event"),
     ))?;
     if let Some(digest) = &report.last_digest {
         show::line(&format!("the last digest: {digest}"))?;
@@ -223,8 +229,13 @@ fn show_report(report: &Report, without_mark: Option<&str>, as_json: bool) -> io
     }
     show::line(&match report.count {
         0 => "The log is as it was written.".to_owned(),
-        count => format!("The log is NOT as it was written: {count} findings."),
+        count => format!("The log is NOT as it was written: {}.", counted(count, "finding")),
     })
+}
+
+/// So many of something.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn tail(place: &Place, lines: u64, follow: bool) -> Result<ExitCode, AuditError> {
@@ -305,4 +316,14 @@ fn told(event: &Value) -> [String; 5] {
     let resource = event["resources"].get(0).map_or_else(|| "-".to_owned(), |resource| show::text(&resource["ARN"]));
     let refused = event["errorCode"].as_str().unwrap_or_default().to_owned();
     [show::text(&event["eventTime"]), format!("{who}{via}"), show::text(&event["eventName"]), resource, refused]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
+    }
 }
