@@ -2,11 +2,11 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /_/v1/keys/usage[?key=KEY]` | tells which buckets keep how much under which key |
+//! | `GET /_/v1/keys/usage[?key=KEY]` | tells which buckets keep how much under which key; of a KMS key also, as `defaults`, which have it as their default |
 //! | `POST /_/v1/jobs` | starts a re-wrap job: `{"type": "rewrap", "bucket", "prefix", "from", "to", "rate", "dryRun"}` |
 //! | `GET /_/v1/jobs` | lists jobs |
 //! | `GET /_/v1/jobs/ID` | shows a job |
-//! | `DELETE /_/v1/jobs/ID` | cancels a job |
+//! | `DELETE /_/v1/jobs/ID` | cancels a job; `hadEnded` tells of one that was none to cancel |
 //! | `POST /_/v1/policy/explain` | tells what would be decided, and why: `{"principal", "action", "resource", "context"}` |
 //! | `GET /_/v1/root-key` | tells the root key's id and how it is kept |
 //! | `POST /_/v1/root-key/rotate` | puts another root key in its place, and answers when all is sealed anew |
@@ -195,7 +195,13 @@ impl Admin {
                     None => None,
                 };
                 let usage = usage::report(&*self.store, &*self.kms, &identity, key.as_ref()).await?;
-                Ok((StatusCode::OK, json!({"usage": usage})))
+                let mut document = json!({"usage": usage});
+                if let Some(arn) = key.and_then(|key| key.key) {
+                    let caller = caller(cx, &identity);
+                    let defaults = usage::defaults(&*self.store, &*self.kms, &caller, &identity, &arn).await?;
+                    document["defaults"] = json!(defaults);
+                }
+                Ok((StatusCode::OK, document))
             }
             Operation::CreateJob => self.create_job(cx, &identity, &body).await,
             Operation::ExplainPolicy => Ok((StatusCode::OK, explain::explain(self, &identity, &body).await?)),
@@ -215,9 +221,11 @@ impl Admin {
             }
             Operation::GetJob(id) => self.show_job(&identity, row.action, id).await,
             Operation::CancelJob(id) => {
-                self.show_job(&identity, row.action, id).await?;
+                let (_, before) = self.show_job(&identity, row.action, id).await?;
                 self.jobs.cancel(id).await;
-                self.show_job(&identity, row.action, id).await
+                let (status, mut after) = self.show_job(&identity, row.action, id).await?;
+                after["hadEnded"] = json!(!before["job"]["ended"].is_null());
+                Ok((status, after))
             }
         }
     }
@@ -246,6 +254,9 @@ impl Admin {
         }
         let from = self.resolve(cx, identity, &from).await?;
         let to = self.kms.describe(&caller(cx, identity), &KeyRef::parse(&to)).await?;
+        if let Some(pending) = to.pending {
+            return Err(bad_request("KMS.KMSInvalidStateException", format!("{} is {pending}.", to.arn)));
+        }
         if !to.enabled {
             return Err(bad_request("KMS.DisabledException", format!("{} is disabled.", to.arn)));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::iam::Identity;
-use crate::kms::{KeyRef, Kms};
+use crate::kms::{Caller, KeyRef, Kms};
 use crate::store::schema::{Protection, SseKind};
 use crate::store::tally::read_tallies;
 use crate::store::{Store, StoreError, Tally, commit};
@@ -38,6 +38,34 @@ pub(super) async fn report(
         }
     }
     Ok(entries.into_iter().map(|(protection, buckets)| entry(kms, &protection, &buckets)).collect())
+}
+
+/// The buckets of `identity`'s account whose default encryption names the key with this ARN: nothing could be written to them
+/// without it.
+pub(super) async fn defaults(
+    store: &dyn Store,
+    kms: &dyn Kms,
+    caller: &Caller,
+    identity: &Identity,
+    arn: &str,
+) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = commit::read_buckets(store, &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after.clone_from(last);
+        for (bucket, record) in page {
+            let named = record.encryption.and_then(|default| default.key);
+            let Some(named) = named.filter(|_| record.account == identity.account.id) else { continue };
+            // By whichever of its names; one that cannot be looked up is none of this key.
+            let is_it = named == arn
+                || kms.describe(caller, &KeyRef::parse(&named)).await.is_ok_and(|key| key.arn.to_string() == arn);
+            if is_it {
+                found.push(bucket);
+            }
+        }
+    }
 }
 
 /// Whether what is under `protection` is lost with `key`.

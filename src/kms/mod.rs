@@ -169,6 +169,8 @@ pub struct KeyDescription {
     pub arn: KeyArn,
     /// Whether it can be used now.
     pub enabled: bool,
+    /// What it waits for where it can not, and is not merely disabled: `pending deletion`, `pending import`.
+    pub pending: Option<&'static str>,
     /// Whether it belongs to the service rather than the customer (`KeyManager: AWS`).
     pub aws_managed: bool,
 }

@@ -295,7 +295,7 @@ mod tests {
 
         async fn describe(&self, _: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
             self.note(key);
-            Ok(KeyDescription { arn: self.arn.clone(), enabled: true, aws_managed: false })
+            Ok(KeyDescription { arn: self.arn.clone(), enabled: true, pending: None, aws_managed: false })
         }
 
         fn knowledge(&self) -> &dyn Knowledge {

@@ -184,6 +184,16 @@ def test_a_job_can_be_cancelled(own):
     job = own.rewrap("--rate", "1", "--detach").stdout.strip()
     assert own.server.strongroom("jobs", "cancel", job, "--json").json["state"] == "cancelled"
     assert own.usage()[("SSE-KMS", own.old)]["box"][0] >= 8
+    again = own.server.strongroom("jobs", "cancel", job)
+    assert "had ended before" in again.stderr and "cancelled" in again.stdout
+
+
+def test_no_job_puts_objects_under_a_key_that_is_to_be_destroyed(own):
+    own.put("k", own.old)
+    own.kms.schedule_key_deletion(KeyId=own.new, PendingWindowInDays=7)
+    done = own.rewrap(check=False)
+    told = f"KMS.KMSInvalidStateException: {own.new} is pending deletion."
+    assert done.returncode == 1 and told in done.stderr, done.stderr
 
 
 def test_the_inventory_follows_every_change(own):
@@ -228,10 +238,26 @@ def test_the_inventory_is_shown_before_a_key_is_deleted(own):
     assert done.returncode == 1 and "Nothing was changed" in done.stderr
     assert own.old in done.stderr and "97.66 KiB" in done.stderr
     assert own.kms.describe_key(KeyId=own.old)["KeyMetadata"]["KeyState"] == "Enabled"
-    own.server.strongroom("keys", "delete", own.old, "--days", "7", "--yes")
+    assert "strongroom rewrap" in done.stderr
+    done = own.server.strongroom("keys", "delete", own.old, "--days", "7", "--yes")
+    assert "strongroom rewrap" not in done.stderr, "it is too late for that"
     assert own.kms.describe_key(KeyId=own.old)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     done = own.server.strongroom("keys", "delete", own.new, "--yes")
     assert "Nothing in the store depends on" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["arn", "id", "alias"])
+def test_a_buckets_default_key_is_told_of_before_it_is_deleted(own, name):
+    own.kms.create_alias(AliasName="alias/default", TargetKeyId=own.old)
+    named = {"arn": own.old, "id": own.old.split(":key/")[1], "alias": "alias/default"}[name]
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": named}
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
+    own.s3.put_bucket_encryption(Bucket="box", ServerSideEncryptionConfiguration=rules)
+    done = own.server.strongroom("keys", "delete", own.old, check=False)
+    assert done.returncode == 1 and "is the default encryption key of: box." in done.stderr, done.stderr
+    assert "Nothing in the store depends on" not in done.stderr
+    done = own.server.strongroom("keys", "delete", own.new, check=False)
+    assert "Nothing in the store depends on" in done.stderr, done.stderr
 
 
 def test_a_table_for_people(own):

@@ -1,5 +1,6 @@
 //! `strongroom jobs`: what is at work, and what was.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -56,6 +57,9 @@ pub(super) async fn run(command: JobsCommand) -> Outcome {
 
 async fn ask(method: Method, one: One) -> Outcome {
     let answer = Server::find(one.common.server)?.ask(method, &format!("/_/v1/jobs/{}", one.id), None).await?;
+    if answer["hadEnded"] == true {
+        writeln!(io::stderr(), "The job had ended before: nothing was cancelled.")?;
+    }
     if one.common.json {
         show::json(&answer["job"])?;
     } else {

@@ -168,7 +168,8 @@ pub(super) async fn describe(arguments: KeyArgs) -> Outcome {
         ("manager", "KeyManager"),
         ("origin", "Origin"),
     ] {
-        show::line(&format!("{name:<12}{}", show::text(&key[member])))?;
+        let text = show::text(&key[member]);
+        show::line(&format!("{name:<12}{}", if text.is_empty() { "-" } else { &text }))?;
     }
     show::line(&format!("{:<12}{}", "aliases", names(&key)))?;
     show::line(&format!("{:<12}{}", "created", time(&key["CreationDate"])))?;
@@ -195,7 +196,11 @@ pub(super) async fn change(operation: &str, arguments: KeyArgs) -> Outcome {
     if arguments.json {
         show::json(&key.take())?;
     } else {
-        show::line(&format!("{} is {}", show::text(&key["Arn"]), show::text(&key["KeyState"])))?;
+        let now = match operation {
+            "RotateKeyOnDemand" => "has new key material".to_owned(),
+            _ => format!("is {}", show::text(&key["KeyState"])),
+        };
+        show::line(&format!("{} {now}", show::text(&key["Arn"])))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -73,7 +73,7 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
         KeysCommand::Disable(arguments) => key_life::change("DisableKey", arguments).await,
         KeysCommand::Policy(arguments) => key_life::policy(arguments).await,
         KeysCommand::Usage(UsageArgs { key, json, server }) => {
-            let usage = usage(&Server::find(server)?, key.as_deref()).await?;
+            let (usage, _) = usage(&Server::find(server)?, key.as_deref()).await?;
             if json {
                 show::json(&usage)?;
             } else {
@@ -85,22 +85,36 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
     }
 }
 
-async fn usage(server: &Server, key: Option<&str>) -> Result<Value, OperateError> {
+/// What depends on which key, and which buckets have `key` as their default.
+async fn usage(server: &Server, key: Option<&str>) -> Result<(Value, Vec<String>), OperateError> {
     let query = key.map(|key| format!("?key={}", percent_encode(key).replace('/', "%2F"))).unwrap_or_default();
     let mut answer = server.ask(Method::GET, &format!("/_/v1/keys/usage{query}"), None).await?;
-    Ok(answer["usage"].take())
+    let defaults = answer["defaults"].as_array().into_iter().flatten().map(show::text).collect();
+    Ok((answer["usage"].take(), defaults))
 }
 
 async fn delete(arguments: DeleteArgs) -> Outcome {
     let DeleteArgs { key, days, yes, json: as_json, server } = arguments;
     let server = Server::find(server)?;
     let key = show::text(&key_life::described(&server, &key, &[]).await?["Arn"]);
-    let usage = usage(&server, Some(&key)).await?;
-    if usage.as_array().is_none_or(Vec::is_empty) {
+    let (usage, defaults) = usage(&server, Some(&key)).await?;
+    let keeps_nothing = usage.as_array().is_none_or(Vec::is_empty);
+    if keeps_nothing && defaults.is_empty() {
         writeln!(io::stderr(), "Nothing in the store depends on {key}.")?;
-    } else {
+    }
+    if !keeps_nothing {
         writeln!(io::stderr(), "{}\nAll of this is lost for good when {key} is destroyed.", table(&usage))?;
-        writeln!(io::stderr(), "(strongroom rewrap puts it under another key.)")?;
+        // Which it no longer does once the deletion is scheduled.
+        if !yes {
+            writeln!(io::stderr(), "(strongroom rewrap puts it under another key.)")?;
+        }
+    }
+    if !defaults.is_empty() {
+        let buckets = defaults.join(", ");
+        writeln!(
+            io::stderr(),
+            "{key} is the default encryption key of: {buckets}. Writes that name no other will fail."
+        )?;
     }
     if !yes && !confirm(&format!("Destroy {key} in {days} days?"))? {
         writeln!(io::stderr(), "Nothing was changed.")?;

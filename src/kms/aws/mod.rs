@@ -20,7 +20,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::SharedHttpClient;
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::{DataKeySpec, KeyManagerType};
+use aws_sdk_kms::types::{DataKeySpec, KeyManagerType, KeyState};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use tokio::sync::Mutex;
@@ -317,7 +317,12 @@ impl Kms for AwsKms {
         let answer = answer.map_err(|error| attempt.failed(error))?;
         let metadata = answer.key_metadata().ok_or_else(malformed)?;
         let aws_managed = metadata.key_manager() == Some(&KeyManagerType::Aws);
-        Ok(KeyDescription { arn: arn(metadata.arn())?, enabled: metadata.enabled(), aws_managed })
+        let pending = match metadata.key_state() {
+            Some(KeyState::PendingDeletion | KeyState::PendingReplicaDeletion) => Some("pending deletion"),
+            Some(KeyState::PendingImport) => Some("pending import"),
+            _ => None,
+        };
+        Ok(KeyDescription { arn: arn(metadata.arn())?, enabled: metadata.enabled(), pending, aws_managed })
     }
 
     fn knowledge(&self) -> &dyn Knowledge {

@@ -350,9 +350,15 @@ impl Kms for LocalKms {
         let found = self.find(caller, key, "kms:DescribeKey")?;
         let own = caller.via_service.is_some() && found.record.account == caller.account;
         let key = if own { found } else { self.visible(caller, key, "kms:DescribeKey")? };
+        let state = key.state(self.clock.now());
         Ok(KeyDescription {
             arn: key.arn.clone(),
-            enabled: key.state(self.clock.now()) == KeyState::Enabled,
+            enabled: state == KeyState::Enabled,
+            pending: match state {
+                KeyState::PendingDeletion => Some("pending deletion"),
+                KeyState::PendingImport => Some("pending import"),
+                KeyState::Enabled | KeyState::Disabled => None,
+            },
             aws_managed: key.record.aws_managed,
         })
     }

@@ -421,7 +421,8 @@ impl Kms for TransitKms {
         } else {
             self.known().remove(&name);
         }
-        Ok(KeyDescription { arn, enabled, aws_managed: false })
+        let pending = (!enabled).then_some("pending deletion");
+        Ok(KeyDescription { arn, enabled, pending, aws_managed: false })
     }
 
     fn knowledge(&self) -> &dyn Knowledge {

@@ -102,7 +102,7 @@ impl Kms for OneKeyKms {
     }
 
     async fn describe(&self, _: &Caller, _: &KeyRef) -> Result<KeyDescription, KmsError> {
-        Ok(KeyDescription { arn: Self::arn(), enabled: true, aws_managed: true })
+        Ok(KeyDescription { arn: Self::arn(), enabled: true, pending: None, aws_managed: true })
     }
 
     fn knowledge(&self) -> &dyn Knowledge {
