@@ -59,6 +59,19 @@ pub(super) enum AuditLogError {
     NoKey(PathBuf),
     #[error("audit.webhook cannot be used: {0}")]
     Webhook(#[from] DeliveryError),
+    #[error("{option}: {}: {source}", path.display())]
+    Option { option: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl AuditLogError {
+    /// Whether the configuration is wrong.
+    pub(super) fn is_of_asking(&self) -> bool {
+        matches!(self, Self::Webhook(_) | Self::Option { .. })
+    }
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// The directory of the audit log.
@@ -83,6 +96,10 @@ pub(super) fn open(config: &Config, sealed: &Arc<Sealed>, clock: &SharedClock) -
         return Ok(Audit::off());
     }
     let dir = directory(config);
+    if let Some(dir) = &config.audit.dir {
+        let failed = |source| AuditLogError::Option { option: "audit.dir", path: dir.clone(), source };
+        make(dir).map_err(failed)?;
+    }
     let key = sealed.signing_key()?;
     let days = u64::from(retention_days);
     let options = Options {
@@ -125,7 +142,9 @@ pub(super) fn forwarders(
         destinations.push(("syslog", Box::new(Syslog::new(address, *syslog_facility, &host.to_string_lossy()))));
     }
     if let Some(url) = webhook {
-        let read = |path: &PathBuf| fs::read(path).map_err(|source| AuditLogError::Io { path: path.clone(), source });
+        let failed =
+            |path: &PathBuf, source| AuditLogError::Option { option: "audit.webhook_ca", path: path.clone(), source };
+        let read = |path: &PathBuf| fs::read(path).map_err(|source| failed(path, source));
         let options = WebhookOptions {
             url: url.to_string(),
             authorization: webhook_authorization.as_ref().map(|value| value.expose().to_vec()),
@@ -188,7 +207,7 @@ impl Sealed {
         let path = self.dir.join(SIGNING_KEY_FILE);
         let public = self.dir.join(PUBLIC_KEY_FILE);
         let failed = |source| AuditLogError::Io { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        make(&self.dir).map_err(failed)?;
         let pkcs8 = match read(&path).map_err(failed)? {
             Some(sealed) => {
                 let opened = self.open_signing_key(&sealed);

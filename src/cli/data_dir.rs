@@ -17,9 +17,12 @@ pub(super) struct DataDir {
 /// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DataDirError {
-    /// Another server has it.
-    #[error("the data directory {} is in use by another strongroom server", .0.display())]
+    /// A server has it.
+    #[error("the data directory {} is in use by a strongroom server", .0.display())]
     InUse(PathBuf),
+    /// Something else is there.
+    #[error("{} is not a directory", .0.display())]
+    NotDirectory(PathBuf),
     /// The system said no.
     #[error("{}: {source}", path.display())]
     Io {
@@ -28,6 +31,13 @@ pub(super) enum DataDirError {
         /// What it said.
         source: io::Error,
     },
+}
+
+impl DataDirError {
+    /// Whether no directory can be there.
+    pub(super) fn is_of_asking(&self) -> bool {
+        matches!(self, Self::NotDirectory(_))
+    }
 }
 
 /// Who may read a file.
@@ -43,6 +53,9 @@ impl DataDir {
     /// Makes `path` if it is absent, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |path: &Path, source| DataDirError::Io { path: path.to_owned(), source };
+        if path.exists() && !path.is_dir() {
+            return Err(DataDirError::NotDirectory(path.to_owned()));
+        }
         make(path).map_err(|source| failed(path, source))?;
         // Absolute, so that what is printed for other processes means the same there.
         let path = path.canonicalize().map_err(|source| failed(path, source))?;
@@ -122,9 +135,17 @@ mod tests {
         let first = DataDir::open(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
         let refusal = DataDir::open(&path).unwrap_err().to_string();
-        assert!(refusal.contains("in use by another"), "{refusal}");
+        assert!(refusal.contains("in use by a strongroom server"), "{refusal}");
         drop(first);
         assert!(DataDir::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("afile");
+        fs::write(&path, "").unwrap();
+        assert_eq!(DataDir::open(&path).unwrap_err().to_string(), format!("{} is not a directory", path.display()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::key_services::{Remote, ServiceError, Surroundings};
 use super::memory;
 use super::metering::{watch_access_logs, watch_audit, watch_sinks, watch_store};
 use super::outbox::{self, Outbox, OutboxError};
-use super::root_custody;
+use super::root_custody::{self, CustodyError};
 use crate::admin::Admin;
 use crate::audit::api::CloudTrail;
 use crate::audit::sink::Forwarder;
@@ -95,7 +95,7 @@ pub(super) enum GraphError {
     Store(#[from] StoreError),
     /// The root key.
     #[error("{}", chain(.0))]
-    Root(#[from] RootKeyError),
+    Root(#[from] CustodyError),
     /// The rotation of the root key, which was interrupted.
     #[error("the rotation of the root key cannot be taken up: {}", chain(.0))]
     Rotation(#[from] RotationError),
@@ -120,6 +120,28 @@ pub(super) enum GraphError {
     /// The server key.
     #[error("the server key cannot be opened: {}", chain(.0))]
     ServerKey(#[from] SseError),
+}
+
+impl GraphError {
+    /// Whether the configuration is wrong, though nobody could tell before it was used.
+    pub(super) fn is_of_asking(&self) -> bool {
+        match self {
+            Self::Service(_) | Self::Issuers(_) | Self::Outbox(_) => true,
+            Self::Root(error) => error.is_of_asking(),
+            Self::Audit(error) => error.is_of_asking(),
+            _ => false,
+        }
+    }
+
+    /// Whether the root key that sealed the store is not at hand: there is none, or another.
+    pub(super) fn lacks_the_root_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Root(_)
+                | Self::Kms(OpenError::Root(RootKeyError::WrongKey))
+                | Self::ServerKey(SseError::WrongRootKey)
+        )
+    }
 }
 
 impl Graph {
@@ -350,7 +372,7 @@ pub(super) async fn load_root_key(
     services: &[Remote],
 ) -> Result<Arc<RootKey>, GraphError> {
     let custody = root_custody::custody(config, data_dir, entropy, services).await?;
-    Ok(Arc::new(RootKey::load(custody, is_new, &**entropy).await?))
+    Ok(Arc::new(RootKey::load(custody, is_new, &**entropy).await.map_err(CustodyError::from)?))
 }
 
 /// The accounts of the configuration, and their users and roles in a store.
@@ -395,7 +417,7 @@ async fn report(s3: Arc<S3>, metrics: Arc<Metrics>, interval: Duration, rate: u3
     }
 }
 
-/// Does what has become due, and has it told.
+/// Runs key maintenance and records what it did.
 struct KeyUpkeep {
     audit: SharedAudit,
     caches: Vec<Arc<CachedKms>>,

@@ -42,11 +42,17 @@ enum Command {
     /// Serve S3 and the KMS API until told to stop (SIGTERM or SIGINT).
     Serve(settings::ServeArgs),
     /// Read every stored run of a stopped server, open what can be opened, and report.
+    ///
+    /// Exits with 0 if all is in order, with 1 if it could not be verified, with 2 if it was asked wrongly, with 3 if something is
+    /// damaged, and with 4 if nothing is, but a key was not at hand.
     Verify(verify::VerifyArgs),
     /// Verify, follow and search the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Wrap the data keys of a bucket's objects under another KMS key. No object data is read.
+    ///
+    /// Exits with 0 if all were re-wrapped, with 1 if it could not be done, with 2 if it was asked wrongly, with 3 if some objects
+    /// could not be re-wrapped, and with 130 if it was interrupted: the job goes on.
     Rewrap(operate::RewrapArgs),
     /// See and end jobs on a running server.
     #[command(subcommand)]
@@ -74,7 +80,7 @@ pub fn main() -> ExitCode {
             (error.to_string(), asked_wrongly)
         }),
         Command::Verify(arguments) => verify::run(arguments).map_err(|error| {
-            let asked_wrongly = matches!(error, verify::VerifyError::Settings(_) | verify::VerifyError::NoBucket(_));
+            let asked_wrongly = error.is_of_asking();
             (error.to_string(), asked_wrongly)
         }),
         Command::Audit(command) => {

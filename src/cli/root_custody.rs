@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::key_services::Remote;
 use crate::config::{Config, RootKeyProtection};
 use crate::crypto::{SecretBytes, SharedEntropy};
-use crate::kms::root::custody::{Custody, Given, PlainFile};
+use crate::kms::root::custody::{Custody, Given, PlainFile, RootKeys};
 use crate::kms::root::outer::{self, OuterKey};
 use crate::kms::root::passphrase::{NAME as PASSPHRASE, Passphrase};
 use crate::kms::root::sealed::{Protection, SealedFile, protection_of};
@@ -29,15 +29,53 @@ const PLAIN_FILE: &str = "root.key";
 /// The root key where it is sealed, if the operator names no file.
 const SEALED_FILE: &str = "root.key.sealed";
 
+/// The option that may name a file with the passphrase.
+const PASSPHRASE_FILE_OPTION: &str = "kms.root_key_passphrase_file";
+
+/// There is no root key to be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CustodyError {
+    #[error(transparent)]
+    Key(#[from] RootKeyError),
+    /// What the operator gives is not as it must be. Its value is not shown.
+    #[error("{option}: {problem}")]
+    Option { option: &'static str, problem: String },
+    /// No passphrase is given.
+    #[error(
+        "the root key is sealed by a passphrase, and there is none: set {} or {}",
+        PASSPHRASE_VARIABLE,
+        PASSPHRASE_FILE_OPTION
+    )]
+    NoPassphrase,
+    /// No other passphrase is given.
+    #[error("there is no new passphrase: set {}", NEW_PASSPHRASE_VARIABLE)]
+    NoNewPassphrase,
+    /// There is no passphrase that could be changed.
+    #[error(
+        "the root key is kept in {} without a passphrase; {}set kms.root_key_protection = \"passphrase\" and start the \
+         server once",
+        path.display(),
+        move_to.as_ref().map_or_else(String::new, |to| format!("move it to {}, ", to.display()))
+    )]
+    InClear { path: PathBuf, move_to: Option<PathBuf> },
+}
+
+impl CustodyError {
+    /// Whether the configuration, or what was asked for, is wrong.
+    pub(super) fn is_of_asking(&self) -> bool {
+        !matches!(self, Self::Key(_))
+    }
+}
+
 /// The place that keeps the root key.
 pub(super) async fn custody(
     config: &Config,
     data_dir: &Path,
     entropy: &SharedEntropy,
     services: &[Remote],
-) -> Result<Arc<dyn Custody>, RootKeyError> {
-    if let Some(text) = variable(ROOT_KEY_VARIABLE) {
-        return Ok(Arc::new(Given(text)));
+) -> Result<Arc<dyn Custody>, CustodyError> {
+    if let Some(given) = given()? {
+        return Ok(Arc::new(given));
     }
     let plain = data_dir.join(PLAIN_FILE);
     let sealed = config.kms.root_key_file.clone().unwrap_or_else(|| data_dir.join(SEALED_FILE));
@@ -46,7 +84,7 @@ pub(super) async fn custody(
             let file = config.kms.root_key_file.clone().unwrap_or(plain);
             if config.kms.root_key_file.is_none() && !file.exists() && sealed.exists() {
                 let protection = protection_of(&sealed)?.unwrap_or_else(|| "something".to_owned());
-                return Err(RootKeyError::OtherProtection { path: sealed, protection });
+                return Err(RootKeyError::OtherProtection { path: sealed, protection }.into());
             }
             Ok(Arc::new(PlainFile(file)))
         }
@@ -74,23 +112,36 @@ pub(super) async fn custody(
                 let by = config.kms.root_key_kms_key.as_deref();
                 info!(file, by, "the root key is now sealed by another key");
             }
-            adopt(sealed, plain).await
+            Ok(adopt(sealed, plain).await?)
         }
     }
+}
+
+/// The root key that the environment gives.
+fn given() -> Result<Option<Given>, CustodyError> {
+    let Some(text) = variable(ROOT_KEY_VARIABLE) else { return Ok(None) };
+    match RootKeys::parse(text.expose()) {
+        Ok(_) => Ok(Some(Given(text))),
+        Err(_) => Err(wrong(ROOT_KEY_VARIABLE, "expected base64 of 32 bytes")),
+    }
+}
+
+fn wrong(option: &'static str, problem: impl Into<String>) -> CustodyError {
+    CustodyError::Option { option, problem: problem.into() }
 }
 
 /// The root key as it is kept, for who only reads: nobody is asked for anything, nothing is made or changed.
 ///
 /// # Errors
-/// [`RootKeyError`].
+/// [`CustodyError`].
 pub(super) async fn at_hand(
     config: &Config,
     entropy: &SharedEntropy,
     services: &[Remote],
-) -> Result<RootKey, RootKeyError> {
+) -> Result<RootKey, CustodyError> {
     let in_dir = |name: &str| config.kms.root_key_file.clone().unwrap_or_else(|| config.data_dir.join(name));
-    let custody: Arc<dyn Custody> = if let Some(text) = variable(ROOT_KEY_VARIABLE) {
-        Arc::new(Given(text))
+    let custody: Arc<dyn Custody> = if let Some(given) = given()? {
+        Arc::new(given)
     } else if config.kms.root_key_protection == RootKeyProtection::None {
         Arc::new(PlainFile(in_dir(PLAIN_FILE)))
     } else {
@@ -100,18 +151,11 @@ pub(super) async fn at_hand(
         let kind = kind_of(&name).ok_or_else(unknown)?;
         let is_told = variable(PASSPHRASE_VARIABLE).is_some() || config.kms.root_key_passphrase_file.is_some();
         if kind == RootKeyProtection::Passphrase && !is_told {
-            return Err(no_passphrase());
+            return Err(CustodyError::NoPassphrase);
         }
         Arc::new(SealedFile { protection: protection(config, kind, false, entropy, services)?, path })
     };
-    RootKey::load(custody, false, &**entropy).await
-}
-
-fn no_passphrase() -> RootKeyError {
-    RootKeyError::Unsealing {
-        protection: "passphrase",
-        reason: format!("there is none: set {PASSPHRASE_VARIABLE} or kms.root_key_passphrase_file"),
-    }
+    Ok(RootKey::load(custody, false, &**entropy).await?)
 }
 
 /// How a sealed file names a protection.
@@ -135,10 +179,10 @@ fn protection(
     is_new: bool,
     entropy: &SharedEntropy,
     services: &[Remote],
-) -> Result<Arc<dyn Protection>, RootKeyError> {
+) -> Result<Arc<dyn Protection>, CustodyError> {
     Ok(match kind {
         RootKeyProtection::Kms => Arc::new(outer_key(config, services)),
-        _ => Arc::new(Passphrase::new(&passphrase(config, is_new)?, Arc::clone(entropy))?),
+        _ => Arc::new(passphrase(config, is_new, entropy)?),
     })
 }
 
@@ -177,48 +221,71 @@ async fn adopt(sealed: SealedFile, plain: PathBuf) -> Result<Arc<dyn Custody>, R
 }
 
 /// The passphrase: from the environment, a file, or the terminal, where a new one is asked for twice.
-fn passphrase(config: &Config, is_new: bool) -> Result<SecretBytes, RootKeyError> {
+fn passphrase(config: &Config, is_new: bool, entropy: &SharedEntropy) -> Result<Passphrase, CustodyError> {
     if let Some(text) = variable(PASSPHRASE_VARIABLE) {
-        return Ok(text);
+        return given_passphrase(PASSPHRASE_VARIABLE, &text, entropy);
+    }
+    if let Some(path) = &config.kms.root_key_passphrase_file {
+        let text = fs::read(path).map(SecretBytes::new);
+        let text = text.map_err(|error| wrong(PASSPHRASE_FILE_OPTION, format!("{}: {error}", path.display())))?;
+        return given_passphrase(PASSPHRASE_FILE_OPTION, &text, entropy);
+    }
+    if !is_attended() {
+        return Err(CustodyError::NoPassphrase);
     }
     let asked = |source| RootKeyError::Io { path: "the terminal".into(), source };
-    match &config.kms.root_key_passphrase_file {
-        Some(path) => {
-            let read = fs::read(path).map(SecretBytes::new);
-            read.map_err(|source| RootKeyError::Io { path: path.clone(), source })
-        }
-        None if !is_attended() => Err(no_passphrase()),
-        None if is_new => ask_twice("Passphrase of the root key: "),
-        None => ask("Passphrase of the root key: ").map_err(asked),
-    }
+    let question = "Passphrase of the root key: ";
+    let text = if is_new { ask_twice(question)? } else { ask(question).map_err(asked)? };
+    Ok(Passphrase::new(&text, Arc::clone(entropy))?)
+}
+
+/// The passphrase that an option gives.
+fn given_passphrase(
+    option: &'static str,
+    text: &SecretBytes,
+    entropy: &SharedEntropy,
+) -> Result<Passphrase, CustodyError> {
+    Passphrase::new(text, Arc::clone(entropy)).map_err(|error| wrong(option, error.to_string()))
 }
 
 /// Seals the root key of a stopped server by another passphrase.
 ///
 /// # Errors
-/// [`RootKeyError`].
+/// [`CustodyError`].
 pub(super) async fn change_passphrase(
     config: &Config,
     data_dir: &Path,
     entropy: &SharedEntropy,
-) -> Result<PathBuf, RootKeyError> {
+) -> Result<PathBuf, CustodyError> {
     let path = config.kms.root_key_file.clone().unwrap_or_else(|| data_dir.join(SEALED_FILE));
-    let sealed_by = |text: &SecretBytes| -> Result<SealedFile, RootKeyError> {
-        let protection = Arc::new(Passphrase::new(text, Arc::clone(entropy))?);
-        Ok(SealedFile { path: path.clone(), protection })
-    };
+    without_passphrase(config, data_dir, &path).await?;
+    let sealed_by = |passphrase: Passphrase| SealedFile { path: path.clone(), protection: Arc::new(passphrase) };
     let missing = || RootKeyError::Missing(path.clone());
-    let keys = sealed_by(&passphrase(config, false)?)?.load().await?.ok_or_else(missing)?;
+    let keys = sealed_by(passphrase(config, false, entropy)?).load().await?.ok_or_else(missing)?;
     let new = match variable(NEW_PASSPHRASE_VARIABLE) {
-        Some(text) => text,
-        None if is_attended() => ask_twice("New passphrase of the root key: ")?,
-        None => {
-            let reason = format!("there is no new one: set {NEW_PASSPHRASE_VARIABLE}");
-            return Err(RootKeyError::Unsealing { protection: "passphrase", reason });
-        }
+        Some(text) => given_passphrase(NEW_PASSPHRASE_VARIABLE, &text, entropy)?,
+        None if is_attended() => Passphrase::new(&ask_twice("New passphrase of the root key: ")?, Arc::clone(entropy))?,
+        None => return Err(CustodyError::NoNewPassphrase),
     };
-    sealed_by(&new)?.keep(&keys).await?;
+    sealed_by(new).keep(&keys).await?;
     Ok(path)
+}
+
+/// Refuses where the root key is kept, but not sealed in `sealed`.
+async fn without_passphrase(config: &Config, data_dir: &Path, sealed: &Path) -> Result<(), CustodyError> {
+    let adopted = data_dir.join(PLAIN_FILE);
+    let path = config.kms.root_key_file.clone().unwrap_or_else(|| adopted.clone());
+    if path == sealed || !sealed.exists() {
+        if let Ok(Some(_)) = PlainFile(path.clone()).load().await {
+            // Only from there does a server take a key in clear to be sealed.
+            let move_to = (path != adopted).then_some(adopted);
+            return Err(CustodyError::InClear { path, move_to });
+        }
+        if variable(ROOT_KEY_VARIABLE).is_some() && !sealed.exists() {
+            return Err(wrong(ROOT_KEY_VARIABLE, "the root key is kept there, and no passphrase seals it"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether somebody can be asked: the question goes to standard error, and the answer comes from standard input.

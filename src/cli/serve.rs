@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::audit_log::AuditLogError;
 use super::authority::{self, Authority, AuthorityError};
 use super::banner::Banner;
 use super::credentials::{CredentialsError, RootCredentials};
@@ -39,6 +38,9 @@ pub(super) enum StartError {
     Authority(#[from] AuthorityError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The operator's own certificate.
+    #[error("tls.certificate, tls.key: {0}")]
+    Certificate(TlsError),
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
@@ -51,14 +53,9 @@ impl StartError {
     /// Whether the configuration is wrong, though nobody could tell before it was used.
     pub(super) fn is_of_asking(&self) -> bool {
         match self {
-            Self::Settings(_) | Self::Log(_) => true,
-            Self::Graph(error) => matches!(
-                error,
-                GraphError::Service(_)
-                    | GraphError::Issuers(_)
-                    | GraphError::Outbox(_)
-                    | GraphError::Audit(AuditLogError::Webhook(_))
-            ),
+            Self::Settings(_) | Self::Log(_) | Self::Certificate(_) => true,
+            Self::DataDir(error) => error.is_of_asking(),
+            Self::Graph(error) => error.is_of_asking(),
             _ => false,
         }
     }
@@ -66,14 +63,22 @@ impl StartError {
 
 /// Serves until told to stop.
 pub(super) fn run(arguments: ServeArgs) -> Result<(), StartError> {
-    let config = settings::settle(arguments, |name| std::env::var(name).ok())?;
+    let mut config = settings::settle(arguments, |name| std::env::var(name).ok())?;
     let format = match config.log.format {
         LogFormat::Auto => log::Format::of_stderr(),
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
     };
     let _log = log::start(&config.log.filter, format)?;
-    raise_file_limit();
+    let wanted = config.limits.connections;
+    config.limits.connections = connections_within(raise_file_limit(), wanted);
+    if config.limits.connections < wanted {
+        let connections = config.limits.connections;
+        warn!(
+            connections,
+            wanted, "the limit on open files allows no more connections: raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("strongroom").build()?;
     let served = runtime.block_on(serve(config));
     runtime.shutdown_timeout(AFTERMATH);
@@ -89,7 +94,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let directory = DataDir::open(&config.data_dir)?;
     let root = RootCredentials::obtain(&config.root, &directory, entropy.as_ref())?;
     let certificate = Certificate::obtain(&config, &directory, &clock)?;
-    let tls = Arc::new(Tls::new(certificate.material()?)?);
+    let tls = Arc::new(Tls::new(certificate.material()?).map_err(|error| certificate.refused(error))?);
     let graph = Graph::build(Ground {
         config: &config,
         root: &root,
@@ -141,7 +146,7 @@ impl Certificate {
     fn material(&self) -> Result<Material, StartError> {
         match self {
             Self::Given { certificate, key, clock } => {
-                let material = Material::read(certificate, key)?;
+                let material = Material::read(certificate, key).map_err(|error| self.refused(error))?;
                 if material.is_marked_as_authority(clock.now()) {
                     warn!(
                         file = %certificate.display(),
@@ -154,6 +159,18 @@ impl Certificate {
             Self::Issued { authority, names, clock } => Ok(authority.issue(names, clock.as_ref())?),
         }
     }
+
+    /// Why it cannot be used: where it is the operator's, the configuration is wrong.
+    fn refused(&self, error: TlsError) -> StartError {
+        match self {
+            Self::Given { .. } => StartError::Certificate(error),
+            Self::Issued { .. } => StartError::Tls(error),
+        }
+    }
+}
+
+fn renewed(tls: &Tls, certificate: &Certificate) -> Result<(), StartError> {
+    tls.replace(certificate.material()?).map_err(|error| certificate.refused(error))
 }
 
 /// Reads or issues the certificate again at every SIGHUP, and now and then.
@@ -163,7 +180,7 @@ async fn renew(tls: Arc<Tls>, certificate: Certificate, mut hangup: Signal) {
             _ = hangup.recv() => {}
             () = tokio::time::sleep(authority::RENEWAL) => {}
         }
-        match certificate.material().and_then(|material| Ok(tls.replace(material)?)) {
+        match renewed(&tls, &certificate) {
             Ok(()) => info!("the certificate was renewed"),
             Err(error) => error!(%error, "the certificate was not renewed; the old one stays"),
         }
@@ -204,12 +221,39 @@ fn announce(addresses: Addresses, config: &Config, root: &RootCredentials, data_
     Ok(())
 }
 
+/// Open files beside connections: the store's tables and segments, the audit's log, connections to other servers.
+const OTHER_FILES: u64 = 1024;
+
+/// How many of the `wanted` connections may be open where there may be so many open files (`None`: any number), so that
+/// the store is never without one.
+fn connections_within(files: Option<u64>, wanted: u32) -> u32 {
+    let most = files.map_or(u64::MAX, |files| files - (files / 2).min(OTHER_FILES)).max(1);
+    wanted.min(u32::try_from(most).unwrap_or(u32::MAX))
+}
+
 /// Every connection and every open run is a file descriptor, and the default soft limit is for programs of the 1980s.
-fn raise_file_limit() {
+/// Returns the limit that is in force; `None` is no limit.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         warn!(%error, "the limit on open files stays as it is");
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_to_the_store() {
+        assert_eq!(connections_within(None, 8192), 8192);
+        assert_eq!(connections_within(Some(65_536), 8192), 8192);
+        assert_eq!(connections_within(Some(4096), 8192), 3072);
+        assert_eq!(connections_within(Some(120), 8192), 60);
+        assert_eq!(connections_within(Some(120), 20), 20);
+        assert_eq!(connections_within(Some(0), 8192), 1);
     }
 }

@@ -74,6 +74,18 @@ pub(super) enum VerifyError {
     System(#[from] io::Error),
 }
 
+impl VerifyError {
+    /// Whether it was asked wrongly, by the configuration too.
+    pub(super) fn is_of_asking(&self) -> bool {
+        match self {
+            Self::Settings(_) | Self::NoBucket(_) => true,
+            Self::DataDir(error) => error.is_of_asking(),
+            Self::Graph(error) => error.is_of_asking(),
+            _ => false,
+        }
+    }
+}
+
 /// Verifies, and reports.
 pub(super) fn run(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -94,7 +106,7 @@ async fn verify(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
     let (sse, without_keys) = match sse {
         Ok(sse) => (sse, None),
         // What is damaged shows without the root key as well.
-        Err(error @ GraphError::Root(_)) => (None, Some(error.to_string())),
+        Err(error) if error.lacks_the_root_key() => (None, Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let services = sse.clone();

@@ -305,7 +305,7 @@ options! {
 options! {
     /// `[limits]`: what one client, or all of them, may use. Times are in seconds.
     Limits {
-        /// Connections at once; more wait in the listen queue.
+        /// Connections at once; more wait in the listen queue. Never more than the limit on open files leaves.
         connections: u32 = 8192,
         /// Streams at once on one HTTP/2 connection.
         streams: u32 = 128,

@@ -18,6 +18,9 @@ from support.requests import Signer, head_bytes, raw_socket, send
 from support.server import binary, clean_environment, free_port, read_credentials
 
 
+PASSPHRASE_FILE = "kms.root_key_passphrase_file: "
+
+
 def run_serve(*arguments, env=None):
     """Runs `strongroom serve` where it is expected to refuse."""
     return subprocess.run(
@@ -242,7 +245,7 @@ def test_a_certificate_that_is_none_is_named(tmp_path, fresh_server):
     ]:
         config.write_text(f'data_dir = "{tmp_path}/data"\n[tls]\ncertificate = "{certificate}"\nkey = "{private}"\n')
         refusal = run_serve("--config", config)
-        assert refusal.returncode == 1 and told in refusal.stderr, refusal.stderr
+        assert refusal.returncode == 2 and f"tls.certificate, tls.key: {told}" in refusal.stderr, refusal.stderr
     asked = fresh_server.strongroom("keys", "list", "--ca", pem, check=False)
     assert asked.returncode == 1 and f"{pem}: there is no certificate" in asked.stderr
 
@@ -254,12 +257,31 @@ def test_a_wrong_configuration_that_shows_late_is_one_too(tmp_path):
     for at, (options, told) in enumerate(
         [
             (f'[audit]\nwebhook = "https://127.0.0.1:1"\nwebhook_ca = "{none}"\n', "audit.webhook cannot be used"),
+            (f'[audit]\nwebhook = "https://127.0.0.1:1"\nwebhook_ca = "{tmp_path}/x"\n', "audit.webhook_ca: "),
+            (f'[audit]\ndir = "{none}/audit"\n', f"audit.dir: {none}/audit: "),
+            (f'[kms]\nroot_key_protection = "passphrase"\nroot_key_passphrase_file = "{tmp_path}/x"\n', PASSPHRASE_FILE),
+            ('[kms]\nroot_key_protection = "passphrase"\n', "and there is none: set STRONGROOM_ROOT_KEY_PASSPHRASE"),
             (f'[[kms.transit]]\nname = "bao"\naddress = "https://127.0.0.1:1"\nca_file = "{none}"\n', "'bao'"),
         ]
     ):
         config.write_text(options)
         refusal = run_serve("--config", config, "--data-dir", tmp_path / f"data-{at}")
         assert refusal.returncode == 2 and told in refusal.stderr, refusal.stderr
+    for variable, told in [
+        ({"STRONGROOM_ROOT_KEY": "zzz"}, "STRONGROOM_ROOT_KEY: expected base64 of 32 bytes"),
+        ({"STRONGROOM_ROOT_KEY_PASSPHRASE": "short"}, "STRONGROOM_ROOT_KEY_PASSPHRASE: the passphrase must have at least 8"),
+    ]:
+        config.write_text('[kms]\nroot_key_protection = "passphrase"\n')
+        refusal = run_serve("--config", config, "--data-dir", tmp_path / "data-by-variable", env=variable)
+        assert refusal.returncode == 2 and told in refusal.stderr, refusal.stderr
+    refusal = run_serve("--data-dir", none)
+    assert refusal.returncode == 2 and f"{none} is not a directory" in refusal.stderr, refusal.stderr
+
+
+def test_a_command_says_that_its_endpoint_is_none(tmp_path):
+    command = [str(binary()), "keys", "list", "--data-dir", str(tmp_path), "--endpoint", "foo"]
+    asked = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60)
+    assert asked.returncode == 2 and asked.stderr.startswith("strongroom: --endpoint: foo is not the URL"), asked.stderr
 
 
 def test_the_certificate_of_an_authority_is_told_of(tmp_path):

@@ -258,6 +258,14 @@ def test_another_passphrase(new_server, tmp_path):
     assert is_readable(server)
 
 
+def test_there_is_no_passphrase_of_a_key_in_clear(new_server):
+    server = new_server()
+    assert server.stop() == 0
+    done = server.strongroom("root-key", "passphrase", check=False)
+    told = 'root.key without a passphrase; set kms.root_key_protection = "passphrase" and start the server once'
+    assert done.returncode == 2 and told in done.stderr, done.stderr
+
+
 # --- asked for on a terminal -----------------------------------------------------------------------------------------
 
 
@@ -374,5 +382,5 @@ def test_nobody_is_asked_who_would_not_see_the_question(attended, tmp_path):
     with (tmp_path / "errors").open("w+") as errors:
         code, shown = attended.run(stderr=errors).end()
         errors.seek(0)
-        assert code == 1 and shown == ""
+        assert code == 2 and shown == ""
         assert "there is none: set STRONGROOM_ROOT_KEY_PASSPHRASE or kms.root_key_passphrase_file" in errors.read()

@@ -1,5 +1,6 @@
 """`strongroom verify`: every stored run is read, opened where its key is at hand, and reported by key and kind."""
 
+import base64
 import os
 
 import pytest
@@ -75,6 +76,11 @@ def test_keys_that_are_not_at_hand(filled):
     assert done.returncode == 4 and "Without the root key" in done.stderr
     assert not (filled.data / "root.key").exists(), "none is made up"
     assert all(p["opened"] == 0 and p["damaged"] == 0 for p in found.values())
+    # Another one is as good as none.
+    filled.extra_environment = {"STRONGROOM_ROOT_KEY": base64.b64encode(bytes(32)).decode()}
+    done, found = verify(filled, check=False)
+    assert done.returncode == 4 and "not the one that sealed this store" in done.stderr, done.stderr
+    assert all(p["opened"] == 0 and p["damaged"] == 0 and p["checked"] == p["objects"] for p in found.values())
 
 
 def test_a_flipped_bit_is_found_and_named(filled):
@@ -105,7 +111,7 @@ def test_a_flipped_bit_is_found_and_named(filled):
 
 def test_what_cannot_be_verified(fresh_server, tmp_path):
     running = fresh_server.strongroom("verify", check=False)
-    assert running.returncode == 1 and "in use by another strongroom server" in running.stderr
+    assert running.returncode == 1 and "in use by a strongroom server" in running.stderr
     fresh_server.stop()
     missing = fresh_server.strongroom("verify", "--bucket", "none", check=False)
     assert missing.returncode == 2 and "there is no bucket none" in missing.stderr

@@ -31,9 +31,9 @@ pub(super) use root_key::RootKeyCommand;
 
 use super::credentials::CredentialsError;
 use super::data_dir::DataDirError;
+use super::root_custody::CustodyError;
 use super::settings::SettingsError;
 use crate::http::ClientError;
-use crate::kms::root::RootKeyError;
 use crate::sigv4::SignError;
 
 /// A command could not be done.
@@ -48,7 +48,7 @@ pub(super) enum OperateError {
          it here too: STRONGROOM_ROOT_ACCESS_KEY_ID and STRONGROOM_ROOT_SECRET_ACCESS_KEY, or the config file"
     )]
     NoCredentials(String),
-    #[error("{0} is not the URL of an endpoint")]
+    #[error("--endpoint: {0} is not the URL of an HTTPS endpoint")]
     Endpoint(String),
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -61,7 +61,7 @@ pub(super) enum OperateError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
-    RootKey(#[from] RootKeyError),
+    RootKey(#[from] CustodyError),
     #[error("{0}")]
     Impossible(String),
     #[error("{error}\n{}", left(key, undone))]
@@ -75,7 +75,12 @@ pub(super) enum OperateError {
 impl OperateError {
     /// Whether the command was asked wrongly.
     pub(super) fn is_of_asking(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Impossible(_))
+        match self {
+            Self::Settings(_) | Self::Impossible(_) | Self::Endpoint(_) => true,
+            Self::RootKey(error) => error.is_of_asking(),
+            Self::DataDir(error) => error.is_of_asking(),
+            _ => false,
+        }
     }
 }
 

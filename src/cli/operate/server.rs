@@ -53,12 +53,14 @@ impl Server {
         let ServerArgs { config, data_dir, listen, endpoint, ca } = arguments;
         let as_served = ServeArgs { config, data_dir, listen, ..ServeArgs::default() };
         let config = settings::settle(as_served, |name| std::env::var(name).ok())?;
+        let endpoint = endpoint.unwrap_or_else(|| format!("https://{}", reachable(config.listen)));
+        judge(&endpoint)?;
         let credentials = RootCredentials::find(&config.root, &config.data_dir)?;
         let missing = || OperateError::NoCredentials(config.data_dir.join(RootCredentials::FILE).display().to_string());
         let own = || config.tls.certificate.clone().unwrap_or_else(|| config.data_dir.join(authority::CERTIFICATE));
         Ok(Self {
             client: Client::new(&ca.unwrap_or_else(own))?,
-            endpoint: endpoint.unwrap_or_else(|| format!("https://{}", reachable(config.listen))),
+            endpoint,
             region: config.region.to_string(),
             credentials: credentials.ok_or_else(missing)?,
         })
@@ -141,5 +143,30 @@ impl Server {
         signer.sign(&mut request, &hash, SystemClock.now())?;
         let response = self.client.send(request).await?;
         Ok((response.status().is_success(), response.into_body()))
+    }
+}
+
+/// Whether a server can be asked there.
+fn judge(endpoint: &str) -> Result<(), OperateError> {
+    let uri = endpoint.parse::<Uri>().ok();
+    match uri.filter(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
+        Some(_) => Ok(()),
+        None => Err(OperateError::Endpoint(endpoint.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_an_https_url() {
+        for right in ["https://127.0.0.1:9000", "https://[::1]:9000/", "https://s3.example.com"] {
+            assert!(judge(right).is_ok(), "{right}");
+        }
+        for wrong in ["foo", "", "http://127.0.0.1:9000", "127.0.0.1:9000", "https://"] {
+            let told = judge(wrong).unwrap_err().to_string();
+            assert_eq!(told, format!("--endpoint: {wrong} is not the URL of an HTTPS endpoint"));
+        }
     }
 }
