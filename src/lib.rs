@@ -14,7 +14,8 @@
 //! | identities | [`iam`] |
 //! | keys | [`kms`] |
 //! | durable state, signatures, policies, the audit | [`store`], [`sigv4`], [`policy`], [`audit`] |
-//! | the ground | [`crypto`], [`config`], [`telemetry`], [`clock`], [`wire`] |
+//! | the ground | [`config`], [`telemetry`], [`wire`] |
+//! | | [`crypto`], [`clock`] |
 
 pub mod admin;
 pub mod audit;
