@@ -35,7 +35,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients test-conformance rust-client bench bench-peers bench-scale s3load lint bootstrap venv node brokers
+.PHONY: run build test test-rust test-clients test-conformance rust-client bench bench-peers bench-scale s3load lint bootstrap python venv node brokers
 
 bootstrap:
 	@.ci/bootstrap
@@ -61,7 +61,11 @@ test-clients: build venv node brokers rust-client
 test-conformance: build venv
 	PATH="$(VENV)/bin:$$PATH" STRONGROOM_BINARY="$(STRONGROOM)" "$(VENV)/bin/python" tests/conformance/suite.py
 
-venv: bootstrap
+# Python, which only tests and measurements need.
+python:
+	@.ci/bootstrap venv
+
+venv: bootstrap python
 	@.ci/venv "$(VENV)" tests/clients/requirements.txt
 
 brokers: bootstrap
@@ -78,15 +82,15 @@ node:
 s3load: bootstrap
 	cargo build --locked --release --manifest-path benches/s3load/Cargo.toml
 
-bench: build s3load
+bench: build python s3load
 	python3 benches/measure.py "$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" $(BENCH_ARGS)
 
-bench-peers: build s3load
+bench-peers: build python s3load
 	@.ci/venv "$(BENCH_VENV)" benches/requirements.txt
 	PATH="$(BENCH_VENV)/bin:$(HOME)/.cargo/bin:$$PATH" "$(BENCH_VENV)/bin/python" benches/peers.py \
 		"$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" --charts benches/charts $(BENCH_ARGS)
 
-bench-scale: build s3load
+bench-scale: build python s3load
 	@.ci/venv "$(BENCH_VENV)" benches/requirements.txt
 	"$(BENCH_VENV)/bin/python" benches/scale.py "$(STRONGROOM)" "$(CARGO_TARGET_DIR)/release/s3load" \
 		--charts benches/charts $(BENCH_ARGS)
