@@ -273,19 +273,17 @@ fn refuse_directive(headers: &HeaderMap) -> Result<()> {
     Err(S3Error::argument(name, asked, "The specified header is not valid in this context"))
 }
 
-/// The bytes of the source that a request names: `bytes=first-last`, both given, both within.
+/// The bytes of the source that a request names: `bytes=first-last`, both given, both within, and no more than a part may have.
 fn copy_range(asked: Option<&str>, size: u64) -> Result<std::ops::Range<u64>> {
-    let Some(text) = asked else {
-        if size > MAX_PUT {
-            return Err(S3Error::new(
-                ErrorCode::InvalidRequest,
-                format!(
-                    "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
-                ),
-            ));
+    let bounded = |range: std::ops::Range<u64>| {
+        if range.end - range.start <= MAX_PUT {
+            return Ok(range);
         }
-        return Ok(0..size);
+        let message =
+            format!("The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}");
+        Err(S3Error::new(ErrorCode::InvalidRequest, message))
     };
+    let Some(text) = asked else { return bounded(0..size) };
     let malformed = || {
         let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are \
                        the zero-based offsets of the first and last bytes to copy";
@@ -304,7 +302,7 @@ fn copy_range(asked: Option<&str>, size: u64) -> Result<std::ops::Range<u64>> {
         let message = format!("Range specified is not valid for source object of size: {size}");
         return Err(S3Error::argument(COPY_RANGE, text, message));
     }
-    Ok(first..last + 1)
+    bounded(first..last + 1)
 }
 
 #[cfg(test)]
@@ -326,6 +324,20 @@ mod tests {
             assert_eq!(range(malformed, 10).map_err(|(code, _)| code), Err(ErrorCode::InvalidArgument), "{malformed}");
         }
         assert_eq!(copy_range(None, 10).map_err(|error| error.code), Ok(0..10));
+    }
+
+    #[test]
+    fn a_copied_part_is_no_longer_than_one_that_is_sent() {
+        let size = 3 * MAX_PUT;
+        let range = |text: Option<&str>, size| copy_range(text, size).map_err(|error| (error.code, error.message));
+        let message =
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
+        let too_long = Err((ErrorCode::InvalidRequest, message.into()));
+        assert_eq!(range(Some(&format!("bytes=0-{}", MAX_PUT - 1)), size), Ok(0..MAX_PUT));
+        assert_eq!(range(Some(&format!("bytes=0-{MAX_PUT}")), size), too_long);
+        assert_eq!(range(Some(&format!("bytes=0-{}", size - 1)), size), too_long);
+        assert_eq!(range(None, MAX_PUT), Ok(0..MAX_PUT));
+        assert_eq!(range(None, MAX_PUT + 1), too_long);
     }
 
     #[test]
