@@ -149,11 +149,11 @@ impl Preconditions {
     /// Judges a write to a key that may not exist yet, or a deletion.
     ///
     /// # Errors
-    /// `PreconditionFailed`; `NoSuchKey` for what must match and does not exist, as AWS answers.
+    /// `PreconditionFailed`; `NoSuchKey` for an entity tag of what does not exist, as AWS answers. A size or a time of that is
+    /// passed over. (API reference, DeleteObject: "or if the object doesn't exist, the operation returns a 204".)
     pub fn judge_write(&self, present: Option<Present<'_>>, key: &str) -> Result<()> {
         let Some(present) = present else {
-            let must_match = self.if_match.is_some() || self.if_modified_at.is_some() || self.if_size.is_some();
-            return if must_match { Err(ErrorCode::NoSuchKey.with("Key", key)) } else { Ok(()) };
+            return if self.if_match.is_some() { Err(ErrorCode::NoSuchKey.with("Key", key)) } else { Ok(()) };
         };
         let modified = from_millis(present.modified).as_second();
         if self.if_match.as_ref().is_some_and(|tags| !tags.matches(present.etag)) {
@@ -443,6 +443,8 @@ mod tests {
         assert_eq!(code(&[(time, "1970-01-01T00:00:01Z")], true), Ok(()));
         assert_eq!(code(&[(time, "Thu, 01 Jan 1970 00:00:02 GMT")], true), Err(ErrorCode::PreconditionFailed));
         assert_eq!(code(&[(size, "4")], true), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(code(&[(time, "Thu, 01 Jan 1970 00:00:01 GMT"), (size, "3")], false), Ok(()));
+        assert_eq!(code(&[("if-match", "abc"), (size, "3")], false), Err(ErrorCode::NoSuchKey));
         assert_eq!(code(&[(size, "x")], true), Err(ErrorCode::InvalidArgument));
         assert_eq!(code(&[(time, "x")], true), Err(ErrorCode::InvalidArgument));
     }

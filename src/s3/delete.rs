@@ -51,12 +51,16 @@ struct Entry {
 
 /// Reads what a request is to delete: all of it, or nothing.
 fn read(document: &[u8]) -> Result<Delete> {
-    let request: Delete = xml::read(document, "Delete")?;
+    let mut request: Delete = xml::read(document, "Delete")?;
     if request.objects.is_empty() || request.objects.len() > MAX_KEYS {
         return Err(ErrorCode::MalformedXml.into());
     }
     if request.objects.iter().any(|entry| entry.key.is_empty()) {
         return Err(ErrorCode::UserKeyMustBeSpecified.into());
+    }
+    for entry in &mut request.objects {
+        // A version of no name is none, as in a query.
+        entry.version_id.take_if(|id| id.is_empty());
     }
     Ok(request)
 }
@@ -204,6 +208,10 @@ impl S3 {
             let (store, partition) = (&*self.store, bucket.partition());
             let admit = |version: &Version, _| judge(version.object());
             let gone = commit::delete_version(store, partition, key.as_str(), id, claim, &consequences, admit).await?;
+            if gone.is_none() {
+                // What is not there was not judged. It meets no entity tag, as where no version is named.
+                judge(None)?;
+            }
             let is_marker = matches!(gone, Some(Version::Marker(_)));
             return Ok(Deleted { version, is_marker });
         }
@@ -241,6 +249,13 @@ mod tests {
             assert_eq!(code(bad), Err(ErrorCode::MalformedXml), "{bad}");
         }
         assert_eq!(code(&format!("{object}<Foo/>")), Err(ErrorCode::MalformedXml));
+        for (named, version) in
+            [("<VersionId/>", None), ("<VersionId></VersionId>", None), ("<VersionId>a</VersionId>", Some("a"))]
+        {
+            let document = format!("<Delete><Object><Key>k</Key>{named}</Object></Delete>");
+            let request = read(document.as_bytes()).unwrap();
+            assert_eq!(request.objects[0].version_id.as_deref(), version, "{named}");
+        }
         for empty in ["<Object><Key></Key></Object>", "<Object><Key/></Object>"] {
             assert_eq!(code(&format!("{object}{empty}")), Err(ErrorCode::UserKeyMustBeSpecified), "{empty}");
         }

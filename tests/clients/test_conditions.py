@@ -197,6 +197,9 @@ def test_conditions_of_deletions(s3, any_bucket):
     assert keys_of(s3, any_bucket) == []
     with refused("NoSuchKey", 404):
         s3.delete_object(**name, IfMatch=tag)
+    # What is not there has no size and no time that could be others.
+    for condition in ({"IfMatchSize": 4}, {"IfMatchLastModifiedTime": modified}):
+        assert status_of(s3.delete_object(**name, **condition)) == 204
     s3.put_object(Body=b"x", **name)
     assert status_of(s3.delete_object(**name, IfMatch="*")) == 204
 
@@ -212,10 +215,11 @@ def test_conditions_of_many_deletions(s3, any_bucket):
                 {"Key": "b", "ETag": OTHER},
                 {"Key": "c", "Size": 1, "LastModifiedTime": modified},
                 {"Key": "d", "ETag": OTHER},
+                {"Key": "e", "Size": 1, "LastModifiedTime": modified},
             ]
         },
     )
-    assert {entry["Key"] for entry in answer["Deleted"]} == {"a", "c"}
+    assert {entry["Key"] for entry in answer["Deleted"]} == {"a", "c", "e"}
     assert {entry["Key"]: entry["Code"] for entry in answer["Errors"]} == {"b": "PreconditionFailed", "d": "NoSuchKey"}
     assert keys_of(s3, any_bucket) == ["b"]
 
@@ -226,6 +230,16 @@ def test_conditions_of_a_versions_deletion(s3, bucket):
     with refused("PreconditionFailed", 412):
         s3.delete_object(Bucket=bucket, Key="k", VersionId=one["VersionId"], IfMatch=two["ETag"])
     s3.delete_object(Bucket=bucket, Key="k", VersionId=one["VersionId"], IfMatch=one["ETag"])
+    assert [entry[1] for entry in versions_of(s3, bucket)] == [two["VersionId"]]
+    # A version that is not there meets no entity tag, as an object that is not there does not.
+    for absent in (one["VersionId"], "null"):
+        version = {"Key": "k", "VersionId": absent}
+        with refused("NoSuchKey", 404):
+            s3.delete_object(Bucket=bucket, IfMatch=one["ETag"], **version)
+        [error] = s3.delete_objects(Bucket=bucket, Delete={"Objects": [version | {"ETag": one["ETag"]}]})["Errors"]
+        assert error["Code"] == "NoSuchKey"
+        assert status_of(s3.delete_object(Bucket=bucket, IfMatchSize=1, **version)) == 204
+        assert status_of(s3.delete_object(Bucket=bucket, **version)) == 204
     assert [entry[1] for entry in versions_of(s3, bucket)] == [two["VersionId"]]
 
 

@@ -360,6 +360,12 @@ def test_delete_objects(s3, bucket):
     assert keys_of(s3, bucket) == []
 
 
+def test_a_version_without_a_name_is_none(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", "VersionId": ""}]})
+    assert (answer["Deleted"], keys_of(s3, bucket)) == ([{"Key": "k"}], [])
+
+
 def test_delete_1000_objects_and_no_more(s3, bucket):
     s3.put_object(Bucket=bucket, Key="key-0999", Body=b"x")
     objects = [{"Key": f"key-{n:04}"} for n in range(1001)]
