@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AsHeaderName, HeaderMap, HeaderName, HeaderValue};
 
+use super::checksum::Algorithm;
 use super::error::{ErrorCode, Result, S3Error};
 use super::request::Query;
 use crate::store::schema::Attributes;
@@ -126,12 +127,14 @@ fn check_redirect(headers: &HeaderMap) -> Result<()> {
     Err(ErrorCode::InvalidRedirectLocation.into())
 }
 
-/// Whether a request brings a digest of its body, in a header or behind the body.
+/// Whether a request brings a digest of its body, in a header or behind the body. What only names an algorithm or a kind of
+/// checksum is none.
 pub fn has_digest(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        let name = name.as_str();
-        name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
-    })
+    let is_checksum = |name: &str| Algorithm::from_header(name.trim()).is_some();
+    let trailers = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+    headers.contains_key("content-md5")
+        || headers.keys().any(|name| is_checksum(name.as_str()))
+        || trailers.flat_map(|names| names.split(',')).any(is_checksum)
 }
 
 /// Refuses a request that brings no digest of its document, where one is wanted.
@@ -333,6 +336,30 @@ mod tests {
         write_attributes(&kept, &query(asked), &mut back);
         assert_eq!(back["content-disposition"].as_bytes(), b"f\xe9");
         assert_eq!(back["x-amz-website-redirect-location"], "/kept");
+    }
+
+    #[test]
+    fn a_digest_is_what_has_the_bytes_of_one() {
+        for digest in [
+            ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+            ("x-amz-checksum-crc32", "AAAAAA=="),
+            ("x-amz-checksum-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+            ("x-amz-trailer", "x-amz-checksum-crc32"),
+            ("x-amz-trailer", "x-amz-meta-a, X-Amz-Checksum-SHA256"),
+        ] {
+            assert!(has_digest(&headers(&[digest])), "{digest:?}");
+        }
+        for none in [
+            ("x-amz-checksum-algorithm", "CRC32"),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-checksum-type", "FULL_OBJECT"),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+            ("x-amz-checksum-crc31", "AAAAAA=="),
+            ("x-amz-trailer", "x-amz-meta-a"),
+            ("x-amz-trailer", ""),
+        ] {
+            assert!(!has_digest(&headers(&[none])), "{none:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 
 use super::access::About;
 use super::error::{ErrorCode, Result, S3Error};
-use super::headers::insert;
+use super::headers::{has_digest, insert};
 use super::operation::Operation;
 use super::put::insert_number;
 use super::request::ObjectKey;
@@ -199,12 +199,7 @@ pub(super) fn check_bypass(call: &Call<'_>, bucket: &Bucket) -> Result<()> {
 /// What the digest headers are wanted for: what is to be kept for years had better be what was sent.
 pub(super) fn require_digest(call: &Call<'_>, kind: &str) -> Result<()> {
     let takes_body = matches!(call.row.operation, Operation::PutObject | Operation::UploadPart);
-    let has_digest = call.headers.keys().any(|name| {
-        let name = name.as_str();
-        matches!(name, "content-md5" | "x-amz-trailer")
-            || (name.starts_with("x-amz-checksum-") && name != "x-amz-checksum-mode")
-    });
-    if !takes_body || has_digest {
+    if !takes_body || has_digest(&call.headers) {
         return Ok(());
     }
     Err(S3Error::new(

@@ -225,7 +225,7 @@ def test_copies_take_a_lock_of_their_own(s3, locked):
     assert s3.head_object(Bucket=locked, Key="copy")["ObjectLockRetainUntilDate"] == until
 
 
-def test_headers_that_say_no_lock(s3, plain_s3, locked, bucket):
+def test_headers_that_say_no_lock(server, s3, plain_s3, locked, bucket):
     until = soon(days=1)
     both = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"
     for options, message, name in (
@@ -259,6 +259,10 @@ def test_headers_that_say_no_lock(s3, plain_s3, locked, bucket):
     message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
     with refused("InvalidRequest", 400, message):
         plain_s3.put_object(Bucket=locked, Key="k", Body=b"x", **held)
+    lock = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": until.isoformat()}
+    for named in ({"x-amz-checksum-algorithm": "CRC32"}, {"x-amz-checksum-type": "FULL_OBJECT"}):
+        answer = signed(server, "PUT", f"/{locked}/k", headers=lock | named, body=b"x")
+        assert (answer.status, answer.error["Message"]) == (400, message)
     assert versions_of(s3, locked) == []
     digest = base64.b64encode(hashlib.md5(b"x").digest()).decode()
     plain_s3.put_object(Bucket=locked, Key="k", Body=b"x", ContentMD5=digest, **held)

@@ -381,6 +381,11 @@ def test_delete_objects_wants_a_digest_and_checks_it(server, bucket):
     body = b"<Delete><Object><Key>a</Key></Object></Delete>"
     bare = signed(server, "POST", f"/{bucket}", [("delete", "")], body=body)
     assert (bare.status, bare.code) == (400, "InvalidRequest")
+    # What names an algorithm, or a kind of checksum, is none.
+    for header in ({"x-amz-checksum-algorithm": "CRC32"}, {"x-amz-checksum-type": "FULL_OBJECT"}):
+        named = signed(server, "POST", f"/{bucket}", [("delete", "")], header, body)
+        assert (named.status, named.code) == (400, "InvalidRequest")
+        assert named.error["Message"] == "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
     wrong = signed(
         server, "POST", f"/{bucket}", [("delete", "")],
         {"content-md5": base64_text(hashlib.md5(b"other").digest())}, body,
