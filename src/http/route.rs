@@ -78,10 +78,12 @@ fn is_query(query: &str) -> bool {
     has("Action=") && has("Version=20")
 }
 
+/// The name that a request's host has, without its port and the dot that may end it.
 fn host<B>(request: &Request<B>) -> &str {
     let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let host = request.uri().authority().map_or_else(header, http::uri::Authority::as_str);
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// The service that AWS serves under `host`: `kms` of `kms.us-east-1.amazonaws.com`, and the like. Buckets are named in
@@ -114,6 +116,7 @@ mod tests {
         assert_eq!(route("GET", "/_/v1/jobs", &target), Route::Admin);
         assert_eq!(route("PUT", "/_/bucket", &target), Route::Internal);
         assert_eq!(route("POST", "/", &[("host", "kms.eu-west-1.amazonaws.com:443")]), Route::Kms);
+        assert_eq!(route("POST", "/", &[("host", "kms.eu-west-1.amazonaws.com.")]), Route::Kms);
         assert_eq!(route("POST", "https://sts.amazonaws.com/", &[]), Route::Query);
         assert_eq!(route("GET", "/", &[("host", "iam.amazonaws.com")]), Route::Query);
         assert_eq!(route("POST", "/", &target), Route::Kms);
@@ -129,7 +132,10 @@ mod tests {
 
     #[test]
     fn all_paths_of_a_buckets_host_are_keys() {
-        for host in [("host", "bucket.localhost:9000"), ("host", "bucket.s3-website.localhost")] {
+        for host in
+            ["bucket.localhost:9000", "bucket.s3-website.localhost", "bucket.localhost.:9000", "bucket.localhost."]
+        {
+            let host = ("host", host);
             for path in ["/_", "/_/key", "/_/v1/jobs", "/_/metrics", "/_/health/ready"] {
                 assert_eq!(route("GET", path, &[host]), Route::S3, "{path} at {host:?}");
                 assert_eq!(route("GET", &format!("https://{}{path}", host.1), &[]), Route::S3, "{path} at {host:?}");

@@ -66,7 +66,7 @@ impl Target {
         let path = percent_decode(path, false).ok_or(ErrorCode::InvalidUri)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         if let Some(bucket) = host.and_then(|host| virtual_bucket(host, bases)) {
-            return Self::in_bucket(bucket, path);
+            return Self::in_bucket(&bucket, path);
         }
         match path.split_once('/') {
             // "GET //" is how some browser clients ask for the list of buckets.
@@ -245,17 +245,19 @@ pub fn out_of_range(name: &'static str, number: i32) -> S3Error {
     S3Error::argument(name, number.to_string(), message)
 }
 
-/// The bucket that a virtual-host style `host` names. The longest base wins, so that `s3.amazonaws.com` is never taken
-/// for a bucket `s3` below `amazonaws.com`.
-pub(super) fn virtual_bucket<'h>(host: &'h str, bases: &[String]) -> Option<&'h str> {
+/// The bucket that a virtual-host style `host` names: in lower case, as names of hosts know no case, and whether or not a dot ends it
+/// (RFC 3986, section 3.2.2). The longest base wins, so that `s3.amazonaws.com` is never taken for a bucket `s3` below
+/// `amazonaws.com`.
+pub(super) fn virtual_bucket(host: &str, bases: &[String]) -> Option<String> {
     let host = if host.starts_with('[') { host } else { host.split_once(':').map_or(host, |(name, _)| name) };
+    let host = host.strip_suffix('.').unwrap_or(host);
     let strip = |base: &String| {
         let split = host.len().checked_sub(base.len())?;
         let (head, tail) = (host.get(..split)?, host.get(split..)?);
         tail.eq_ignore_ascii_case(base).then_some((base.len(), head))
     };
     let (_, head) = bases.iter().filter_map(strip).max_by_key(|(length, _)| *length)?;
-    head.strip_suffix('.').filter(|bucket| !bucket.is_empty())
+    head.strip_suffix('.').filter(|bucket| !bucket.is_empty()).map(str::to_ascii_lowercase)
 }
 
 #[cfg(test)]
@@ -286,6 +288,18 @@ mod tests {
         assert_eq!(parse("my.bucket.localhost:9000", "/"), Target::Bucket("my.bucket".to_owned()));
         assert_eq!(parse("b.S3.us-east-1.amazonaws.com", "/k/l"), object("b", "k/l"));
         assert_eq!(parse("b.s3.amazonaws.com", "//k"), object("b", "/k"));
+    }
+
+    #[test]
+    fn a_host_is_the_same_in_capitals_and_with_a_final_dot() {
+        for host in ["BKT.localhost", "bkt.LocalHost.", "Bkt.localhost.:9000", "bKt.s3.amazonaws.com."] {
+            assert_eq!(parse(host, "/K"), object("bkt", "K"), "{host}");
+        }
+        for host in ["localhost.", "LOCALHOST.:9000", "s3.amazonaws.com."] {
+            assert_eq!(parse(host, "/b/k"), object("b", "k"), "{host}");
+        }
+        // One dot ends a name; no name has two.
+        assert_eq!(parse("bkt.localhost..", "/b/k"), object("b", "k"));
     }
 
     #[test]

@@ -68,6 +68,19 @@ def test_the_location_of_an_upload_is_in_the_requests_style(server, bucket, styl
 
 def test_host_names_are_case_insensitive(server, stored):
     assert at_host(server, f"{stored}.S3.AmazonAWS.com", "GET", "/a/k").body == DATA
+    assert at_host(server, f"{stored.upper()}.LOCALHOST:9000", "GET", "/a/k").body == DATA
+
+
+def test_a_dot_may_end_a_hosts_name(server, s3, stored):
+    for host in (f"{stored}.localhost.", f"{stored}.s3.amazonaws.com.:9000"):
+        assert at_host(server, host, "GET", "/a/k").body == DATA
+        assert at_host(server, host, "PUT", "/_/k", body=b"internal to nobody").status == 200
+        assert body_of(s3.get_object(Bucket=stored, Key="_/k")) == b"internal to nobody"
+    before = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    assert at_host(server, f"{stored}.localhost.", "PUT", f"/{stored}-object", body=b"x").status == 200
+    assert body_of(s3.get_object(Bucket=stored, Key=f"{stored}-object")) == b"x"
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == before
+    assert at_host(server, "localhost.", "GET", f"/{stored}/a/k").body == DATA
 
 
 def test_a_bucket_with_dots(server, s3, bucket_names):

@@ -132,6 +132,8 @@ def test_every_form_of_the_host_name(site, visit):
         f"{site}.s3-website.us-east-1.amazonaws.com",
         f"{site}.s3-website-us-east-1.localhost",
         f"{site}.S3-Website.localhost:9000",
+        f"{site.upper()}.s3-website.localhost",
+        f"{site}.s3-website.localhost.:9000",
     ):
         assert visit(site, "/", host=host).body == PAGES["index.html"]
 

@@ -51,7 +51,7 @@ impl S3 {
     pub(super) fn site_of(&self, parts: &Parts) -> Option<String> {
         let head = Head::of_parts(parts);
         let host = std::str::from_utf8(head.host().ok()??).ok()?;
-        virtual_bucket(host, &self.settings.website_domains).map(str::to_owned)
+        virtual_bucket(host, &self.settings.website_domains)
     }
 
     /// Shows what a visitor of the website of the bucket `name` asks for.
