@@ -108,8 +108,7 @@ impl Target {
     fn in_bucket(bucket: &str, key: &str) -> Result<Self> {
         Ok(match key {
             "" => Self::Bucket(bucket.to_owned()),
-            key if climbs_out(key) => return Err(ErrorCode::InvalidUri.into()),
-            key => Self::Object(bucket.to_owned(), ObjectKey::parse(key)?),
+            key => Self::Object(bucket.to_owned(), ObjectKey::of_path(key)?),
         })
     }
 }
@@ -134,6 +133,14 @@ fn climbs_out(key: &str) -> bool {
 pub struct ObjectKey(String);
 
 impl ObjectKey {
+    /// A key that a path can name.
+    ///
+    /// # Errors
+    /// `InvalidURI` for one that leads out of its bucket; as [`Self::parse`].
+    pub fn of_path(key: &str) -> Result<Self> {
+        if climbs_out(key) { Err(ErrorCode::InvalidUri.into()) } else { Self::parse(key) }
+    }
+
     /// # Errors
     /// `KeyTooLongError`; `InvalidArgument` if empty.
     pub fn parse(key: &str) -> Result<Self> {

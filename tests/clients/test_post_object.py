@@ -223,6 +223,13 @@ def test_the_buckets_default_applies(server, s3, bucket, shared_key):
 # --- what is refused -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["..", "../a", "a/../../b"])
+def test_keys_that_no_path_can_name(server, s3, bucket, key):
+    answer = post(server, bucket, {"key": key} | sign(server, [{"bucket": bucket}, {"key": key}]))
+    assert (answer.status, answer.code) == (400, "InvalidURI")
+    assert keys_of(s3, bucket) == []
+
+
 def test_conditions_that_fail(server, s3, bucket):
     bare = [{"bucket": bucket}, ["starts-with", "$key", "user/"]]
     denied(

@@ -43,7 +43,7 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let Form { fields, file } = Form::read(&call.headers, body, self.settings.body_timeout).await?;
-        let key = ObjectKey::parse(fields.required("key", "key")?)?;
+        let key = ObjectKey::of_path(fields.required("key", "key")?)?;
         let signed = self.authenticate_policy(call, &fields)?;
         let posted = Call::anonymous(call.cx, call.row, call.query.clone(), fields.to_headers()?, call.witness);
         let identity = signed.as_ref().map(|signed| self.identity_of(signed)).transpose()?;
