@@ -111,6 +111,10 @@ def test_a_redirect(server, bucket, name):
         assert answer.status == 303
         etag = f"%22{md5(DATA)}%22"
         assert answer.headers["Location"] == f"{target}{separator}bucket={bucket}&key=a%2Fb&etag={etag}"
+    target = "https://example.com/done?a=b#part"
+    answer = post(server, bucket, {"key": "a/b", name: target} | sign(server, conditions))
+    added = f"bucket={bucket}&key=a%2Fb&etag=%22{md5(DATA)}%22"
+    assert answer.headers["Location"] == f"https://example.com/done?a=b&{added}#part"
     answer = post(server, bucket, {"key": "a/b", name: "not an address"} | sign(server, conditions))
     assert answer.status == 204
 

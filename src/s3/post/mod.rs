@@ -132,10 +132,12 @@ impl S3 {
 /// What the form asks to be answered: a redirect, or 200, 201 or 204.
 fn answer(place: &str, bucket: &Bucket, key: &ObjectKey, etag: &str, fields: &Fields) -> Response<ResponseBody> {
     if let Some(target) = redirect(fields) {
+        // What is added belongs to the query, which the fragment follows.
+        let (target, fragment) = target.split_at(target.find('#').unwrap_or(target.len()));
         let separator = if target.contains('?') { '&' } else { '?' };
         let quoted = percent_encode(&format!("\"{etag}\""));
         let key = percent_encode(key.as_str()).replace('/', "%2F");
-        let target = format!("{target}{separator}bucket={}&key={key}&etag={quoted}", bucket.name);
+        let target = format!("{target}{separator}bucket={}&key={key}&etag={quoted}{fragment}", bucket.name);
         return with_location(render::empty(StatusCode::SEE_OTHER), &target);
     }
     let response = match fields.value("success_action_status") {
