@@ -1,7 +1,7 @@
 //! How the errors of lower layers look to an S3 client: each map an exhaustive match.
 
 use super::{ErrorCode, S3Error};
-use crate::clock::iso8601;
+use crate::clock::iso8601_seconds;
 use crate::iam::Denied;
 use crate::kms::{KmsError, error::KmsErrorKind};
 use crate::s3::bucket::BUCKET_REGION;
@@ -117,8 +117,8 @@ impl From<sigv4::Error> for S3Error {
             }
             E::Expired(window) | E::NotYetValid(window) => told(ErrorCode::AccessDenied)
                 .with("X-Amz-Expires", window.lifetime.to_string())
-                .with("Expires", iso8601(window.expires))
-                .with("ServerTime", iso8601(window.server_time)),
+                .with("Expires", iso8601_seconds(window.expires))
+                .with("ServerTime", iso8601_seconds(window.server_time)),
             E::HeadersNotSigned { names } => told(ErrorCode::AccessDenied).with("HeadersNotSigned", names.join(", ")),
             E::InvalidAccessKeyId { access_key_id } => {
                 told(ErrorCode::InvalidAccessKeyId).with("AWSAccessKeyId", access_key_id)
@@ -135,7 +135,7 @@ impl From<sigv4::Error> for S3Error {
             E::RequestTimeTooSkewed { request_time, server_time, max_skew_millis } => {
                 told(ErrorCode::RequestTimeTooSkewed)
                     .with("RequestTime", request_time.as_str())
-                    .with("ServerTime", iso8601(server_time))
+                    .with("ServerTime", iso8601_seconds(server_time))
                     .with("MaxAllowedSkewMilliseconds", max_skew_millis.to_string())
             }
             E::SigV4aNotImplemented => told(ErrorCode::NotImplemented),
@@ -177,6 +177,20 @@ fn spaced_hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::from_millis;
+    use crate::sigv4::Window;
+
+    #[test]
+    fn times_are_told_to_the_second() {
+        let of = |error: S3Error, name| error.detail.into_iter().find(|(element, _)| *element == name).unwrap().1;
+        let (expires, server_time) = (from_millis(1_138_985_109_123), from_millis(1_138_985_110_999));
+        let window = || Window { lifetime: 5, expires, server_time };
+        for expired in [sigv4::Error::Expired(window()), sigv4::Error::NotYetValid(window())] {
+            let text = expired.to_string();
+            assert_eq!(of(expired.into(), "ServerTime"), "2006-02-03T16:45:10Z", "{text}");
+        }
+        assert_eq!(of(sigv4::Error::Expired(window()).into(), "Expires"), "2006-02-03T16:45:09Z");
+    }
 
     #[test]
     fn a_kms_that_fails_is_told_as_s3_tells_it() {
