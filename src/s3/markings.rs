@@ -3,6 +3,7 @@
 
 use http::header::{HeaderMap, HeaderName};
 use jiff::Span;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 
 use super::access::About;
@@ -227,13 +228,23 @@ fn asked_retention(call: &Call<'_>, now: i64) -> Result<Option<Retention>> {
             }
         }
     };
-    let at: Timestamp = until
-        .parse()
-        .map_err(|_| S3Error::argument(UNTIL, until, "The retain until date must be provided in ISO 8601 format"))?;
-    if at.as_millisecond() <= now {
+    let at = parse_until(until)
+        .ok_or_else(|| S3Error::argument(UNTIL, until, "The retain until date must be provided in ISO 8601 format"))?;
+    if at <= now {
         return Err(past(UNTIL, until));
     }
-    Ok(Some(Retention { mode, until: at.as_millisecond() }))
+    Ok(Some(Retention { mode, until: at }))
+}
+
+/// Until when a version is to be held, in milliseconds since the Unix epoch, from a time in ISO 8601. Many write "for ever" as the
+/// last second of the year 9999: what lies behind the last time that there is here, a day before, is that time.
+pub(super) fn parse_until(text: &str) -> Option<i64> {
+    let at = text.parse::<Timestamp>().ok().or_else(|| {
+        let pieces = Pieces::parse(text).ok()?;
+        let is_late = pieces.date().year() == 9999 && pieces.time().is_some() && pieces.offset().is_some();
+        is_late.then_some(Timestamp::MAX)
+    })?;
+    Some(at.as_millisecond())
 }
 
 fn asked_hold(call: &Call<'_>) -> Result<Option<bool>> {
@@ -263,6 +274,31 @@ fn end_of(period: Period, now: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_held_for_ever_is_held_to_the_last() {
+        assert_eq!(parse_until("1970-01-01T00:00:02Z"), Some(2_000));
+        assert_eq!(parse_until("1970-01-01T01:00:02.5+01:00"), Some(2_500));
+        let last = Timestamp::MAX.as_millisecond();
+        for late in [
+            "9999-12-31T00:00:00Z",
+            "9999-12-31T23:59:59.999Z",
+            "9999-12-31T23:59:59+00:00",
+            "9999-12-30T23:00:00-12:00",
+        ] {
+            assert_eq!(parse_until(late), Some(last), "{late}");
+        }
+        assert!(parse_until("9999-12-30T00:00:00Z").is_some_and(|at| at < last));
+        for none in [
+            "9999-12-31",
+            "9999-12-31T00:00:00",
+            "9999-13-31T00:00:00Z",
+            "9999-12-32T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+        ] {
+            assert_eq!(parse_until(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn periods_end_by_the_calendar() {

@@ -8,12 +8,12 @@ use serde::de::IgnoredAny;
 use super::access::{About, AskedLock};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::require_digest;
-use super::markings::{mode_of, name_of, no_lock, past, status_of};
+use super::markings::{mode_of, name_of, no_lock, parse_until, past, status_of};
 use super::render;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::xml::{self, XmlWriter};
-use crate::clock::{Timestamp, from_millis, iso8601};
+use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;
 use crate::store::schema::{
     Claim, DefaultRetention, ObjectLock, ObjectRecord, Period, Retention, RetentionMode, Versioning,
@@ -111,7 +111,7 @@ fn parse_retention(document: &[u8], now: i64) -> Result<Option<Retention>> {
         (Some(mode), Some(until)) => (mode_of(&mode).ok_or_else(malformed)?, until),
         _ => return Err(malformed()),
     };
-    let until = given.trim().parse::<Timestamp>().map_err(|_| malformed())?.as_millisecond();
+    let until = parse_until(given.trim()).ok_or_else(malformed)?;
     if until <= now {
         return Err(past("RetainUntilDate", given));
     }
@@ -342,6 +342,9 @@ mod tests {
         };
         let full = "<Mode>COMPLIANCE</Mode><RetainUntilDate>1970-01-01T00:00:02Z</RetainUntilDate>";
         assert_eq!(read(full), Ok(Some(Retention { mode: RetentionMode::Compliance, until: 2_000 })));
+        let last = crate::clock::Timestamp::MAX.as_millisecond();
+        let ever = full.replace("1970-01-01T00:00:02Z", " 9999-12-31T23:59:59Z ");
+        assert_eq!(read(&ever), Ok(Some(Retention { mode: RetentionMode::Compliance, until: last })));
         assert_eq!(read(""), Ok(None));
         let spaced = b"<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n</Retention>";
         assert!(parse_retention(spaced, 1_000).unwrap().is_none());

@@ -268,6 +268,20 @@ def test_headers_that_say_no_lock(server, s3, plain_s3, locked, bucket):
     plain_s3.put_object(Bucket=locked, Key="k", Body=b"x", ContentMD5=digest, **held)
 
 
+def test_what_is_to_be_held_for_ever(server, s3, locked):
+    """Clients write it as the last second of the year 9999, which is more than there is here by a day."""
+    ever, lock = "9999-12-31T23:59:59Z", {"x-amz-object-lock-mode": "GOVERNANCE"}
+    digest = {"x-amz-checksum-crc32": checksum("CRC32", b"x")}
+    headers = digest | lock | {"x-amz-object-lock-retain-until-date": ever}
+    assert signed(server, "PUT", f"/{locked}/k", headers=headers, body=b"x").status == 200
+    retained = lambda key: s3.get_object_retention(Bucket=locked, Key=key)["Retention"]
+    assert retained("k")["RetainUntilDate"].strftime("%Y-%m-%d") == "9999-12-30"
+    put(s3, locked, "l")
+    document = f"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>{ever}</RetainUntilDate></Retention>".encode()
+    answer = signed(server, "PUT", f"/{locked}/l", [("retention", "")], body=document)
+    assert (answer.status, retained("l")) == (200, retained("k")), answer.body
+
+
 def test_event_holds_are_refused_rather_than_forgotten(s3, locked):
     """What releases one, and who may, AWS has not said: none is taken, and nothing is lost for it."""
     hold = {"ObjectLockEventHold": "ON"}
