@@ -239,9 +239,10 @@ pub(super) fn check_tag(key: &str, value: &str, tagged: Tagged) -> Result<()> {
     Ok(())
 }
 
-/// Letters, digits and white space of any script, and a few signs.
+/// Letters, digits and spaces of any script, and a few signs: `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, which has no control characters.
 fn is_allowed(character: char) -> bool {
-    character.is_alphanumeric() || character.is_whitespace() || "+-=._:/@".contains(character)
+    let is_space = character.is_whitespace() && !character.is_control();
+    character.is_alphanumeric() || is_space || "+-=._:/@".contains(character)
 }
 
 #[cfg(test)]
@@ -268,6 +269,19 @@ mod tests {
         let many: Vec<String> = (0..11).map(|n| format!("k{n}=v")).collect();
         assert_eq!(read_header(&many.join("&")).unwrap_err().message, "Object tags cannot be greater than 10");
         assert_eq!(read_header(&many[1..].join("&")).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn tags_are_of_one_line() {
+        for space in [' ', '\u{a0}', '\u{2003}', '\u{2028}', '\u{3000}'] {
+            assert!(check_tag(&format!("a{space}b"), &space.to_string(), Tagged::Object).is_ok(), "{space:?}");
+        }
+        for control in ['\t', '\n', '\u{b}', '\r', '\0', '\u{7f}', '\u{85}'] {
+            for (key, value) in [(format!("a{control}b"), String::new()), ("a".to_owned(), control.to_string())] {
+                let refused = check_tag(&key, &value, Tagged::Bucket).unwrap_err();
+                assert_eq!(refused.code, ErrorCode::InvalidTag, "{key:?}={value:?}");
+            }
+        }
     }
 
     #[test]

@@ -130,6 +130,8 @@ def test_objects_that_are_not_there(s3, bucket):
     [
         ([("a", "1"), ("a", "2")], "InvalidTag", "Cannot provide multiple Tags with the same key"),
         ([("a,b", "1")], "InvalidTag", "The TagKey you have provided is invalid"),
+        ([("a\tb", "1")], "InvalidTag", "The TagKey you have provided is invalid"),
+        ([("a", "1\n2")], "InvalidTag", "The TagValue you have provided is invalid"),
         ([("k" * 129, "1")], "InvalidTag", "The TagKey you have provided is invalid"),
         ([("a", "1,2")], "InvalidTag", "The TagValue you have provided is invalid"),
         ([("a", "v" * 257)], "InvalidTag", "The TagValue you have provided is invalid"),
