@@ -206,8 +206,10 @@ pub fn check_overrides(query: &Query) -> Result<()> {
             );
             return Err(S3Error::argument(key, value, message));
         }
-        if latin1(value).is_none() {
-            return Err(S3Error::argument(key, value, "Header value cannot be represented using ISO-8859-1."));
+        let bytes = latin1(value)
+            .ok_or_else(|| S3Error::argument(key, value, "Header value cannot be represented using ISO-8859-1."))?;
+        if HeaderValue::from_bytes(&bytes).is_err() {
+            return Err(S3Error::argument(key, value, "Header value cannot contain control characters."));
         }
     }
     Ok(())
@@ -324,6 +326,11 @@ mod tests {
         let message = "Header value cannot be represented using ISO-8859-1.".to_owned();
         let name = "response-cache-control";
         assert_eq!(refused(&format!("{name}=%E2%80%94")), Err((message, argument(name, "—"))));
+        let message = "Header value cannot contain control characters.".to_owned();
+        for (escaped, value) in [("a%0Ab", "a\nb"), ("a%0Db", "a\rb"), ("%00", "\0"), ("%7F", "\u{7f}")] {
+            assert_eq!(refused(&format!("{name}={escaped}")), Err((message.clone(), argument(name, value))));
+        }
+        assert_eq!(refused("response-expires=a%09b"), Ok(()));
         assert_eq!(refused("versionId=x&responsefoo=y&response-expires=&response-content-type=%C3%A9"), Ok(()));
 
         let kept = Attributes {

@@ -180,6 +180,11 @@ def test_response_overrides_that_are_none(server, s3, bucket):
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert answer.error["Message"] == "Header value cannot be represented using ISO-8859-1."
     assert answer.error["ArgumentName"] == "response-cache-control"
+    for control in ("a\nb", "a\r\nset-cookie: b", "\x7f"):
+        answer = signed(server, "GET", path, [("response-content-type", control)])
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+        assert answer.error["Message"] == "Header value cannot contain control characters."
+        assert signed(server, "HEAD", path, [("response-content-type", control)]).status == 400
     answer = signed(server, "GET", path, [("response-content-disposition", 'filename="é.pdf"')])
     assert (answer.status, answer.headers["Content-Disposition"]) == (200, 'filename="é.pdf"')
     assert answer.headers["x-amz-website-redirect-location"] == "/kept"
