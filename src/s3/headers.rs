@@ -92,7 +92,7 @@ pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
         }
     }
     check_redirect(headers)?;
-    if !headers.contains_key("content-type") {
+    if !attributes.headers.iter().any(|(name, _)| name == "content-type") {
         attributes.headers.push(("content-type".to_owned(), DEFAULT_CONTENT_TYPE.to_owned()));
     }
     let mut size = 0;
@@ -306,6 +306,14 @@ mod tests {
         assert_eq!(value("x-amz-meta-a"), Some("1,2"));
         assert_eq!(value("x-amz-meta-b"), Some("=?UTF-8?B?w6k=?="));
         assert_eq!(value("x-amz-storage-class"), Some("STANDARD_IA"));
+    }
+
+    #[test]
+    fn a_type_that_says_nothing_is_none() {
+        for sent in ["", " "] {
+            let kept = read_attributes(&headers(&[("content-type", sent)])).unwrap().headers;
+            assert_eq!(kept, [("content-type".to_owned(), "binary/octet-stream".to_owned())]);
+        }
     }
 
     #[test]

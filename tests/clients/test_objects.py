@@ -314,6 +314,11 @@ def test_metadata_and_content_headers(s3, bucket):
         assert answer["ExpiresString"] == "Wed, 02 Jan 2030 03:04:05 GMT"
 
 
+def test_an_empty_type_is_none(server, s3, bucket):
+    assert signed(server, "PUT", f"/{bucket}/k", headers={"content-type": ""}, body=b"x").status == 200
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentType"] == "binary/octet-stream"
+
+
 def test_metadata_names_are_lower_case(server, s3, bucket):
     answer = signed(server, "PUT", f"/{bucket}/m", headers={"X-Amz-Meta-Shouted": "Yes"}, body=b"x")
     assert answer.status == 200, answer.body
