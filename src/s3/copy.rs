@@ -1,9 +1,9 @@
 //! CopyObject: the source's sealed bytes are shared where both ends allow it, else opened and sealed again under a data key
 //! of the copy's own.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 
-use super::access::About;
+use super::access::{About, REQUEST_CHARGED};
 use super::access_log::Aside;
 use super::acl::ObjectAccess;
 use super::checksum::render::write_xml;
@@ -12,7 +12,7 @@ use super::condition::{Mood, Preconditions};
 use super::consequences::Consequences;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
-use super::headers::{read_attributes, refuse_not_offered};
+use super::headers::{insert, read_attributes, refuse_not_offered};
 use super::lifecycle::insert_expiration;
 use super::markings::Markings;
 use super::object::{Object, checksum_algorithm};
@@ -51,6 +51,8 @@ pub(super) struct Source {
     pub object: Object,
     /// Whether the request named the version.
     pub is_version: bool,
+    /// Whether the requester pays for what is read of it.
+    pub is_charged: bool,
 }
 
 /// A copy that has been decided on.
@@ -227,7 +229,7 @@ impl S3 {
         headers.extend(sse::headers::echo(&envelope, true, copy.plan.customer_key())?);
         insert_id(headers, stored.version);
         insert_expiration(headers, stored.expires.as_deref());
-        copy.source.tell_version(headers);
+        copy.source.tell(headers);
         Ok(response)
     }
 
@@ -291,7 +293,7 @@ impl S3 {
         let bucket = self.find_bucket(&named.bucket).await?;
         let bucket = bucket.ok_or_else(|| super::service::no_such_bucket(&named.bucket))?;
         check_expected_owner(call, "x-amz-source-expected-bucket-owner", &bucket.record.account)?;
-        self.judge_payment(call, &bucket).await?;
+        let is_charged = self.judge_payment(call, &bucket).await?;
         self.judge_source_transport(call, &bucket, &named.key, named.version).await?;
         let action = if named.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let about = About { key: Some(&named.key), version: named.version, ..About::default() };
@@ -321,14 +323,17 @@ impl S3 {
             error: None,
             size: Some(object.record.size),
         });
-        Ok(Source { bucket, key: named.key, object, is_version: named.version.is_some() })
+        Ok(Source { bucket, key: named.key, object, is_version: named.version.is_some(), is_charged })
     }
 }
 
 impl Source {
-    /// Sets `x-amz-copy-source-version-id`, where the source's bucket has versions.
-    pub fn tell_version(&self, headers: &mut HeaderMap) {
+    /// Sets `x-amz-copy-source-version-id`, where the source's bucket has versions, and `x-amz-request-charged`.
+    pub fn tell(&self, headers: &mut HeaderMap) {
         insert_version(headers, "x-amz-copy-source-version-id", &self.bucket, self.object.record.version_id());
+        if self.is_charged {
+            insert(headers, HeaderName::from_static(REQUEST_CHARGED), "requester");
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl S3 {
             write_part_xml(&verified.checksums, xml);
         }));
         response.headers_mut().extend(sse::headers::echo(&envelope, false, customer.as_ref())?);
-        source.tell_version(response.headers_mut());
+        source.tell(response.headers_mut());
         Ok(response)
     }
 

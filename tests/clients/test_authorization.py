@@ -603,6 +603,11 @@ def test_requesters_say_that_they_pay(server, s3, bucket, put):
     copy = {"Bucket": f"{bucket}-theirs", "Key": "k", "CopySource": key}
     with refused("AccessDenied", 403):
         other.copy_object(**copy)
-    other.copy_object(**payer, **copy)
+    # Whoever pays for the source is told so, though the copy lies in a bucket of theirs.
+    assert other.copy_object(**payer, **copy)["RequestCharged"] == "requester"
+    name = {"Bucket": f"{bucket}-theirs", "Key": "parts"}
+    part = {"UploadId": other.create_multipart_upload(**name)["UploadId"], "PartNumber": 1, "CopySource": key}
+    assert other.upload_part_copy(**payer, **name, **part)["RequestCharged"] == "requester"
+    assert "RequestCharged" not in other.head_object(**payer, Bucket=f"{bucket}-theirs", Key="k")
     s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
     assert body_of(other.get_object(**key)) == DATA

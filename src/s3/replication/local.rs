@@ -68,7 +68,13 @@ impl S3 {
         let consequences = self.consequences(&call, &target, key.as_str()).await?;
         let origin = Origin { id, modified: record.modified, etag: Some(object.etag.clone()) };
         let copy = Copy {
-            source: Source { bucket: bucket.clone(), key: key.clone(), object: object.clone(), is_version: true },
+            source: Source {
+                bucket: bucket.clone(),
+                key: key.clone(),
+                object: object.clone(),
+                is_version: true,
+                is_charged: false,
+            },
             source_key,
             plan,
             attributes,
