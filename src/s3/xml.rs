@@ -152,10 +152,27 @@ pub struct Empty {}
 /// # Errors
 /// `MalformedXML` for what is not well-formed, too deep, of another root, or not of `T`'s shape.
 pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
-    let text = std::str::from_utf8(document).map_err(|_| ErrorCode::MalformedXml)?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let bare = without_attributes(text, root).ok_or(ErrorCode::MalformedXml)?;
+    let text = decoded(document).ok_or(ErrorCode::MalformedXml)?;
+    let bare = without_attributes(&text, root).ok_or(ErrorCode::MalformedXml)?;
     quick_xml::de::from_str(&bare).map_err(|e| super::error::S3Error::from(ErrorCode::MalformedXml).because(e))
+}
+
+/// A document's text, without a byte order mark. It is in UTF-8, or in UTF-16 where a mark or the first character says so.
+/// (XML 1.0, section 4.3.3 and appendix F.)
+fn decoded(document: &[u8]) -> Option<Cow<'_, str>> {
+    let (unit, encoded): (fn([u8; 2]) -> u16, _) = match document {
+        [0xfe, 0xff, encoded @ ..] => (u16::from_be_bytes, encoded),
+        [0xff, 0xfe, encoded @ ..] => (u16::from_le_bytes, encoded),
+        [0, b'<', ..] => (u16::from_be_bytes, document),
+        [b'<', 0, ..] => (u16::from_le_bytes, document),
+        _ => {
+            let text = std::str::from_utf8(document).ok()?;
+            return Some(Cow::Borrowed(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)));
+        }
+    };
+    let (units, []) = encoded.as_chunks::<2>() else { return None };
+    let text: Result<String, _> = char::decode_utf16(units.iter().copied().map(unit)).collect();
+    Some(Cow::Owned(text.ok()?))
 }
 
 /// Reads what [`XmlWriter::fragment`] wrote for the inside of `root`.
@@ -277,6 +294,33 @@ mod tests {
         let delete: Delete = read(document, "Delete").unwrap();
         let keys: Vec<_> = delete.objects.iter().map(|object| object.key.as_str()).collect();
         assert_eq!((delete.quiet, keys), (Some(true), vec!["a&b", "c"]));
+    }
+
+    #[test]
+    fn documents_are_in_utf_8_or_in_utf_16() {
+        let text =
+            "<?xml version=\"1.0\" encoding=\"UTF-16\"?><Delete><Object><Key>schlüssel 🔑</Key></Object></Delete>";
+        let encoded = |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        let read = |document: &[u8]| read::<Delete>(document, "Delete").map_err(|error| error.code);
+        let one = || Ok(Delete { quiet: None, objects: vec![Object { key: "schlüssel 🔑".to_owned() }] });
+        let marked = format!("{BYTE_ORDER_MARK}{text}");
+        let bare = text.split_once("?>").unwrap().1;
+        for text in [text, &marked, bare] {
+            for bytes in [u16::to_be_bytes, u16::to_le_bytes] {
+                assert_eq!(read(&encoded(text, bytes)), one(), "{text}");
+            }
+        }
+        let malformed = Err(ErrorCode::MalformedXml);
+        let document = encoded(&marked, u16::to_le_bytes);
+        assert_eq!(read(&document[..document.len() - 1]), malformed);
+        assert_eq!(read(&[&document[..], b">"].concat()), malformed);
+        // Half of a pair, and characters in an encoding that nobody need read.
+        let half = [&encoded("<Delete><Object><Key>", u16::to_be_bytes)[..], &[0xd8, 0x3d], &[0, b'<']].concat();
+        assert_eq!(read(&half), malformed);
+        assert_eq!(
+            read(b"<?xml version='1.0' encoding='ISO-8859-1'?><Delete><Object><Key>\xe9</Key></Object></Delete>"),
+            malformed
+        );
     }
 
     #[test]

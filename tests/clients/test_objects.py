@@ -428,6 +428,16 @@ def test_malformed_delete_objects(server, bucket, body):
     assert answer.code in ("MalformedXML", "MissingRequestBodyError")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le"])
+def test_documents_in_either_encoding_of_xml(server, s3, bucket, encoding):
+    s3.put_object(Bucket=bucket, Key="schlüssel/鍵", Body=b"x")
+    text = '<?xml version="1.0" encoding="%s"?><Delete><Object><Key>schlüssel/鍵</Key></Object></Delete>'
+    body = (text % encoding.removesuffix("-sig").upper()).encode(encoding)
+    digest = {"content-md5": base64_text(hashlib.md5(body).digest())}
+    answer = signed(server, "POST", f"/{bucket}", [("delete", "")], digest, body)
+    assert (answer.status, keys_of(s3, bucket)) == (200, []), answer.body
+
+
 ODD_KEYS = [
     "plain",
     "with space",
