@@ -34,9 +34,9 @@ pub struct Present<'a> {
     pub size: u64,
 }
 
-/// Whether "not modified" is an answer (reads) or a failure (copy sources).
+/// What an object is judged for: whether "not modified" is an answer or a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mood {
+pub enum Purpose {
     /// GET and HEAD: 304.
     Read,
     /// The source of a copy: 412, naming the header of the copy.
@@ -124,13 +124,13 @@ impl Preconditions {
     /// Judges them `now` against what exists: its entity tag (without quotes) and modification time in milliseconds.
     ///
     /// # Errors
-    /// `PreconditionFailed`, naming the condition; `NotModified` in a reading [`Mood`].
-    pub fn judge(&self, etag: &str, modified: i64, mood: Mood, now: Timestamp) -> Result<()> {
+    /// `PreconditionFailed`, naming the condition; `NotModified` for [`Purpose::Read`].
+    pub fn judge(&self, etag: &str, modified: i64, purpose: Purpose, now: Timestamp) -> Result<()> {
         // Wire dates have whole seconds; comparing in seconds keeps "since" true for what they came from.
         let modified = from_millis(modified).as_second();
         match (&self.if_match, self.if_unmodified_since) {
-            (Some(tags), _) if !tags.matches(etag) => return Err(mood.failed("If-Match")),
-            (None, Some(since)) if modified > since.as_second() => return Err(mood.failed("If-Unmodified-Since")),
+            (Some(tags), _) if !tags.matches(etag) => return Err(purpose.failed("If-Match")),
+            (None, Some(since)) if modified > since.as_second() => return Err(purpose.failed("If-Unmodified-Since")),
             _ => {}
         }
         let unmodified = match (&self.if_none_match, self.if_modified_since) {
@@ -139,10 +139,10 @@ impl Preconditions {
             (None, Some(since)) if since <= now && modified <= since.as_second() => Some("If-Modified-Since"),
             _ => None,
         };
-        match (unmodified, mood) {
+        match (unmodified, purpose) {
             (None, _) => Ok(()),
-            (Some(_), Mood::Read) => Err(ErrorCode::NotModified.into()),
-            (Some(condition), Mood::CopySource) => Err(mood.failed(condition)),
+            (Some(_), Purpose::Read) => Err(ErrorCode::NotModified.into()),
+            (Some(condition), Purpose::CopySource) => Err(purpose.failed(condition)),
         }
     }
 
@@ -219,7 +219,7 @@ impl TagList {
     }
 }
 
-impl Mood {
+impl Purpose {
     /// `PreconditionFailed`, naming the header that held the condition.
     fn failed(self, condition: &str) -> S3Error {
         let prefix = match self {
@@ -373,7 +373,7 @@ mod tests {
             }
         }
         let source = Preconditions::of_copy_source(&unreadable("x-amz-copy-source-if-match", b"abc\xe9"));
-        let judged = source.judge("abc", 1_000, Mood::CopySource, from_millis(2_000));
+        let judged = source.judge("abc", 1_000, Purpose::CopySource, from_millis(2_000));
         assert_eq!(judged.map_err(|error| error.code), failed);
         // Of a read, an empty list asks for nothing.
         assert!(Preconditions::of_request(&unreadable("if-match", b"")).is_empty());
@@ -382,28 +382,28 @@ mod tests {
     #[test]
     fn conditions_follow_the_rfc() {
         const AT: i64 = 1_138_985_109_500;
-        let judge = |pairs: &[(&'static str, &str)], mood| {
+        let judge = |pairs: &[(&'static str, &str)], purpose| {
             let now = from_millis(AT + 60_000);
-            Preconditions::of_request(&headers(pairs)).judge("abc", AT, mood, now).map_err(|error| error.code)
+            Preconditions::of_request(&headers(pairs)).judge("abc", AT, purpose, now).map_err(|error| error.code)
         };
         let same = "Fri, 03 Feb 2006 16:45:09 GMT";
         let earlier = "Fri, 03 Feb 2006 16:45:08 GMT";
-        assert_eq!(judge(&[("if-match", "\"abc\"")], Mood::Read), Ok(()));
-        assert_eq!(judge(&[("if-match", "abc")], Mood::Read), Ok(()));
-        assert_eq!(judge(&[("if-match", "*")], Mood::Read), Ok(()));
-        assert_eq!(judge(&[("if-match", "\"x\", \"y\"")], Mood::Read), Err(ErrorCode::PreconditionFailed));
-        assert_eq!(judge(&[("if-none-match", "\"x\", \"abc\"")], Mood::Read), Err(ErrorCode::NotModified));
-        assert_eq!(judge(&[("if-none-match", "\"abc\"")], Mood::CopySource), Err(ErrorCode::PreconditionFailed));
-        assert_eq!(judge(&[("if-modified-since", same)], Mood::Read), Err(ErrorCode::NotModified));
-        assert_eq!(judge(&[("if-modified-since", earlier)], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "\"abc\"")], Purpose::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "abc")], Purpose::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "*")], Purpose::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "\"x\", \"y\"")], Purpose::Read), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(&[("if-none-match", "\"x\", \"abc\"")], Purpose::Read), Err(ErrorCode::NotModified));
+        assert_eq!(judge(&[("if-none-match", "\"abc\"")], Purpose::CopySource), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(&[("if-modified-since", same)], Purpose::Read), Err(ErrorCode::NotModified));
+        assert_eq!(judge(&[("if-modified-since", earlier)], Purpose::Read), Ok(()));
         let future = "Fri, 03 Feb 2006 17:45:09 GMT";
-        assert_eq!(judge(&[("if-modified-since", future)], Mood::Read), Ok(()));
-        assert_eq!(judge(&[("if-modified-since", future)], Mood::CopySource), Ok(()));
-        assert_eq!(judge(&[("if-unmodified-since", same)], Mood::Read), Ok(()));
-        assert_eq!(judge(&[("if-unmodified-since", earlier)], Mood::Read), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(judge(&[("if-modified-since", future)], Purpose::Read), Ok(()));
+        assert_eq!(judge(&[("if-modified-since", future)], Purpose::CopySource), Ok(()));
+        assert_eq!(judge(&[("if-unmodified-since", same)], Purpose::Read), Ok(()));
+        assert_eq!(judge(&[("if-unmodified-since", earlier)], Purpose::Read), Err(ErrorCode::PreconditionFailed));
         // If-Match overrides If-Unmodified-Since, If-None-Match overrides If-Modified-Since.
-        assert_eq!(judge(&[("if-match", "abc"), ("if-unmodified-since", earlier)], Mood::Read), Ok(()));
-        assert_eq!(judge(&[("if-none-match", "x"), ("if-modified-since", same)], Mood::Read), Ok(()));
+        assert_eq!(judge(&[("if-match", "abc"), ("if-unmodified-since", earlier)], Purpose::Read), Ok(()));
+        assert_eq!(judge(&[("if-none-match", "x"), ("if-modified-since", same)], Purpose::Read), Ok(()));
     }
 
     #[test]

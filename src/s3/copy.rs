@@ -8,7 +8,7 @@ use super::access_log::Aside;
 use super::acl::ObjectAccess;
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksums};
-use super::condition::{Mood, Preconditions};
+use super::condition::{Preconditions, Purpose};
 use super::consequences::Consequences;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
@@ -310,7 +310,7 @@ impl S3 {
         let object = self.open_record(&bucket, &named.key, record)?;
         Self::require_transport(call, &object.envelope)?;
         let (modified, now) = (object.record.modified, self.clock.now());
-        Preconditions::of_copy_source(&call.headers).judge(&object.etag, modified, Mood::CopySource, now)?;
+        Preconditions::of_copy_source(&call.headers).judge(&object.etag, modified, Purpose::CopySource, now)?;
         call.witness.see_aside(|| Aside {
             operation: match call.row.operation {
                 Operation::UploadPartCopy => "REST.COPY.PART_GET",

@@ -7,7 +7,7 @@ use http::{HeaderName, Response, StatusCode};
 
 use super::access::About;
 use super::checksum::render::{write_headers, write_part_headers};
-use super::condition::{ByteRange, Mood, Preconditions, Present};
+use super::condition::{ByteRange, Preconditions, Present, Purpose};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, write_attributes};
 use super::lifecycle::insert_expiration;
@@ -75,7 +75,7 @@ impl S3 {
         self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
         let (modified, now) = (object.record.modified, self.clock.now());
-        match Preconditions::of_request(&call.headers).judge(&object.etag, modified, Mood::Read, now) {
+        match Preconditions::of_request(&call.headers).judge(&object.etag, modified, Purpose::Read, now) {
             Err(error) if error.code == ErrorCode::NotModified => {
                 let mut response = render::empty(StatusCode::NOT_MODIFIED);
                 insert_freshness(&object.record.attributes, &call.query, response.headers_mut());
