@@ -134,10 +134,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
         let Configuration { encryption, allows_customer_keys } = Configuration::parse(&document)?;
         let change = |record: &mut BucketRecord| {
             record.encryption = Some(encryption.clone());

@@ -242,10 +242,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
         let fresh_id = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
         let subscriptions = parse(&document, &self.settings.region, fresh_id)?;
         self.find_event_bus(bucket, &subscriptions)?;

@@ -115,10 +115,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
         let controls: OwnershipControls = xml::read(&document, ROOT)?;
         let [rule] = &controls.rules[..] else { return Err(ErrorCode::MalformedXml.into()) };
         let ownership = by_name(&rule.object_ownership).ok_or(ErrorCode::MalformedXml)?;

@@ -166,6 +166,20 @@ impl S3 {
         }
     }
 
+    /// Reads a small document that there must be, verified, whole.
+    ///
+    /// # Errors
+    /// `MissingRequestBodyError`; as [`Self::read_document`].
+    pub(super) async fn read_required_document(
+        &self,
+        call: &Call<'_>,
+        body: RequestBody,
+        limit: usize,
+    ) -> Result<Bytes> {
+        let document = self.read_document(call, &call.headers, body, limit).await?;
+        if document.is_empty() { Err(ErrorCode::MissingRequestBody.into()) } else { Ok(document) }
+    }
+
     /// Reads a small document, verified, whole. `headers` are those that tell of it.
     pub(super) async fn read_document(
         &self,

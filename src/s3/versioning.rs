@@ -61,10 +61,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
+        let document = self.read_required_document(call, body, MAX_CONFIGURATION).await?;
         let wanted = parse(&document)?;
         if wanted != Versioning::Enabled && self.replication_of(bucket).await?.is_some() {
             return Err(S3Error::new(

@@ -293,10 +293,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
         let contents = match rules::parse(&document)? {
             Some((logging, asked)) => self.judge_log_target(bucket, &logging, asked).await?,
             None => String::new(),

@@ -136,10 +136,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        if document.is_empty() {
-            return Err(ErrorCode::MissingRequestBody.into());
-        }
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
         // What waits names its rule: a document that is put again keeps the ids that its rules were given.
         let present = self.replication_of(bucket).await?;
         let id_of = |rule: &Rule| {
