@@ -11,9 +11,9 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::task::JoinHandle;
 
+use super::buffer::{self, BufferPool};
 use super::error::{Result, S3Error};
 use super::object::run_header;
-use super::room::{self, RoomPool};
 use super::service::S3;
 use crate::sse::{FrameReads, ObjectKey, Opener};
 use crate::store::commit::{self, Part};
@@ -23,8 +23,8 @@ use crate::wire::{BoxError, RequestBody, ResponseBody};
 
 /// Frames of 64 KiB read from the disk and opened at once: 512 KiB.
 const FRAMES: NonZeroU64 = NonZeroU64::new(8).unwrap();
-/// Frames read from the page cache and opened at once: a room's.
-const CACHED_FRAMES: NonZeroU64 = NonZeroU64::new(room::FRAMES as u64).unwrap();
+/// Frames read from the page cache and opened at once: a buffer's.
+const CACHED_FRAMES: NonZeroU64 = NonZeroU64::new(buffer::FRAMES as u64).unwrap();
 
 /// Part records read at once.
 const PARTS_AT_ONCE: usize = 1000;
@@ -41,7 +41,7 @@ pub(super) struct ObjectReader {
     open: Option<OpenRun>,
     /// Frames that are open and have not been taken.
     frames: VecDeque<Bytes>,
-    rooms: Arc<RoomPool>,
+    buffers: Arc<BufferPool>,
     /// Whether the last read had to wait for the disk.
     cold: bool,
     _pin: Pin,
@@ -88,7 +88,7 @@ impl ObjectReader {
             pieces,
             open: None,
             frames: VecDeque::new(),
-            rooms: Arc::clone(&s3.rooms),
+            buffers: Arc::clone(&s3.buffers),
             cold: false,
             _pin: pin,
         })
@@ -109,7 +109,7 @@ impl ObjectReader {
     async fn next_frames(&mut self) -> Result<Option<Vec<Bytes>>> {
         loop {
             if let Some(open) = &mut self.open {
-                if let Some(frames) = open.open_cached(&*self.store, &self.rooms)? {
+                if let Some(frames) = open.open_cached(&*self.store, &self.buffers)? {
                     self.cold = false;
                     return Ok(Some(frames));
                 }
@@ -157,19 +157,19 @@ impl ObjectReader {
 
 impl OpenRun {
     /// The frames of the next read, if they are there to be had.
-    fn open_cached(&mut self, store: &dyn Store, rooms: &Arc<RoomPool>) -> Result<Option<Vec<Bytes>>> {
+    fn open_cached(&mut self, store: &dyn Store, buffers: &Arc<BufferPool>) -> Result<Option<Vec<Bytes>>> {
         let mut reads = self.reads.clone().at_once(CACHED_FRAMES);
         let Some(read) = reads.next() else { return Ok(None) };
         let frames = if let Some(bytes) = &mut self.piece.inline {
             self.opener.open(&read, take_inline(bytes, read.sealed_start(), read.sealed_len())?)?
         } else {
-            let mut room = rooms.take(read.sealed_len());
-            if !store.read_cached(self.piece.run.run(), read.sealed_start(), room.as_mut_slice())? {
+            let mut buffer = buffers.take(read.sealed_len());
+            if !store.read_cached(self.piece.run.run(), read.sealed_start(), buffer.as_mut_slice())? {
                 return Ok(None);
             }
-            let frames = self.opener.open_in_place(&read, room.as_mut_slice())?;
-            let room = room.into_bytes();
-            frames.into_iter().map(|frame| room.slice(frame)).collect()
+            let frames = self.opener.open_in_place(&read, buffer.as_mut_slice())?;
+            let buffer = buffer.into_bytes();
+            frames.into_iter().map(|frame| buffer.slice(frame)).collect()
         };
         self.reads = reads.at_once(FRAMES);
         Ok(Some(frames))

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version
 use super::access::{CompiledPolicies, REQUEST_CHARGED};
 use super::access_log::{self, Access, AccessLogs, Aside, Logging};
 use super::bucket::BUCKET_REGION;
+use super::buffer::BufferPool;
 use super::configuration::Parsed;
 use super::consequences::SharedOutboxes;
 use super::cors::{Cors, CrossOrigin};
@@ -20,7 +21,6 @@ use super::lifecycle::ParsedRules;
 use super::operation::{Offer, Operation, Row};
 use super::replication::Replication;
 use super::request::{ObjectKey, Query, Target, may_name_bucket, virtual_bucket};
-use super::room::RoomPool;
 use super::website::{Shown, Website};
 use super::{control, event, headers, presigned, render, version};
 use crate::audit::{Event, SharedAudit};
@@ -56,7 +56,7 @@ pub struct S3 {
     pub(super) websites: Parsed<Website>,
     pub(super) loggings: Parsed<Logging>,
     pub(super) access_logs: Arc<AccessLogs>,
-    pub(super) rooms: Arc<RoomPool>,
+    pub(super) buffers: Arc<BufferPool>,
     pub(super) audit: SharedAudit,
     keys: Arc<SigningKeys>,
 }
@@ -275,7 +275,7 @@ impl S3 {
             websites: Parsed::default(),
             loggings: Parsed::default(),
             access_logs: Arc::default(),
-            rooms: Arc::default(),
+            buffers: Arc::default(),
             audit,
             keys,
         }
