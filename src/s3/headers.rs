@@ -1,10 +1,9 @@
 //! Headers that S3 keeps and gives back: content headers, user metadata, storage class.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{AsHeaderName, HeaderMap, HeaderName, HeaderValue};
 
 use super::checksum::Algorithm;
+use super::encoded_word;
 use super::error::{ErrorCode, Result, S3Error};
 use super::request::Query;
 use crate::store::schema::Attributes;
@@ -82,6 +81,18 @@ pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 /// # Errors
 /// `MetadataTooLarge`, `InvalidStorageClass`; `NotImplemented` for headers that would promise what is not offered.
 pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
+    read(headers, |metadata| encoded_word::decode(&metadata))
+}
+
+/// The same, of a form's fields, in which there are no encoded words.
+///
+/// # Errors
+/// As [`read_attributes`].
+pub fn read_form_attributes(fields: &HeaderMap) -> Result<Attributes> {
+    read(fields, |metadata| metadata)
+}
+
+fn read(headers: &HeaderMap, as_text: impl Fn(String) -> String) -> Result<Attributes> {
     refuse_not_offered(headers)?;
     let mut attributes = Attributes { storage_class: storage_class(headers)?, ..Attributes::default() };
     for &name in KEPT {
@@ -102,7 +113,7 @@ pub fn read_attributes(headers: &HeaderMap) -> Result<Attributes> {
         };
         // A repeated header is one value, its parts joined by commas. (RFC 9110, section 5.2)
         let values: Vec<String> = headers.get_all(name).iter().map(|value| decoded(value.as_bytes())).collect();
-        let value = values.join(",");
+        let value = as_text(values.join(","));
         size += short.len() + value.len();
         attributes.metadata.push((short.to_owned(), value));
     }
@@ -179,7 +190,7 @@ pub fn write_attributes(attributes: &Attributes, overrides: &Query, headers: &mu
     }
     for (name, value) in &attributes.metadata {
         if let Ok(name) = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")) {
-            insert(headers, name, &encoded(value));
+            insert(headers, name, &encoded_word::encode(value));
         }
     }
     if attributes.storage_class != STANDARD_CLASS {
@@ -259,15 +270,6 @@ fn decoded(bytes: &[u8]) -> String {
     }
 }
 
-/// Metadata beyond US-ASCII goes out as RFC 2047 encoded words, as from AWS.
-fn encoded(value: &str) -> String {
-    if value.bytes().all(|byte| (b' '..0x7f).contains(&byte) || byte == b'\t') {
-        value.to_owned()
-    } else {
-        format!("=?UTF-8?B?{}?=", STANDARD.encode(value))
-    }
-}
-
 /// `Content-Encoding` without `aws-chunked`, which is the transfer's, not the object's.
 fn without_chunked(value: &str) -> String {
     let kept: Vec<&str> = value.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
@@ -304,8 +306,20 @@ mod tests {
         assert_eq!(value("content-encoding"), Some("gzip"));
         assert_eq!(value("content-type"), Some("binary/octet-stream"));
         assert_eq!(value("x-amz-meta-a"), Some("1,2"));
-        assert_eq!(value("x-amz-meta-b"), Some("=?UTF-8?B?w6k=?="));
+        assert_eq!(value("x-amz-meta-b"), Some("=?UTF-8?Q?=C3=A9?="));
         assert_eq!(value("x-amz-storage-class"), Some("STANDARD_IA"));
+    }
+
+    #[test]
+    fn encoded_words_are_read_in_headers_and_not_in_forms() {
+        let sent = headers(&[("x-amz-meta-a", "=?UTF-8?B?w4Q=?= b"), ("x-amz-meta-b", "é")]);
+        let values = |attributes: Result<Attributes>| {
+            let mut metadata = attributes.unwrap().metadata;
+            metadata.sort();
+            metadata.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(values(read_attributes(&sent)), ["Ä b", "é"]);
+        assert_eq!(values(read_form_attributes(&sent)), ["=?UTF-8?B?w4Q=?= b", "é"]);
     }
 
     #[test]

@@ -314,6 +314,24 @@ def test_metadata_and_content_headers(s3, bucket):
         assert answer["ExpiresString"] == "Wed, 02 Jan 2030 03:04:05 GMT"
 
 
+def test_metadata_beyond_ascii_are_encoded_words(server, s3, bucket):
+    """As RFC 2047 has them: they are read before they are stored, and written when they are given back."""
+    shown = "=?UTF-8?Q?=C3=84M=C3=84Z=C3=95=C3=91_S3?="
+    for sent, back in (
+        (shown, shown),
+        ("=?UTF-8?B?w4RNw4Raw5XDkSBTMw==?=", shown),
+        ("=?UTF-8?Q?actually-ascii?=", "actually-ascii"),
+        ("=?UTF-8?B?YWJj?=", "abc"),
+        ("=?UTF-8?B?AAECAw==?=", "=?UTF-8?B?AAECAw==?="),
+        ("=?UTF-8?B?77+9?=", "=?UTF-8?B?77+9?="),
+        ("=?none", "=?none"),
+    ):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", Metadata={"m": sent})
+        assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == {"m": back}
+        s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "k"})
+        assert s3.head_object(Bucket=bucket, Key="copy")["Metadata"] == {"m": back}
+
+
 def test_an_empty_type_is_none(server, s3, bucket):
     assert signed(server, "PUT", f"/{bucket}/k", headers={"content-type": ""}, body=b"x").status == 200
     assert s3.head_object(Bucket=bucket, Key="k")["ContentType"] == "binary/octet-stream"

@@ -87,6 +87,15 @@ def test_fields_are_kept_with_the_object(server, s3, bucket):
     assert (head["Metadata"], head["StorageClass"]) == ({"colour": "blue"}, "STANDARD_IA")
 
 
+def test_metadata_beyond_ascii(server, s3, bucket):
+    """A form's text is what it is: encoded words are for headers, in which it is given back."""
+    kept = {"x-amz-meta-a": "ÄMÄZÕÑ S3", "x-amz-meta-b": "=?UTF-8?B?YWJj?="}
+    conditions = [{"bucket": bucket}, {"key": "k"}, *({name: value} for name, value in kept.items())]
+    assert post(server, bucket, {"key": "k"} | kept | sign(server, conditions)).status == 204
+    shown = {"a": "=?UTF-8?Q?=C3=84M=C3=84Z=C3=95=C3=91_S3?=", "b": "=?UTF-8?B?YWJj?="}
+    assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == shown
+
+
 @pytest.mark.parametrize(("asked", "status"), [("200", 200), ("201", 201), ("204", 204), ("404", 204), ("", 204)])
 def test_the_status_that_was_asked_for(server, bucket, asked, status):
     conditions = [{"bucket": bucket}, {"key": "a b"}, ["starts-with", "$success_action_status", ""]]

@@ -18,7 +18,7 @@ use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::Preconditions;
 use super::error::Result;
-use super::headers::{insert, insert_etag, read_attributes};
+use super::headers::{insert, insert_etag, read_form_attributes};
 use super::lifecycle::insert_expiration;
 use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject, insert_id};
@@ -81,7 +81,7 @@ impl S3 {
         };
 
         let plan = Self::plan(posted, bucket, key)?;
-        let attributes = read_attributes(&posted.headers)?;
+        let attributes = read_form_attributes(&posted.headers)?;
         let markings = self.markings(posted, bucket, key).await?;
         let access = self.access_of_new(posted, bucket, key).await?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::checksum::Kind;
+use super::super::encoded_word;
 use super::super::error::S3Error;
 use super::super::markings::{BYPASS, HOLD, MODE, UNTIL, name_of, status_of};
 use super::super::object_lock::{legal_hold_document, retention_document};
@@ -328,7 +329,8 @@ fn headers_of(errand: &Errand<'_>, tags: &[(String, String)]) -> Vec<(String, St
     let record = &object.record;
     let mut headers = record.attributes.headers.clone();
     let metadata = record.attributes.metadata.iter();
-    headers.extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())));
+    headers
+        .extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), encoded_word::encode(value).into_owned())));
     let class = rule.destination.storage_class.as_ref().unwrap_or(&record.attributes.storage_class);
     headers.push(("x-amz-storage-class".to_owned(), class.clone()));
     if !tags.is_empty() {
