@@ -54,7 +54,8 @@ options! {
         /// The address of the HTTPS endpoint.
         #[serde(deserialize_with = "values::address")]
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
-        /// The address of a plain HTTP endpoint, for use behind a proxy; none by default.
+        /// The address of a plain HTTP endpoint, for use behind a proxy that ends TLS and alone can reach it: what KMS, IAM and STS
+        /// answer that is secret is answered there in clear. None by default.
         #[serde(deserialize_with = "values::some_address")]
         http_listen: Option<SocketAddr> = None,
         /// Proxies that end TLS in front of the plain HTTP endpoint: what their `X-Forwarded-Proto` and `X-Forwarded-For` say
