@@ -8,18 +8,25 @@ use crate::wire::percent::percent_decode;
 
 /// Most tags of one user, role or policy. (AWS: "IAM and AWS STS quotas".)
 const MOST_TAGS: usize = 50;
+/// Most steps of a parameter's name; the deepest that an operation has are like `List.member.1.Inner.member.1`. What makes a tree
+/// of the names goes down once for each step.
+const MOST_STEPS: usize = 8;
 
 /// The parameters.
 #[derive(Debug, Default)]
 pub(super) struct Params(BTreeMap<String, String>);
 
 impl Params {
-    /// Reads a form or a query; `None` if it is neither.
+    /// Reads a form or a query; `None` if it is neither, or has names deeper than any operation's.
     pub fn parse(text: &str) -> Option<Self> {
         let mut params = BTreeMap::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            params.insert(percent_decode(name, true)?, percent_decode(value, true)?);
+            let name = percent_decode(name, true)?;
+            if name.split('.').count() > MOST_STEPS {
+                return None;
+            }
+            params.insert(name, percent_decode(value, true)?);
         }
         Some(Self(params))
     }
@@ -233,6 +240,9 @@ mod tests {
         assert_eq!(params.tags("Tags").unwrap(), [tag("a", "x y"), tag("b", "")]);
         assert_eq!(params.list("L"), ["b", "j"]);
         assert!(Params::parse("a=%zz").is_none());
+        assert!(Params::parse(&format!("a{}=x", ".a".repeat(7))).is_some());
+        assert!(Params::parse(&format!("a{}=x", ".a".repeat(8))).is_none());
+        assert!(Params::parse(&format!("a{}=x", "%2Ea".repeat(8))).is_none());
     }
 
     #[test]
