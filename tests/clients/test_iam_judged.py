@@ -28,6 +28,41 @@ def with_more(client, **members):
     return client
 
 
+def test_members_of_other_operations_change_nothing(server, iam, account, identities, user_with):
+    base, name = f"arn:aws:iam::{account}", identities.name("approved")
+    group, role = identities.group(), identities.role(trust({"AWS": account}))["RoleName"]
+    user = user_with(
+        allow("iam:CreatePolicy", f"{base}:policy/dev/*"),
+        allow("iam:CreateOpenIDConnectProvider", f"{base}:oidc-provider/dev.example.com"),
+        allow("iam:ListGroups", f"{base}:group/{group}"),
+        allow("iam:ListRoles", f"{base}:role/{role}"),
+    )
+    text = document(allow("s3:*", "*"))
+    for more, call, told in (
+        (
+            {"PolicyArn": f"{base}:policy/dev/x"},
+            lambda iam: iam.create_policy(PolicyName=name, Path="/approved/", PolicyDocument=text),
+            f"{base}:policy/approved/{name}",
+        ),
+        (
+            {"OpenIDConnectProviderArn": f"{base}:oidc-provider/dev.example.com"},
+            lambda iam: iam.create_open_id_connect_provider(Url="https://evil.example.com", ClientIDList=["a"]),
+            f"{base}:oidc-provider/evil.example.com",
+        ),
+        ({"GroupName": group}, lambda iam: iam.list_groups(), f"{base}:group/"),
+        ({"RoleName": role}, lambda iam: iam.list_roles(), f"{base}:role/"),
+    ):
+        with refused("AccessDenied", 403) as refusal:
+            call(with_more(user("iam"), **more))
+        assert f"on resource: {told} because" in refusal.message
+    # Nor do they where the permission is there.
+    made = with_more(user("iam"), PolicyArn=f"{base}:policy/approved/{name}").create_policy(
+        PolicyName=name, Path="/dev/", PolicyDocument=text
+    )["Policy"]["Arn"]
+    identities.policies.append(made)
+    assert made == f"{base}:policy/dev/{name}"
+
+
 def test_names_without_end_are_refused(server):
     """By a client without credentials."""
     form = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&PolicyArns" + ".a" * 400_000
@@ -35,3 +70,16 @@ def test_names_without_end_are_refused(server):
     answer = requests.post(server.url, data=f"{form}=x", headers=headers, verify=server.ca, timeout=60)
     assert answer.status_code == 400 and "<Code>MalformedQueryString</Code>" in answer.text
     server.client("sts").get_caller_identity()
+
+
+def test_tag_keys_have_the_case_of_ascii_alone(iam, identities, user_with):
+    wanted = {"StringEquals": {"aws:RequestTag/\u00c4": "x"}}
+    held = {"StringEquals": {"aws:ResourceTag/\u00c4": "x", "iam:ResourceTag/\u00c4": "x"}}
+    user = user_with(allow("iam:TagUser", "*", Condition=wanted), allow("iam:ListUserTags", "*", Condition=held))("iam")
+    name = identities.user(keys=False).name
+    with refused("AccessDenied", 403):
+        user.tag_user(UserName=name, Tags=[{"Key": "\u00c4", "Value": "y"}])
+    with refused("AccessDenied", 403):
+        user.list_user_tags(UserName=name)
+    user.tag_user(UserName=name, Tags=[{"Key": "\u00c4", "Value": "x"}])
+    assert user.list_user_tags(UserName=name)["Tags"] == [{"Key": "\u00c4", "Value": "x"}]

@@ -115,6 +115,28 @@ def test_what_is_served_is_in_the_model(service):
     assert set(operations(service)) >= set(SERVED[service])
 
 
+TABLE = Path(__file__).resolve().parents[2] / "src" / "iam" / "api" / "operation.rs"
+ROW = re.compile(r"^ {8}\w+ (\w+) \[([\w\s]*)\];$", re.MULTILINE)
+# Members that AWS has documented and botocore's models do not have.
+NEWER = {
+    "CreateOpenIDConnectProvider": {"ContextProvider", "IdentityCenterInstanceArn"},
+    "CreateRole": {"MaxSigninSessionDuration"},
+    "UpdateRole": {"MaxSigninSessionDuration", "ResetMaxSigninSessionDuration"},
+}
+
+
+@pytest.mark.parametrize("service", ["iam", "sts"])
+def test_the_table_has_the_models_members(service):
+    """None but these are read."""
+    rows = {name: set(members.split()) for name, members in ROW.findall(TABLE.read_text())}
+    assert set(rows) == {*SERVED["iam"], *SERVED["sts"]}
+    model = Endpoint("http://127.0.0.1:1", "x", "x").client(service).meta.service_model
+    for name in SERVED[service]:
+        shape = model.operation_model(name).input_shape
+        members = set(shape.members if shape else ())
+        assert rows[name] - NEWER.get(name, set()) == members - NEWER.get(name, set()), name
+
+
 @pytest.mark.parametrize("service, name", [(s, name) for s in ("iam", "sts") for name in operations(s)])
 def test_every_operation_is_answered(server, service, name):
     client = lax(server, service)

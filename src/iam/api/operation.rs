@@ -24,35 +24,56 @@ pub struct Operation {
     pub action: &'static str,
     /// Of what.
     pub on: On,
+    /// The members of its request: none but these are read.
+    pub members: &'static [&'static str],
     /// Who does it; `None`: it is not offered (`InvalidAction`).
     pub handler: Option<Handler>,
 }
 
 /// What an operation's action must be allowed of. (Service authorization reference, "Actions defined by AWS IAM".)
+/// Each kind is named by members of its own, which are the same for every operation of the kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum On {
     /// Whatever there is: `*`.
     All,
     /// Nothing: everybody who signs may.
     Anybody,
-    /// The group that `GroupName` names; of a list, those below `PathPrefix`.
+    /// The federated user that `Name` will make.
+    FederatedUser,
+    /// The group that `GroupName` names.
     Group,
+    /// Groups as a list, of those below `PathPrefix`.
+    Groups,
+    /// The group that `Path` and `GroupName` will make.
+    NewGroup,
+    /// The managed policy that `Path` and `PolicyName` will make.
+    NewPolicy,
+    /// The OpenID Connect provider that `Url` will make.
+    NewProvider,
+    /// The role that `Path` and `RoleName` will make.
+    NewRole,
+    /// The user that `Path` and `UserName` will make.
+    NewUser,
     /// Managed policies, as a list.
     Policies,
-    /// The managed policy that `PolicyArn` names, or that `Path` and `PolicyName` will make.
+    /// The managed policy that `PolicyArn` names.
     Policy,
-    /// The OpenID Connect provider that `OpenIDConnectProviderArn` names, or that `Url` will make.
+    /// The OpenID Connect provider that `OpenIDConnectProviderArn` names.
     Provider,
-    /// The role that `RoleName` names; of a list, those below `PathPrefix`.
+    /// The role that `RoleName` names.
     Role,
+    /// Roles as a list, of those below `PathPrefix`.
+    Roles,
     /// What `PolicySourceArn` names.
     Source,
     /// The role that `RoleArn` names, whose own document decides too.
     Trust,
-    /// The user that `UserName` names, or else who asks; of a list, those below `PathPrefix`.
+    /// The user that `UserName` names, or else who asks.
     User,
     /// The user of the key that `AccessKeyId` names.
     UserOfKey,
+    /// Users as a list, of those below `PathPrefix`.
+    Users,
 }
 
 impl Service {
@@ -90,7 +111,7 @@ impl Service {
 }
 
 macro_rules! operations {
-    ($($service:ident $prefix:literal served { $($on:ident $served:ident;)* } refused { $($refused:ident)* })*) => {
+    ($($service:ident $prefix:literal served { $($on:ident $served:ident [$($member:ident)*];)* } refused { $($refused:ident)* })*) => {
         /// Every operation of both services.
         pub static OPERATIONS: &[Operation] = &[
             $(
@@ -99,6 +120,7 @@ macro_rules! operations {
                     service: Service::$service,
                     action: concat!($prefix, stringify!($served)),
                     on: On::$on,
+                    members: &[$(stringify!($member)),*],
                     handler: Some(Handler::$served),
                 },)*
                 $(Operation {
@@ -106,6 +128,7 @@ macro_rules! operations {
                     service: Service::$service,
                     action: concat!($prefix, stringify!($refused)),
                     on: On::All,
+                    members: &[],
                     handler: None,
                 },)*
             )*
@@ -115,107 +138,121 @@ macro_rules! operations {
 
 operations! {
     Iam "iam:" served {
-        Provider AddClientIDToOpenIDConnectProvider;
-        Group AddUserToGroup;
-        Group AttachGroupPolicy;
-        Role AttachRolePolicy;
-        User AttachUserPolicy;
-        User CreateAccessKey;
-        All CreateAccountAlias;
-        Group CreateGroup;
-        Provider CreateOpenIDConnectProvider;
-        Policy CreatePolicy;
-        Policy CreatePolicyVersion;
-        Role CreateRole;
-        User CreateUser;
-        User DeleteAccessKey;
-        All DeleteAccountAlias;
-        All DeleteAccountPasswordPolicy;
-        Group DeleteGroup;
-        Group DeleteGroupPolicy;
-        User DeleteLoginProfile;
-        Provider DeleteOpenIDConnectProvider;
-        Policy DeletePolicy;
-        Policy DeletePolicyVersion;
-        Role DeleteRole;
-        Role DeleteRolePermissionsBoundary;
-        Role DeleteRolePolicy;
-        User DeleteUser;
-        User DeleteUserPermissionsBoundary;
-        User DeleteUserPolicy;
-        Group DetachGroupPolicy;
-        Role DetachRolePolicy;
-        User DetachUserPolicy;
-        UserOfKey GetAccessKeyLastUsed;
-        All GetAccountAuthorizationDetails;
-        All GetAccountPasswordPolicy;
-        All GetAccountSummary;
-        All GetContextKeysForCustomPolicy;
-        Source GetContextKeysForPrincipalPolicy;
-        Group GetGroup;
-        Group GetGroupPolicy;
-        User GetLoginProfile;
-        Provider GetOpenIDConnectProvider;
-        Policy GetPolicy;
-        Policy GetPolicyVersion;
-        Role GetRole;
-        Role GetRolePolicy;
-        User GetUser;
-        User GetUserPolicy;
-        User ListAccessKeys;
-        All ListAccountAliases;
-        Group ListAttachedGroupPolicies;
-        Role ListAttachedRolePolicies;
-        User ListAttachedUserPolicies;
-        Policy ListEntitiesForPolicy;
-        Group ListGroupPolicies;
-        Group ListGroups;
-        User ListGroupsForUser;
-        All ListInstanceProfiles;
-        Role ListInstanceProfilesForRole;
-        User ListMFADevices;
-        Provider ListOpenIDConnectProviderTags;
-        All ListOpenIDConnectProviders;
-        Policies ListPolicies;
-        Policy ListPolicyTags;
-        Policy ListPolicyVersions;
-        Role ListRolePolicies;
-        Role ListRoleTags;
-        Role ListRoles;
-        All ListSAMLProviders;
-        User ListSSHPublicKeys;
-        All ListServerCertificates;
-        User ListServiceSpecificCredentials;
-        User ListSigningCertificates;
-        User ListUserPolicies;
-        User ListUserTags;
-        User ListUsers;
-        All ListVirtualMFADevices;
-        Group PutGroupPolicy;
-        Role PutRolePermissionsBoundary;
-        Role PutRolePolicy;
-        User PutUserPermissionsBoundary;
-        User PutUserPolicy;
-        Provider RemoveClientIDFromOpenIDConnectProvider;
-        Group RemoveUserFromGroup;
-        Policy SetDefaultPolicyVersion;
-        All SimulateCustomPolicy;
-        Source SimulatePrincipalPolicy;
-        Provider TagOpenIDConnectProvider;
-        Policy TagPolicy;
-        Role TagRole;
-        User TagUser;
-        Provider UntagOpenIDConnectProvider;
-        Policy UntagPolicy;
-        Role UntagRole;
-        User UntagUser;
-        User UpdateAccessKey;
-        Role UpdateAssumeRolePolicy;
-        Group UpdateGroup;
-        Provider UpdateOpenIDConnectProviderThumbprint;
-        Role UpdateRole;
-        Role UpdateRoleDescription;
-        User UpdateUser;
+        Provider AddClientIDToOpenIDConnectProvider [ClientID OpenIDConnectProviderArn];
+        Group AddUserToGroup [GroupName UserName];
+        Group AttachGroupPolicy [GroupName PolicyArn];
+        Role AttachRolePolicy [PolicyArn RoleName];
+        User AttachUserPolicy [PolicyArn UserName];
+        User CreateAccessKey [UserName];
+        All CreateAccountAlias [AccountAlias];
+        NewGroup CreateGroup [GroupName Path];
+        NewProvider CreateOpenIDConnectProvider [
+            ClientIDList ContextProvider IdentityCenterInstanceArn Tags ThumbprintList Url
+        ];
+        NewPolicy CreatePolicy [Description Path PolicyDocument PolicyName Tags];
+        Policy CreatePolicyVersion [PolicyArn PolicyDocument SetAsDefault];
+        NewRole CreateRole [
+            AssumeRolePolicyDocument Description MaxSessionDuration MaxSigninSessionDuration Path PermissionsBoundary
+            RoleName Tags
+        ];
+        NewUser CreateUser [Path PermissionsBoundary Tags UserName];
+        User DeleteAccessKey [AccessKeyId UserName];
+        All DeleteAccountAlias [AccountAlias];
+        All DeleteAccountPasswordPolicy [];
+        Group DeleteGroup [GroupName];
+        Group DeleteGroupPolicy [GroupName PolicyName];
+        User DeleteLoginProfile [UserName];
+        Provider DeleteOpenIDConnectProvider [OpenIDConnectProviderArn];
+        Policy DeletePolicy [PolicyArn];
+        Policy DeletePolicyVersion [PolicyArn VersionId];
+        Role DeleteRole [RoleName];
+        Role DeleteRolePermissionsBoundary [RoleName];
+        Role DeleteRolePolicy [PolicyName RoleName];
+        User DeleteUser [UserName];
+        User DeleteUserPermissionsBoundary [UserName];
+        User DeleteUserPolicy [PolicyName UserName];
+        Group DetachGroupPolicy [GroupName PolicyArn];
+        Role DetachRolePolicy [PolicyArn RoleName];
+        User DetachUserPolicy [PolicyArn UserName];
+        UserOfKey GetAccessKeyLastUsed [AccessKeyId];
+        All GetAccountAuthorizationDetails [Filter Marker MaxItems];
+        All GetAccountPasswordPolicy [];
+        All GetAccountSummary [];
+        All GetContextKeysForCustomPolicy [PolicyInputList];
+        Source GetContextKeysForPrincipalPolicy [PolicyInputList PolicySourceArn];
+        Group GetGroup [GroupName Marker MaxItems];
+        Group GetGroupPolicy [GroupName PolicyName];
+        User GetLoginProfile [UserName];
+        Provider GetOpenIDConnectProvider [OpenIDConnectProviderArn];
+        Policy GetPolicy [PolicyArn];
+        Policy GetPolicyVersion [PolicyArn VersionId];
+        Role GetRole [RoleName];
+        Role GetRolePolicy [PolicyName RoleName];
+        User GetUser [UserName];
+        User GetUserPolicy [PolicyName UserName];
+        User ListAccessKeys [Marker MaxItems UserName];
+        All ListAccountAliases [Marker MaxItems];
+        Group ListAttachedGroupPolicies [GroupName Marker MaxItems PathPrefix];
+        Role ListAttachedRolePolicies [Marker MaxItems PathPrefix RoleName];
+        User ListAttachedUserPolicies [Marker MaxItems PathPrefix UserName];
+        Policy ListEntitiesForPolicy [EntityFilter Marker MaxItems PathPrefix PolicyArn PolicyUsageFilter];
+        Group ListGroupPolicies [GroupName Marker MaxItems];
+        Groups ListGroups [Marker MaxItems PathPrefix];
+        User ListGroupsForUser [Marker MaxItems UserName];
+        All ListInstanceProfiles [Marker MaxItems PathPrefix];
+        Role ListInstanceProfilesForRole [Marker MaxItems RoleName];
+        User ListMFADevices [Marker MaxItems UserName];
+        Provider ListOpenIDConnectProviderTags [Marker MaxItems OpenIDConnectProviderArn];
+        All ListOpenIDConnectProviders [];
+        Policies ListPolicies [Marker MaxItems OnlyAttached PathPrefix PolicyUsageFilter Scope];
+        Policy ListPolicyTags [Marker MaxItems PolicyArn];
+        Policy ListPolicyVersions [Marker MaxItems PolicyArn];
+        Role ListRolePolicies [Marker MaxItems RoleName];
+        Role ListRoleTags [Marker MaxItems RoleName];
+        Roles ListRoles [Marker MaxItems PathPrefix];
+        All ListSAMLProviders [];
+        User ListSSHPublicKeys [Marker MaxItems UserName];
+        All ListServerCertificates [Marker MaxItems PathPrefix];
+        User ListServiceSpecificCredentials [AllUsers Marker MaxItems ServiceName UserName];
+        User ListSigningCertificates [Marker MaxItems UserName];
+        User ListUserPolicies [Marker MaxItems UserName];
+        User ListUserTags [Marker MaxItems UserName];
+        Users ListUsers [Marker MaxItems PathPrefix];
+        All ListVirtualMFADevices [AssignmentStatus Marker MaxItems];
+        Group PutGroupPolicy [GroupName PolicyDocument PolicyName];
+        Role PutRolePermissionsBoundary [PermissionsBoundary RoleName];
+        Role PutRolePolicy [PolicyDocument PolicyName RoleName];
+        User PutUserPermissionsBoundary [PermissionsBoundary UserName];
+        User PutUserPolicy [PolicyDocument PolicyName UserName];
+        Provider RemoveClientIDFromOpenIDConnectProvider [ClientID OpenIDConnectProviderArn];
+        Group RemoveUserFromGroup [GroupName UserName];
+        Policy SetDefaultPolicyVersion [PolicyArn VersionId];
+        All SimulateCustomPolicy [
+            ActionNames CallerArn ContextEntries Marker MaxItems OrderedOrganizationPolicyInputList
+            PermissionsBoundaryPolicyInputList PolicyInputList ResourceArns ResourceHandlingOption ResourceOwner
+            ResourcePolicy
+        ];
+        Source SimulatePrincipalPolicy [
+            ActionNames CallerArn ContextEntries Marker MaxItems PermissionsBoundaryPolicyInputList PolicyExclusionList
+            PolicyInputList PolicySourceArn ResourceArns ResourceHandlingOption ResourceOwner ResourcePolicy
+        ];
+        Provider TagOpenIDConnectProvider [OpenIDConnectProviderArn Tags];
+        Policy TagPolicy [PolicyArn Tags];
+        Role TagRole [RoleName Tags];
+        User TagUser [Tags UserName];
+        Provider UntagOpenIDConnectProvider [OpenIDConnectProviderArn TagKeys];
+        Policy UntagPolicy [PolicyArn TagKeys];
+        Role UntagRole [RoleName TagKeys];
+        User UntagUser [TagKeys UserName];
+        User UpdateAccessKey [AccessKeyId Status UserName];
+        Role UpdateAssumeRolePolicy [PolicyDocument RoleName];
+        Group UpdateGroup [GroupName NewGroupName NewPath];
+        Provider UpdateOpenIDConnectProviderThumbprint [OpenIDConnectProviderArn ThumbprintList];
+        Role UpdateRole [
+            Description MaxSessionDuration MaxSigninSessionDuration ResetMaxSigninSessionDuration RoleName
+        ];
+        Role UpdateRoleDescription [Description RoleName];
+        User UpdateUser [NewPath NewUserName UserName];
     } refused {
             AcceptDelegationRequest AcquireRole AddRoleToInstanceProfile AssociateDelegationRequest ChangePassword
             CreateDelegationRequest CreateInstanceProfile CreateLoginProfile CreateSAMLProvider CreateServiceLinkedRole
@@ -240,12 +277,18 @@ operations! {
             UploadSigningCertificate
     }
     Sts "sts:" served {
-        Trust AssumeRole;
-        Trust AssumeRoleWithWebIdentity;
-        All GetAccessKeyInfo;
-        Anybody GetCallerIdentity;
-        All GetFederationToken;
-        Anybody GetSessionToken;
+        Trust AssumeRole [
+            DurationSeconds ExternalId MinimumSessionTokenSize Policy PolicyArns ProvidedContexts RoleArn
+            RoleSessionName SerialNumber SourceIdentity Tags TokenCode TransitiveTagKeys
+        ];
+        Trust AssumeRoleWithWebIdentity [
+            DurationSeconds MinimumSessionTokenSize Policy PolicyArns ProviderId RoleArn RoleSessionName
+            WebIdentityToken
+        ];
+        All GetAccessKeyInfo [AccessKeyId];
+        Anybody GetCallerIdentity [];
+        FederatedUser GetFederationToken [DurationSeconds MinimumSessionTokenSize Name Policy PolicyArns Tags];
+        Anybody GetSessionToken [DurationSeconds MinimumSessionTokenSize SerialNumber TokenCode];
     } refused {
             AssumeRoleWithSAML AssumeRoot DecodeAuthorizationMessage GetDelegatedAccessToken GetScopedCredentials
             GetWebIdentityToken

@@ -31,6 +31,15 @@ impl Params {
         Some(Self(params))
     }
 
+    /// Those that are `members`, or parts of them, and those that every request has.
+    pub fn only(mut self, members: &[&str]) -> Self {
+        self.0.retain(|name, _| {
+            let member = name.split('.').next().unwrap_or(name);
+            matches!(member, "Action" | "Version") || members.contains(&member)
+        });
+        self
+    }
+
     /// All of them, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -272,5 +281,13 @@ mod tests {
         assert!(refused("", keys).starts_with("1 validation error detected: Value null at 't'"));
         let many: Vec<String> = (1..=51).map(|at| format!("T.member.{at}=k{at}")).collect();
         assert!(refused(&many.join("&"), keys).ends_with("Member must have length less than or equal to 50"));
+    }
+
+    #[test]
+    fn members_of_others_are_left_out() {
+        let text = "Action=TagUser&UserName=a&Tags.member.1.Key=k&Tags.member.1.Value=&TagsX=1&Version=v&User=a";
+        let only = Params::parse(text).unwrap().only(&["Tags", "User"]);
+        let kept: Vec<&str> = only.iter().map(|(name, _)| name).collect();
+        assert_eq!(kept, ["Action", "Tags.member.1.Key", "Tags.member.1.Value", "User", "Version"]);
     }
 }

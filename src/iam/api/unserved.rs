@@ -77,5 +77,10 @@ mod tests {
         for name in UNSERVED.iter().flat_map(|(operations, _)| *operations).chain(ISSUING) {
             assert!(Operation::by_name(name).is_some(), "{name}");
         }
+        let rows = UNSERVED.iter().flat_map(|(operations, member)| operations.iter().map(move |name| (name, member)));
+        let issuing = ISSUING.iter().map(|name| (name, &"MinimumSessionTokenSize"));
+        for (name, member) in rows.chain(issuing) {
+            assert!(Operation::by_name(name).unwrap().members.contains(member), "{name} {member}");
+        }
     }
 }

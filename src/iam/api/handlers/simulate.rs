@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::paged;
 use crate::iam::api::Call;
-use crate::iam::api::authority::Known;
+use crate::iam::api::authority::ContextKeys;
 use crate::iam::api::failure::{Result, constraint, invalid_input, missing, no_such_entity};
 use crate::iam::arn;
 use crate::policy::{
@@ -260,8 +260,8 @@ fn shown_statement(concerned: &Concerned<'_>) -> Value {
 }
 
 /// Context entries of the request.
-fn entries(call: &Call<'_>) -> Result<Known> {
-    let mut known = Known::default();
+fn entries(call: &Call<'_>) -> Result<ContextKeys> {
+    let mut known = ContextKeys::default();
     for member in call.params.members("ContextEntries") {
         let key = call.params.required(&format!("{member}.ContextKeyName"))?;
         for value in call.params.list(&format!("{member}.ContextKeyValues")) {
@@ -273,7 +273,7 @@ fn entries(call: &Call<'_>) -> Result<Known> {
 
 /// What a simulated request's circumstances are.
 struct Simulated<'s> {
-    given: &'s Known,
+    given: &'s ContextKeys,
     subject: &'s Subject,
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::Call;
-use super::super::authority::{Known, circumstances};
+use super::super::authority::{ContextKeys, circumstances};
 use super::super::failure::{Failure, Result, access_denied, invalid_parameter, validation};
 use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
@@ -56,7 +56,7 @@ impl Role {
         call: &Call<'_>,
         subject: &Subject,
         action: &'static str,
-        known: &Known,
+        known: &ContextKeys,
     ) -> Result<(), String> {
         // It is the role that is asked of: its account and its tags.
         let mut known = known.clone();
@@ -129,7 +129,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     check_role_arn(role_arn)?;
     let refused = |action: &str, reason: &str| not_authorized(&identity.arn, action, role_arn, reason);
     let role = Role::find(call, role_arn).ok_or_else(|| refused("sts:AssumeRole", ""))?;
-    let mut known = Known::default();
+    let mut known = ContextKeys::default();
     known.add("sts:rolesessionname", session);
     if let Some(id) = external_id {
         known.add("sts:externalid", id);

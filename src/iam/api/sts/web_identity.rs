@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Call;
-use super::super::authority::Known;
+use super::super::authority::ContextKeys;
 use super::super::failure::{
     Failure, Result, access_denied, expired_identity_token, idp_communication, idp_rejected, invalid_identity_token,
 };
@@ -93,7 +93,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
 
     let provider_arn = arn::provider(&role.account, &provider);
     let tags = tags(&claims)?;
-    let mut known = Known::default();
+    let mut known = ContextKeys::default();
     known.add("sts:rolesessionname", session);
     known.add(format!("{provider}:aud"), audience.as_str());
     known.add(format!("{provider}:sub"), claims.sub.as_str());
