@@ -233,18 +233,18 @@ impl SessionRecord {
                 subject
             }
             Who::Federated { name, user: of } => {
-                let (by, policies, boundary) = match of {
+                let (by, policies, boundary, own) = match of {
                     Some((_, id)) => {
                         let user = user(id)?;
-                        (user.arn.clone(), user.policies.clone(), user.boundary.clone())
+                        (user.arn.clone(), user.policies.clone(), user.boundary.clone(), &user.tags[..])
                     }
-                    None => (format!("arn:aws:iam::{id}:root"), vec![everything()], None),
+                    None => (format!("arn:aws:iam::{id}:root"), vec![everything()], None, &[][..]),
                 };
                 let (arn, user_id) = (arn::federated(id, name), format!("{id}:{name}"));
                 let mut subject = Subject::new(SubjectKind::Federated(by), id, arn, user_id);
                 subject.named = of.as_ref().map(|(_, id)| format!("{id}:{name}"));
                 (subject.policies, subject.boundary) = (policies, boundary);
-                subject.tags.clone_from(&self.tags);
+                subject.tags = overlaid(own, &self.tags);
                 subject
             }
         };
@@ -270,7 +270,7 @@ impl Bounds {
     }
 }
 
-/// Session tags in front of a role's own of the same keys.
+/// Session tags in front of those of the same keys that the role, or the user who vouches, has of its own.
 fn overlaid(own: &[Tag], session: &[Tag]) -> Vec<Tag> {
     let mut tags = session.to_vec();
     let hidden = |key: &str| session.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
@@ -288,6 +288,8 @@ fn everything() -> Attached {
 mod tests {
     use super::*;
     use crate::crypto::random::SeededEntropy;
+    use crate::iam::store::AccountState;
+    use crate::iam::store::records::{Grants, UserRecord};
 
     fn record(who: Who) -> SessionRecord {
         SessionRecord {
@@ -357,6 +359,26 @@ mod tests {
         let federated =
             record(Who::Federated { name: "f".to_owned(), user: None }).subject(&Compiled::default()).unwrap();
         assert_eq!(federated.arn, "arn:aws:sts::111122223333:federated-user/f");
+    }
+
+    #[test]
+    fn a_federated_user_has_the_tags_of_the_user_who_vouches() {
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let mut state = AccountState::default();
+        state.users.insert(UserRecord {
+            id: "AIDA".to_owned(),
+            name: "a".to_owned(),
+            path: "/".to_owned(),
+            created: 0,
+            grants: Grants::default(),
+            groups: Vec::new(),
+            boundary: None,
+            tags: vec![tag("Team", "blue"), tag("K", "own")],
+        });
+        let account = Compiled::new("111122223333", state, &Compiled::default());
+        let by = ("a".to_owned(), "AIDA".to_owned());
+        let federated = record(Who::Federated { name: "f".to_owned(), user: Some(by) }).subject(&account).unwrap();
+        assert_eq!(federated.tags, [tag("k", "v"), tag("Team", "blue")]);
     }
 
     #[test]

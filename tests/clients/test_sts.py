@@ -482,6 +482,27 @@ def test_federated_users(server, identities, user, account, bucket):
         none.list_objects_v2(Bucket=bucket)
 
 
+def test_federated_users_have_tags(server, identities, account, bucket):
+    """Those of the user who asks, under those that are given, which is a permission of its own."""
+    user = identities.user(Tags=[{"Key": "Team", "Value": "blue"}])
+
+    def let(*actions):
+        text = document(allow([*actions, "sts:GetFederationToken"], "*"))
+        identities.iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=text)
+
+    let("s3:ListBucket")
+    sts = identities.client("sts", user)
+    bounds = document(allow("s3:ListBucket", "*", Condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}}))
+    by(server, sts.get_federation_token(Name="bob", Policy=bounds)["Credentials"], "s3").list_objects_v2(Bucket=bucket)
+    red = {"Name": "bob", "Policy": bounds, "Tags": [{"Key": "team", "Value": "red"}]}
+    with refused("AccessDenied", 403) as refusal:
+        sts.get_federation_token(**red)
+    assert f"perform: sts:TagSession on resource: arn:aws:sts::{account}:federated-user/bob" in refusal.message
+    let("s3:ListBucket", "sts:TagSession")
+    with refused("AccessDenied", 403):
+        by(server, sts.get_federation_token(**red)["Credentials"], "s3").list_objects_v2(Bucket=bucket)
+
+
 def test_sessions_last_as_long_as_was_asked(identities, user, role):
     credentials = identities.client("sts", user).assume_role(
         RoleArn=role["Arn"], RoleSessionName=SESSION, DurationSeconds=900
