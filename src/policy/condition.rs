@@ -105,6 +105,19 @@ impl Condition {
         std::iter::once((&*self.name, true)).chain(self.patterns().iter().flat_map(Pattern::context_keys))
     }
 
+    /// How much there is to judge.
+    pub fn extent(&self) -> usize {
+        let values = match &self.test {
+            Test::Text(patterns) | Test::Arn(patterns) => patterns.iter().map(Pattern::extent).sum(),
+            Test::Number(_, values) => values.len(),
+            Test::Date(_, values) => values.len(),
+            Test::Bool(values) | Test::Null(values) => values.len(),
+            Test::Binary(values) => values.len(),
+            Test::Address(values) => values.len(),
+        };
+        1 + values
+    }
+
     fn patterns(&self) -> &[Pattern] {
         match &self.test {
             Test::Text(patterns) | Test::Arn(patterns) => patterns,

@@ -206,6 +206,11 @@ impl Policy {
         &self.statements
     }
 
+    /// How much there is to judge: its statements, and what they list.
+    pub fn extent(&self) -> usize {
+        self.statements.iter().map(Statement::extent).sum()
+    }
+
     /// Whether something in it, a condition or a variable, asks for a key (in lower case) that is `wanted`: what is costly to
     /// know need not be found out if not.
     pub fn asks_for_some(&self, wanted: impl Fn(&str) -> bool) -> bool {
@@ -375,6 +380,11 @@ impl Statement {
     pub fn context_keys(&self) -> impl Iterator<Item = (&str, bool)> {
         let patterns = self.resources.iter().flat_map(|resources| &resources.patterns).chain(&self.actions.patterns);
         self.conditions.iter().flat_map(Condition::context_keys).chain(patterns.flat_map(Pattern::context_keys))
+    }
+
+    fn extent(&self) -> usize {
+        let patterns = self.actions.patterns.iter().chain(self.resources.iter().flat_map(|listed| &listed.patterns));
+        1 + patterns.map(Pattern::extent).chain(self.conditions.iter().map(Condition::extent)).sum::<usize>()
     }
 
     /// Every key (in lower case) that it asks for.

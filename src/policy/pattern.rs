@@ -157,6 +157,13 @@ impl Pattern {
         }
     }
 
+    /// How much there is to judge: one, and more if it is long.
+    pub fn extent(&self) -> usize {
+        let symbols =
+            self.pieces.iter().map(|piece| if let Piece::Symbols(symbols) = piece { symbols.len() } else { 1 });
+        1 + symbols.sum::<usize>() / 32
+    }
+
     /// The keys (in lower case) whose values stand in it.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {

@@ -83,3 +83,29 @@ def test_tag_keys_have_the_case_of_ascii_alone(iam, identities, user_with):
         user.list_user_tags(UserName=name)
     user.tag_user(UserName=name, Tags=[{"Key": "\u00c4", "Value": "x"}])
     assert user.list_user_tags(UserName=name)["Tags"] == [{"Key": "\u00c4", "Value": "x"}]
+
+
+def test_a_simulation_costs_what_its_page_costs(server, iam):
+    actions = [f"s3:Get{at:03}" for at in range(300)]
+    resources = [f"arn:aws:s3:::vault/{at:03}" for at in range(300)]
+    asked = {"PolicyInputList": [document(allow("s3:*", "*"))], "ActionNames": actions, "ResourceArns": resources}
+    before = server.status("VmHWM")
+    first = iam.simulate_custom_policy(MaxItems=1000, **asked)
+    assert len(first["EvaluationResults"]) == 1000 and first["IsTruncated"]
+    second = iam.simulate_custom_policy(MaxItems=10, Marker=first["Marker"], **asked)
+    pairs = [(one["EvalActionName"], one["EvalResourceName"]) for one in second["EvaluationResults"]]
+    assert pairs == [(actions[3], resource) for resource in resources[100:110]]
+    assert server.status("VmHWM") - before < 60 * 2**20
+
+
+def test_a_page_of_costly_simulations_is_short(iam):
+    policy = document(*[allow("s3:Get*", f"arn:aws:s3:::vault/{at}") for at in range(1000)])
+    actions = [f"s3:Get{at:03}" for at in range(100)]
+    asked = {"PolicyInputList": [policy], "ActionNames": actions, "ResourceArns": ["arn:aws:s3:::vault/7"]}
+    pages = list(iam.get_paginator("simulate_custom_policy").paginate(**asked, PaginationConfig={"PageSize": 1000}))
+    results = [result for page in pages for result in page["EvaluationResults"]]
+    assert len(pages) > 1 and [result["EvalActionName"] for result in results] == actions
+    assert {result["EvalDecision"] for result in results} == {"allowed"}
+    for wrong in ({"ActionNames": ["s3:" + "x" * 126]}, {"ResourceArns": ["arn:aws:s3:::vault/" + "x" * 2048]}):
+        with refused("ValidationError", 400):
+            iam.simulate_custom_policy(**(asked | wrong))

@@ -15,11 +15,13 @@ mod tags;
 mod users;
 
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
 use super::Call;
 use super::failure::{Failure, Result};
+use super::params::Params;
 use super::sts;
 use crate::crypto::digest::sha256;
 use crate::iam::Permit;
@@ -152,8 +154,7 @@ pub(super) use providers::name_of_url;
 
 /// A page of `items`, each with the name that the next page begins behind; they are in the order of those names.
 pub(super) fn paged(call: &Call<'_>, member: &str, items: impl Iterator<Item = (String, Value)>) -> Result<Value> {
-    let most = call.params.number("MaxItems", 1, 1000)?.unwrap_or(100);
-    let most = usize::try_from(most).unwrap_or_default();
+    let most = max_items(call.params)?;
     let after = call.params.text("Marker").map(Marker::read).transpose()?;
     let mut rest: Box<dyn Iterator<Item = (String, Value)> + '_> = match after {
         None => Box::new(items),
@@ -174,6 +175,26 @@ pub(super) fn paged(call: &Call<'_>, member: &str, items: impl Iterator<Item = (
         answer["Marker"] = Marker::after(last).to_string().into();
     }
     Ok(answer)
+}
+
+/// A page of `count` things that have numbers for names, of at most `most` even if more are asked for: the numbers of those on it,
+/// and the marker of the next page if there is one. What stands before and behind the page costs nothing.
+pub(super) fn numbered(params: &Params, count: usize, most: usize) -> Result<(Range<usize>, Option<String>)> {
+    let invalid = || invalid_marker(params.text("Marker").unwrap_or_default());
+    let start = match params.text("Marker").map(Marker::read).transpose()? {
+        None => 0,
+        Some(Marker::Name(last)) => last.parse::<usize>().map_err(|_| invalid())?.saturating_add(1),
+        Some(Marker::Digest(_)) => return Err(invalid()),
+    };
+    let end = count.min(start.saturating_add(most.min(max_items(params)?)));
+    let marker = (end < count).then(|| Marker::Name((end - 1).to_string()).to_string());
+    Ok((start.min(end)..end, marker))
+}
+
+/// How many items a page is to have.
+fn max_items(params: &Params) -> Result<usize> {
+    let most = params.number("MaxItems", 1, 1000)?.unwrap_or(100);
+    Ok(usize::try_from(most).unwrap_or_default())
 }
 
 /// Behind what a page begins. A marker has 320 characters at most, and names may be longer, as those of policies with their paths.
@@ -244,6 +265,22 @@ pub(super) fn shown_boundary(boundary: Option<&str>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_come_in_pages() {
+        let page = |form: &str, most| numbered(&Params::parse(form).unwrap(), 250, most);
+        let (first, marker) = page("", 1000).unwrap();
+        assert_eq!(first, 0..100);
+        let (second, marker) = page(&format!("MaxItems=120&Marker={}", marker.unwrap()), 1000).unwrap();
+        assert_eq!(second, 100..220);
+        assert_eq!(page(&format!("Marker={}", marker.unwrap()), 1000).unwrap(), (220..250, None));
+        assert_eq!(page("MaxItems=1000", 7).unwrap().0, 0..7);
+        let behind = |last: &str| format!("Marker={}", hex::encode(last));
+        assert_eq!(page(&behind("249"), 1000).unwrap(), (250..250, None));
+        assert_eq!(page(&behind(&usize::MAX.to_string()), 1000).unwrap(), (250..250, None));
+        assert!(page(&behind("x"), 1000).is_err());
+        assert_eq!(numbered(&Params::default(), 0, 1000).unwrap(), (0..0, None));
+    }
 
     #[test]
     fn markers_come_back_and_are_short_enough() {

@@ -2,11 +2,12 @@
 //! and which condition keys policies ask for.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::paged;
+use super::numbered;
 use crate::iam::api::Call;
 use crate::iam::api::authority::ContextKeys;
 use crate::iam::api::failure::{Result, constraint, invalid_input, missing, no_such_entity};
@@ -28,7 +29,7 @@ pub(super) async fn custom(call: &Call<'_>) -> Result<Value> {
         return Err(missing("PolicyInputList"));
     }
     let subject = caller.unwrap_or_else(nobody);
-    simulate(call, Subject { policies: Vec::new(), boundary: None, ..subject })
+    simulate(call, Subject { policies: Vec::new(), boundary: None, ..subject }).await
 }
 
 pub(super) async fn principal(call: &Call<'_>) -> Result<Value> {
@@ -38,7 +39,7 @@ pub(super) async fn principal(call: &Call<'_>) -> Result<Value> {
         Some(caller) => Subject { policies: source.policies, boundary: source.boundary, ..caller },
         None => source,
     };
-    simulate(call, subject)
+    simulate(call, subject).await
 }
 
 /// The user, group or role who is supposed to ask, if the request names one. Of other accounts' nothing is known but the name: what
@@ -111,7 +112,11 @@ fn inputs(call: &Call<'_>, member: &str) -> Result<Vec<Attached>> {
     call.params.list(member).into_iter().enumerate().map(read).collect()
 }
 
-fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
+/// How much a page of results may cost, by [`cost`]: a page has fewer results than it might where each costs much.
+/// (API reference, SimulatePrincipalPolicy: "IAM might return fewer than the MaxItems number of results".)
+const MOST_PER_PAGE: usize = 100_000;
+
+async fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     subject.policies.extend(inputs(call, "PolicyInputList")?);
     if let Some(boundary) = inputs(call, "PermissionsBoundaryPolicyInputList")?.into_iter().next() {
         subject.boundary = Some(boundary);
@@ -124,7 +129,9 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     if let Some(action) = actions.iter().find(|action| !action.contains(':') || action.contains(['*', '?'])) {
         return Err(invalid_input(format!("Invalid action name: {action}")));
     }
+    check_lengths("ActionNames", &actions, 3..=128)?;
     let mut resources = call.params.list("ResourceArns");
+    check_lengths("ResourceArns", &resources, 1..=2048)?;
     if resources.is_empty() {
         resources.push("*");
     }
@@ -139,10 +146,17 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     let owner = owner.unwrap_or(&subject.account);
     let context = Simulated { given: &given, subject: &subject };
     let missing_keys = missing_keys(&subject, of_resource.as_ref(), &context);
+    let bounded = subject.boundary.clone().map(|boundary| Subject {
+        policies: vec![boundary],
+        boundary: None,
+        ..subject.clone()
+    });
+    let most = MOST_PER_PAGE / cost(&subject, &organization, of_resource.as_ref(), &missing_keys);
+    let count = actions.len().saturating_mul(resources.len());
+    let (page, marker) = numbered(call.params, count, most.max(1))?;
     let mut results = Vec::new();
-    for (index, (action, resource)) in
-        actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource))).enumerate()
-    {
+    for at in page {
+        let (action, resource) = (actions[at / resources.len()], resources[at % resources.len()]);
         let ask = Ask {
             action,
             resource,
@@ -166,14 +180,40 @@ fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
         if !organization.is_empty() {
             result["OrganizationsDecisionDetail"] = json!({"AllowedByOrganizations": refused_by.is_none()});
         }
-        if let Some(boundary) = &subject.boundary {
-            let bounded = Subject { policies: vec![boundary.clone()], boundary: None, ..subject.clone() };
+        if let Some(bounded) = &bounded {
             let allowed = bounded.judge_ask(&Ask { owner, ..own }).is_allowed();
             result["PermissionsBoundaryDecisionDetail"] = json!({"AllowedByPermissionsBoundary": allowed});
         }
-        results.push((format!("{index:08}"), result));
+        results.push(result);
+        // Others wait for this thread.
+        tokio::task::yield_now().await;
     }
-    paged(call, "EvaluationResults", results.into_iter())
+    let mut answer = json!({"IsTruncated": marker.is_some()});
+    answer["EvaluationResults"] = results.into();
+    if let Some(marker) = marker {
+        answer["Marker"] = marker.into();
+    }
+    Ok(answer)
+}
+
+/// Refuses a list with members that are longer or shorter. (API reference: `ActionNameType`, `ResourceNameType`.)
+fn check_lengths(name: &str, list: &[&str], characters: RangeInclusive<usize>) -> Result<()> {
+    if list.iter().all(|member| characters.contains(&member.chars().count())) {
+        return Ok(());
+    }
+    let (least, most) = characters.into_inner();
+    let rule = format!(
+        "satisfy constraint: [Member must have length less than or equal to {most}, Member must have length greater than or \
+         equal to {least}]"
+    );
+    Err(constraint("[...]", name, &rule))
+}
+
+/// What one result costs: how much is judged for it, and how much it tells.
+fn cost(subject: &Subject, organization: &[Subject], of_resource: Option<&Policy>, missing_keys: &[String]) -> usize {
+    let of = |subject: &Subject| subject.all_policies().map(|attached| attached.policy.extent()).sum::<usize>();
+    let judged = organization.iter().map(of).sum::<usize>() + of_resource.map_or(0, Policy::extent);
+    1 + of(subject) + judged + missing_keys.len()
 }
 
 /// The levels of a supposed organization, from its root down to the account: the principal as if each level's policies were its own.
