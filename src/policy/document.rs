@@ -160,6 +160,16 @@ pub(super) const ELEMENTS: &[&str] = &["Version", "Id", "Statement"];
 pub(super) const STATEMENT_ELEMENTS: &[&str] =
     &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 
+/// What is done to roles by whom they trust. (Service authorization reference, "Actions defined by AWS STS": role.)
+const ACTIONS_ON_ROLES: &[&str] = &[
+    "sts:AssumeRole",
+    "sts:AssumeRoleWithSAML",
+    "sts:AssumeRoleWithWebIdentity",
+    "sts:SetContext",
+    "sts:SetSourceIdentity",
+    "sts:TagSession",
+];
+
 impl Policy {
     /// Reads a document of `kind`.
     ///
@@ -230,6 +240,18 @@ impl Policy {
             _ => all_but.any(|statement| statement.allows).then_some(Fault::AllowNotPrincipal),
         };
         fault.map_or(Ok(()), |fault| Err(MalformedPolicy(fault.text(kind))))
+    }
+
+    /// Judges the actions of a policy of `kind` that is to be kept, as [`Self::check_principals`] its principals.
+    ///
+    /// # Errors
+    /// [`MalformedPolicy`], if it lets do what nobody does to a role.
+    pub fn check_actions(&self, kind: Kind<'_>) -> Result<(), MalformedPolicy> {
+        let is_of_roles = |statement: &Statement| statement.each_action_covers_one_of(ACTIONS_ON_ROLES);
+        match kind {
+            Kind::Trust if !self.statements.iter().all(is_of_roles) => Err(MalformedPolicy(Fault::Action.text(kind))),
+            _ => Ok(()),
+        }
     }
 
     /// Puts accounts in the place of the canonical ids that the policy names as principals.

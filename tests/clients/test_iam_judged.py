@@ -109,3 +109,15 @@ def test_a_page_of_costly_simulations_is_short(iam):
     for wrong in ({"ActionNames": ["s3:" + "x" * 126]}, {"ResourceArns": ["arn:aws:s3:::vault/" + "x" * 2048]}):
         with refused("ValidationError", 400):
             iam.simulate_custom_policy(**(asked | wrong))
+
+
+def test_trust_is_about_assuming_roles(iam, account, identities):
+    text = "AssumeRole policy may only specify STS AssumeRole actions."
+    for action in ("sts:GetFederationToken", "sts:TagSessions", "sts:Get*"):
+        with refused("MalformedPolicyDocument", 400, text):
+            identities.role(trust({"AWS": account}, "sts:AssumeRole", action))
+    role = identities.role(trust({"AWS": account}, "sts:AssumeRole*", "sts:TagSession", "sts:SetSourceIdentity"))
+    with refused("MalformedPolicyDocument", 400, text):
+        iam.update_assume_role_policy(
+            RoleName=role["RoleName"], PolicyDocument=trust({"AWS": account}, "sts:GetCallerIdentity")
+        )

@@ -14,7 +14,9 @@ const MAX_DOCUMENT: usize = 131_072;
 /// A document of `kind`, without the white space around it.
 pub(super) fn document(call: &Call<'_>, member: &str, kind: Kind<'_>) -> Result<String> {
     let text = read(call, member)?;
-    Policy::parse(text, kind)?.check_principals(kind)?;
+    let policy = Policy::parse(text, kind)?;
+    policy.check_principals(kind)?;
+    policy.check_actions(kind)?;
     Ok(text.to_owned())
 }
 

@@ -193,6 +193,27 @@ proptest! {
 
 /// What was kept before it was refused is still read.
 #[test]
+fn trust_is_about_assuming_roles_alone() {
+    let of = |action: &str| {
+        let statement =
+            json!({"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": ["sts:AssumeRole", action]});
+        let policy = Policy::parse(&json!({"Statement": statement}).to_string(), Kind::Trust).unwrap();
+        policy.check_actions(Kind::Trust).map_err(|error| error.0)
+    };
+    for action in
+        ["sts:assumerole", "sts:AssumeRoleWith*", "sts:TagSession", "sts:SetSourceIdentity", "sts:SetContext", "sts:*"]
+    {
+        assert_eq!(of(action), Ok(()), "{action}");
+    }
+    for action in ["sts:GetFederationToken", "sts:TagSessions", "sts:Get*", "sts:GetSessionToken"] {
+        assert_eq!(of(action).unwrap_err(), "AssumeRole policy may only specify STS AssumeRole actions.", "{action}");
+    }
+    let elsewhere = Policy::parse(&statement(&json!({})), BUCKET).unwrap();
+    assert_eq!(elsewhere.check_actions(BUCKET), Ok(()));
+}
+
+/// What was kept before it was refused is still read.
+#[test]
 fn all_but_some_can_only_be_denied_and_never_be_trusted() {
     let of = |effect: &str, action: &str, kind: Kind<'_>| {
         let mut statement = json!({"Effect": effect, "NotPrincipal": {"AWS": "111122223333"}, "Action": action, "Resource": "arn:aws:s3:::b/*"});
