@@ -133,6 +133,11 @@ impl Directory {
         self.accounts.values().find(|account| !email.is_empty() && account.email.eq_ignore_ascii_case(email))
     }
 
+    /// Whether an account has this alias.
+    pub(super) fn is_alias(&self, alias: &str) -> bool {
+        self.account_ids().any(|account| self.compiled(account).state.record.alias.as_deref() == Some(alias))
+    }
+
     /// The account that an access key belongs to, whosever it is.
     pub fn account_of_key(&self, id: &str) -> Option<&Arc<Account>> {
         if let Some(root) = self.roots.get(id) {

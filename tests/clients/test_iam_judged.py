@@ -121,3 +121,15 @@ def test_trust_is_about_assuming_roles(iam, account, identities):
         iam.update_assume_role_policy(
             RoleName=role["RoleName"], PolicyDocument=trust({"AWS": account}, "sts:GetCallerIdentity")
         )
+
+
+def test_an_alias_is_one_accounts(server, iam, identities):
+    alias, other = identities.name("alias"), server.other.client("iam")
+    iam.create_account_alias(AccountAlias=alias)
+    for client in (iam, other):
+        with refused("EntityAlreadyExists", 409, f"The account alias {alias} already exists."):
+            client.create_account_alias(AccountAlias=alias)
+    assert other.list_account_aliases()["AccountAliases"] == []
+    iam.delete_account_alias(AccountAlias=alias)
+    other.create_account_alias(AccountAlias=alias)
+    other.delete_account_alias(AccountAlias=alias)

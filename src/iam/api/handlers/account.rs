@@ -12,7 +12,8 @@ use crate::iam::store::records::Grants;
 pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value> {
     let alias = alias(call)?;
     call.change(|state| {
-        if state.record.alias.as_deref() == Some(alias) {
+        // One account changes at a time: no two take an alias at once.
+        if call.directory().is_alias(alias) {
             return Err(already_exists(format!("The account alias {alias} already exists.")));
         }
         state.record.alias = Some(alias.to_owned());
