@@ -30,7 +30,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
         boundary: policies::boundary(call, "PermissionsBoundary")?,
         tags: call.params.tags("Tags")?,
         description: description(call)?,
-        max_session: max_session(call)?.unwrap_or(3600),
+        max_session: max_session(call)?,
     };
     call.change(|state| {
         if state.roles.get(name).is_some() {
@@ -69,7 +69,8 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
         if call.params.given("Description").is_some() {
             role.description.clone_from(&description);
         }
-        role.max_session = max_session.unwrap_or(role.max_session);
+        // API reference, UpdateRole: "If you do not specify a value for this setting, the default value of one hour is applied."
+        role.max_session = max_session;
         Ok(json!({}))
     })
     .await
@@ -149,9 +150,10 @@ fn description(call: &Call<'_>) -> Result<Option<String>> {
     }
 }
 
-fn max_session(call: &Call<'_>) -> Result<Option<u32>> {
+/// The longest session that the request says, in seconds, or else the default.
+fn max_session(call: &Call<'_>) -> Result<u32> {
     let seconds = call.params.number("MaxSessionDuration", 3600, 43_200)?;
-    Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()))
+    Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(3600))
 }
 
 /// When a role was used last, and where: nothing of one that never was.
