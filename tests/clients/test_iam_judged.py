@@ -85,6 +85,14 @@ def test_tag_keys_have_the_case_of_ascii_alone(iam, identities, user_with):
     assert user.list_user_tags(UserName=name)["Tags"] == [{"Key": "\u00c4", "Value": "x"}]
 
 
+def test_tags_have_the_characters_of_tags(iam, identities):
+    name = identities.user(keys=False).name
+    for key, value in (("a*", "x"), ("a", "b*"), ("a", "b\n"), ("a\t", "x")):
+        with refused("ValidationError", 400):
+            iam.tag_user(UserName=name, Tags=[{"Key": key, "Value": value}])
+    iam.tag_user(UserName=name, Tags=[{"Key": "\u00fc b_.:/=+-@1", "Value": "\u00fc b_.:/=+-@1"}])
+
+
 def test_a_simulation_costs_what_its_page_costs(server, iam):
     actions = [f"s3:Get{at:03}" for at in range(300)]
     resources = [f"arn:aws:s3:::vault/{at:03}" for at in range(300)]

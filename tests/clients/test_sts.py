@@ -624,6 +624,27 @@ def test_session_tags_of_a_web_identity(server, issuer, with_token, iam, web_rol
     by(server, with_token(token)["Credentials"], "s3").list_objects_v2(Bucket=bucket)
 
 
+def test_an_issuer_is_named_exactly(issuer, with_token, iam):
+    arn = iam.create_open_id_connect_provider(Url=f"{issuer.url}/A", ClientIDList=[issuer.AUDIENCE])[
+        "OpenIDConnectProviderArn"
+    ]
+    with refused("InvalidIdentityToken", 400):
+        with_token(issuer.token(iss=f"{issuer.url}/a"))
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+
+
+def test_an_issuers_tags_are_tags(issuer, with_token):
+    for more in (
+        {"https://aws.amazon.com/tags": {"principal_tags": {"Team": ["blue"], "team": ["red"]}}},
+        {"https://aws.amazon.com/tags": {"principal_tags": {"aws:team": ["blue"]}}},
+        {"https://aws.amazon.com/tags": {"principal_tags": {"te*m": ["blue"]}}},
+        {"https://aws.amazon.com/source_identity": "a b"},
+        {"https://aws.amazon.com/source_identity": "x" * 65},
+    ):
+        with refused("IDPRejectedClaim", 403):
+            with_token(issuer.token(**more))
+
+
 def test_an_issuer_that_is_not_there(issuer, with_token, iam, server):
     url = "https://127.0.0.1:1"
     arn = iam.create_open_id_connect_provider(Url=url, ClientIDList=[issuer.AUDIENCE])["OpenIDConnectProviderArn"]

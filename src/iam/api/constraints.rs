@@ -55,7 +55,7 @@ rules! {
     Sts [RoleArn] 20..=2048, shown;
     Sts [RoleSessionName] 2..=64, shown, r"[\w+=,.@-]*" is_name;
     Sts [SerialNumber] 9..=256, shown, r"[\w+=/:,.@-]*" |text| text.bytes().all(|b| is_word(b) || b"+=/:,.@-".contains(&b));
-    Sts [SourceIdentity] 2..=256, shown, r"[\w+=,.@-]*" is_name;
+    Sts [SourceIdentity] 2..=64, shown, r"[\w+=,.@-]*" is_name;
     Sts [TokenCode] 6..=6, hidden, r"[\d]*" |text| text.bytes().all(|b| b.is_ascii_digit());
     Sts [WebIdentityToken] 4..=20_000, hidden;
 }
@@ -106,7 +106,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether `text` has the characters that sessions and source identities may have.
+pub(super) fn is_name(text: &str) -> bool {
     text.bytes().all(|byte| is_word(byte) || b"+=,.@-".contains(&byte))
 }
 

@@ -161,6 +161,10 @@ impl Params {
             if value.chars().count() > 256 {
                 return Err(constraint(value, &path("value"), "have length less than or equal to 256"));
             }
+            if !is_tag_text(value) {
+                let pattern = r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]*";
+                return Err(constraint(value, &path("value"), pattern));
+            }
             if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
                 return Err(refusal("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
             }
@@ -197,6 +201,16 @@ pub(super) fn check_tag_number(tags: &[Tag]) -> Result<()> {
     if tags.len() > MOST_TAGS { Err(too_many_tags()) } else { Ok(()) }
 }
 
+/// Whether `text` has characters that the keys and values of tags may have.
+pub(super) fn is_tag_text(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c))
+}
+
+/// Whether AWS keeps tags with this key to itself.
+pub(super) fn is_reserved_tag_key(key: &str) -> bool {
+    key.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("aws:"))
+}
+
 fn check_tag_key(path: &str, key: &str, refusal: fn(&'static str) -> Failure) -> Result<()> {
     if key.is_empty() {
         return Err(constraint(key, path, "have length greater than or equal to 1"));
@@ -204,11 +218,10 @@ fn check_tag_key(path: &str, key: &str, refusal: fn(&'static str) -> Failure) ->
     if key.chars().count() > 128 {
         return Err(constraint(key, path, "have length less than or equal to 128"));
     }
-    let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-    if !key.chars().all(allowed) {
+    if !is_tag_text(key) {
         return Err(constraint(key, path, r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+"));
     }
-    if key.len() >= 4 && key.is_char_boundary(4) && key[..4].eq_ignore_ascii_case("aws:") {
+    if is_reserved_tag_key(key) {
         return Err(refusal("Tag keys beginning with 'aws:' are reserved for system use."));
     }
     Ok(())
@@ -275,6 +288,12 @@ mod tests {
         assert!(refused("T.member.1.Key=aws:x&T.member.1.Value=", tags).contains("reserved"));
         let valueless = "T.member.1.Key=a&T.member.1.Value=b&T.member.2.Key=c";
         assert!(refused(valueless, tags).starts_with("1 validation error detected: Value null at 't.2.member.value'"));
+        let pattern = r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]";
+        for (odd, quantifier) in
+            [("T.member.1.Key=a*&T.member.1.Value=", '+'), ("T.member.1.Key=a&T.member.1.Value=b%0A", '*')]
+        {
+            assert!(refused(odd, tags).ends_with(&format!("{pattern}{quantifier}")), "{odd}");
+        }
         let many: Vec<String> = (1..=51).map(|at| format!("T.member.{at}.Key=k{at}&T.member.{at}.Value=")).collect();
         assert!(refused(&many.join("&"), tags).ends_with("Member must have length less than or equal to 50"));
         let keys = |params: &Params| params.tag_keys("T").map(drop);

@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 
 use super::super::Call;
 use super::super::authority::ContextKeys;
+use super::super::constraints::is_name;
 use super::super::failure::{
     Failure, Result, access_denied, expired_identity_token, idp_communication, idp_rejected, invalid_identity_token,
 };
 use super::super::handlers::name_of_url;
+use super::super::params::{is_reserved_tag_key, is_tag_text};
 use super::assume::Role;
 use super::credentials::{bounds, issue, packed_size};
 use crate::iam::arn;
@@ -93,6 +95,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
 
     let provider_arn = arn::provider(&role.account, &provider);
     let tags = tags(&claims)?;
+    check_source_identity(&claims)?;
     let mut known = ContextKeys::default();
     known.add("sts:rolesessionname", session);
     known.add(format!("{provider}:aud"), audience.as_str());
@@ -155,7 +158,9 @@ async fn verified(call: &Call<'_>, role: &Role, token: &str) -> Result<(Claims, 
     let unproven: Claims = jsonwebtoken::dangerous::insecure_decode(token).map_err(malformed)?.claims;
     let provider = name_of_url(&unproven.iss).map_err(|_| no_provider(&unproven.iss))?;
     let state = std::sync::Arc::clone(&call.directory().compiled(&role.account).state);
-    let record = state.providers.get(&provider).ok_or_else(|| no_provider(&unproven.iss))?;
+    // Whoever may add a provider of that name in another case has not been let vouch for this one's subjects.
+    let record = state.providers.get(&provider).filter(|record| record.name == provider);
+    let record = record.ok_or_else(|| no_provider(&unproven.iss))?;
     let audiences = unproven.aud.values();
     // Of several audiences, the authorized party is the one.
     let audience = unproven.azp.as_ref().filter(|_| audiences.len() > 1).or_else(|| audiences.first());
@@ -208,9 +213,11 @@ fn no_provider(issuer: &str) -> Failure {
     invalid_identity_token(format!("No OpenIDConnect provider found in your account for {issuer}"))
 }
 
-/// Session tags that the issuer gives. (IAM user guide, "Pass session tags in AWS STS": AssumeRoleWithWebIdentity.)
+/// Session tags that the issuer gives, which are under the rules of those that requests give.
+/// (IAM user guide, "Pass session tags in AWS STS": AssumeRoleWithWebIdentity.)
 fn tags(claims: &Claims) -> Result<Vec<Tag>> {
-    let mut tags = Vec::new();
+    let mut tags: Vec<Tag> = Vec::new();
+    let has = |tags: &[Tag], key: &str| tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key));
     for (key, values) in &claims.tags.principal_tags {
         let [value] = values.values() else {
             return Err(idp_rejected(format!("The session tag {key} must have one value.")));
@@ -218,11 +225,77 @@ fn tags(claims: &Claims) -> Result<Vec<Tag>> {
         if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
             return Err(idp_rejected(format!("The session tag {key} is too long.")));
         }
+        if !is_tag_text(key) || !is_tag_text(value) {
+            return Err(idp_rejected(format!("The session tag {key} has characters that no tag has.")));
+        }
+        if is_reserved_tag_key(key) {
+            return Err(idp_rejected("Tag keys beginning with 'aws:' are reserved for system use."));
+        }
+        if has(&tags, key) {
+            let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            return Err(idp_rejected(message));
+        }
         tags.push((key.clone(), value.clone()));
     }
-    let known = |key: &String| tags.iter().any(|(tag, _)| tag == key);
-    if tags.len() > 50 || !claims.tags.transitive_tag_keys.iter().all(known) {
+    if tags.len() > 50 || !claims.tags.transitive_tag_keys.iter().all(|key| has(&tags, key)) {
         return Err(idp_rejected("The session tags of the token are not well-formed."));
     }
     Ok(tags)
+}
+
+/// Refuses a source identity that no request could give. (STS API reference, AssumeRole: SourceIdentity.)
+fn check_source_identity(claims: &Claims) -> Result<()> {
+    let is_one = |identity: &str| (2..=64).contains(&identity.len()) && is_name(identity);
+    match &claims.source_identity {
+        Some(identity) if !is_one(identity) => {
+            Err(idp_rejected("The source identity of the token is not well-formed."))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(more: &Value) -> Claims {
+        let mut claims = json!({"iss": "https://idp.example.com", "sub": "alice", "aud": "a", "exp": 0});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(claims).unwrap()
+    }
+
+    #[test]
+    fn an_issuers_tags_are_under_the_rules_of_tags() {
+        let read = |given: Value, transitive: Value| {
+            let given = json!({"principal_tags": given, "transitive_tag_keys": transitive});
+            tags(&claims(&json!({"https://aws.amazon.com/tags": given})))
+        };
+        let team = ("Team".to_owned(), "a b".to_owned());
+        assert_eq!(read(json!({"Team": "a b"}), json!([])).unwrap(), std::slice::from_ref(&team));
+        assert_eq!(read(json!({"Team": ["a b"]}), json!(["team"])).unwrap(), [team]);
+        for (given, transitive) in [
+            (json!({"Team": "blue", "team": "red"}), json!([])),
+            (json!({"Team": ["blue", "red"]}), json!([])),
+            (json!({"": "blue"}), json!([])),
+            (json!({"te*m": "blue"}), json!([])),
+            (json!({"team": "bl*e"}), json!([])),
+            (json!({"AWS:team": "blue"}), json!([])),
+            (json!({"team": "x".repeat(257)}), json!([])),
+            (json!({"team": "blue"}), json!(["other"])),
+        ] {
+            assert_eq!(read(given.clone(), transitive).unwrap_err().code, "IDPRejectedClaim", "{given}");
+        }
+    }
+
+    #[test]
+    fn an_issuers_source_identity_is_one_that_could_be_given() {
+        let check = |identity: &str| {
+            check_source_identity(&claims(&json!({"https://aws.amazon.com/source_identity": identity})))
+        };
+        assert!(check_source_identity(&claims(&json!({}))).is_ok());
+        assert!(check("al").is_ok() && check(&"x".repeat(64)).is_ok());
+        for bad in ["", "a", "a b", "a*", &"x".repeat(65)] {
+            assert_eq!(check(bad).unwrap_err().code, "IDPRejectedClaim", "{bad}");
+        }
+    }
 }
