@@ -156,3 +156,41 @@ def test_a_role_that_is_updated_gets_the_default_session(iam, account, identitie
     assert told() == ("what it is for", 3600)
     iam.update_role(RoleName=name, MaxSessionDuration=7200)
     assert told() == ("what it is for", 7200)
+
+
+def test_members_have_their_limits(server, iam, account):
+    name, arn = "x" * 65, "arn:aws:iam::aws:policy/AdministratorAccess"
+    text = (
+        f"1 validation error detected: Value '{name}' at 'userName' failed to satisfy constraint: "
+        "Member must have length less than or equal to 64"
+    )
+    for call in (
+        lambda: iam.attach_user_policy(UserName=name, PolicyArn=arn),
+        lambda: iam.detach_user_policy(UserName=name, PolicyArn=arn),
+        lambda: iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=arn),
+        lambda: iam.delete_user_permissions_boundary(UserName=name),
+        lambda: iam.list_attached_user_policies(UserName=name),
+        lambda: iam.get_login_profile(UserName=name),
+        lambda: iam.delete_login_profile(UserName=name),
+        lambda: iam.list_ssh_public_keys(UserName=name),
+        lambda: iam.list_service_specific_credentials(UserName=name),
+    ):
+        with refused("ValidationError", 400, text):
+            call()
+    with refused("NoSuchEntity", 404):
+        iam.get_user(UserName=name)
+    with refused("ValidationError", 400):
+        iam.list_virtual_mfa_devices(AssignmentStatus="zzz")
+    with refused("MalformedInput", 400):
+        with_more(server.client("iam"), AllUsers="maybe").list_service_specific_credentials()
+    for status in ("Assigned", "Unassigned", "Any"):
+        assert iam.list_virtual_mfa_devices(AssignmentStatus=status)["VirtualMFADevices"] == []
+    # Before anything is looked at that the token says.
+    sts = server.client("sts", config=Config(signature_version=UNSIGNED, parameter_validation=False))
+    with refused("ValidationError", 400):
+        sts.assume_role_with_web_identity(
+            RoleArn=f"arn:aws:iam::{account}:role/nobody",
+            RoleSessionName="session",
+            WebIdentityToken="none",
+            DurationSeconds=899,
+        )

@@ -2,7 +2,7 @@
 //! Names and paths have texts of IAM's own, which `params` gives; here it is only seen that they are not empty.
 
 use super::failure::{Result, lower_first, validation};
-use super::operation::Service;
+use super::operation::{Operation, Service};
 use super::params::Params;
 
 /// A row of the table.
@@ -60,10 +60,29 @@ rules! {
     Sts [WebIdentityToken] 4..=20_000, hidden;
 }
 
+/// The operations that take a user's name as it is when a user is made. Others take longer ones than there are.
+/// (AWS: API reference, `userNameType` and `existingUserNameType`.)
+const OF_USERS: &[&str] = &[
+    "AttachUserPolicy",
+    "CreateUser",
+    "DeleteLoginProfile",
+    "DeleteUserPermissionsBoundary",
+    "DetachUserPolicy",
+    "GetLoginProfile",
+    "ListAttachedUserPolicies",
+    "ListSSHPublicKeys",
+    "ListServiceSpecificCredentials",
+    "PutUserPermissionsBoundary",
+];
+const USER_NAME: Rule =
+    Rule { service: Service::Iam, members: &["UserName"], lengths: (0, 64), pattern: None, is_shown: true };
+
 /// Refuses parameters that do not hold to the table, all of them at once.
-pub(super) fn check(service: Service, params: &Params) -> Result<()> {
+pub(super) fn check(operation: &Operation, params: &Params) -> Result<()> {
+    let service = operation.service;
     let mut faults: Vec<String> = Vec::new();
-    for rule in RULES.iter().filter(|rule| rule.service == service) {
+    let of_users = Some(&USER_NAME).filter(|_| OF_USERS.contains(&operation.name));
+    for rule in RULES.iter().filter(|rule| rule.service == service).chain(of_users) {
         let given = rule.members.iter().filter_map(|member| Some((*member, params.given(member)?)));
         faults.extend(given.flat_map(|(member, value)| rule.faults(member, value)));
     }
@@ -129,7 +148,12 @@ mod tests {
     use super::*;
 
     fn told(service: Service, form: &str) -> String {
-        check(service, &Params::parse(form).unwrap())
+        let any = if service == Service::Iam { "GetUser" } else { "AssumeRole" };
+        told_of(any, form)
+    }
+
+    fn told_of(operation: &str, form: &str) -> String {
+        check(Operation::by_name(operation).unwrap(), &Params::parse(form).unwrap())
             .err()
             .map(|failure| failure.message.into_owned())
             .unwrap_or_default()
@@ -160,6 +184,16 @@ mod tests {
                 r"2 validation errors detected: Value at 'tokenCode' {at} have length less than or equal to 6; Value at 'tokenCode' {at} satisfy regular expression pattern: [\d]*"
             )
         );
+        let name = "x".repeat(65);
+        let long = format!(
+            "1 validation error detected: Value '{name}' at 'userName' {at} have length less than or equal to 64"
+        );
+        for operation in OF_USERS {
+            assert!(Operation::by_name(operation).unwrap().members.contains(&"UserName"), "{operation}");
+            assert_eq!(told_of(operation, &format!("UserName={name}")), long, "{operation}");
+            assert_eq!(told_of(operation, &format!("UserName={}", &name[1..])), "", "{operation}");
+        }
+        assert_eq!(told_of("GetUser", &format!("UserName={name}")), "");
         for taken in
             ["VersionId=v12", "VersionId=v1.a-b", "PathPrefix=/", "AccessKeyId=AKIAIOSFODNN7EXAMPLE", "Marker=a"]
         {

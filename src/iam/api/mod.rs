@@ -167,11 +167,12 @@ impl QueryApi {
             *event = Some(event::begin(&call, operation, said));
         }
         let result = match authority::authorize(&call, operation) {
-            Ok(permit) => match constraints::check(service, &params).and_then(|()| unserved::check(operation, &params))
-            {
-                Ok(()) => handlers::perform(handler, &call, permit).await,
-                Err(failure) => Err(failure),
-            },
+            Ok(permit) => {
+                match constraints::check(operation, &params).and_then(|()| unserved::check(operation, &params)) {
+                    Ok(()) => handlers::perform(handler, &call, permit).await,
+                    Err(failure) => Err(failure),
+                }
+            }
             Err(denied) => Err(denied),
         };
         if let Some(event) = event {

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 use super::{paged, users};
 use crate::iam::api::Call;
 use crate::iam::api::failure::{Failure, Result, no_such_entity};
+use crate::iam::api::params::Params;
 
 macro_rules! lists {
-    ($($function:ident $member:literal;)*) => {
+    ($($function:ident $member:literal $(, $check:expr)?;)*) => {
         $(pub(super) async fn $function(call: &Call<'_>) -> Result<Value> {
+            $(let check: fn(&Params) -> Result<()> = $check;
+            check(call.params)?;)?
             // Of some only users have any; the user must be there.
             if call.params.text("UserName").is_some() {
                 users::find(&call.state(), &users::name(call)?)?;
@@ -23,10 +26,11 @@ lists! {
     instance_profiles "InstanceProfiles";
     mfa_devices "MFADevices";
     server_certificates "ServerCertificateMetadataList";
-    service_credentials "ServiceSpecificCredentials";
+    service_credentials "ServiceSpecificCredentials", |params| params.flag("AllUsers").map(drop);
     signing_certificates "Certificates";
     ssh_keys "SSHPublicKeys";
-    virtual_mfa_devices "VirtualMFADevices";
+    virtual_mfa_devices "VirtualMFADevices",
+        |params| params.choice("AssignmentStatus", &["Assigned", "Unassigned", "Any"]).map(drop);
 }
 
 /// Which has no pages.

@@ -96,9 +96,8 @@ impl Role {
         })
     }
 
-    /// How long a session is to be, if it may be that long.
-    pub fn seconds(&self, call: &Call<'_>) -> Result<i64> {
-        let asked = call.params.number("DurationSeconds", LEAST, MOST)?;
+    /// How long a session is to be, if it may be as long as was asked for.
+    pub fn seconds(&self, asked: Option<i64>) -> Result<i64> {
         if asked.is_some_and(|seconds| seconds > i64::from(self.record.max_session)) {
             return Err(validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role."));
         }
@@ -106,10 +105,16 @@ impl Role {
     }
 }
 
+/// How long a session is asked for, in seconds: less than a quarter of an hour and more than half a day no role takes.
+pub(super) fn seconds_asked(call: &Call<'_>) -> Result<Option<i64>> {
+    call.params.number("DurationSeconds", LEAST, MOST)
+}
+
 pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     let identity = call.identity()?;
     let role_arn = call.params.required("RoleArn")?;
     let session = call.params.required("RoleSessionName")?;
+    let seconds = seconds_asked(call)?;
     let (source_identity, external_id) = (call.params.text("SourceIdentity"), call.params.text("ExternalId"));
     check_second_factor(call)?;
     let chained = matches!(identity.subject.kind, SubjectKind::Role(_));
@@ -154,7 +159,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
         allowed.map_err(|reason| refused(action, &reason))?;
     }
 
-    let seconds = role.seconds(call)?;
+    let seconds = role.seconds(seconds)?;
     if chained && seconds > MOST_CHAINED {
         return Err(validation(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",

@@ -20,7 +20,7 @@ use super::super::failure::{
 };
 use super::super::handlers::name_of_url;
 use super::super::params::{is_reserved_tag_key, is_tag_text};
-use super::assume::Role;
+use super::assume::{Role, seconds_asked};
 use super::credentials::{bounds, issue, packed_size};
 use crate::iam::arn;
 use crate::iam::store::records::Tag;
@@ -88,6 +88,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     let role_arn = call.params.required("RoleArn")?;
     let session = call.params.required("RoleSessionName")?;
     let token = call.params.required("WebIdentityToken")?;
+    let seconds = seconds_asked(call)?;
     let refused = || access_denied("Not authorized to perform sts:AssumeRoleWithWebIdentity");
     // An issuer is an account's affair: without the role there is none.
     let role = Role::find(call, role_arn).ok_or_else(refused)?;
@@ -125,7 +126,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
         return Err(refused());
     }
 
-    let seconds = role.seconds(call)?;
+    let seconds = role.seconds(seconds)?;
     let bounds = bounds(call, &role.account)?;
     let packed = packed_size(bounds.as_ref(), &tags)?;
     let credentials = issue(call, &role.account, role.who(session), seconds, |record| {
