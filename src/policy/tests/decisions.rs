@@ -10,98 +10,117 @@ fn judge(policies: &Policies<'_, '_>, principal: Principal<'_>, context: &dyn Co
     decide(policies, &request).is_allowed()
 }
 
+/// Who asks, which policies there are, and whether they let. What each is called stands in [`who_may`].
+const WHO_MAY: &str = "
+    # No policy at all.
+    owner => allow
+    stranger => refuse
+    alice => refuse
+    bob => refuse
+    anonymous => refuse
+    # Everybody is let in. Across accounts, the user's own account must agree, and so must the owner.
+    owner resource=world => allow
+    stranger resource=world => allow
+    alice resource=world => allow
+    session resource=world => allow
+    anonymous resource=world => allow
+    service resource=world => allow
+    bob resource=world => refuse
+    bob resource=world identity=all => allow
+    bob identity=all => refuse
+    alice identity=all => allow
+    # One account is let in.
+    stranger resource=other => allow
+    anonymous resource=other => refuse
+    alice resource=other => refuse
+    stranger resource=other-root => allow
+    # Denied, even the owner's root.
+    owner resource=closed identity=all => refuse
+    owner resource=not-other => allow
+    owner resource=but-owner => allow
+    bob resource=but-owner identity=all => refuse
+    # Who has a boundary is never excepted from a denial.
+    alice resource=but-alice identity=all => allow
+    alice resource=but-alice identity=all boundary=all => refuse
+    # By name: boundaries and sessions do not bound what the resource itself gives.
+    alice resource=alice boundary=quiet => allow
+    alice resource=world boundary=quiet => refuse
+    alice identity=all boundary=quiet => refuse
+    alice identity=all boundary=all => allow
+    session identity=all session=quiet => refuse
+    session identity=all session=all => allow
+    session resource=role => allow
+    alice resource=role => refuse
+    # A role's ARN gives within the bounds; its session's, whatever they are.
+    session resource=role boundary=quiet => refuse
+    session resource=role session=quiet => refuse
+    session resource=session boundary=quiet => allow
+    session resource=session session=quiet => allow
+    # An account's name hands the decision to the account, the owner's own account too.
+    owner resource=own => allow
+    alice resource=own => refuse
+    alice resource=own identity=all => allow
+";
+
 #[test]
 fn who_may() {
+    let identity = |action: &str| {
+        let text = json!({"Statement": {"Effect": "Allow", "Action": action, "Resource": "*"}}).to_string();
+        Policy::parse(&text, Kind::Identity).unwrap()
+    };
     let allows = |principal| bucket_policy(json!({"Principal": principal}));
     let denies = |principal| bucket_policy(json!({"Principal": principal, "Effect": "Deny"}));
-    let identity = Policy::parse(
-        &json!({"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}).to_string(),
-        Kind::Identity,
-    )
-    .unwrap();
-    let silent = Policy::parse(
-        &json!({"Statement": {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}}).to_string(),
-        Kind::Identity,
-    )
-    .unwrap();
-    let resource = |policy| Policies { resource: Some(policy), ..Policies::default() };
-    let (mine, quiet) = ([&identity], [&silent]);
-
-    // No policy at all.
-    let none = Policies::default();
-    for (principal, expected) in
-        [(ROOT, true), (STRANGER, false), (USER, false), (FOREIGN_USER, false), (Principal::Anonymous, false)]
-    {
-        assert_eq!(judge(&none, principal, &()), expected, "{principal:?}");
+    let denies_all_but =
+        |principal| bucket_policy(json!({"Principal": null, "NotPrincipal": principal, "Effect": "Deny"}));
+    let policies = [
+        ("all", identity("s3:*")),
+        ("quiet", identity("s3:PutObject")),
+        ("world", allows(json!("*"))),
+        ("other", allows(json!({"AWS": OTHER}))),
+        ("other-root", allows(json!({"AWS": format!("arn:aws:iam::{OTHER}:root")}))),
+        ("alice", allows(json!({"AWS": USER.arn()}))),
+        ("role", allows(json!({"AWS": "arn:aws:iam::111122223333:role/reader"}))),
+        ("session", allows(json!({"AWS": SESSION.arn()}))),
+        ("own", allows(json!({"AWS": OWNER}))),
+        ("closed", denies(json!("*"))),
+        ("not-other", denies(json!({"AWS": OTHER}))),
+        ("but-owner", denies_all_but(json!({"AWS": OWNER}))),
+        ("but-alice", denies_all_but(json!({"AWS": [OWNER, USER.arn()]}))),
+    ];
+    let principals = [
+        ("owner", ROOT),
+        ("stranger", STRANGER),
+        ("alice", USER),
+        ("bob", FOREIGN_USER),
+        ("session", SESSION),
+        ("anonymous", Principal::Anonymous),
+        ("service", Principal::Service("x.amazonaws.com")),
+    ];
+    let cases = WHO_MAY.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for case in cases {
+        let (request, expected) = case.split_once(" => ").unwrap_or_else(|| panic!("{case}"));
+        let mut words = request.split(' ');
+        let name = words.next().unwrap();
+        let (_, principal) = principals.iter().find(|(other, _)| *other == name).unwrap_or_else(|| panic!("{case}"));
+        let given: Vec<_> = words.map(|word| word.split_once('=').unwrap_or_else(|| panic!("{case}"))).collect();
+        let policy = |place: &str| {
+            let (_, name) = given.iter().find(|(other, _)| *other == place)?;
+            policies.iter().find(|(other, _)| other == name).map(|(_, policy)| policy)
+        };
+        let found = ["resource", "identity", "boundary", "session"].map(policy);
+        assert_eq!(found.iter().flatten().count(), given.len(), "{case}");
+        let [resource, identity, boundary, session] = found;
+        let (identity, session) = (identity.as_slice(), session.as_ref().map(std::slice::from_ref));
+        let policies = Policies {
+            resource,
+            identity: List::Plain(identity),
+            boundary,
+            session: session.map(List::Plain),
+            ..Policies::default()
+        };
+        let decision = if judge(&policies, *principal, &()) { "allow" } else { "refuse" };
+        assert_eq!(decision, expected, "{case}");
     }
-    // Everybody is let in.
-    let world = allows(json!("*"));
-    for (principal, expected) in [
-        (ROOT, true),
-        (STRANGER, true),
-        (USER, true),
-        (SESSION, true),
-        (Principal::Anonymous, true),
-        (Principal::Service("x.amazonaws.com"), true),
-        // Across accounts, the user's own account must agree.
-        (FOREIGN_USER, false),
-    ] {
-        assert_eq!(judge(&resource(&world), principal, &()), expected, "{principal:?}");
-    }
-    let agreed = Policies { identity: List::Plain(&mine), ..resource(&world) };
-    assert!(judge(&agreed, FOREIGN_USER, &()));
-    assert!(!judge(&Policies { identity: List::Plain(&mine), ..none }, FOREIGN_USER, &()), "the owner must agree");
-    assert!(judge(&Policies { identity: List::Plain(&mine), ..none }, USER, &()));
-    // One account is let in.
-    let other = allows(json!({"AWS": OTHER}));
-    assert!(judge(&resource(&other), STRANGER, &()));
-    assert!(!judge(&resource(&other), Principal::Anonymous, &()));
-    assert!(!judge(&resource(&other), USER, &()));
-    let root = allows(json!({"AWS": format!("arn:aws:iam::{OTHER}:root")}));
-    assert!(judge(&resource(&root), STRANGER, &()));
-    // Denied, even the owner's root.
-    let closed = denies(json!("*"));
-    assert!(!judge(&Policies { identity: List::Plain(&mine), ..resource(&closed) }, ROOT, &()));
-    let not_them = denies(json!({"AWS": OTHER}));
-    assert!(judge(&resource(&not_them), ROOT, &()));
-    let but_root = bucket_policy(json!({"Principal": null, "NotPrincipal": {"AWS": OWNER}, "Effect": "Deny"}));
-    assert!(judge(&resource(&but_root), ROOT, &()));
-    assert!(!judge(&Policies { identity: List::Plain(&mine), ..resource(&but_root) }, FOREIGN_USER, &()));
-    // Who has a boundary is never excepted from a denial.
-    let but_alice =
-        bucket_policy(json!({"Principal": null, "NotPrincipal": {"AWS": [OWNER, USER.arn()]}, "Effect": "Deny"}));
-    let excepted = Policies { identity: List::Plain(&mine), ..resource(&but_alice) };
-    assert!(judge(&excepted, USER, &()));
-    assert!(!judge(&Policies { boundary: Some(&identity), ..excepted }, USER, &()));
-    // By name: boundaries and sessions do not bound what the resource itself gives.
-    let alice = allows(json!({"AWS": USER.arn()}));
-    let bounded = Policies { boundary: Some(&silent), ..resource(&alice) };
-    assert!(judge(&bounded, USER, &()));
-    assert!(!judge(&Policies { boundary: Some(&silent), ..resource(&world) }, USER, &()));
-    assert!(!judge(&Policies { boundary: Some(&silent), identity: List::Plain(&mine), ..none }, USER, &()));
-    assert!(judge(&Policies { boundary: Some(&identity), identity: List::Plain(&mine), ..none }, USER, &()));
-    assert!(!judge(
-        &Policies { session: Some(List::Plain(&quiet)), identity: List::Plain(&mine), ..none },
-        SESSION,
-        &()
-    ));
-    assert!(judge(&Policies { session: Some(List::Plain(&mine)), identity: List::Plain(&mine), ..none }, SESSION, &()));
-    let role = allows(json!({"AWS": "arn:aws:iam::111122223333:role/reader"}));
-    assert!(judge(&resource(&role), SESSION, &()));
-    assert!(!judge(&resource(&role), USER, &()));
-    // A role's ARN gives within the bounds; its session's, whatever they are.
-    let by_session = allows(json!({"AWS": SESSION.arn()}));
-    for bounds in
-        [Policies { boundary: Some(&silent), ..none }, Policies { session: Some(List::Plain(&quiet)), ..none }]
-    {
-        assert!(!judge(&Policies { resource: Some(&role), ..bounds }, SESSION, &()));
-        assert!(judge(&Policies { resource: Some(&by_session), ..bounds }, SESSION, &()));
-    }
-    // An account's name hands the decision to the account, the owner's own account too.
-    let own = allows(json!({"AWS": OWNER}));
-    assert!(judge(&resource(&own), ROOT, &()));
-    assert!(!judge(&resource(&own), USER, &()));
-    assert!(judge(&Policies { identity: List::Plain(&mine), ..resource(&own) }, USER, &()));
 }
 
 #[test]
