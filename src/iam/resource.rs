@@ -1,4 +1,4 @@
-//! What a bucket or an object brings to a decision about it, as those are told who ask what would be decided.
+//! What a bucket or object contributes to an authorisation decision; used by `policy explain`.
 
 use std::sync::Arc;
 
