@@ -1,9 +1,11 @@
 //! Patterns: `*` and `?`, and policy variables.
 //!
-//! A pattern is compiled once. Matching takes time proportional to the text times the number of stars at most, whatever
-//! the text: it never backtracks beyond the last star.
+//! A pattern is compiled once. Most are decided by their literal beginning, and others by trying behind the last star again and
+//! again ([`backtrack`]), which is given up where it takes too long: then all tries are made at once ([`in_parallel`]), so that
+//! no pattern and no text take more time than their lengths multiplied, divided by 64.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::request::{Context, Found};
 
@@ -254,11 +256,17 @@ fn expand(pieces: &[Piece], context: &dyn Context) -> Option<Vec<Symbol>> {
 }
 
 fn glob(pattern: &[Symbol], text: &str, fold: bool) -> bool {
+    let most = 16 * (pattern.len() + text.len());
+    backtrack(pattern, text, fold, most).unwrap_or_else(|| in_parallel(pattern, text, fold))
+}
+
+/// Whether `text` matches; `None` if that is not known after `most` steps.
+fn backtrack(pattern: &[Symbol], text: &str, fold: bool, most: usize) -> Option<bool> {
     let same = |a: char, b: char| a == b || (fold && a.eq_ignore_ascii_case(&b));
     let (mut at, mut rest) = (0, text.chars());
     // Where to go on if the present try fails: behind the last star, one character further.
     let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
-    loop {
+    for _ in 0..=most {
         match pattern.get(at) {
             Some(Symbol::Many) => {
                 at += 1;
@@ -277,13 +285,102 @@ fn glob(pattern: &[Symbol], text: &str, fold: bool) -> bool {
                     continue;
                 }
             }
-            None if rest.as_str().is_empty() => return true,
+            None if rest.as_str().is_empty() => return Some(true),
             None => {}
         }
-        let Some((star, from)) = &mut retry else { return false };
+        let Some((star, from)) = &mut retry else { return Some(false) };
         if from.next().is_none() {
-            return false;
+            return Some(false);
         }
         (at, rest) = (*star, from.clone());
+    }
+    None
+}
+
+/// Whether `text` matches, by all ways at once.
+fn in_parallel(pattern: &[Symbol], text: &str, fold: bool) -> bool {
+    let same = |char: char| if fold { char.to_ascii_lowercase() } else { char };
+    let end = pattern.iter().filter(|symbol| **symbol != Symbol::Many).count();
+    // A bit for each place: before the first symbol that is no star, before the second, and so on to the end.
+    let nowhere = vec![0_u64; end / 64 + 1];
+    let (mut stars, mut takes_any) = (nowhere.clone(), nowhere.clone());
+    let mut takes: BTreeMap<char, Vec<(usize, u64)>> = BTreeMap::new();
+    let mut at = 0;
+    for symbol in pattern {
+        let (word, bit) = (at / 64, 1 << (at % 64));
+        match symbol {
+            Symbol::Many => stars[word] |= bit,
+            Symbol::One => takes_any[word] |= bit,
+            Symbol::Char(char) => {
+                let words = takes.entry(same(*char)).or_default();
+                match words.last_mut() {
+                    Some((last, bits)) if *last == word => *bits |= bit,
+                    _ => words.push((word, bit)),
+                }
+            }
+        }
+        at += usize::from(*symbol != Symbol::Many);
+    }
+    // The places that what was read of the text may end at.
+    let mut places = nowhere.clone();
+    places[0] = 1;
+    let mut taking = nowhere;
+    for char in text.chars() {
+        taking.copy_from_slice(&takes_any);
+        for (word, bits) in takes.get(&same(char)).into_iter().flatten() {
+            taking[*word] |= bits;
+        }
+        let mut carried = 0;
+        for ((places, taking), stars) in places.iter_mut().zip(&taking).zip(&stars) {
+            let moved = *places & taking;
+            *places = (*places & stars) | (moved << 1) | carried;
+            carried = moved >> 63;
+        }
+    }
+    places[end / 64] & (1 << (end % 64)) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn symbols(text: &str) -> Vec<Symbol> {
+        let symbol = |char| match char {
+            '*' => Symbol::Many,
+            '?' => Symbol::One,
+            char => Symbol::Char(char),
+        };
+        text.chars().map(symbol).collect()
+    }
+
+    #[test]
+    fn what_takes_too_long_is_matched_at_once() {
+        let (pattern, text) = (symbols(&format!("*{}b", "a".repeat(5900))), "a".repeat(300_000));
+        assert_eq!(backtrack(&pattern, &text, false, 1_000_000), None);
+        assert!(!glob(&pattern, &text, false));
+        assert!(glob(&pattern, &format!("{text}b"), false));
+        assert!(glob(&pattern, &format!("{text}B"), true));
+        assert_eq!(backtrack(&symbols("arn:aws:s3:::b/*/x"), "arn:aws:s3:::b/k/x", false, 100), Some(true));
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_of_matching_agree(
+            pattern in "[aAb\u{fc}*?]{0,12}|[ab]{60,66}[*?b]{0,3}[ab]{60,66}",
+            text in "[aAb\u{fc}]{0,14}|[ab]{120,140}",
+            fold in any::<bool>(),
+        ) {
+            let pattern = symbols(&pattern);
+            let expected = backtrack(&pattern, &text, fold, usize::MAX - 1).unwrap();
+            prop_assert_eq!(in_parallel(&pattern, &text, fold), expected);
+        }
+
+        #[test]
+        fn what_a_pattern_was_made_from_matches(text in "[ab]{100,200}", from in 0_usize..50, to in 51_usize..100) {
+            let pattern = symbols(&format!("{}*{}", &text[..from], &text[to..]));
+            prop_assert!(in_parallel(&pattern, &text, false));
+        }
     }
 }
