@@ -72,6 +72,17 @@ def test_names_without_end_are_refused(server):
     server.client("sts").get_caller_identity()
 
 
+def test_what_is_too_long_is_not_judged(account, user_with):
+    policies = f"arn:aws:iam::{account}:policy/"
+    user = user_with(allow("iam:*", policies + "*" + "a" * 1000 + "b"))("iam")
+    with refused("ValidationError", 400) as refusal:
+        user.get_policy(PolicyArn=policies + "a" * 900_000)
+    told = "at 'policyArn' failed to satisfy constraint: Member must have length less than or equal to 2048"
+    assert refusal.message.endswith(told)
+    with refused("AccessDenied", 403):
+        user.get_policy(PolicyArn=policies + "a" * 2000)
+
+
 def test_tag_keys_have_the_case_of_ascii_alone(iam, identities, user_with):
     wanted = {"StringEquals": {"aws:RequestTag/\u00c4": "x"}}
     held = {"StringEquals": {"aws:ResourceTag/\u00c4": "x", "iam:ResourceTag/\u00c4": "x"}}

@@ -182,7 +182,7 @@ fn requested(operation: &Operation, params: &Params) -> ContextKeys {
         }
     }
     if begins(&["Untag"]) {
-        params.list("TagKeys").into_iter().for_each(|key| keys.add("aws:tagkeys", key));
+        params.tag_keys("TagKeys").unwrap_or_default().into_iter().for_each(|key| keys.add("aws:tagkeys", key));
     }
     let sets_boundary = ["CreateRole", "CreateUser"].contains(&name) || name.ends_with("PermissionsBoundary");
     if let Some(boundary) = params.text("PermissionsBoundary").filter(|_| sets_boundary && !begins(&["Delete"])) {

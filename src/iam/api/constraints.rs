@@ -1,7 +1,7 @@
 //! What AWS's front end asks of parameters before an operation sees them: lengths and patterns, as botocore's models have them.
 //! Names and paths have texts of IAM's own, which `params` gives; here it is only seen that they are not empty.
 
-use super::failure::{Result, lower_first, validation};
+use super::failure::{Result, constraint, lower_first, validation};
 use super::operation::{Operation, Service};
 use super::params::Params;
 
@@ -76,6 +76,36 @@ const OF_USERS: &[&str] = &[
 ];
 const USER_NAME: Rule =
     Rule { service: Service::Iam, members: &["UserName"], lengths: (0, 64), pattern: None, is_shown: true };
+
+/// What authorisation goes by, and the most characters that any of it has: policies are not held against longer texts.
+const JUDGED: &[&str] = &[
+    "AccessKeyId",
+    "GroupName",
+    "Name",
+    "NewGroupName",
+    "NewPath",
+    "NewUserName",
+    "OpenIDConnectProviderArn",
+    "Path",
+    "PathPrefix",
+    "PermissionsBoundary",
+    "PolicyArn",
+    "PolicyName",
+    "PolicySourceArn",
+    "RoleName",
+    "Url",
+    "UserName",
+];
+const MAX_JUDGED: usize = 2048;
+
+/// Refuses what is too long to be judged. Whatever else is wrong with it, nobody is told before they are authorised.
+pub(super) fn check_judged(params: &Params) -> Result<()> {
+    let is_long = |member: &&&str| params.given(member).is_some_and(|value| value.chars().count() > MAX_JUDGED);
+    match JUDGED.iter().find(is_long) {
+        Some(member) => Err(constraint("...", member, &format!("have length less than or equal to {MAX_JUDGED}"))),
+        None => Ok(()),
+    }
+}
 
 /// Refuses parameters that do not hold to the table, all of them at once.
 pub(super) fn check(operation: &Operation, params: &Params) -> Result<()> {
@@ -157,6 +187,18 @@ mod tests {
             .err()
             .map(|failure| failure.message.into_owned())
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_judged_is_not_longer_than_anything_is() {
+        let judged = |form: &str| check_judged(&Params::parse(form).unwrap()).map_err(|failure| failure.message);
+        let text = "x".repeat(2049);
+        for member in JUDGED {
+            let refusal = judged(&format!("{member}={text}")).unwrap_err();
+            assert!(refusal.ends_with("Member must have length less than or equal to 2048"), "{member}");
+            assert!(judged(&format!("{member}={}", &text[1..])).is_ok(), "{member}");
+        }
+        assert!(judged(&format!("PolicyDocument={text}")).is_ok());
     }
 
     #[test]

@@ -166,7 +166,8 @@ impl QueryApi {
         if self.audit.wants(Category::Management) {
             *event = Some(event::begin(&call, operation, said));
         }
-        let result = match authority::authorize(&call, operation) {
+        let judged = constraints::check_judged(&params).and_then(|()| authority::authorize(&call, operation));
+        let result = match judged {
             Ok(permit) => {
                 match constraints::check(operation, &params).and_then(|()| unserved::check(operation, &params)) {
                     Ok(()) => handlers::perform(handler, &call, permit).await,

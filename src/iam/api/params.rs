@@ -8,6 +8,8 @@ use crate::wire::percent::percent_decode;
 
 /// Most tags of one user, role or policy. (AWS: "IAM and AWS STS quotas".)
 const MOST_TAGS: usize = 50;
+/// Longest key of a tag, in characters.
+const MAX_TAG_KEY: usize = 128;
 /// Most steps of a parameter's name; the deepest that an operation has are like `List.member.1.Inner.member.1`. What makes a tree
 /// of the names goes down once for each step.
 const MOST_STEPS: usize = 8;
@@ -180,7 +182,10 @@ impl Params {
             return Err(missing(name));
         }
         check_list_length(name, keys.len())?;
-        Ok(keys)
+        match keys.iter().find(|key| key.chars().count() > MAX_TAG_KEY) {
+            Some(_) => Err(constraint("[...]", name, &format!("have length less than or equal to {MAX_TAG_KEY}"))),
+            None => Ok(keys),
+        }
     }
 }
 
@@ -215,8 +220,8 @@ fn check_tag_key(path: &str, key: &str, refusal: fn(&'static str) -> Failure) ->
     if key.is_empty() {
         return Err(constraint(key, path, "have length greater than or equal to 1"));
     }
-    if key.chars().count() > 128 {
-        return Err(constraint(key, path, "have length less than or equal to 128"));
+    if key.chars().count() > MAX_TAG_KEY {
+        return Err(constraint(key, path, &format!("have length less than or equal to {MAX_TAG_KEY}")));
     }
     if !is_tag_text(key) {
         return Err(constraint(key, path, r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+"));
@@ -298,6 +303,7 @@ mod tests {
         assert!(refused(&many.join("&"), tags).ends_with("Member must have length less than or equal to 50"));
         let keys = |params: &Params| params.tag_keys("T").map(drop);
         assert!(refused("", keys).starts_with("1 validation error detected: Value null at 't'"));
+        assert!(refused(&format!("T.member.1={}", "k".repeat(129)), keys).ends_with("less than or equal to 128"));
         let many: Vec<String> = (1..=51).map(|at| format!("T.member.{at}=k{at}")).collect();
         assert!(refused(&many.join("&"), keys).ends_with("Member must have length less than or equal to 50"));
     }
