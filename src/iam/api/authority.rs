@@ -105,7 +105,7 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
     };
     check_session(identity, operation)?;
     let state = call.state();
-    let Some(asked) = asked(operation, call.params, &state, identity) else { return Ok(Permit::of_anybody()) };
+    let Some(asked) = access_request(operation, call.params, &state, identity) else { return Ok(Permit::of_anybody()) };
     let context = circumstances(call, &asked.keys);
     let ask = |action, resource: &str| {
         let question = Question::new(Some(identity), action, resource, None);
@@ -127,7 +127,7 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
-struct Asked {
+struct AccessRequest {
     /// The ARN of what it is asked of.
     resource: String,
     /// The ARN that this will have.
@@ -138,14 +138,19 @@ struct Asked {
 }
 
 /// What is asked for, by the members that the operation has, whatever others there may be; `None`: nothing need be allowed.
-fn asked(operation: &Operation, params: &Params, state: &AccountState, identity: &Identity) -> Option<Asked> {
+fn access_request(
+    operation: &Operation,
+    params: &Params,
+    state: &AccountState,
+    identity: &Identity,
+) -> Option<AccessRequest> {
     let (resource, mut keys) = resource(operation, params, state, identity)?;
     for (key, values) in requested(operation, params).0 {
         keys.0.entry(key).or_default().extend(values);
     }
     let tagging = TAGGED_AT_BIRTH.iter().find(|(made, _)| *made == operation.name).map(|(_, action)| *action);
     let tagging = tagging.filter(|_| keys.has("aws:tagkeys"));
-    Some(Asked { resource, moved: moved(operation, params, state, &identity.account.id), tagging, keys })
+    Some(AccessRequest { resource, moved: moved(operation, params, state, &identity.account.id), tagging, keys })
 }
 
 /// The ARN that a user or a group will have that gets another name or path. (API reference, UpdateUser and UpdateGroup: "the entity
@@ -374,8 +379,8 @@ mod tests {
         Identity::new(&Arc::new(account), &Arc::new(subject), KEY)
     }
 
-    fn asked_by(operation: &Operation, form: &str) -> Option<Asked> {
-        asked(operation, &Params::parse(form).unwrap(), &state(), &asker())
+    fn asked_by(operation: &Operation, form: &str) -> Option<AccessRequest> {
+        access_request(operation, &Params::parse(form).unwrap(), &state(), &asker())
     }
 
     /// How a form gives a member.
