@@ -130,6 +130,21 @@ def test_a_page_of_costly_simulations_is_short(iam):
             iam.simulate_custom_policy(**(asked | wrong))
 
 
+def test_a_page_of_details_costs_what_is_on_it(server, iam, identities):
+    """Documents count without their white space, and are told with it."""
+    text = "{" + " " * 120_000 + document(allow("s3:*", "*"))[1:]
+    for _ in range(25):
+        arn = identities.policy(text)
+        for _ in range(4):
+            iam.create_policy_version(PolicyArn=arn, PolicyDocument=text)
+    before = server.status("VmHWM")
+    page = iam.get_account_authorization_details(Filter=["LocalManagedPolicy"], MaxItems=1)
+    assert len(page["Policies"]) == 1 and len(page["Policies"][0]["PolicyVersionList"]) == 5 and page["IsTruncated"]
+    following = iam.get_account_authorization_details(Filter=["LocalManagedPolicy"], MaxItems=1, Marker=page["Marker"])
+    assert following["Policies"][0]["Arn"] > page["Policies"][0]["Arn"]
+    assert server.status("VmHWM") - before < 20 * 2**20
+
+
 def test_trust_is_about_assuming_roles(iam, account, identities):
     text = "AssumeRole policy may only specify STS AssumeRole actions."
     for action in ("sts:GetFederationToken", "sts:TagSessions", "sts:Get*"):

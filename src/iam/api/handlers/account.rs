@@ -6,8 +6,9 @@ use super::{encoded, groups, managed, optional_tags, paged, roles, shown_boundar
 use crate::iam::api::Call;
 use crate::iam::api::failure::{Result, already_exists, no_such_entity, validation};
 use crate::iam::api::render::ENTRIES;
-use crate::iam::managed::MANAGED;
-use crate::iam::store::records::Grants;
+use crate::iam::managed::{MANAGED, Managed};
+use crate::iam::store::AccountState;
+use crate::iam::store::records::{Grants, GroupRecord, PolicyRecord, RoleRecord, UserRecord};
 
 pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value> {
     let alias = alias(call)?;
@@ -101,7 +102,7 @@ pub(super) async fn summary(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
     const KINDS: &[&str] = &["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
-    let (state, account) = (call.state(), call.account());
+    let state = call.state();
     let filter = call.params.list("Filter");
     if let Some(unknown) = filter.iter().find(|kind| !KINDS.contains(kind)) {
         return Err(validation(format!(
@@ -111,59 +112,97 @@ pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
         )));
     }
     let wants = |kind: &str| filter.is_empty() || filter.contains(&kind);
-    let mut all: Vec<(String, Value)> = Vec::new();
-    let mut add =
-        |member: &str, name: &str, shown: Value| all.push((format!("{member}/{name}"), json!([member, shown])));
-    for user in state.users.iter().filter(|_| wants("User")) {
-        let mut shown = users::shown(account, user, false);
-        shown["GroupList"] = json!(user.groups);
-        shown["PermissionsBoundary"] = shown_boundary(user.boundary.as_deref());
-        shown["Tags"] = optional_tags(&user.tags);
-        with_policies(&mut shown, "UserPolicyList", &user.grants);
-        add("UserDetailList", &user.name.to_lowercase(), shown);
-    }
-    for group in state.groups.iter().filter(|_| wants("Group")) {
-        let mut shown = groups::shown(account, group);
-        with_policies(&mut shown, "GroupPolicyList", &group.grants);
-        add("GroupDetailList", &group.name.to_lowercase(), shown);
-    }
-    for role in state.roles.iter().filter(|_| wants("Role")) {
-        let mut shown = roles::shown(call, role, true);
-        shown["InstanceProfileList"] = json!([]);
-        shown["RoleLastUsed"] = roles::last_used(call, role);
-        for other in ["Description", "MaxSessionDuration"] {
-            shown[other] = Value::Null;
-        }
-        with_policies(&mut shown, "RolePolicyList", &role.grants);
-        add("RoleDetailList", &role.name.to_lowercase(), shown);
-    }
-    for policy in state.policies.iter().filter(|_| wants("LocalManagedPolicy")) {
-        let mut shown = managed::shown(call, &state, policy);
-        let versions = policy.versions.iter().rev().map(|version| {
-            let mut shown = managed::shown_version(policy, version);
-            shown["Document"] = encoded(&version.document).into();
-            shown
-        });
-        shown["PolicyVersionList"] = versions.collect();
-        add("Policies", &policy.name.to_lowercase(), shown);
-    }
-    for of_aws in MANAGED.iter().filter(|_| wants("AWSManagedPolicy")) {
-        let (attached, bounding) = managed::usage(&state, &of_aws.arn());
-        // As AWS does, only those in use.
-        if attached + bounding > 0 {
-            let mut shown = managed::shown_of_aws(&state, of_aws);
-            shown["PolicyVersionList"] = json!([managed::version_of_aws(of_aws)]);
-            add("Policies", &format!("~{}", of_aws.name), shown);
-        }
-    }
+    let users = state.users.iter().filter(|_| wants("User")).map(|user| (user.name.to_lowercase(), Detail::User(user)));
+    let groups = state.groups.iter().filter(|_| wants("Group"));
+    let groups = groups.map(|group| (group.name.to_lowercase(), Detail::Group(group)));
+    let roles = state.roles.iter().filter(|_| wants("Role")).map(|role| (role.name.to_lowercase(), Detail::Role(role)));
+    let policies = state.policies.iter().filter(|_| wants("LocalManagedPolicy"));
+    let policies = policies.map(|policy| (policy.name.to_lowercase(), Detail::Policy(policy)));
+    // As AWS does, only those in use.
+    let is_used = |of_aws: &&Managed| managed::usage(&state, &of_aws.arn()) != (0, 0);
+    let of_aws = MANAGED.iter().filter(|_| wants("AWSManagedPolicy")).filter(is_used);
+    let of_aws = of_aws.map(|of_aws| (format!("~{}", of_aws.name), Detail::OfAws(of_aws)));
+    let all = users.chain(groups).chain(roles).chain(policies).chain(of_aws);
+    let mut all: Vec<(String, Detail<'_>)> =
+        all.map(|(name, detail)| (format!("{}/{name}", detail.member()), detail)).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut answer = paged(call, "All", all.into_iter())?;
+    let numbers = all.iter().enumerate().map(|(at, (name, _))| (name.clone(), at.into()));
+    let mut answer = paged(call, "All", numbers)?;
+    // What is not on the page costs nothing: documents are long.
     let page = answer["All"].take();
+    let page = page.as_array().into_iter().flatten().filter_map(|at| usize::try_from(at.as_u64()?).ok());
+    let page: Vec<Detail<'_>> = page.filter_map(|at| all.get(at)).map(|(_, detail)| *detail).collect();
     for member in ["UserDetailList", "GroupDetailList", "RoleDetailList", "Policies"] {
-        let of_member = page.as_array().into_iter().flatten().filter(|entry| entry[0] == member);
-        answer[member] = of_member.map(|entry| entry[1].clone()).collect();
+        let of_member = page.iter().filter(|detail| detail.member() == member);
+        answer[member] = of_member.map(|detail| detail.shown(call, &state)).collect();
     }
     Ok(answer)
+}
+
+/// One of what an account is made of.
+#[derive(Clone, Copy)]
+enum Detail<'s> {
+    User(&'s UserRecord),
+    Group(&'s GroupRecord),
+    Role(&'s RoleRecord),
+    Policy(&'s PolicyRecord),
+    OfAws(&'static Managed),
+}
+
+impl Detail<'_> {
+    /// The list that it stands in.
+    const fn member(self) -> &'static str {
+        match self {
+            Self::User(_) => "UserDetailList",
+            Self::Group(_) => "GroupDetailList",
+            Self::Role(_) => "RoleDetailList",
+            Self::Policy(_) | Self::OfAws(_) => "Policies",
+        }
+    }
+
+    /// As answers carry it.
+    fn shown(self, call: &Call<'_>, state: &AccountState) -> Value {
+        match self {
+            Self::User(user) => {
+                let mut shown = users::shown(call.account(), user, false);
+                shown["GroupList"] = json!(user.groups);
+                shown["PermissionsBoundary"] = shown_boundary(user.boundary.as_deref());
+                shown["Tags"] = optional_tags(&user.tags);
+                with_policies(&mut shown, "UserPolicyList", &user.grants);
+                shown
+            }
+            Self::Group(group) => {
+                let mut shown = groups::shown(call.account(), group);
+                with_policies(&mut shown, "GroupPolicyList", &group.grants);
+                shown
+            }
+            Self::Role(role) => {
+                let mut shown = roles::shown(call, role, true);
+                shown["InstanceProfileList"] = json!([]);
+                shown["RoleLastUsed"] = roles::last_used(call, role);
+                for other in ["Description", "MaxSessionDuration"] {
+                    shown[other] = Value::Null;
+                }
+                with_policies(&mut shown, "RolePolicyList", &role.grants);
+                shown
+            }
+            Self::Policy(policy) => {
+                let mut shown = managed::shown(call, state, policy);
+                let versions = policy.versions.iter().rev().map(|version| {
+                    let mut shown = managed::shown_version(policy, version);
+                    shown["Document"] = encoded(&version.document).into();
+                    shown
+                });
+                shown["PolicyVersionList"] = versions.collect();
+                shown
+            }
+            Self::OfAws(of_aws) => {
+                let mut shown = managed::shown_of_aws(state, of_aws);
+                shown["PolicyVersionList"] = json!([managed::version_of_aws(of_aws)]);
+                shown
+            }
+        }
+    }
 }
 
 fn with_policies(shown: &mut Value, member: &str, grants: &Grants) {
