@@ -5,7 +5,10 @@
 //! nothing of OpenBao's soft deletion. Here, what is secret stands in memory that is wiped, as far as the HTTP library lets it.
 //!
 //! **The token's life.** It is obtained at the first call; renewed when half its time is over, by a task that ends with the
-//! client; and obtained anew when the server no longer takes it, once for each refused call.
+//! client; and obtained anew when the server no longer takes it. A refusal (403) by itself does not say so: most servers word
+//! what a token may not do and a token that has ended alike. A token that can look itself up is asked to; of one that cannot,
+//! it is what its policies do not let it do, unless the server says otherwise. So nobody who asks for a key that the token may
+//! not use makes Strongroom log in again, or take the server for one that is away.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -34,6 +37,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 const TEND: Duration = Duration::from_secs(5);
 /// Longest text of the server's that reaches the log, in characters.
 const MAX_TEXT: usize = 512;
+/// What Vault says, beside the refusal, of a token that has ended. OpenBao says no such thing.
+const ENDED: &str = "invalid token";
+/// How long a token that was logged in for, and cannot look itself up, is taken to be valid.
+const BELIEVED: Duration = Duration::from_secs(30);
 
 /// Where the server is, and how to log in there.
 #[derive(Debug)]
@@ -85,18 +92,36 @@ pub(super) enum Failure {
 pub(super) struct Client {
     http: reqwest::Client,
     server: Server,
-    session: Mutex<Option<Session>>,
+    tokens: Mutex<Tokens>,
+}
+
+/// The token that is used, and the one that was.
+#[derive(Default)]
+struct Tokens {
+    session: Option<Session>,
+    /// The last one that is known to have ended: as long as there is no other, no login succeeds.
+    ended: Option<Arc<SecretBytes>>,
 }
 
 /// A token, and what is known of it.
+#[derive(Clone)]
 struct Session {
     token: Arc<SecretBytes>,
+    since: Instant,
     /// When it is to be renewed.
     due: Option<Instant>,
     lease: Duration,
     renewable: bool,
-    /// Whether the server has said that it takes it.
-    vouched: bool,
+    /// Whether it may look itself up: then it can be told from one that has ended.
+    looks_up: bool,
+}
+
+/// What a refused call says of its token.
+enum Standing {
+    Valid,
+    Ended,
+    /// It may be either.
+    Untold,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +175,7 @@ impl Client {
             let pem = std::fs::read(path).map_err(failed)?;
             http = http.tls_certs_only(trust::authorities(&pem).map_err(|error| failed(std::io::Error::other(error)))?);
         }
-        let client = Arc::new(Self { http: http.build()?, server, session: Mutex::new(None) });
+        let client = Arc::new(Self { http: http.build()?, server, tokens: Mutex::default() });
         tokio::spawn(tend(Arc::downgrade(&client)));
         Ok(client)
     }
@@ -163,17 +188,18 @@ impl Client {
         body: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let body = body.map(wiped);
-        let (token, _) = self.token(None).await?;
-        let refused = match self.send(method.clone(), path, Some(&token), body.clone()).await {
+        let session = self.session().await?;
+        let text = match self.send(method.clone(), path, Some(&session.token), body.clone()).await {
             Err(Failure::Refused { status: 403, text }) => text,
             answer => return answer,
         };
-        // Not permitted, or the token has ended.
-        let (token, vouched) = self.token(Some(&token)).await?;
-        match self.send(method, path, Some(&token), body).await {
-            Err(Failure::Refused { status: 403, .. }) if !vouched => Err(Failure::NotAccepted(refused)),
-            answer => answer,
+        match self.standing(&session, &text).await? {
+            Standing::Valid => return Err(Failure::Refused { status: 403, text }),
+            Standing::Ended => self.let_go(&session, true).await,
+            Standing::Untold => self.let_go(&session, false).await,
         }
+        let session = self.session().await?;
+        self.send(method, path, Some(&session.token), body).await
     }
 
     #[cfg(test)]
@@ -181,36 +207,71 @@ impl Client {
         self.server.address.clone()
     }
 
-    /// The token, and whether the server has vouched for it; another one than `refused` if there is one.
-    async fn token(&self, refused: Option<&Arc<SecretBytes>>) -> Result<(Arc<SecretBytes>, bool), Failure> {
-        let mut session = self.session.lock().await;
-        match (&*session, refused) {
-            (Some(session), None) => return Ok((Arc::clone(&session.token), session.vouched)),
-            (Some(session), Some(refused)) if !Arc::ptr_eq(&session.token, refused) => {
-                return Ok((Arc::clone(&session.token), session.vouched));
-            }
-            _ => *session = None,
+    /// The token that is used, obtained if there is none.
+    async fn session(&self) -> Result<Session, Failure> {
+        let mut tokens = self.tokens.lock().await;
+        if let Some(session) = &tokens.session {
+            return Ok(session.clone());
         }
-        let fresh = self.log_in().await?;
-        let (token, vouched) = (Arc::clone(&fresh.token), fresh.vouched);
-        *session = Some(fresh);
-        Ok((token, vouched))
+        let fresh = self.log_in(tokens.ended.as_deref()).await?;
+        Ok(tokens.session.insert(fresh).clone())
     }
 
-    async fn log_in(&self) -> Result<Session, Failure> {
+    /// Uses this token no more.
+    async fn let_go(&self, session: &Session, has_ended: bool) {
+        let mut tokens = self.tokens.lock().await;
+        if tokens.session.as_ref().is_some_and(|present| Arc::ptr_eq(&present.token, &session.token)) {
+            tokens.session = None;
+        }
+        if has_ended {
+            tokens.ended = Some(Arc::clone(&session.token));
+        }
+    }
+
+    /// What is to be thought of a token with which a call was refused in these words.
+    async fn standing(&self, session: &Session, text: &str) -> Result<Standing, Failure> {
+        if text.contains(ENDED) {
+            return Ok(Standing::Ended);
+        }
+        if !session.looks_up {
+            // Another one costs a login, and a lease there, unless it is read from a file.
+            let is_believed = self.server.login.renews_itself() && session.since.elapsed() < BELIEVED;
+            return Ok(if is_believed { Standing::Valid } else { Standing::Untold });
+        }
+        let can = self.looks_up(&session.token).await?;
+        Ok(if can.is_some() { Standing::Valid } else { Standing::Ended })
+    }
+
+    /// What the server says of a token to itself; `None` if it does not let it ask.
+    async fn looks_up(&self, token: &Arc<SecretBytes>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        match self.send(Method::GET, "auth/token/lookup-self", Some(token), None).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Failure::Refused { status: 403, text }) if text.contains(ENDED) => Err(Failure::NotAccepted(text)),
+            Err(Failure::Refused { status: 403, .. }) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Obtains a token; `ended` is one that is taken no more.
+    async fn log_in(&self, ended: Option<&SecretBytes>) -> Result<Session, Failure> {
         let unreadable = |error: std::io::Error| Failure::NotAccepted(error.to_string());
         match self.server.login.begin().map_err(unreadable)? {
             Step::Token(token) => {
                 let token = Arc::new(token);
-                match self.send(Method::GET, "auth/token/lookup-self", Some(&token), None).await {
-                    Ok(answer) => {
-                        let LookUp { data } = parse(&answer, "a token's properties")?;
-                        Ok(Session::new(token, data.ttl, data.renewable, true))
-                    }
-                    // A token may lack the default policy, which lets it look itself up.
-                    Err(Failure::Refused { status: 403, .. }) => Ok(Session::new(token, 0, false, false)),
-                    Err(failure) => Err(failure),
+                if let Some(answer) = self.looks_up(&token).await? {
+                    let LookUp { data } = parse(&answer, "a token's properties")?;
+                    return Ok(Session::new(token, data.ttl, data.renewable, true));
                 }
+                if ended.is_some_and(|ended| ended.expose() == token.expose()) {
+                    return Err(Failure::NotAccepted("the token has ended".to_owned()));
+                }
+                // It may lack the default policy, which would let it look itself up.
+                let server = &self.server.address;
+                tracing::warn!(
+                    server,
+                    "the token of a key service cannot look itself up: that it ends will not be noticed"
+                );
+                Ok(Session::new(token, 0, false, false))
             }
             Step::Ask(request) => {
                 let answer = self.send(Method::POST, &request.path, None, Some(wiped(request.body))).await;
@@ -220,14 +281,16 @@ impl Client {
                 })?;
                 let Auth { auth } = parse(&answer, "a login's answer")?;
                 let token = Arc::new(SecretBytes::new(auth.client_token.into_bytes()));
-                Ok(Session::new(token, auth.lease_duration, auth.renewable, true))
+                let looks_up = self.looks_up(&token).await?.is_some();
+                Ok(Session::new(token, auth.lease_duration, auth.renewable, looks_up))
             }
         }
     }
 
     /// Renews the token if it is due.
     async fn renew(&self) {
-        let mut session = self.session.lock().await;
+        let mut tokens = self.tokens.lock().await;
+        let session = &mut tokens.session;
         let Some(present) = session.as_mut().filter(|session| session.due.is_some_and(|due| due <= Instant::now()))
         else {
             return;
@@ -301,10 +364,11 @@ impl Client {
 }
 
 impl Session {
-    fn new(token: Arc<SecretBytes>, seconds: u64, renewable: bool, vouched: bool) -> Self {
+    fn new(token: Arc<SecretBytes>, seconds: u64, renewable: bool, looks_up: bool) -> Self {
         let lease = Duration::from_secs(seconds);
-        let due = (!lease.is_zero()).then(|| Instant::now() + lease / 2);
-        Self { token, due, lease, renewable, vouched }
+        let since = Instant::now();
+        let due = (!lease.is_zero()).then(|| since + lease / 2);
+        Self { token, since, due, lease, renewable, looks_up }
     }
 }
 

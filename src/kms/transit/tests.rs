@@ -215,9 +215,58 @@ async fn what_the_token_may_not_do_is_told_from_a_token_that_has_ended() {
     assert_eq!(error.kind, KmsErrorKind::AccessDenied, "{error}");
     assert!(error.message.contains(&format!("not authorized to perform: kms:Decrypt on resource: {arn}")), "{error}");
     fixture.post("auth/token/revoke", &format!(r#"{{"token":"{token}"}}"#)).await;
-    let error = kms.decrypt(&caller(), &blob, Some(&key), &context()).await.unwrap_err();
-    assert_eq!(error.kind, KmsErrorKind::Unavailable, "{error}");
-    assert!(!format!("{error:?}").contains(&token), "the token is not told");
+    for _ in 0..3 {
+        let error = kms.decrypt(&caller(), &blob, Some(&key), &context()).await.unwrap_err();
+        assert_eq!(error.kind, KmsErrorKind::Unavailable, "{error}");
+        assert!(!format!("{error:?}").contains(&token), "the token is not told");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_look_itself_up_is_not_taken_for_one_that_has_ended() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let name = fixture.mount.clone();
+    let rules = format!(r#"path "{name}/encrypt/mine" {{ capabilities = ["update"] }}"#);
+    fixture.post(&format!("sys/policies/acl/{name}"), &serde_json::json!({"policy": rules}).to_string()).await;
+    let (mine, other) = (fixture.make("mine", "{}").await, fixture.make("other", "{}").await);
+    let token = fixture.token(&format!(r#"{{"policies":["{name}"],"no_default_policy":true}}"#)).await;
+    let kms = fixture.with(Login::Token(TokenSource::Given(SecretBytes::new(token.into_bytes()))));
+    for _ in 0..2 {
+        let error = kms.encrypt(&caller(), &KeyRef::from(&other), b"p", &context()).await.unwrap_err();
+        assert_eq!(error.kind, KmsErrorKind::AccessDenied, "{error}");
+        kms.encrypt(&caller(), &KeyRef::from(&mine), b"p", &context()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refusals_make_nobody_log_in_again() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    for may_look_up in [true, false] {
+        let logins = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&logins);
+        let address = fake(move |path| {
+            let denied = (403, r#"{"errors":["permission denied"]}"#.to_owned());
+            if path.ends_with("/login") {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let granted = r#"{"auth":{"client_token":"t","lease_duration":3600,"renewable":true}}"#;
+                (200, granted.to_owned())
+            } else if path.ends_with("/lookup-self") && may_look_up {
+                (200, r#"{"data":{"ttl":3600,"renewable":true}}"#.to_owned())
+            } else {
+                denied
+            }
+        })
+        .await;
+        let login = Login::AppRole { mount: "approle".to_owned(), role_id: "r".to_owned(), secret_id_file: None };
+        let kms =
+            TransitKms::new(server(&address, login), settings("transit"), Arc::new(SystemEntropy::new())).unwrap();
+        for _ in 0..3 {
+            let key = KeyRef::Id("k".to_owned());
+            let error = kms.encrypt(&caller(), &key, b"p", &context()).await.unwrap_err();
+            assert_eq!(error.kind, KmsErrorKind::AccessDenied, "{error}");
+        }
+        assert_eq!(logins.load(Ordering::SeqCst), 1, "{may_look_up}");
+    }
 }
 
 #[tokio::test]
