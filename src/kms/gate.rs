@@ -2,15 +2,16 @@
 //! principal that asks is judged here, by one key policy for all keys of the service: the operator's, or the default one,
 //! which hands the decision to the service's account. (AWS: developer guide, "Key policies in AWS KMS".)
 //!
-//! A key that is named in a way from which its ARN does not follow (an alias) is judged by the ARN that the service answers
-//! with, before anything is handed out.
+//! Nothing is asked of the service for whom the policy does not let, where the key's ARN follows from its name. Where it does
+//! not (an alias), the key is judged by the ARN that the service answers with, before anything is handed out; and what the
+//! service refuses is told to other accounts than its own in the words for a key that they may not use.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::error::KmsErrorKind;
-use super::local::{LocalKms, RemoteDeed, default_policy};
+use super::local::{LocalKms, RemoteDeed, default_policy, untold};
 use super::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, Knowledge,
     SharedKms, WrappedKey,
@@ -57,7 +58,7 @@ impl Gated {
         self.local.judge_remote(&self.policy, &deed)
     }
 
-    /// Judges `caller` before anything is asked, where the key is named by its ARN: whether that was so.
+    /// Judges `caller` before anything is asked, where the ARN follows from what the key is called: whether that was so.
     fn before(
         &self,
         caller: &Caller,
@@ -65,21 +66,28 @@ impl Gated {
         action: &'static str,
         context: Option<&EncryptionContext>,
     ) -> Result<bool, KmsError> {
-        match key {
-            KeyRef::KeyArn(arn) => self.judge(caller, arn.as_str(), action, context).map(|()| true),
-            _ => Ok(false),
-        }
+        let arn = match key {
+            KeyRef::KeyArn(arn) => Some(arn.clone()),
+            key => self.inner.knowledge().arn_of(key),
+        };
+        arn.map_or(Ok(false), |arn| self.judge(caller, arn.as_str(), action, context).map(|()| true))
     }
 
-    fn after(
+    /// What comes of the service's answer about a key, which its ARN is read from.
+    fn after<T>(
         &self,
         judged: bool,
         caller: &Caller,
-        arn: &KeyArn,
-        action: &'static str,
-        context: Option<&EncryptionContext>,
-    ) -> Result<(), KmsError> {
-        if judged { Ok(()) } else { self.judge(caller, arn.as_str(), action, context) }
+        answer: Result<T, KmsError>,
+        (action, context): (&'static str, Option<&EncryptionContext>),
+        arn: impl FnOnce(&T) -> &KeyArn,
+    ) -> Result<T, KmsError> {
+        match answer {
+            Ok(answer) if judged => Ok(answer),
+            Ok(answer) => self.judge(caller, arn(&answer).as_str(), action, context).map(|()| answer),
+            Err(error) if judged || caller.account == self.account || error.kind.is_transient() => Err(error),
+            Err(_) => Err(untold(caller, action)),
+        }
     }
 }
 
@@ -98,9 +106,8 @@ impl Kms for Gated {
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
         let judged = self.before(caller, key, caller.wrapping(), Some(context))?;
-        let generated = self.inner.generate_data_key(caller, key, context).await?;
-        self.after(judged, caller, &generated.wrapped.key_arn, caller.wrapping(), Some(context))?;
-        Ok(generated)
+        let answer = self.inner.generate_data_key(caller, key, context).await;
+        self.after(judged, caller, answer, (caller.wrapping(), Some(context)), |generated| &generated.wrapped.key_arn)
     }
 
     async fn decrypt(
@@ -114,9 +121,8 @@ impl Kms for Gated {
             Some(key) => self.before(caller, key, DECRYPT, Some(context))?,
             None => false,
         };
-        let decrypted = self.inner.decrypt(caller, blob, key, context).await?;
-        self.after(judged, caller, &decrypted.key_arn, DECRYPT, Some(context))?;
-        Ok(decrypted)
+        let answer = self.inner.decrypt(caller, blob, key, context).await;
+        self.after(judged, caller, answer, (DECRYPT, Some(context)), |decrypted| &decrypted.key_arn)
     }
 
     async fn encrypt(
@@ -127,9 +133,8 @@ impl Kms for Gated {
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
         let judged = self.before(caller, key, ENCRYPT, Some(context))?;
-        let wrapped = self.inner.encrypt(caller, key, plaintext, context).await?;
-        self.after(judged, caller, &wrapped.key_arn, ENCRYPT, Some(context))?;
-        Ok(wrapped)
+        let answer = self.inner.encrypt(caller, key, plaintext, context).await;
+        self.after(judged, caller, answer, (ENCRYPT, Some(context)), |wrapped| &wrapped.key_arn)
     }
 
     async fn wrap_data_key(
@@ -140,9 +145,8 @@ impl Kms for Gated {
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
         let judged = self.before(caller, key, caller.wrapping(), Some(context))?;
-        let wrapped = self.inner.wrap_data_key(caller, key, data_key, context).await?;
-        self.after(judged, caller, &wrapped.key_arn, caller.wrapping(), Some(context))?;
-        Ok(wrapped)
+        let answer = self.inner.wrap_data_key(caller, key, data_key, context).await;
+        self.after(judged, caller, answer, (caller.wrapping(), Some(context)), |wrapped| &wrapped.key_arn)
     }
 
     async fn re_encrypt(
@@ -158,20 +162,18 @@ impl Kms for Gated {
             return self.encrypt(caller, to.0, decrypted.plaintext.expose(), to.1).await;
         };
         if !self.before(caller, source, FROM, Some(from.1))? {
-            let arn = self.inner.describe(caller, source).await?.arn;
-            self.judge(caller, arn.as_str(), FROM, Some(from.1))?;
+            let answer = self.inner.describe(caller, source).await;
+            self.after(false, caller, answer, (FROM, Some(from.1)), |described| &described.arn)?;
         }
         let judged = self.before(caller, to.0, TO, Some(to.1))?;
-        let wrapped = self.inner.re_encrypt(caller, blob, from, to).await?;
-        self.after(judged, caller, &wrapped.key_arn, TO, Some(to.1))?;
-        Ok(wrapped)
+        let answer = self.inner.re_encrypt(caller, blob, from, to).await;
+        self.after(judged, caller, answer, (TO, Some(to.1)), |wrapped| &wrapped.key_arn)
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
         let judged = self.before(caller, key, DESCRIBE, None)?;
-        let described = self.inner.describe(caller, key).await?;
-        self.after(judged, caller, &described.arn, DESCRIBE, None)?;
-        Ok(described)
+        let answer = self.inner.describe(caller, key).await;
+        self.after(judged, caller, answer, (DESCRIBE, None), |described| &described.arn)
     }
 
     fn knowledge(&self) -> &dyn Knowledge {
@@ -192,6 +194,10 @@ impl Knowledge for Gated {
     fn service_of(&self, key: &KeyRef) -> Option<&str> {
         self.inner.knowledge().service_of(key)
     }
+
+    fn arn_of(&self, key: &KeyRef) -> Option<KeyArn> {
+        self.inner.knowledge().arn_of(key)
+    }
 }
 
 #[cfg(test)]
@@ -206,13 +212,31 @@ mod tests {
 
     const OWNER: &str = "111122223333";
 
-    #[tokio::test]
-    async fn the_policy_that_judges_is_the_one_that_is_told() {
+    async fn embedded() -> Arc<LocalKms> {
         let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
         let store = Arc::new(MemoryStore::new(Arc::clone(&entropy)));
         let root = Arc::new(RootKey::parse(b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap());
-        let local = LocalKms::open(store, root, Arc::new(SystemClock), entropy, "us-east-1".to_owned()).await.unwrap();
-        let local = Arc::new(local);
+        Arc::new(LocalKms::open(store, root, Arc::new(SystemClock), entropy, "us-east-1".to_owned()).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn strangers_are_not_told_what_the_service_has() {
+        let local = embedded().await;
+        let gated = Gated::shared(Arc::clone(&local), local, OWNER.to_owned(), None).unwrap();
+        let describe = async |account: &str, name: &str| {
+            gated.describe(&Caller::root_of(account, None, "r"), &KeyRef::parse(name)).await.unwrap_err()
+        };
+        for name in ["alias/none", "00000000-0000-4000-8000-000000000000", "../sys"] {
+            assert_eq!(describe(OWNER, name).await.kind, KmsErrorKind::NotFound, "{name}");
+            let told = describe("444455556666", name).await;
+            assert_eq!(told.kind, KmsErrorKind::AccessDenied, "{name}");
+            assert!(told.message.contains("the resource does not exist in this Region"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_policy_that_judges_is_the_one_that_is_told() {
+        let local = embedded().await;
         let caller = Caller::root_of(OWNER, None, "r");
         let key = local.create_key(&caller, NewKey::default()).await.unwrap().arn;
         let gated = |policy| {

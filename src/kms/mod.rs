@@ -247,6 +247,9 @@ pub trait Knowledge: Send + Sync {
 
     /// The name of the key service that `key` belongs to, where there may be several.
     fn service_of(&self, key: &KeyRef) -> Option<&str>;
+
+    /// The ARN of `key`, where it follows from what it is called, whether or not there is such a key.
+    fn arn_of(&self, key: &KeyRef) -> Option<KeyArn>;
 }
 
 /// The knowledge of a backend that can tell nothing.
@@ -262,6 +265,10 @@ impl Knowledge for NothingKnown {
     }
 
     fn service_of(&self, _: &KeyRef) -> Option<&str> {
+        None
+    }
+
+    fn arn_of(&self, _: &KeyRef) -> Option<KeyArn> {
         None
     }
 }

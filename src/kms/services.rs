@@ -198,6 +198,11 @@ impl Knowledge for KeyServices {
         }
         self.route(key).ok().map(|(service, _)| service.name.as_str())
     }
+
+    fn arn_of(&self, key: &KeyRef) -> Option<KeyArn> {
+        let (service, within) = self.route(key).ok()?;
+        service.kms.knowledge().arn_of(within.as_ref().unwrap_or(key))
+    }
 }
 
 #[cfg(test)]

@@ -323,6 +323,33 @@ def test_other_accounts_by_the_services_policy(bao, serve, tmp_path):
     assert other(policy_file=policy)()["SSEKMSKeyId"]
 
 
+def test_what_the_engine_refuses_neither_shuts_it_nor_tells_strangers_anything(serve, request):
+    engine = Stub(403, {"errors": ["permission denied"]})
+    request.addfinalizer(engine.stop)
+    engine.ca = ""
+    key, secret = "AKIAOTHEROTHEROTHER1", "other" * 8
+    account = table("[[accounts]]", {"id": OTHER_ACCOUNT, "access_key_id": key, "secret_access_key": secret})
+    config = transit_config(engine, create_default_key=False).replace('ca_file = ""\n', "")
+    server = serve(QUICK + account + config, environment={"BAO_TOKEN": "x"})
+    stranger = Endpoint(server.url, key, secret, server.ca).client("s3")
+    stranger.create_bucket(Bucket="theirs")
+
+    def put(client, bucket, name):
+        with refused("AccessDenied", 403) as refusal:
+            client.put_object(Bucket=bucket, Key="k", Body=DATA, ServerSideEncryption="aws:kms", SSEKMSKeyId=name)
+        return refusal.message
+
+    names = ("bao/one", "bao/other", "one", "alias/aws/s3", "alias/none", "bao/../sys")
+    (told,) = {put(stranger, "theirs", name) for name in names}
+    assert "the resource does not exist in this Region" in told
+    assert engine.calls == 0
+    owner = server.client("s3")
+    owner.create_bucket(Bucket="box")
+    for _ in range(5):
+        assert "key/bao/one" in put(owner, "box", "bao/one"), "the breaker does not open"
+    assert engine.calls > 0
+
+
 # --- beside the embedded service, and from one to the other ----------------------------------------------------------
 
 

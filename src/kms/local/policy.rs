@@ -266,7 +266,7 @@ pub(super) fn read(text: &str) -> Result<Policy, KmsError> {
 }
 
 /// What a stranger is told of a key that it may not use, and of one that is not there.
-pub(super) fn untold(caller: &Caller, action: &'static str) -> KmsError {
+pub fn untold(caller: &Caller, action: &'static str) -> KmsError {
     KmsErrorKind::AccessDenied.with(format!(
         "User: {} is not authorized to perform: {action} on this resource because the resource does not exist in this Region, \
          no resource-based policies allow access, or a resource-based policy explicitly denies access",

@@ -45,7 +45,7 @@ use self::login::json;
 use super::error::{KmsError, KmsErrorKind};
 use super::{
     Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, Knowledge,
-    NothingKnown, WrappedKey,
+    WrappedKey,
 };
 use crate::crypto::{Secret, SecretBytes, SharedEntropy};
 
@@ -159,22 +159,31 @@ impl TransitKms {
         KeyArn::new(region, account, &format!("{service}/{name}"))
     }
 
+    /// The name that an id or the full ARN of a key here has in it.
+    fn name_in<'k>(&self, key: &'k KeyRef) -> Option<&'k str> {
+        let Settings { region, account, service, .. } = &self.settings;
+        let name = match key {
+            KeyRef::Id(name) => Some(name.as_str()),
+            KeyRef::KeyArn(arn) if arn.region() == region && arn.account() == account => {
+                arn.id().strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('/'))
+            }
+            KeyRef::KeyArn(_) | KeyRef::Alias(_) | KeyRef::AliasArn { .. } => None,
+        };
+        name.filter(|name| is_name(name))
+    }
+
     /// The name that `key` is here.
     async fn named(&self, caller: &Caller, key: &KeyRef) -> Result<String, KmsError> {
-        let Settings { region, account, service, .. } = &self.settings;
+        let Settings { region, account, .. } = &self.settings;
         let not_found = |text: String| Err(KmsErrorKind::NotFound.with(text));
+        if let Some(name) = self.name_in(key) {
+            return Ok(name.to_owned());
+        }
         match key {
-            KeyRef::Id(name) if is_name(name) => Ok(name.clone()),
             KeyRef::Id(id) => not_found(format!("Invalid keyId '{id}'")),
             KeyRef::KeyArn(arn) if arn.region() != region => not_found(format!("Invalid arn {}", arn.region())),
             KeyRef::AliasArn { region: named, .. } if named != region => not_found(format!("Invalid arn {named}")),
-            KeyRef::KeyArn(arn) => {
-                let name = arn.id().strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('/'));
-                match name.filter(|name| arn.account() == account && is_name(name)) {
-                    Some(name) => Ok(name.to_owned()),
-                    None => not_found(format!("Key '{key}' does not exist")),
-                }
-            }
+            KeyRef::KeyArn(_) => not_found(format!("Key '{key}' does not exist")),
             KeyRef::Alias(alias) if alias == KeyRef::AWS_S3 => self.default_key(caller).await,
             KeyRef::Alias(alias) => {
                 let (region, account, alias) = (region.clone(), account.clone(), alias.clone());
@@ -426,6 +435,29 @@ impl Kms for TransitKms {
     }
 
     fn knowledge(&self) -> &dyn Knowledge {
-        &NothingKnown
+        self
+    }
+}
+
+/// A key is its name, so that its ARN is known; nothing else is without asking.
+impl Knowledge for TransitKms {
+    fn policy_of(&self, _: &KeyArn) -> Option<String> {
+        None
+    }
+
+    fn generation_of(&self, _: &KeyRef) -> Option<u64> {
+        None
+    }
+
+    fn service_of(&self, _: &KeyRef) -> Option<&str> {
+        None
+    }
+
+    fn arn_of(&self, key: &KeyRef) -> Option<KeyArn> {
+        let name = match key {
+            KeyRef::Alias(alias) if alias == KeyRef::AWS_S3 => self.settings.default_key.as_deref(),
+            key => self.name_in(key),
+        };
+        name.map(|name| self.arn(name))
     }
 }
