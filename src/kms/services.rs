@@ -10,7 +10,9 @@
 //! | an id, `alias/NAME` | of the default service |
 //! | nothing, `alias/aws/s3` | the default service's default key |
 //!
-//! So the ARN alone, which is what stands in an envelope and in a response, says who wrapped a data key.
+//! So the ARN alone, which is what stands in an envelope and in a response, says who wrapped a data key. A service that answers
+//! with an ARN by which its key would be looked for elsewhere (an AWS KMS of another account than the configuration says) does
+//! not get to wrap anything: nobody could open it again.
 //!
 //! `ReEncrypt` between services decrypts at one and encrypts at the other: so objects move from one to another.
 
@@ -100,6 +102,23 @@ impl KeyServices {
         away.filter(|_| !self.local.holds(key)).unwrap_or(&self.embedded)
     }
 
+    /// What `service` has wrapped, if the ARN of its key leads back there.
+    fn kept(&self, service: &Service, wrapped: WrappedKey) -> Result<WrappedKey, KmsError> {
+        let arn = &wrapped.key_arn;
+        if self.route(&KeyRef::from(arn)).is_ok_and(|(found, _)| std::ptr::eq(found, service)) {
+            return Ok(wrapped);
+        }
+        tracing::error!(
+            service = service.name,
+            key = %arn,
+            "a key is not one of its service's by the configuration (region, account_id): nothing is wrapped under it"
+        );
+        Err(KmsErrorKind::NotFound.with(format!(
+            "Key '{arn}' is not of the region and account that are configured for the key service '{}'",
+            service.name
+        )))
+    }
+
     /// The service of a blob: the key's, if it is named. (S3 always names it.)
     fn opener(&self, key: Option<&KeyRef>) -> Result<(&Service, Option<KeyRef>), KmsError> {
         key.map_or(Ok((self.default(), None)), |key| {
@@ -118,7 +137,8 @@ impl Kms for KeyServices {
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
         let (service, within) = self.route(key)?;
-        service.kms.generate_data_key(caller, within.as_ref().unwrap_or(key), context).await
+        let generated = service.kms.generate_data_key(caller, within.as_ref().unwrap_or(key), context).await?;
+        Ok(GeneratedKey { wrapped: self.kept(service, generated.wrapped)?, ..generated })
     }
 
     async fn decrypt(
@@ -140,7 +160,8 @@ impl Kms for KeyServices {
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
         let (service, within) = self.route(key)?;
-        service.kms.encrypt(caller, within.as_ref().unwrap_or(key), plaintext, context).await
+        let wrapped = service.kms.encrypt(caller, within.as_ref().unwrap_or(key), plaintext, context).await?;
+        self.kept(service, wrapped)
     }
 
     async fn wrap_data_key(
@@ -151,7 +172,8 @@ impl Kms for KeyServices {
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
         let (service, within) = self.route(key)?;
-        service.kms.wrap_data_key(caller, within.as_ref().unwrap_or(key), data_key, context).await
+        let wrapped = service.kms.wrap_data_key(caller, within.as_ref().unwrap_or(key), data_key, context).await?;
+        self.kept(service, wrapped)
     }
 
     async fn re_encrypt(
@@ -165,10 +187,12 @@ impl Kms for KeyServices {
         let (target, within) = self.route(to.0)?;
         let (source_key, target_key) = (source_key.as_ref(), within.as_ref().unwrap_or(to.0));
         if std::ptr::eq(source, target) {
-            return source.kms.re_encrypt(caller, blob, (source_key, from.1), (target_key, to.1)).await;
+            let moved = source.kms.re_encrypt(caller, blob, (source_key, from.1), (target_key, to.1)).await?;
+            return self.kept(target, moved);
         }
         let opened = source.kms.decrypt(caller, blob, source_key, from.1).await?;
-        target.kms.encrypt(caller, target_key, opened.plaintext.expose(), to.1).await
+        let moved = target.kms.encrypt(caller, target_key, opened.plaintext.expose(), to.1).await?;
+        self.kept(target, moved)
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {
@@ -384,6 +408,30 @@ mod tests {
         let elsewhere = KeyRef::parse("arn:aws:kms:xx-test-9:111122223333:key/1234");
         let error = services.describe(&caller(), &elsewhere).await.unwrap_err();
         assert_eq!(error.message, "Invalid arn xx-test-9");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_wrapped_that_could_not_be_opened_again() {
+        let Fixture { local, aws, .. } = fixture("embedded").await;
+        // The configuration says another account than the keys have.
+        let home = Some(Home { region: REGION.to_owned(), account: Some("444455556666".to_owned()) });
+        let remote = vec![Service { name: "aws".to_owned(), kms: aws as SharedKms, home }];
+        let entrance = Arc::clone(&local) as SharedKms;
+        let services = KeyServices::new(Arc::clone(&local), entrance, remote, "embedded".to_owned());
+        let (there, none) = (KeyRef::parse("aws/k"), EncryptionContext::new());
+        let own = KeyRef::from(&local.create_key(&caller(), NewKey::default()).await.unwrap().arn);
+        let blob = services.encrypt(&caller(), &own, b"x", &none).await.unwrap().blob;
+        for refused in [
+            services.generate_data_key(&caller(), &there, &none).await.map(drop),
+            services.encrypt(&caller(), &there, b"x", &none).await.map(drop),
+            services.wrap_data_key(&caller(), &there, &Secret::new([7; 32]), &none).await.map(drop),
+            services.re_encrypt(&caller(), &blob, (Some(&own), &none), (&there, &none)).await.map(drop),
+            services.re_encrypt(&caller(), b"x", (Some(&there), &none), (&there, &none)).await.map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind, KmsErrorKind::NotFound);
+            assert!(error.message.ends_with("configured for the key service 'aws'"), "{error}");
+        }
     }
 
     #[tokio::test]
