@@ -34,7 +34,7 @@ struct Scope {
 /// A key service whose answers to Decrypt are kept for a while.
 pub struct CachedKms {
     inner: SharedKms,
-    held: Held<Scope, Decrypted>,
+    held: Held<Scope, Decrypted, KmsError>,
     clock: SharedClock,
 }
 

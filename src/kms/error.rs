@@ -135,6 +135,19 @@ impl KmsErrorKind {
     }
 }
 
+/// A refusal that several learn of who waited for one answer.
+pub trait Retold {
+    /// The same for another one. What lies beneath, whoever asked has.
+    #[must_use]
+    fn retold(&self) -> Self;
+}
+
+impl Retold for KmsError {
+    fn retold(&self) -> Self {
+        self.kind.with(self.message.as_str())
+    }
+}
+
 /// Most bytes that Encrypt takes. (AWS: API reference, Encrypt.)
 pub const MAX_PLAINTEXT: usize = 4096;
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use super::error::Retold;
 use super::{Caller, ConditionValues};
 
 /// How long, how often and how many.
@@ -74,24 +75,25 @@ pub struct Figures {
     pub held: usize,
 }
 
-/// Keys by scope. Requests of one scope that come at once wait for one answer of the KMS.
+/// Keys by scope. Requests of one scope that come at once wait for one answer of the KMS, a refusal (`E`) too: else they would
+/// ask one behind the other while it is away, each for as long as a call may take.
 #[derive(Debug)]
-pub struct Held<S, K> {
+pub struct Held<S, K, E> {
     limits: Limits,
-    entries: Mutex<HashMap<S, Arc<Entry<K>>>>,
+    entries: Mutex<HashMap<S, Arc<Entry<K, E>>>>,
     hits: AtomicU64,
     misses: AtomicU64,
     evictions: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Entry<K> {
+struct Entry<K, E> {
     since: Now,
     uses: AtomicU64,
-    key: OnceCell<Arc<K>>,
+    answer: OnceCell<Result<Arc<K>, E>>,
 }
 
-impl<S: Clone + Eq + Hash, K> Held<S, K> {
+impl<S: Clone + Eq + Hash, K, E: Retold> Held<S, K, E> {
     /// Nothing yet.
     pub fn new(limits: Limits) -> Self {
         let none = AtomicU64::default;
@@ -101,14 +103,21 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
     /// The key of `scope`: that which is held, or else what `ask` answers.
     ///
     /// # Errors
-    /// Those of `ask`, which are not kept.
-    pub async fn take<E>(&self, scope: S, now: Now, ask: impl AsyncFnOnce() -> Result<K, E>) -> Result<Arc<K>, E> {
+    /// Those of `ask`, which are told to those who wait and not kept.
+    pub async fn take(&self, scope: S, now: Now, ask: impl AsyncFnOnce() -> Result<K, E>) -> Result<Arc<K>, E> {
         let entry = self.entry(&scope, now);
-        let key = entry.key.get_or_try_init(async || ask().await.map(Arc::new)).await;
-        if key.is_err() {
-            self.forget(&scope, &entry);
+        let mut own = None;
+        let ask = async || match ask().await {
+            Ok(key) => Ok(Arc::new(key)),
+            Err(error) => Err(own.insert(error).retold()),
+        };
+        match entry.answer.get_or_init(ask).await {
+            Ok(key) => Ok(Arc::clone(key)),
+            Err(told) => {
+                self.forget(&scope, &entry);
+                Err(own.unwrap_or_else(|| told.retold()))
+            }
         }
-        key.cloned()
     }
 
     /// Lets go of what is not to be used any more; `now` says what decides of the keys of a scope.
@@ -124,7 +133,7 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
         Figures { hits: read(&self.hits), misses: read(&self.misses), evictions: read(&self.evictions), held }
     }
 
-    fn entry(&self, scope: &S, now: Now) -> Arc<Entry<K>> {
+    fn entry(&self, scope: &S, now: Now) -> Arc<Entry<K, E>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(scope)
             && entry.is_fresh(now, self.limits)
@@ -145,29 +154,29 @@ impl<S: Clone + Eq + Hash, K> Held<S, K> {
             let median = *median;
             self.keep(&mut entries, |_, entry| entry.since.millis > median);
         }
-        let entry = Arc::new(Entry { since: now, uses: AtomicU64::new(1), key: OnceCell::new() });
+        let entry = Arc::new(Entry { since: now, uses: AtomicU64::new(1), answer: OnceCell::new() });
         if entries.insert(scope.clone(), Arc::clone(&entry)).is_some() {
             self.evictions.fetch_add(1, Ordering::Relaxed);
         }
         entry
     }
 
-    fn keep(&self, entries: &mut HashMap<S, Arc<Entry<K>>>, wanted: impl Fn(&S, &Entry<K>) -> bool) {
+    fn keep(&self, entries: &mut HashMap<S, Arc<Entry<K, E>>>, wanted: impl Fn(&S, &Entry<K, E>) -> bool) {
         let before = entries.len();
         entries.retain(|scope, entry| wanted(scope, entry));
         self.evictions.fetch_add((before - entries.len()) as u64, Ordering::Relaxed);
     }
 
     /// Takes out an entry whose question the KMS refused, unless another has taken its place.
-    fn forget(&self, scope: &S, entry: &Arc<Entry<K>>) {
+    fn forget(&self, scope: &S, entry: &Arc<Entry<K, E>>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.get(scope).is_some_and(|present| Arc::ptr_eq(present, entry)) && !entry.key.initialized() {
+        if entries.get(scope).is_some_and(|present| Arc::ptr_eq(present, entry)) {
             entries.remove(scope);
         }
     }
 }
 
-impl<K> Entry<K> {
+impl<K, E> Entry<K, E> {
     fn is_fresh(&self, now: Now, limits: Limits) -> bool {
         let lifetime = if now.generation.is_some() { limits.lifetime } else { limits.blind_lifetime };
         // A clock that was turned back makes no key older than it is.
@@ -185,16 +194,24 @@ mod tests {
 
     const LIMITS: Limits = Limits { lifetime: 1000, blind_lifetime: 100, uses: 10, entries: 64 };
 
+    type Refusal = &'static str;
+
+    impl Retold for Refusal {
+        fn retold(&self) -> Self {
+            self
+        }
+    }
+
     fn at(millis: i64, generation: Option<u64>) -> Now {
         Now { millis, generation }
     }
 
     /// Takes the key of `scope`; whether the KMS was asked.
-    async fn asks(held: &Held<u32, u32>, scope: u32, now: Now) -> bool {
+    async fn asks(held: &Held<u32, u32, Refusal>, scope: u32, now: Now) -> bool {
         let mut asked = false;
         let ask = async || {
             asked = true;
-            Ok::<_, ()>(7)
+            Ok(7)
         };
         assert_eq!(*held.take(scope, now, ask).await.unwrap(), 7);
         asked
@@ -245,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_not_kept() {
-        let held: Held<u32, u32> = Held::new(LIMITS);
+        let held: Held<u32, u32, Refusal> = Held::new(LIMITS);
         assert_eq!(held.take(1, at(0, Some(1)), async || Err("no")).await.unwrap_err(), "no");
         assert_eq!(held.figures().held, 0);
         assert!(asks(&held, 1, at(0, Some(1))).await);
@@ -265,8 +282,8 @@ mod tests {
     /// What is let go is dropped then and there, not at the next request for it.
     #[tokio::test]
     async fn a_sweep_drops_what_is_not_to_be_used() {
-        let held: Held<u32, Vec<u8>> = Held::new(LIMITS);
-        let key = held.take(1, at(0, Some(1)), async || Ok::<_, ()>(vec![7])).await.unwrap();
+        let held: Held<u32, Vec<u8>, Refusal> = Held::new(LIMITS);
+        let key = held.take(1, at(0, Some(1)), async || Ok(vec![7])).await.unwrap();
         let watched = Arc::downgrade(&key);
         drop(key);
         held.sweep(|_| at(999, Some(1)));
@@ -277,25 +294,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_that_come_at_once_ask_once() {
-        let held = Arc::new(Held::<u32, u32>::new(LIMITS));
-        let asked = Arc::new(AtomicU64::new(0));
-        let tasks: Vec<_> = (0..8)
-            .map(|_| {
-                let (held, asked) = (Arc::clone(&held), Arc::clone(&asked));
-                tokio::spawn(async move {
-                    let ask = async || {
-                        asked.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                        Ok::<_, ()>(1)
-                    };
-                    held.take(1, at(0, Some(1)), ask).await.unwrap();
+    async fn requests_that_come_at_once_ask_once_however_it_is_answered() {
+        for answer in [Ok(1), Err("away")] {
+            let held = Arc::new(Held::<u32, u32, Refusal>::new(LIMITS));
+            let asked = Arc::new(AtomicU64::new(0));
+            let tasks: Vec<_> = (0..8)
+                .map(|_| {
+                    let (held, asked) = (Arc::clone(&held), Arc::clone(&asked));
+                    tokio::spawn(async move {
+                        let ask = async || {
+                            asked.fetch_add(1, Ordering::Relaxed);
+                            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                            answer
+                        };
+                        held.take(1, at(0, Some(1)), ask).await.map(|key| *key)
+                    })
                 })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
+                .collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), answer);
+            }
+            assert_eq!(asked.load(Ordering::Relaxed), 1);
+            assert_eq!(held.figures().held, usize::from(answer.is_ok()));
         }
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 }

@@ -33,8 +33,8 @@ const LIMITS: Limits = Limits {
 /// The bucket keys in use.
 pub(super) struct BucketKeys {
     clock: SharedClock,
-    writing: Held<WriteScope, GeneratedKey>,
-    reading: Held<ReadScope, Secret<32>>,
+    writing: Held<WriteScope, GeneratedKey, SseError>,
+    reading: Held<ReadScope, Secret<32>, SseError>,
 }
 
 #[derive(Clone, Eq, Hash, PartialEq)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::kms::KmsError;
+use crate::kms::error::Retold;
 use crate::store::StoreError;
 
 /// A refusal or failure of this layer. Those above `RunTooLong` are the client's doing and carry what AWS answers.
@@ -59,5 +60,14 @@ impl SseError {
 
     pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {
         Self::Corrupt(what.into())
+    }
+}
+
+impl Retold for SseError {
+    fn retold(&self) -> Self {
+        match self {
+            Self::Kms(error) => Self::Kms(error.retold()),
+            other => Self::corrupt(other.to_string()),
+        }
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,10 +24,10 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{DataKeySpec, KeyManagerType, KeyState};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
 use self::error::Attempt;
-use super::error::{KmsError, KmsErrorKind, check_plaintext};
+use super::error::{KmsError, KmsErrorKind, Retold as _, check_plaintext};
 use super::{
     Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, Knowledge,
     NothingKnown, WrappedKey,
@@ -64,6 +65,14 @@ pub struct Settings {
     pub create_default_key: bool,
 }
 
+impl Settings {
+    /// How long a call may take, with all its tries and the pauses between them.
+    fn whole(&self) -> Duration {
+        let pauses = Duration::from_secs(1).saturating_mul(self.attempts);
+        self.attempt.saturating_mul(self.attempts) + pauses
+    }
+}
+
 /// The client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -87,9 +96,12 @@ pub enum ClientError {
 pub struct AwsKms {
     client: Client,
     settings: Settings,
-    /// Whether the default key is known to be there. Held while it is made.
-    default_is_there: Mutex<bool>,
+    /// Whether the default key is there: the answer that those wait for who ask at once.
+    default_key: Mutex<Arc<DefaultKey>>,
 }
+
+/// Found or made, or why not.
+type DefaultKey = OnceCell<Result<(), KmsError>>;
 
 impl AwsKms {
     /// The service. Nothing is asked of it yet.
@@ -97,11 +109,10 @@ impl AwsKms {
     /// # Errors
     /// [`ClientError`].
     pub async fn new(settings: Settings) -> Result<Self, ClientError> {
-        let pauses = Duration::from_secs(1).saturating_mul(settings.attempts);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT.min(settings.attempt))
             .operation_attempt_timeout(settings.attempt)
-            .operation_timeout(settings.attempt.saturating_mul(settings.attempts) + pauses)
+            .operation_timeout(settings.whole())
             .build();
         let retries = RetryConfig::standard()
             .with_max_attempts(settings.attempts)
@@ -125,7 +136,7 @@ impl AwsKms {
             loader = loader.http_client(http_client(path)?);
         }
         let client = Client::new(&loader.load().await);
-        Ok(Self { client, settings, default_is_there: Mutex::new(false) })
+        Ok(Self { client, settings, default_key: Mutex::default() })
     }
 
     /// What AWS is to be told instead of `key`.
@@ -145,13 +156,33 @@ impl AwsKms {
             return Err(KmsErrorKind::NotFound.with(message));
         };
         if *create_default_key {
-            let mut is_there = self.default_is_there.lock().await;
-            if !*is_there {
-                self.ensure(caller, name).await?;
-                *is_there = true;
-            }
+            let within = self.settings.whole();
+            tokio::time::timeout(within, self.ensure_once(caller, name)).await.unwrap_or_else(|elapsed| {
+                let message = format!("the default key was not found within {} ms", within.as_millis());
+                Err(KmsErrorKind::DependencyTimeout.because(message, elapsed))
+            })?;
         }
         Ok(name.clone())
+    }
+
+    /// As [`Self::ensure`], once for all who ask at once: one failure is every one's, who would else ask one behind the other
+    /// while the service is away.
+    async fn ensure_once(&self, caller: &Caller, alias: &str) -> Result<(), KmsError> {
+        let present = || self.default_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = Arc::clone(&present());
+        let mut own = None;
+        let ensure = async || self.ensure(caller, alias).await.map_err(|error| own.insert(error).retold());
+        match answer.get_or_init(ensure).await {
+            Ok(()) => Ok(()),
+            Err(told) => {
+                let mut present = present();
+                if Arc::ptr_eq(&present, &answer) {
+                    *present = Arc::default();
+                }
+                drop(present);
+                Err(own.unwrap_or_else(|| told.retold()))
+            }
+        }
     }
 
     /// Makes a key with this alias, if there is none.

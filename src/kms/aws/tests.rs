@@ -132,6 +132,33 @@ async fn a_service_that_is_gone_is_told_as_such() {
     assert_eq!(error.kind, KmsErrorKind::Unavailable, "{error}");
 }
 
+/// While it hangs, nobody waits for more than one failure.
+#[tokio::test]
+async fn who_waits_for_the_default_key_learns_of_the_first_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            kept.push(socket);
+        }
+    });
+    let settings = Settings { attempt: Duration::from_millis(500), ..settings(&address) };
+    let kms = Arc::new(AwsKms::with_credentials(settings).await);
+    let began = tokio::time::Instant::now();
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let kms = Arc::clone(&kms);
+            tokio::spawn(async move { kms.describe(&caller(), &KeyRef::aws_s3()).await.unwrap_err().kind })
+        })
+        .collect();
+    for call in calls {
+        let kind = call.await.unwrap();
+        assert!(matches!(kind, KmsErrorKind::DependencyTimeout | KmsErrorKind::Unavailable), "{kind:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn authorities_must_be_some() {
     let file = tempfile::NamedTempFile::new().unwrap();
