@@ -71,7 +71,7 @@ pub struct KeyMetadata {
     pub usage: KeyUsage,
     /// Whether its material is imported.
     pub external: bool,
-    /// Whether its imported material is there, and when it expires.
+    /// Whether its imported material is there, and when the first of it expires.
     pub import: Option<Option<Timestamp>>,
     /// `CurrentKeyMaterialId`, of symmetric keys.
     pub material_id: Option<String>,
@@ -345,6 +345,8 @@ impl LocalKms {
     fn shown(&self, key: &Key) -> KeyMetadata {
         let now = self.clock.now();
         let current = key.current();
+        let own = key.materials.iter().filter(|material| !material.pending && material.is_present(now));
+        let first_end = own.filter_map(|material| material.valid_to).min();
         KeyMetadata {
             arn: key.arn.clone(),
             account: key.record.account.clone(),
@@ -356,9 +358,7 @@ impl LocalKms {
             spec: key.spec,
             usage: key.usage,
             external: key.is_external(),
-            import: current
-                .filter(|material| key.is_external() && material.is_present(now))
-                .map(|material| material.valid_to),
+            import: current.filter(|material| key.is_external() && material.is_present(now)).map(|_| first_end),
             material_id: current
                 .filter(|_| key.spec == KeySpec::SymmetricDefault)
                 .map(|material| hex::encode(material.id)),

@@ -17,7 +17,7 @@ use super::blob::MaterialId;
 use super::keyring::Key;
 use super::material::{self, MaterialSecret};
 use super::records::{ImportedRecord, KeyRecord, from_value, to_value};
-use super::{LocalKms, MILLIS_PER_DAY, Need, off_thread};
+use super::{KeyState, LocalKms, MILLIS_PER_DAY, Need, off_thread};
 use crate::clock::{Timestamp, from_millis};
 use crate::crypto::pair::oaep::{OaepHash, OaepKey};
 use crate::crypto::pair::{PairKind, RsaSize};
@@ -166,7 +166,6 @@ impl LocalKms {
                     let description = description.or(imported.description);
                     former.imported = Some(ImportedRecord { valid_to, description, ..imported });
                     former.sealed = sealed.sealed;
-                    Ok(())
                 }
                 (None, true) if record.materials.is_empty() || key.spec == KeySpec::SymmetricDefault => {
                     if let Some(pending) = key.materials.iter().find(|material| material.pending) {
@@ -180,10 +179,15 @@ impl LocalKms {
                     let pending = !record.materials.is_empty();
                     sealed.imported = Some(ImportedRecord { valid_to, description, pending });
                     record.materials.push(sealed);
-                    Ok(())
                 }
-                (Some(_), true) | (None, _) => Err(incorrect()),
+                (Some(_), true) | (None, _) => return Err(incorrect()),
             }
+            // "When this operation is successful, the state of the KMS key changes to Enabled" (ImportKeyMaterial): whatever it
+            // was before its material was gone.
+            if key.state(from_millis(now)) == KeyState::PendingImport {
+                record.state = KeyState::Enabled.to_byte();
+            }
+            Ok(())
         };
         let key = self.try_change(caller, name, action, Need::Change, change).await?;
         Ok((key.arn.clone(), hex::encode(id)))

@@ -107,6 +107,47 @@ async fn material_expires() {
 }
 
 #[tokio::test]
+async fn a_key_is_enabled_when_its_material_is_back() {
+    let fixture = Fixture::new().await;
+    let (kms, caller) = (&fixture.kms, direct(OWNER));
+    let name = external(kms, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
+    import(kms, &name, &[7; 32], None).await.unwrap();
+    kms.set_enabled(&caller, &name, false).await.unwrap();
+    import(kms, &name, &[7; 32], None).await.unwrap();
+    assert_eq!(state(kms, &name), KeyState::Disabled, "it did not lack any");
+    kms.delete_imported(&caller, &name, None).await.unwrap();
+    import(kms, &name, &[7; 32], None).await.unwrap();
+    assert_eq!(state(kms, &name), KeyState::Enabled);
+
+    kms.schedule_deletion(&caller, &name, 7).await.unwrap();
+    kms.delete_imported(&caller, &name, None).await.unwrap();
+    assert_eq!(kms.cancel_deletion(&caller, &name).await.unwrap().state, KeyState::PendingImport);
+    import(kms, &name, &[7; 32], None).await.unwrap();
+    assert_eq!(state(kms, &name), KeyState::Enabled);
+}
+
+/// "The earliest time at which any imported key material permanently associated with this KMS key expires." (KeyMetadata)
+#[tokio::test]
+async fn the_first_end_of_any_material_is_told() {
+    let fixture = Fixture::new().await;
+    let (kms, caller) = (&fixture.kms, direct(OWNER));
+    let name = external(kms, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
+    let end = |seconds: i64| Some(from_millis(fixture.clock.now().as_millisecond() + seconds * 1000));
+    let told = || kms.metadata(&caller, &name, DESCRIBE).unwrap().import;
+    let first = Import { valid_to: end(100), ..wrapped(kms, &name, DIRECT, &[7; 32]).await };
+    kms.import(&caller, &name, first).await.unwrap();
+    let next = wrapped(kms, &name, DIRECT, &[8; 32]).await;
+    let next = Import { valid_to: end(50), is_new: Some(true), ..next };
+    kms.import(&caller, &name, next).await.unwrap();
+    assert_eq!(told(), Some(end(100)), "what waits for its rotation is not the key's yet");
+    kms.rotate_on_demand(&caller, &name).await.unwrap();
+    assert_eq!(told(), Some(end(50)));
+    let again = Import { is_new: Some(false), ..wrapped(kms, &name, DIRECT, &[8; 32]).await };
+    kms.import(&caller, &name, again).await.unwrap();
+    assert_eq!(told(), Some(end(100)), "the first one still expires");
+}
+
+#[tokio::test]
 async fn new_material_waits_for_its_rotation() {
     let fixture = Fixture::new().await;
     let (kms, caller) = (&fixture.kms, direct(OWNER));
