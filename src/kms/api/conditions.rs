@@ -1,6 +1,7 @@
 //! What a request's members say to the conditions of policies: one table. (Service authorization reference, "Actions,
 //! resources, and condition keys for AWS Key Management Service".)
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -10,8 +11,9 @@ use serde_json::Value;
 use crate::kms::{ConditionValues, KeyRef};
 use crate::wire::RequestContext;
 
-/// A condition key, the actions that have it, the member that it is the value of, and what it is without one.
-type Row = (&'static str, &'static [&'static str], &'static str, Option<&'static str>);
+/// A condition key, the actions that have it, the member that it is the value of (behind a slash, one within that), if there is
+/// any, and what it is without one.
+type Row = (&'static str, &'static [&'static str], Option<&'static str>, Option<&'static str>);
 
 const DATA_KEYS: &[&str] = &[
     "kms:GenerateDataKey",
@@ -29,41 +31,51 @@ const ROWS: &[Row] = &[
     (
         "kms:bypasspolicylockoutsafetycheck",
         &["kms:CreateKey", "kms:PutKeyPolicy"],
-        "BypassPolicyLockoutSafetyCheck",
+        Some("BypassPolicyLockoutSafetyCheck"),
         Some("false"),
     ),
     (
         "kms:datakeypairspec",
         &["kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext"],
-        "KeyPairSpec",
+        Some("KeyPairSpec"),
         None,
     ),
-    ("kms:encryptionalgorithm", &["kms:Decrypt", "kms:Encrypt"], "EncryptionAlgorithm", SYMMETRIC),
-    ("kms:encryptionalgorithm", &["kms:ReEncryptFrom"], "SourceEncryptionAlgorithm", SYMMETRIC),
-    ("kms:encryptionalgorithm", &["kms:ReEncryptTo"], "DestinationEncryptionAlgorithm", SYMMETRIC),
-    ("kms:encryptionalgorithm", DATA_KEYS, "", SYMMETRIC),
-    ("kms:expirationmodel", &["kms:ImportKeyMaterial"], "ExpirationModel", Some("KEY_MATERIAL_EXPIRES")),
-    ("kms:grantconstrainttype", &["kms:CreateGrant"], "Constraints", None),
-    ("kms:granteeprincipal", &["kms:CreateGrant"], "GranteePrincipal", None),
-    ("kms:grantoperations", &["kms:CreateGrant"], "Operations", None),
-    ("kms:keyagreementalgorithm", &["kms:DeriveSharedSecret"], "KeyAgreementAlgorithm", None),
-    ("kms:keyorigin", &["kms:CreateKey"], "Origin", Some("AWS_KMS")),
-    ("kms:keyspec", &["kms:CreateKey"], KEY_SPEC, SYMMETRIC),
-    ("kms:customermasterkeyspec", &["kms:CreateKey"], KEY_SPEC, SYMMETRIC),
-    ("kms:keyusage", &["kms:CreateKey"], "KeyUsage", Some("ENCRYPT_DECRYPT")),
-    ("kms:customermasterkeyusage", &["kms:CreateKey"], "KeyUsage", Some("ENCRYPT_DECRYPT")),
-    ("kms:macalgorithm", &["kms:GenerateMac", "kms:VerifyMac"], "MacAlgorithm", None),
-    ("kms:messagetype", &["kms:Sign", "kms:Verify"], "MessageType", Some("RAW")),
-    ("kms:multiregion", &["kms:CreateKey"], "MultiRegion", Some("false")),
-    ("kms:primaryregion", &["kms:UpdatePrimaryRegion"], "PrimaryRegion", None),
-    ("kms:replicaregion", &["kms:ReplicateKey"], "ReplicaRegion", None),
-    ("kms:retiringprincipal", &["kms:CreateGrant"], "RetiringPrincipal", None),
-    ("kms:rotationperiodindays", &["kms:EnableKeyRotation"], "RotationPeriodInDays", Some("365")),
-    ("kms:schedulekeydeletionpendingwindowindays", &["kms:ScheduleKeyDeletion"], "PendingWindowInDays", Some("30")),
-    ("kms:signingalgorithm", &["kms:Sign", "kms:Verify"], "SigningAlgorithm", None),
-    ("kms:validto", &["kms:ImportKeyMaterial"], "ValidTo", None),
-    ("kms:wrappingalgorithm", &["kms:GetParametersForImport"], "WrappingAlgorithm", None),
-    ("kms:wrappingkeyspec", &["kms:GetParametersForImport"], "WrappingKeySpec", None),
+    ("kms:encryptionalgorithm", &["kms:Decrypt", "kms:Encrypt"], Some("EncryptionAlgorithm"), SYMMETRIC),
+    ("kms:encryptionalgorithm", &["kms:ReEncryptFrom"], Some("SourceEncryptionAlgorithm"), SYMMETRIC),
+    ("kms:encryptionalgorithm", &["kms:ReEncryptTo"], Some("DestinationEncryptionAlgorithm"), SYMMETRIC),
+    ("kms:encryptionalgorithm", DATA_KEYS, None, SYMMETRIC),
+    ("kms:expirationmodel", &["kms:ImportKeyMaterial"], Some("ExpirationModel"), Some("KEY_MATERIAL_EXPIRES")),
+    ("kms:grantconstraintsourcearn", &["kms:CreateGrant"], Some("Constraints/SourceArn"), None),
+    ("kms:grantconstrainttype", &["kms:CreateGrant"], Some("Constraints"), None),
+    ("kms:granteeprincipal", &["kms:CreateGrant"], Some("GranteePrincipal"), None),
+    ("kms:granteeserviceprincipal", &["kms:CreateGrant"], Some("GranteeServicePrincipal"), None),
+    ("kms:grantoperations", &["kms:CreateGrant"], Some("Operations"), None),
+    ("kms:keyagreementalgorithm", &["kms:DeriveSharedSecret"], Some("KeyAgreementAlgorithm"), None),
+    ("kms:keyorigin", &["kms:CreateKey"], Some("Origin"), Some("AWS_KMS")),
+    ("kms:keyspec", &["kms:CreateKey"], Some(KEY_SPEC), SYMMETRIC),
+    ("kms:customermasterkeyspec", &["kms:CreateKey"], Some(KEY_SPEC), SYMMETRIC),
+    ("kms:keyusage", &["kms:CreateKey"], Some("KeyUsage"), Some("ENCRYPT_DECRYPT")),
+    ("kms:customermasterkeyusage", &["kms:CreateKey"], Some("KeyUsage"), Some("ENCRYPT_DECRYPT")),
+    ("kms:macalgorithm", &["kms:GenerateMac", "kms:VerifyMac"], Some("MacAlgorithm"), None),
+    ("kms:messagetype", &["kms:Sign", "kms:Verify"], Some("MessageType"), Some("RAW")),
+    ("kms:multiregion", &["kms:CreateKey"], Some("MultiRegion"), Some("false")),
+    // "If the request doesn't include PolicyName, the value of kms:PolicyName is default." (Developer guide, condition keys)
+    ("kms:policyname", &["kms:GetKeyPolicy", "kms:PutKeyPolicy"], Some("PolicyName"), Some("default")),
+    ("kms:primaryregion", &["kms:UpdatePrimaryRegion"], Some("PrimaryRegion"), None),
+    ("kms:replicaregion", &["kms:ReplicateKey"], Some("ReplicaRegion"), None),
+    ("kms:retiringprincipal", &["kms:CreateGrant"], Some("RetiringPrincipal"), None),
+    ("kms:retiringserviceprincipal", &["kms:CreateGrant"], Some("RetiringServicePrincipal"), None),
+    ("kms:rotationperiodindays", &["kms:EnableKeyRotation"], Some("RotationPeriodInDays"), Some("365")),
+    (
+        "kms:schedulekeydeletionpendingwindowindays",
+        &["kms:ScheduleKeyDeletion"],
+        Some("PendingWindowInDays"),
+        Some("30"),
+    ),
+    ("kms:signingalgorithm", &["kms:Sign", "kms:Verify"], Some("SigningAlgorithm"), None),
+    ("kms:validto", &["kms:ImportKeyMaterial"], Some("ValidTo"), None),
+    ("kms:wrappingalgorithm", &["kms:GetParametersForImport"], Some("WrappingAlgorithm"), None),
+    ("kms:wrappingkeyspec", &["kms:GetParametersForImport"], Some("WrappingKeySpec"), None),
 ];
 
 /// The actions that ReEncrypt is judged as.
@@ -88,8 +100,10 @@ pub(super) fn values(
     for (key, actions, member, default) in ROWS {
         let re_encrypts = action == "kms:ReEncrypt" && actions[0].starts_with(action);
         if re_encrypts || actions.contains(&action) {
-            let member = match &document[*member] {
-                Value::Null if *member == KEY_SPEC => &document[KEY_SPEC_ONCE],
+            let given =
+                member.map_or(&Value::Null, |path| path.split('/').fold(document, |within, name| &within[name]));
+            let member = match given {
+                Value::Null if *member == Some(KEY_SPEC) => &document[KEY_SPEC_ONCE],
                 given => given,
             };
             insert(&mut values, if re_encrypts { actions[0] } else { action }, key, member, *default);
@@ -155,10 +169,18 @@ fn tags(values: &mut ConditionValues, action: &str, document: &Value) {
     };
     let mut keys: Vec<String> =
         list("TagKeys", UNTAGGING).iter().filter_map(|key| key.as_str().map(str::to_owned)).collect();
+    // Condition keys have no case, and tags have: all that differ in it alone count.
+    let mut of_keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for tag in list("Tags", TAGGING) {
         if let (Some(key), Some(value)) = (tag["TagKey"].as_str(), tag["TagValue"].as_str()) {
-            values.insert(None, format!("aws:requesttag/{}", key.to_ascii_lowercase()), value.to_owned());
+            of_keys.entry(format!("aws:requesttag/{}", key.to_ascii_lowercase())).or_default().push(value.to_owned());
             keys.push(key.to_owned());
+        }
+    }
+    for (key, mut given) in of_keys {
+        match given.pop() {
+            Some(value) if given.is_empty() => values.insert(None, key, value),
+            last => values.insert_all(None, key, given.into_iter().chain(last).collect()),
         }
     }
     if !keys.is_empty() {
@@ -224,8 +246,39 @@ mod tests {
         let tags = of("kms:TagResource", &json!({"Tags": [{"TagKey": "Team", "TagValue": "x"}]}));
         assert_eq!(tags.find("kms:TagResource", "aws:requesttag/team"), one("x"));
         assert_eq!(tags.find("kms:TagResource", "aws:tagkeys"), many(&["Team"]));
+        let tag = |key: &str, value: &str| json!({"TagKey": key, "TagValue": value});
+        let cased = of("kms:TagResource", &json!({"Tags": [tag("Team", "x"), tag("team", "secret")]}));
+        assert_eq!(cased.find("kms:TagResource", "aws:requesttag/team"), many(&["x", "secret"]));
         let import = of("kms:ImportKeyMaterial", &json!({"ValidTo": 1_800_000_000.5}));
         assert_eq!(import.find("kms:ImportKeyMaterial", "kms:validto"), one("1800000000"));
+    }
+
+    #[test]
+    fn whom_a_grant_serves_and_which_policy_is_meant_are_found() {
+        let one = |text: &'static str| Found::One(text.into());
+        let grant = json!({
+            "GranteeServicePrincipal": "g.example.com", "RetiringServicePrincipal": "r.example.com",
+            "Constraints": {"SourceArn": "arn:aws:s3:us-east-1:111122223333:b"},
+        });
+        let grant = of("kms:CreateGrant", &grant);
+        for (key, expected) in [
+            ("kms:granteeserviceprincipal", one("g.example.com")),
+            ("kms:retiringserviceprincipal", one("r.example.com")),
+            ("kms:grantconstraintsourcearn", one("arn:aws:s3:us-east-1:111122223333:b")),
+            ("kms:granteeprincipal", Found::None),
+        ] {
+            assert_eq!(grant.find("kms:CreateGrant", key), expected, "{key}");
+        }
+        for action in ["kms:GetKeyPolicy", "kms:PutKeyPolicy"] {
+            assert_eq!(of(action, &json!({})).find(action, "kms:policyname"), one("default"));
+            assert_eq!(of(action, &json!({"PolicyName": "p"})).find(action, "kms:policyname"), one("p"));
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_client_says_stands_for_the_algorithm_of_data_keys() {
+        let said = of("kms:GenerateDataKey", &json!({"": "RSAES_OAEP_SHA_256"}));
+        assert_eq!(said.find("kms:GenerateDataKey", "kms:encryptionalgorithm"), Found::One("SYMMETRIC_DEFAULT".into()));
     }
 
     #[test]

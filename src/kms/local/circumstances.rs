@@ -56,8 +56,10 @@ impl Circumstances<'_> {
             "securetransport" => Found::of(via.map(|_| "true")),
             _ => match (name.strip_prefix("resourcetag/"), self.key) {
                 (Some(tag), Some(key)) => {
-                    let of_name = key.record.tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag));
-                    Found::of(of_name.map(|(_, value)| value.as_str()))
+                    // As of a context's keys, those that differ in case alone all count.
+                    let of_name = key.record.tags.iter().filter(|(name, _)| name.eq_ignore_ascii_case(tag));
+                    let mut values: Vec<Cow<'_, str>> = of_name.map(|(_, value)| value.as_str().into()).collect();
+                    if values.len() == 1 { Found::of(values.pop()) } else { some(values) }
                 }
                 _ => Found::None,
             },

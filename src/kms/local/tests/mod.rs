@@ -306,6 +306,29 @@ async fn what_s3_binds_a_key_to_is_its_own_pair() {
     assert!(kms.encrypt(&via_s3(OWNER), &name, b"x", &right).await.is_ok());
 }
 
+/// Condition keys have no case, and tags have.
+#[tokio::test]
+async fn tags_that_differ_in_case_alone_all_count() {
+    let fixture = Fixture::new().await;
+    let (kms, owner, name) = (&fixture.kms, direct(OWNER), KeyRef::from(&fixture.key().await));
+    let text = format!(
+        r#"{{"Statement": [
+            {{"Effect": "Allow", "Principal": {{"AWS": "{OWNER}"}}, "Action": "kms:*", "Resource": "*"}},
+            {{"Effect": "Deny", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*",
+              "Condition": {{"StringEquals": {{"aws:ResourceTag/team": "secret"}}}}}}]}}"#
+    );
+    kms.put_policy(&owner, &name, &text, false).await.unwrap();
+    let tag = async |key: &str, value: &str| {
+        kms.tag(&owner, &name, vec![(key.to_owned(), value.to_owned())]).await.unwrap();
+        kms.encrypt(&owner, &name, b"x", &context()).await.is_ok()
+    };
+    assert!(tag("Team", "a").await);
+    assert!(!tag("team", "secret").await);
+    assert!(tag("team", "b").await);
+    assert!(!tag("Team", "secret").await);
+    assert_eq!(kms.metadata(&owner, &name, DESCRIBE).unwrap().tags.len(), 2);
+}
+
 #[tokio::test]
 async fn a_pending_deletion_can_be_cancelled() {
     let fixture = Fixture::new().await;
