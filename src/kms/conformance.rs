@@ -40,6 +40,12 @@ pub(super) trait Subject: Sync {
         true
     }
 
+    /// Whether `blob` has the form of one whose key is not there: the key is all that can be told of it then, and it is told as a
+    /// key that there is and that may not be used.
+    fn names_no_key(&self, _blob: &[u8]) -> bool {
+        false
+    }
+
     /// Names that mean nothing, and what is told of them. `key` is one that exists.
     fn unknown_names(&self, key: &KeyArn) -> Vec<(String, String)> {
         let unknown_arn = key.as_str().replace(key.id(), UNKNOWN);
@@ -126,7 +132,8 @@ pub(super) async fn changed_blobs_do_not_open(subject: &impl Subject) {
     for at in 0..blob.len() {
         let mut changed = blob.clone();
         changed[at] ^= 1;
-        refuses_ciphertext(kms.decrypt(&caller, &changed, None, &context()).await, &format!("byte {at} flipped"));
+        let decrypted = kms.decrypt(&caller, &changed, None, &context()).await;
+        refuses_foreign(subject, (&changed[..], false), decrypted, &format!("byte {at} flipped"));
         let cut = kms.decrypt(&caller, &blob[..at], None, &context()).await;
         refuses_ciphertext(cut, &format!("cut to {at} bytes"));
     }
@@ -139,15 +146,16 @@ pub(super) async fn foreign_blobs_do_not_open(subject: &impl Subject) {
     let (kms, caller, key) = (subject.kms(), subject.caller(), subject.make_key().await);
     for foreign in [&b""[..], b"not a blob", &[0; 200], &[1; 200], &[0xff; 6144], &[1; 10_000]] {
         let named = KeyRef::from(&key);
-        refuses_ciphertext(kms.decrypt(&caller, foreign, None, &context()).await, "a foreign blob");
+        let decrypted = kms.decrypt(&caller, foreign, None, &context()).await;
+        refuses_foreign(subject, (foreign, false), decrypted, "a foreign blob");
         let decrypted = kms.decrypt(&caller, foreign, Some(&named), &context()).await;
         if subject.checks_named_keys() {
-            refuses_ciphertext(decrypted, "a foreign blob, key named");
+            refuses_foreign(subject, (foreign, true), decrypted, "a foreign blob, key named");
         } else {
             decrypted.unwrap_err();
         }
         let moved = kms.re_encrypt(&caller, foreign, (None, &context()), (&named, &context())).await;
-        refuses_ciphertext(moved, "a foreign blob, re-encrypted");
+        refuses_foreign(subject, (foreign, false), moved, "a foreign blob, re-encrypted");
     }
 }
 
@@ -275,6 +283,33 @@ fn context() -> EncryptionContext {
 fn refuses_ciphertext<T: std::fmt::Debug>(result: Result<T, KmsError>, case: &str) {
     let error = result.expect_err(case);
     assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::InvalidCiphertext, ""), "{case}");
+}
+
+/// The same of a blob that is not the key's, and whether a key that there is was named beside it.
+fn refuses_foreign<T: std::fmt::Debug>(
+    subject: &impl Subject,
+    (blob, is_named): (&[u8], bool),
+    result: Result<T, KmsError>,
+    case: &str,
+) {
+    if !subject.names_no_key(blob) {
+        refuses_ciphertext(result, case);
+        return;
+    }
+    let error = result.expect_err(case);
+    let (kind, told) = if is_named {
+        (
+            KmsErrorKind::IncorrectKey,
+            "The key ID in the request does not identify a CMK that can perform this operation.",
+        )
+    } else {
+        (
+            KmsErrorKind::AccessDenied,
+            "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are \
+             not allowed to access.",
+        )
+    };
+    assert_eq!((error.kind, error.message.as_str()), (kind, told), "{case}");
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -247,10 +247,16 @@ def test_what_cannot_be_decrypted(kms, shared_key, key):
     for context in ({}, {"purpose": "test"}, CONTEXT | {"more": "x"}, {"Purpose": "test", "Owner": "me"}):
         with refused("InvalidCiphertextException", 400, ""):
             kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)
+    unknown = (
+        "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not "
+        "allowed to access."
+    )
     for position in range(0, len(blob), 7):
         bad = bytearray(blob)
         bad[position] ^= 1
-        with refused("InvalidCiphertextException", 400, ""):
+        # Bytes 1 to 16 name the key.
+        expected = ("AccessDeniedException", 400, unknown) if 1 <= position <= 16 else ("InvalidCiphertextException", 400, "")
+        with refused(*expected):
             kms.decrypt(CiphertextBlob=bytes(bad), EncryptionContext=CONTEXT)
     for bad in (b"x", blob[:-1], blob + b"x", content(200)):
         with refused("InvalidCiphertextException", 400, ""):

@@ -550,7 +550,15 @@ async fn refusals_are_worded_as_aws_words_them() {
             "KMSInvalidStateException",
             format!("{arn} is not pending deletion."),
         ),
-        ("Decrypt", json!({"CiphertextBlob": STANDARD.encode([1; 200])}), "InvalidCiphertextException", String::new()),
+        ("Decrypt", json!({"CiphertextBlob": STANDARD.encode([2; 200])}), "InvalidCiphertextException", String::new()),
+        (
+            "Decrypt",
+            json!({"CiphertextBlob": STANDARD.encode([1; 200])}),
+            "AccessDeniedException",
+            "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are \
+             not allowed to access."
+                .to_owned(),
+        ),
     ];
     for (operation, members, kind, message) in cases {
         let told = fixture.refused(operation, members.clone()).await;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::blob::{self, BlobHeader};
 use super::default_policy;
-use super::keyring::Key;
+use super::keyring::{Key, raw_id};
 use super::material::{Material, MaterialSecret};
 use super::policy::Deed;
 use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, off_thread, operation};
@@ -224,6 +224,11 @@ impl LocalKms {
         deed: Deed<'_>,
     ) -> Result<Decrypted, KmsError> {
         let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB);
+        let present = header.as_ref().and_then(|header| self.ring().by_raw_id(&header.key).cloned());
+        let is_own = present.as_ref().is_some_and(|key| key.record.account == caller.account);
+        // "A short key ID is also acceptable when decrypting symmetric ciphertexts": the ciphertext says whose it is.
+        let is_repeated = |id: &str| !is_own && header.as_ref().is_some_and(|header| raw_id(id) == Some(header.key));
+        let name = name.filter(|name| !matches!(name, KeyRef::Id(id) if is_repeated(id)));
         let named = name.map(|name| self.find(caller, name, deed.action)).transpose()?;
         if let Some(named) = &named {
             if named.record.account != caller.account {
@@ -234,24 +239,22 @@ impl LocalKms {
             check_algorithm(named, EncryptionAlgorithm::SymmetricDefault)?;
         }
         let header = header.ok_or_else(invalid_ciphertext)?;
-        let key = self.ring().by_raw_id(&header.key).cloned().ok_or_else(invalid_ciphertext)?;
-        if key.is_due(self.clock.now()) && key.record.account == caller.account {
-            return Err(KmsErrorKind::NotFound.with(format!("Key '{}' does not exist", key.arn)));
-        }
-        let may_know = named.is_some() || key.record.account == caller.account;
-        if named.is_some_and(|named| named.raw_id != key.raw_id) {
+        let may_know = named.is_some() || is_own;
+        if named.is_some_and(|named| named.raw_id != header.key) {
             return Err(KmsErrorKind::IncorrectKey
                 .with("The key ID in the request does not identify a CMK that can perform this operation."));
         }
-        // The ciphertext alone has named it: that is no reason to tell a stranger whose it is.
+        // The ciphertext alone has named it: that is no reason to tell a stranger whose it is, or that it is there.
         let unknown = || {
             KmsErrorKind::AccessDenied.with(
                 "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
                  you are not allowed to access.",
             )
         };
+        let key = present.ok_or_else(unknown)?;
         if key.is_due(self.clock.now()) {
-            return Err(unknown());
+            let message = || format!("Key '{}' does not exist", key.arn);
+            return Err(if is_own { KmsErrorKind::NotFound.with(message()) } else { unknown() });
         }
         self.permit(caller, &key, deed).map_err(|refusal| if may_know { refusal } else { unknown() })?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;

@@ -75,6 +75,11 @@ impl Subject for Fixture {
     async fn set_enabled(&self, key: &KeyArn, enabled: bool) {
         self.kms.set_enabled(&direct(OWNER), &key.into(), enabled).await.unwrap();
     }
+
+    fn names_no_key(&self, blob: &[u8]) -> bool {
+        let header = blob::BlobHeader::read(blob).filter(|_| blob.len() <= 6144);
+        header.is_some_and(|header| self.kms.ring().by_raw_id(&header.key).is_none())
+    }
 }
 
 #[tokio::test]
@@ -254,6 +259,54 @@ async fn other_accounts_are_kept_out() {
     assert!(kms.describe(&owner, &alias_arn).await.unwrap().enabled);
 }
 
+/// By no ciphertext, whoever it names beside, does a stranger learn which keys there are.
+#[tokio::test]
+async fn ciphertexts_of_keys_that_are_there_and_of_others_are_refused_alike() {
+    let fixture = Fixture::new().await;
+    let (kms, owner, stranger) = (&fixture.kms, direct(OWNER), direct(OTHER));
+    let key = fixture.key().await;
+    let blob = kms.encrypt(&owner, &(&key).into(), b"secret", &context()).await.unwrap().blob;
+    let mut absent = blob.clone();
+    absent[1..17].copy_from_slice(&[7; 16]);
+    let absent_id = uuid::Uuid::from_bytes([7; 16]).to_string();
+    let own = KeyRef::from(&kms.create_key(&stranger, NewKey::default()).await.unwrap().arn);
+    let told = async |blob: &[u8], name: Option<KeyRef>| {
+        let error = kms.decrypt(&stranger, blob, name.as_ref(), &context()).await.unwrap_err();
+        (error.kind, error.message)
+    };
+    let by_id = |id: &str| Some(KeyRef::Id(id.to_owned()));
+    for (there, not_there, kind) in [
+        (None, None, KmsErrorKind::AccessDenied),
+        (Some(own.clone()), Some(own), KmsErrorKind::IncorrectKey),
+        (by_id(key.id()), by_id(&absent_id), KmsErrorKind::AccessDenied),
+    ] {
+        let refused = told(&blob, there).await;
+        assert_eq!(refused.0, kind);
+        assert_eq!(refused, told(&absent, not_there).await);
+    }
+}
+
+/// "A short key ID is also acceptable when decrypting symmetric ciphertexts", whosever key it is. (Developer guide, "Allowing
+/// users in other accounts to use a KMS key")
+#[tokio::test]
+async fn another_accounts_key_may_be_named_by_its_id_beside_its_ciphertext() {
+    let fixture = Fixture::new().await;
+    let (kms, owner, other) = (&fixture.kms, direct(OWNER), direct(OTHER));
+    let key = fixture.key().await;
+    let text = format!(
+        r#"{{"Statement": {{"Effect": "Allow", "Principal": {{"AWS": ["{OWNER}", "{OTHER}"]}}, "Action": "kms:*", "Resource": "*"}}}}"#
+    );
+    kms.put_policy(&owner, &(&key).into(), &text, false).await.unwrap();
+    let blob = kms.encrypt(&owner, &(&key).into(), b"secret", &context()).await.unwrap().blob;
+    let id = KeyRef::Id(key.id().to_owned());
+    let opened = kms.decrypt(&other, &blob, Some(&id), &context()).await.unwrap();
+    assert_eq!((opened.plaintext.expose(), opened.key_arn), (&b"secret"[..], key));
+    let own = KeyRef::from(&kms.create_key(&other, NewKey::default()).await.unwrap().arn);
+    let moved = kms.re_encrypt(&other, &blob, (Some(&id), &context()), (&own, &context())).await.unwrap();
+    kms.decrypt(&other, &moved.blob, Some(&own), &context()).await.unwrap();
+    assert_eq!(kms.encrypt(&other, &id, b"x", &context()).await.unwrap_err().kind, KmsErrorKind::NotFound);
+}
+
 #[tokio::test]
 async fn nobody_is_a_service_by_its_name() {
     use crate::policy::{Subject as Principal, SubjectKind};
@@ -399,7 +452,8 @@ async fn a_due_key_is_gone_and_then_destroyed() {
     fixture.clock.advance(-7 * DAY);
     for kms in [kms, &fixture.reopened().await] {
         let error = kms.decrypt(&caller, &blob, None, &context()).await.unwrap_err();
-        assert_eq!(error.kind, KmsErrorKind::InvalidCiphertext, "nothing tells of the key any more");
+        assert_eq!(error.kind, KmsErrorKind::AccessDenied, "nothing tells of the key any more");
+        assert!(error.message.starts_with("The ciphertext refers to a customer master key that does not exist"));
         assert_eq!(kms.describe(&caller, &name).await.unwrap_err().kind, KmsErrorKind::NotFound);
         assert_eq!(kms.list_keys(OWNER, "", 10).len(), 1);
     }
