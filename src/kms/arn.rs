@@ -19,7 +19,7 @@ const KEY: &str = ":key/";
 impl KeyArn {
     /// The ARN of key `id` of `account` in `region`.
     pub fn new(region: &str, account: &str, id: &str) -> Self {
-        let text = format!("arn:{}:kms:{region}:{account}{KEY}{id}", partition(region));
+        let text = resource_arn(region, account, &format!("{}{id}", &KEY[1..]));
         Self::of(text.into(), account.len(), id.len())
     }
 
@@ -56,6 +56,11 @@ impl fmt::Display for KeyArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The ARN of `account`'s `resource` in `region`: `key/ID`, `alias/NAME`, or a pattern of those.
+pub fn resource_arn(region: &str, account: &str, resource: &str) -> String {
+    format!("arn:{}:kms:{region}:{account}:{resource}", partition(region))
 }
 
 /// The partition that a region belongs to. (AWS: general reference, "Amazon Resource Names".)
@@ -136,9 +141,7 @@ impl fmt::Display for KeyRef {
         match self {
             Self::Id(text) | Self::Alias(text) => f.write_str(text),
             Self::KeyArn(arn) => f.write_str(arn.as_str()),
-            Self::AliasArn { region, account, alias } => {
-                write!(f, "arn:{}:kms:{region}:{account}:{alias}", partition(region))
-            }
+            Self::AliasArn { region, account, alias } => f.write_str(&resource_arn(region, account, alias)),
         }
     }
 }
@@ -170,6 +173,9 @@ mod tests {
         let gov = "arn:aws-us-gov:kms:us-gov-west-1:000000000000:key/1234";
         assert_eq!(KeyRef::parse(gov).to_string(), gov);
         assert_eq!(KeyArn::new("us-gov-west-1", "000000000000", "1234").as_str(), gov);
+        let alias = resource_arn("cn-north-1", "000000000000", "alias/a");
+        assert_eq!(alias, "arn:aws-cn:kms:cn-north-1:000000000000:alias/a");
+        assert!(matches!(KeyRef::parse(&alias), KeyRef::AliasArn { .. }));
         assert!("arn:aws-us-gov:kms:us-east-1:000000000000:key/1234".parse::<KeyArn>().is_err());
         let named: KeyArn = "arn:aws:kms:us-east-1:000000000000:key/bao/payroll".parse().unwrap();
         assert_eq!((named.id(), named.region(), named.account()), ("bao/payroll", "us-east-1", "000000000000"));

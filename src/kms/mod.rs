@@ -42,9 +42,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::crypto::{Secret, SecretBytes};
-use crate::policy::{Subject, SubjectKind, Witness};
+use crate::policy::{Subject, Witness};
 
-pub use arn::{KeyArn, KeyRef};
+pub use arn::{KeyArn, KeyRef, resource_arn};
 pub use conditions::ConditionValues;
 pub use context::EncryptionContext;
 pub use error::KmsError;

@@ -9,7 +9,7 @@ use super::{Failure, KmsApi};
 use crate::audit::{Category, Deed, Event, Resource, Said};
 use crate::iam::Identity;
 use crate::kms::audited::{EVENT_SOURCE, key_resource};
-use crate::kms::{KeyArn, KeyRef};
+use crate::kms::{KeyArn, KeyRef, resource_arn};
 use crate::wire::RequestContext;
 
 /// Members that never reach the log: data, secrets, and what is as good as a permission.
@@ -108,7 +108,7 @@ pub(super) fn end(
         event.resources.push(Resource {
             account_id: Some(identity.account.id.clone()),
             kind: "AWS::KMS::Alias",
-            arn: format!("arn:aws:kms:{region}:{}:{alias}", identity.account.id),
+            arn: resource_arn(region, &identity.account.id, alias),
         });
     }
     event.tell_owners(&*api.entropy);

@@ -21,9 +21,9 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use self::fields::Fields;
-use super::Caller;
 use super::error::{KmsError, KmsErrorKind};
 use super::local::LocalKms;
+use super::{Caller, resource_arn};
 use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
@@ -169,7 +169,7 @@ impl KmsApi {
         identity: &Identity,
         (document, caller): (&Value, &Caller),
     ) -> Result<Permit, Failure> {
-        let arn = |name: &str| format!("arn:aws:kms:{}:{}:{name}", self.kms.region(), identity.account.id);
+        let arn = |name: &str| resource_arn(self.kms.region(), &identity.account.id, name);
         let resource = match operation.subject {
             Subject::Key => return Ok(Permit::left_to_the_key_service()),
             Subject::Alias => arn(document["AliasName"].as_str().unwrap_or("alias/")),

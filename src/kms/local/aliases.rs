@@ -9,7 +9,7 @@ use super::records::{AliasRecord, alias_key, to_value};
 use super::{LocalKms, Need, denied};
 use crate::clock::{Timestamp, from_millis};
 use crate::kms::error::{KmsError, KmsErrorKind};
-use crate::kms::{Caller, KeyArn, KeyRef};
+use crate::kms::{Caller, KeyArn, KeyRef, resource_arn};
 use crate::store::Batch;
 
 /// Most aliases of one key. (AWS: "Resource quotas".)
@@ -68,7 +68,7 @@ impl LocalKms {
         let key = self.alias_target(caller, target, "kms:CreateAlias")?;
         let name = (caller.account.clone(), alias.to_owned());
         if self.ring().aliases.contains_key(&name) {
-            let arn = format!("arn:aws:kms:{}:{}:{alias}", self.region, caller.account);
+            let arn = resource_arn(&self.region, &caller.account, alias);
             return Err(KmsErrorKind::AlreadyExists.with(format!("An alias with the name {arn} already exists")));
         }
         self.check_alias_number(&key)?;

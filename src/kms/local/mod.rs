@@ -37,7 +37,7 @@ use self::records::{ALIAS_TABLE, AliasRecord, GRANT_TABLE, GrantRecord, KEY_TABL
 use self::usage::{LastUses, Written};
 use super::error::{KmsError, KmsErrorKind};
 use super::root::{RootKey, RootKeyError};
-use super::{Caller, KeyArn, KeyRef, KeyUsage};
+use super::{Caller, KeyArn, KeyRef, KeyUsage, resource_arn};
 use crate::clock::SharedClock;
 use crate::crypto::pair::PairError;
 use crate::crypto::{SecretBytes, SharedEntropy};
@@ -256,7 +256,7 @@ impl LocalKms {
     }
 
     fn no_alias(&self, account: &str, alias: &str) -> String {
-        format!("Alias arn:aws:kms:{}:{account}:{alias} is not found.", self.region)
+        format!("Alias {} is not found.", resource_arn(&self.region, account, alias))
     }
 
     /// The key that `caller` names, if it may be used for `action` now and is meant for that.

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::super::fields::{Fields, invalid, refuse};
 use super::{marker, paged, seconds, small_page};
-use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{AliasEntry, LocalKms};
+use crate::kms::{Caller, resource_arn};
 
 pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let limit = small_page(fields)?;
@@ -20,7 +20,7 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
     let truncated = aliases.len() > limit;
     aliases.truncate(limit);
     let next = aliases.last().filter(|_| truncated).map(|alias| alias.name.clone());
-    let arn = |alias: &AliasEntry| format!("arn:aws:kms:{}:{}:{}", kms.region(), caller.account, alias.name);
+    let arn = |alias: &AliasEntry| resource_arn(kms.region(), &caller.account, &alias.name);
     let aliases: Vec<Value> = aliases
         .iter()
         .map(|alias| {

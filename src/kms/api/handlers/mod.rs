@@ -296,9 +296,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
 fn key_not_alias(fields: Fields<'_>) -> Result<KeyRef, Failure> {
     match fields.key("KeyId")? {
         KeyRef::Alias(alias) => Err(refuse(KmsErrorKind::NotFound, format!("Invalid keyId '{alias}'"))),
-        KeyRef::AliasArn { region, account, alias } => {
-            Err(refuse(KmsErrorKind::InvalidArn, format!("Invalid keyId 'arn:aws:kms:{region}:{account}:{alias}'")))
-        }
+        arn @ KeyRef::AliasArn { .. } => Err(refuse(KmsErrorKind::InvalidArn, format!("Invalid keyId '{arn}'"))),
         key => Ok(key),
     }
 }

@@ -573,6 +573,15 @@ async fn aliases_follow_their_key() {
 }
 
 #[tokio::test]
+async fn aliases_have_the_arns_of_their_partition() {
+    let Fixture { store, root, clock, .. } = Fixture::new().await;
+    let (entropy, region) = (Arc::new(SystemEntropy::new()), "us-gov-west-1".to_owned());
+    let kms = LocalKms::open(store as _, root, clock as _, entropy, region).await.unwrap();
+    let error = kms.describe(&direct(OWNER), &KeyRef::parse("alias/none")).await.unwrap_err();
+    assert_eq!(error.message, format!("Alias arn:aws-us-gov:kms:us-gov-west-1:{OWNER}:alias/none is not found."));
+}
+
+#[tokio::test]
 async fn nothing_shows_key_material() {
     let fixture = Fixture::new().await;
     let (kms, caller) = (&fixture.kms, direct(OWNER));
