@@ -43,6 +43,7 @@ const DECIDING: &[(&str, &[(&str, &str)])] = &[
         &[
             ("policy/subject.rs", "its own"),
             ("iam/mod.rs", "the one authorisation function"),
+            ("kms/local/policy.rs", "what boundaries and session policies leave of a grant to a role"),
             ("admin/explain.rs", "tells what would be decided; nothing comes of it"),
         ],
     ),

@@ -98,11 +98,6 @@ impl Caller {
         if self.replicates { "kms:Encrypt" } else { "kms:GenerateDataKey" }
     }
 
-    /// Whether `arn` is the principal's, or its role's.
-    pub fn goes_by(&self, arn: &str) -> bool {
-        self.principal == arn || matches!(&self.subject.kind, SubjectKind::Role(role) if role == arn)
-    }
-
     /// The same, with a witness of its own.
     #[must_use]
     pub fn watched(&self) -> Self {

@@ -550,6 +550,28 @@ async fn refusals_are_worded_as_aws_words_them() {
             "KMSInvalidStateException",
             format!("{arn} is not pending deletion."),
         ),
+        (
+            "CreateGrant",
+            json!({
+                "KeyId": key, "GranteePrincipal": "111122223333", "Operations": ["Decrypt"],
+                "Constraints": {"SourceArn": "a"},
+            }),
+            "ValidationException",
+            format!(
+                "{ONE_ERROR}Value 'a' at 'constraints.sourceArn' failed to satisfy constraint: Member must have length greater than or equal to 20"
+            ),
+        ),
+        (
+            "CreateGrant",
+            json!({
+                "KeyId": key, "GranteePrincipal": "111122223333", "Operations": ["Decrypt"],
+                "Constraints": {"SourceArn": "arn:aws:s3:::any-bucket-at-all"},
+            }),
+            "ValidationException",
+            format!(
+                "{ONE_ERROR}Value 'arn:aws:s3:::any-bucket-at-all' at 'constraints.sourceArn' failed to satisfy constraint: Member must satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{{12}}:.+$"
+            ),
+        ),
         ("Decrypt", json!({"CiphertextBlob": STANDARD.encode([2; 200])}), "InvalidCiphertextException", String::new()),
         (
             "Decrypt",

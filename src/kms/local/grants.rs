@@ -1,6 +1,10 @@
 //! Grants: a key's permissions for principals, beside its policy; the two are evaluated together.
 //! (AWS: developer guide, "Grants in AWS KMS".)
 //!
+//! A grant is to a principal what a statement of the key's policy for that principal would be: what is given to a role is
+//! bounded by permissions boundaries and session policies, and of an account's principals those may use what it is given whom
+//! their own policies let.
+//!
 //! A grant token names its grant and no more: it is no secret, and serves as long as the grant is there.
 
 use std::sync::Arc;
@@ -8,8 +12,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::circumstances::Circumstances;
 use super::keyring::{Key, raw_id};
-use super::policy::Deed;
+use super::policy::{Deed, takes_effect};
 use super::records::{GrantRecord, Pairs, grant_key, to_value};
 use super::{LocalKms, Need, denied, untold};
 use crate::clock::{Timestamp, from_millis};
@@ -17,6 +22,7 @@ use crate::crypto::random;
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::spec::GrantOperation;
 use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef, KeySpec};
+use crate::policy::{Context, SubjectKind};
 use crate::store::Batch;
 
 /// Most grants of one key. (AWS: "Resource quotas".)
@@ -30,6 +36,24 @@ pub enum Grantee {
     Principal(String),
     /// A service (`s3.amazonaws.com`).
     Service(String),
+}
+
+impl Grantee {
+    /// The principal of this name. An account's id by itself stands for the account, as its root's ARN does.
+    pub fn principal(name: &str) -> Self {
+        Self::Principal(if name.contains(':') { name.to_owned() } else { root_of(name) })
+    }
+}
+
+/// How a grant names somebody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Named {
+    /// By itself.
+    Itself,
+    /// As a session of its role.
+    Role,
+    /// As one of its account.
+    Account,
 }
 
 /// When a grant applies.
@@ -155,7 +179,7 @@ impl LocalKms {
         let unique_id = self.registry.get().and_then(|registry| registry.id_of(name));
         let is_theirs = |grant: &GrantRecord| match &grant.retiring_id {
             Some(id) => unique_id.as_ref() == Some(id),
-            None => grant.retiring.as_ref().is_some_and(|(retiring, is_service)| !is_service && retiring == name),
+            None => matches!(&grant.retiring, Some((retiring, false)) if Grantee::principal(retiring) == *principal),
         };
         let theirs: Vec<(Arc<Key>, GrantRecord)> = {
             let ring = self.ring();
@@ -210,8 +234,8 @@ impl LocalKms {
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
         let operations = to_grant(owner, &found).terms.operations;
-        let is_named = is_retiring(caller, &found)
-            || (is_grantee(caller, &found) && operations.contains(&GrantOperation::RetireGrant));
+        let is_grantee = matches!(named_grantee(caller, &found), Some(Named::Itself | Named::Role));
+        let is_named = is_retiring(caller, &found) || (is_grantee && operations.contains(&GrantOperation::RetireGrant));
         // The key's account and one that may retire the grant leave it to whom their policies let.
         let is_delegate = owner.record.account == caller.account || retiring_account(&found) == Some(&caller.account);
         self.permit_retiring(caller, owner, is_named.then_some(id.as_str()), is_delegate)?;
@@ -245,34 +269,37 @@ impl LocalKms {
     /// The id of the grant that lets `caller` do `action` with an encryption context.
     pub(super) fn grant_for(
         &self,
-        caller: &Caller,
-        key: &Key,
+        (caller, key): (&Caller, &Key),
         action: &str,
         context: Option<&EncryptionContext>,
+        circumstances: &dyn Context,
     ) -> Option<String> {
         let operation = action.strip_prefix("kms:").unwrap_or(action);
-        let grants = self.grants_to(key, caller);
-        let found = grants.into_iter().find(|grant| {
+        let found = self.grants_to(key, caller).into_iter().find(|(grant, named)| {
             let terms = &grant.terms;
             terms.operations.iter().any(|granted| granted.as_str() == operation)
                 && (operation == GrantOperation::CreateGrant.as_str() || terms.constraints.hold(context))
+                && takes_effect(caller, *named, (key.arn.as_str(), action), circumstances)
         });
-        found.map(|grant| grant.id)
+        found.map(|(grant, _)| grant.id)
     }
 
     /// Whoever may make grants by a grant alone can give no more than it gives. (AWS: developer guide, "Granting CreateGrant
     /// permission".)
     fn check_inheritance(&self, caller: &Caller, key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {
-        let covers = |grant: &Grant| {
+        const ACTION: &str = "kms:CreateGrant";
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed: ACTION.into() };
+        let covers = |(grant, named): &(Grant, Named)| {
             let by = &grant.terms;
             by.operations.contains(&GrantOperation::CreateGrant)
                 && terms.operations.iter().all(|operation| by.operations.contains(operation))
                 && by.constraints.cover(&terms.constraints)
+                && takes_effect(caller, *named, (key.arn.as_str(), ACTION), &circumstances)
         };
         if self.grants_to(key, caller).iter().any(covers) {
             return Ok(());
         }
-        Err(denied(caller, key, "kms:CreateGrant"))
+        Err(denied(caller, key, ACTION))
     }
 
     fn grants_of(&self, key: &Key) -> Vec<Grant> {
@@ -280,9 +307,13 @@ impl LocalKms {
         grants.iter().map(|grant| self.shown_grant(key, grant)).collect()
     }
 
-    /// The grants of `key` to `caller`, or to the role whose session it is.
-    pub(super) fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<Grant> {
-        self.select_grants(key, |grant| is_grantee(caller, grant), |grant| to_grant(key, grant))
+    /// The grants of `key` to `caller`, to the role whose session it is, or to its account; and to which of them.
+    fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<(Grant, Named)> {
+        let is_named = |grant: &GrantRecord| named_grantee(caller, grant).is_some();
+        let to = self.select_grants(key, is_named, |grant| {
+            named_grantee(caller, grant).map(|named| (to_grant(key, grant), named))
+        });
+        to.into_iter().flatten().collect()
     }
 
     fn select_grants<T>(
@@ -382,24 +413,42 @@ fn account_of(principal: &str) -> Option<&str> {
 /// The account that may retire the grant as a whole.
 fn retiring_account(grant: &GrantRecord) -> Option<&str> {
     let (name, is_service) = grant.retiring.as_ref()?;
-    let account = account_of(name).filter(|account| name == account || *name == format!("arn:aws:iam::{account}:root"));
+    let account = account_of(name).filter(|account| name == account || *name == root_of(account));
     account.filter(|_| !is_service)
 }
 
-fn is_grantee(caller: &Caller, grant: &GrantRecord) -> bool {
-    !grant.grantee_is_service && is_principal(caller, &grant.grantee, grant.grantee_id.as_deref())
+/// The ARN of the root of `account`.
+fn root_of(account: &str) -> String {
+    format!("arn:aws:iam::{account}:root")
+}
+
+/// How the grantee names `caller`, if at all.
+fn named_grantee(caller: &Caller, grant: &GrantRecord) -> Option<Named> {
+    let to_principal = !grant.grantee_is_service;
+    to_principal.then(|| named(caller, &grant.grantee, grant.grantee_id.as_deref())).flatten()
 }
 
 /// Whether `caller` is who may retire the grant.
 fn is_retiring(caller: &Caller, grant: &GrantRecord) -> bool {
-    matches!(&grant.retiring, Some((name, false)) if is_principal(caller, name, grant.retiring_id.as_deref()))
+    let Some((name, false)) = &grant.retiring else { return false };
+    matches!(named(caller, name, grant.retiring_id.as_deref()), Some(Named::Itself | Named::Role))
 }
 
-/// Whether `caller` is the principal of this ARN, or a session of that role; by its unique id, if that is known.
-fn is_principal(caller: &Caller, arn: &str, id: Option<&str>) -> bool {
-    match id {
-        Some(id) => caller.subject.has_id(id),
-        None => caller.goes_by(arn),
+/// How the ARN of a principal names `caller`; by its unique id, if that is known.
+fn named(caller: &Caller, name: &str, id: Option<&str>) -> Option<Named> {
+    let subject = &caller.subject;
+    let whole = root_of(&caller.account);
+    let arn = if name == caller.account { whole.as_str() } else { name };
+    let (is_itself, is_role) = match id {
+        Some(id) => (subject.id == id, subject.has_id(id)),
+        None => (caller.principal == arn, matches!(&subject.kind, SubjectKind::Role(role) if role == arn)),
+    };
+    // Services and those without credentials are of no account.
+    let has_account = matches!(subject.kind, SubjectKind::User | SubjectKind::Role(_) | SubjectKind::Federated(_));
+    match (is_itself, is_role) {
+        (true, _) => Some(Named::Itself),
+        (false, true) => Some(Named::Role),
+        (false, false) => (has_account && id.is_none() && arn == whole).then_some(Named::Account),
     }
 }
 
@@ -454,7 +503,7 @@ fn to_record(
 
 fn to_grant(key: &Key, record: &GrantRecord) -> Grant {
     let join = |name: &str, is_service: bool| {
-        if is_service { Grantee::Service(name.to_owned()) } else { Grantee::Principal(name.to_owned()) }
+        if is_service { Grantee::Service(name.to_owned()) } else { Grantee::principal(name) }
     };
     let context = |pairs: &Option<Pairs>| pairs.clone().map(EncryptionContext::from_iter);
     Grant {

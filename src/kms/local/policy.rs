@@ -6,12 +6,15 @@
 use serde_json::json;
 
 use super::circumstances::Circumstances;
+use super::grants::Named;
 use super::keyring::Key;
 use super::records::KeyRecord;
 use super::{KeyMetadata, LocalKms, Need};
 use crate::kms::error::{KmsError, KmsErrorKind};
-use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef};
-use crate::policy::{Ask, Context, Decision, Explanation, Kind, MalformedPolicy, Policy, Source, admit, show};
+use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef, resource_arn};
+use crate::policy::{
+    Ask, Context, Decision, Explanation, Grant as Given, Kind, MalformedPolicy, Policy, Source, admit, show,
+};
 
 /// Longest policy, in bytes. (AWS: "Resource quotas", key policy document size.)
 pub const MAX_POLICY: usize = 32 * 1024;
@@ -149,8 +152,8 @@ impl LocalKms {
         }
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         let decision = judge_key(caller, key, deed.action, &circumstances);
-        if let (Decision::NotAllowed(_), Some(grant)) =
-            (decision, self.grant_for(caller, key, deed.action, deed.context))
+        if let Decision::NotAllowed(_) = decision
+            && let Some(grant) = self.grant_for((caller, key), deed.action, deed.context, &circumstances)
         {
             caller.witness.see(|| Explanation::by_grant(deed.action, &grant));
             return Ok(());
@@ -200,18 +203,29 @@ impl LocalKms {
         context: Option<&EncryptionContext>,
     ) -> Option<Beside> {
         let key = self.find(caller, &KeyRef::from(arn), "kms:DescribeKey").ok()?;
+        let deed = Deed { context, ..Deed::from("kms:DescribeKey") };
+        let circumstances = Circumstances { kms: self, caller, key: Some(&key), deed };
         if key.record.aws_managed {
-            let deed = Deed { context, ..Deed::from("kms:DescribeKey") };
-            let circumstances = Circumstances { kms: self, caller, key: Some(&key), deed };
             return Some(Beside::Service(judge_key(caller, &key, action, &circumstances).is_allowed()));
         }
-        Some(self.grant_for(caller, &key, action, context).map_or(Beside::Nothing, Beside::Grant))
+        let grant = self.grant_for((caller, &key), action, context, &circumstances);
+        Some(grant.map_or(Beside::Nothing, Beside::Grant))
     }
 
     /// Whether the key's policy by itself, or what it hands the decision to, lets `caller` do `deed`.
     pub(super) fn is_allowed_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
         let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
         judge_key(caller, key, deed.action, &circumstances).is_allowed()
+    }
+
+    /// Whether `caller` may look at the key that S3 manages for its account, which is not there yet: it may be any.
+    pub(super) fn permit_describing_managed(&self, caller: &Caller) -> Result<(), KmsError> {
+        let account = caller.account.as_str();
+        let policy = Policy::parse(&managed_policy(account, self.region()), Kind::Key);
+        let policy = policy.map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))?;
+        let arn = resource_arn(self.region(), account, "key/*");
+        let deed = RemoteDeed { caller, account, arn: &arn, action: "kms:DescribeKey", context: None };
+        self.judge_remote(&policy, &deed)
     }
 
     /// The policy that `text` is, as it is kept.
@@ -322,6 +336,17 @@ fn judge<'p>(
 ) -> Decision<'p> {
     let ask = Ask { action, resource: arn, owner: account, policy: Some(policy), policy_must_allow: true, context };
     caller.subject.judge_ask(&ask)
+}
+
+/// Whether a grant that names `caller` so gives it anything, the key's policy denying nothing.
+pub(super) fn takes_effect(caller: &Caller, named: Named, (arn, action): (&str, &str), context: &dyn Context) -> bool {
+    let owner = caller.account.as_str();
+    let ask = Ask { action, resource: arn, owner, policy: None, policy_must_allow: false, context };
+    match named {
+        Named::Itself => true,
+        Named::Role => caller.subject.judge_beside(&ask, Given::Everybody, false).is_allowed(),
+        Named::Account => caller.subject.judge_ask(&ask).is_allowed(),
+    }
 }
 
 /// A use of a key that is not kept here.

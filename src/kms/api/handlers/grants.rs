@@ -129,7 +129,32 @@ fn constraints(fields: Fields<'_>) -> Result<GrantConstraints, Failure> {
         let message = "EncryptionContextEquals and EncryptionContextSubset must not both be specified.";
         return Err(refuse(KmsErrorKind::Validation, message));
     }
-    Ok(GrantConstraints { subset, equals, source_arn: fields.text("SourceArn")?.map(str::to_owned) })
+    let source_arn = fields.text("SourceArn")?;
+    if let Some(arn) = source_arn {
+        check_length("constraints.sourceArn", arn, arn.chars().count(), 20, 512)?;
+        if !is_source(arn) {
+            let constraint = "Member must satisfy regular expression pattern: \
+                              ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$";
+            return Err(invalid("constraints.sourceArn", arn, constraint));
+        }
+    }
+    Ok(GrantConstraints { subset, equals, source_arn: source_arn.map(str::to_owned) })
+}
+
+/// Whether it is the ARN of a resource that a request can be on behalf of.
+fn is_source(arn: &str) -> bool {
+    let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    match arn.splitn(6, ':').collect::<Vec<_>>()[..] {
+        ["arn", partition, service, region, account, resource] => {
+            partition.strip_prefix("aws").is_some_and(is_word)
+                && !service.is_empty()
+                && is_word(service)
+                && is_word(region)
+                && is_account_id(account)
+                && !resource.is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// `{role}Principal` or `{role}ServicePrincipal`, not both.
@@ -151,7 +176,7 @@ fn grantee(fields: Fields<'_>, role: &str) -> Result<Option<Grantee>, Failure> {
                 let message = format!("ARN does not refer to a valid principal: {name}");
                 return Err(refuse(KmsErrorKind::InvalidArn, message));
             }
-            Ok(Some(Grantee::Principal(name.to_owned())))
+            Ok(Some(Grantee::principal(name)))
         }
         (None, Some(name)) => {
             check_length(&service, name, name.chars().count(), 1, 128)?;

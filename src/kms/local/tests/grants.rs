@@ -19,9 +19,83 @@ fn terms(name: Option<&str>) -> GrantTerms {
 }
 
 fn as_role(name: &str) -> Caller {
+    Caller::new(&Arc::new(session_of(name)), None, "R")
+}
+
+fn session_of(name: &str) -> Principal {
     let role = format!("arn:aws:iam::{OTHER}:role/{name}");
     let session = format!("arn:aws:sts::{OTHER}:assumed-role/{name}/session");
-    Caller::new(&Arc::new(Principal::new(SubjectKind::Role(role), OTHER, session, "AROA:session")), None, "R")
+    Principal::new(SubjectKind::Role(role), OTHER, session, "AROA:session")
+}
+
+/// A policy that allows `action`.
+fn allowing(action: &str) -> crate::policy::Attached {
+    let text = format!(r#"{{"Statement": {{"Effect": "Allow", "Action": "{action}", "Resource": "*"}}}}"#);
+    let policy = crate::policy::Policy::parse(&text, crate::policy::Kind::Identity).unwrap();
+    crate::policy::Attached { id: "p".to_owned(), policy: Arc::new(policy) }
+}
+
+/// The same subject, whose session's policies allow `action`.
+fn narrowed(subject: Principal, action: &str) -> Principal {
+    subject.in_session(crate::policy::Session {
+        policies: Some(vec![allowing(action)]),
+        issued: from_millis(0),
+        source_identity: None,
+        provider: None,
+    })
+}
+
+fn bounded(subject: Principal, action: &str) -> Principal {
+    Principal { boundary: Some(allowing(action)), ..subject }
+}
+
+#[tokio::test]
+async fn what_a_role_is_granted_is_bounded_and_what_a_session_is_granted_is_not() {
+    let fixture = Fixture::new().await;
+    let (kms, owner, name) = (&fixture.kms, direct(OWNER), KeyRef::from(&fixture.key().await));
+    let may = async |subject: Principal| {
+        let caller = Caller::new(&Arc::new(subject), None, "R");
+        kms.encrypt(&caller, &name, b"x", &context()).await.is_ok()
+    };
+    kms.create_grant(&owner, &name, terms(None), false).await.unwrap();
+    let session = || session_of("worker");
+    assert!(may(session()).await);
+    assert!(may(bounded(session(), "kms:*")).await && may(narrowed(session(), "kms:*")).await);
+    assert!(!may(bounded(session(), "s3:*")).await && !may(narrowed(session(), "s3:*")).await);
+
+    let by_itself = GrantTerms { grantee: Grantee::principal(&session().arn), ..terms(None) };
+    kms.create_grant(&owner, &name, by_itself, false).await.unwrap();
+    assert!(may(bounded(session(), "s3:*")).await && may(narrowed(session(), "s3:*")).await);
+}
+
+#[tokio::test]
+async fn what_an_account_is_granted_its_own_policies_hand_on() {
+    let fixture = Fixture::new().await;
+    let (kms, owner) = (&fixture.kms, direct(OWNER));
+    for whole in [OTHER.to_owned(), format!("arn:aws:iam::{OTHER}:root")] {
+        let name = KeyRef::from(&fixture.key().await);
+        // As it is written, and as older grants have it.
+        for grantee in [Grantee::principal(&whole), Grantee::Principal(whole.clone())] {
+            kms.create_grant(&owner, &name, GrantTerms { grantee, ..terms(None) }, false).await.unwrap();
+        }
+        let shown = Grantee::Principal(format!("arn:aws:iam::{OTHER}:root"));
+        assert!(kms.grants(&owner, &name).unwrap().iter().all(|grant| grant.terms.grantee == shown));
+        let may = async |subject: Principal| {
+            let caller = Caller::new(&Arc::new(subject), None, "R");
+            kms.encrypt(&caller, &name, b"x", &context()).await.is_ok()
+        };
+        let allowed = |subject: Principal| Principal { policies: vec![allowing("kms:Encrypt")], ..subject };
+        let user = |account: &str| {
+            Principal::new(SubjectKind::User, account, format!("arn:aws:iam::{account}:user/u"), "AIDAU")
+        };
+        assert!(may(Principal::root(OTHER)).await);
+        assert!(!may(user(OTHER)).await);
+        assert!(may(allowed(user(OTHER))).await);
+        assert!(may(allowed(session_of("any"))).await);
+        assert!(!may(bounded(allowed(session_of("any")), "s3:*")).await);
+        assert!(!may(allowed(user("777788889999"))).await);
+        assert!(!may(Principal::service("s3.amazonaws.com", OTHER)).await);
+    }
 }
 
 #[tokio::test]
