@@ -222,11 +222,20 @@ impl LocalKms {
         Ok(due.iter().map(|key| key.arn.clone()).collect())
     }
 
-    /// Makes the AWS managed key of the caller's account for S3, if `name` is its alias and it is not there yet.
+    /// The same as [`Self::ensure_managed_key`], for `caller` to look at: of whom that is judged first, as of any key of the
+    /// account.
     ///
     /// # Errors
-    /// [`KmsErrorKind::Unavailable`] if the store fails.
-    pub async fn ensure_managed_key(&self, caller: &Caller, name: &KeyRef) -> Result<(), KmsError> {
+    /// `AccessDeniedException`, and [`KmsErrorKind::Unavailable`] if the store fails.
+    pub async fn ensure_described_key(&self, caller: &Caller, name: &KeyRef) -> Result<(), KmsError> {
+        if self.lacks_managed_key(caller, name) {
+            self.permit_describing_managed(caller)?;
+        }
+        self.ensure_managed_key(caller, name).await
+    }
+
+    /// Whether `name` is that of the AWS managed key of the caller's account for S3, and there is none.
+    fn lacks_managed_key(&self, caller: &Caller, name: &KeyRef) -> bool {
         let named = match name {
             KeyRef::Alias(alias) => alias == KeyRef::AWS_S3,
             KeyRef::AliasArn { region, account, alias } => {
@@ -234,7 +243,15 @@ impl LocalKms {
             }
             KeyRef::Id(_) | KeyRef::KeyArn(_) => false,
         };
-        if !named || self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_some() {
+        named && self.ring().by_alias(&caller.account, KeyRef::AWS_S3).is_none()
+    }
+
+    /// Makes the AWS managed key of the caller's account for S3, if `name` is its alias and it is not there yet.
+    ///
+    /// # Errors
+    /// [`KmsErrorKind::Unavailable`] if the store fails.
+    pub async fn ensure_managed_key(&self, caller: &Caller, name: &KeyRef) -> Result<(), KmsError> {
+        if !self.lacks_managed_key(caller, name) {
             return Ok(());
         }
         let plain = self.draw(KeySpec::SymmetricDefault).await?;

@@ -170,7 +170,7 @@ async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fie
         Handler::DescribeKey => {
             let name = fields.key("KeyId")?;
             // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
-            kms.ensure_managed_key(caller, &name).await?;
+            kms.ensure_described_key(caller, &name).await?;
             Ok(json!({"KeyMetadata": keys::metadata(&kms.metadata(caller, &name, "kms:DescribeKey")?)}))
         }
         Handler::DisableKey => {

@@ -180,6 +180,19 @@ async fn the_managed_key_is_made_by_its_alias_arn_too() {
 }
 
 #[tokio::test]
+async fn whoever_may_not_look_at_the_managed_key_does_not_make_it() {
+    use crate::policy::{Subject as Principal, SubjectKind};
+    let fixture = Fixture::new().await;
+    let user = Principal::new(SubjectKind::User, OWNER, format!("arn:aws:iam::{OWNER}:user/u"), "AIDAU");
+    let user = Caller::new(&Arc::new(user), None, "R");
+    let error = fixture.kms.describe(&user, &KeyRef::aws_s3()).await.unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::AccessDenied);
+    assert!(fixture.kms.list_keys(OWNER, "", 10).is_empty());
+    assert!(fixture.kms.describe(&direct(OWNER), &KeyRef::aws_s3()).await.unwrap().aws_managed);
+    assert_eq!(fixture.kms.describe(&user, &KeyRef::aws_s3()).await.unwrap_err().kind, KmsErrorKind::AccessDenied);
+}
+
+#[tokio::test]
 async fn the_managed_key_serves_s3_alone() {
     let fixture = Fixture::new().await;
     let (kms, caller) = (&fixture.kms, direct(OWNER));
