@@ -1,6 +1,6 @@
 //! What a KMS answers when it does not do as asked: AWS's codes and texts.
 
-/// The kinds of refusal, named as AWS names them. All but the last two are the client's doing.
+/// The kinds of refusal, named as AWS names them. All but the last three are the client's doing.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum KmsErrorKind {
     /// The caller may not use the key.
@@ -59,6 +59,8 @@ pub enum KmsErrorKind {
     InvalidSignature,
     /// A member of the request is out of bounds.
     Validation,
+    /// This key cannot be used now, or so; the KMS is there. May pass.
+    KeyUnavailable,
     /// The KMS cannot be reached or does not answer. May pass.
     Unavailable,
     /// The KMS failed. May pass.
@@ -110,14 +112,17 @@ impl KmsErrorKind {
             Self::InvalidMac => "KMSInvalidMacException",
             Self::InvalidSignature => "KMSInvalidSignatureException",
             Self::Validation => "ValidationException",
-            Self::Unavailable => "KeyUnavailableException",
+            Self::KeyUnavailable | Self::Unavailable => "KeyUnavailableException",
             Self::Internal => "KMSInternalException",
         }
     }
 
     /// Whether the same request may succeed later.
     pub const fn is_transient(self) -> bool {
-        matches!(self, Self::DependencyTimeout | Self::Throttling | Self::Unavailable | Self::Internal)
+        matches!(
+            self,
+            Self::DependencyTimeout | Self::Throttling | Self::KeyUnavailable | Self::Unavailable | Self::Internal
+        )
     }
 
     /// This kind with AWS's text.

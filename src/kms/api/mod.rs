@@ -64,9 +64,10 @@ impl From<KmsError> for Failure {
     fn from(error: KmsError) -> Self {
         // AWS answers 400 to everything that is the client's doing, AccessDenied included.
         let status = match error.kind {
-            KmsErrorKind::Internal | KmsErrorKind::Unavailable | KmsErrorKind::DependencyTimeout => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            KmsErrorKind::Internal
+            | KmsErrorKind::KeyUnavailable
+            | KmsErrorKind::Unavailable
+            | KmsErrorKind::DependencyTimeout => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
         Self { status, kind: error.kind.code(), message: error.message, source: error.source }

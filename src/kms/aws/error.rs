@@ -26,7 +26,7 @@ const CODES: &[(&str, Kind)] = &[
     ("InvalidCiphertextException", Kind::InvalidCiphertext),
     ("InvalidKeyUsageException", Kind::InvalidKeyUsage),
     ("KMSInvalidStateException", Kind::InvalidState),
-    ("KeyUnavailableException", Kind::Unavailable),
+    ("KeyUnavailableException", Kind::KeyUnavailable),
     ("KMSInternalException", Kind::Internal),
     ("LimitExceededException", Kind::LimitExceeded),
     ("NotFoundException", Kind::NotFound),
@@ -98,11 +98,12 @@ impl Attempt<'_> {
         let kind = kind.unwrap_or(match status {
             429 => Kind::Throttling,
             500..=599 => Kind::Unavailable,
-            _ => Kind::Internal,
+            // It is there, and does not do this.
+            _ => Kind::KeyUnavailable,
         });
         let message = match kind {
             Kind::InvalidCiphertext => "",
-            Kind::Unavailable | Kind::Internal => "the key service does not answer now",
+            Kind::KeyUnavailable | Kind::Unavailable | Kind::Internal => "the key service does not answer now",
             _ => message,
         };
         (kind, message.to_owned())
@@ -127,10 +128,11 @@ mod tests {
         assert_eq!(attempt.told("ThrottlingException", "Rate exceeded", 400).0, Kind::Throttling);
         assert_eq!(attempt.told("InvalidCiphertextException", "odd", 400), (Kind::InvalidCiphertext, String::new()));
         for (code, status, kind) in
-            [("", 503, Kind::Unavailable), ("", 429, Kind::Throttling), ("X", 400, Kind::Internal)]
+            [("", 503, Kind::Unavailable), ("", 429, Kind::Throttling), ("X", 400, Kind::KeyUnavailable)]
         {
             assert_eq!(attempt.told(code, "", status).0, kind, "{code} {status}");
         }
+        assert_eq!(attempt.told("KeyUnavailableException", "", 500).0, Kind::KeyUnavailable);
         let own = "User: arn:aws:sts::1:assumed-role/strongroom/i is not authorized to perform: kms:Decrypt";
         let (kind, message) = attempt.told("AccessDeniedException", own, 400);
         assert_eq!(kind, Kind::AccessDenied);

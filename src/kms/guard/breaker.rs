@@ -7,7 +7,7 @@
 //! | half-open | one is made, the others are refused | closed if it goes well, open if it fails |
 //!
 //! Failures are those that say that the service is away or broken. Refusals are answers: a service that throttles or finds no
-//! key is there.
+//! key, or finds one that cannot be used, is there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -210,7 +210,9 @@ mod tests {
     #[tokio::test]
     async fn refusals_are_answers() {
         let breaker = Breaker::new("there".to_owned(), 1, REST);
-        for kind in [KmsErrorKind::Throttling, KmsErrorKind::NotFound, KmsErrorKind::AccessDenied] {
+        for kind in
+            [KmsErrorKind::Throttling, KmsErrorKind::NotFound, KmsErrorKind::AccessDenied, KmsErrorKind::KeyUnavailable]
+        {
             assert_eq!(call(&breaker, Some(kind)).await, Err(kind));
             assert_eq!(breaker.state(), BreakerState::Closed);
         }

@@ -49,7 +49,7 @@ impl From<KmsError> for S3Error {
             Kind::Throttling | Kind::LimitExceeded => {
                 Self::new(ErrorCode::SlowDown, "Please reduce your request rate for operations involving AWS KMS.")
             }
-            Kind::Unavailable | Kind::DependencyTimeout | Kind::Internal => Self::new(
+            Kind::KeyUnavailable | Kind::Unavailable | Kind::DependencyTimeout | Kind::Internal => Self::new(
                 ErrorCode::ServiceUnavailable,
                 "The key management service is not available. Please try again.",
             ),
@@ -198,7 +198,12 @@ mod tests {
         let throttled = mapped(KmsErrorKind::Throttling);
         assert_eq!((throttled.code, throttled.code.status().as_u16()), (ErrorCode::SlowDown, 503));
         assert_eq!(throttled.message, "Please reduce your request rate for operations involving AWS KMS.");
-        for away in [KmsErrorKind::Unavailable, KmsErrorKind::DependencyTimeout, KmsErrorKind::Internal] {
+        for away in [
+            KmsErrorKind::KeyUnavailable,
+            KmsErrorKind::Unavailable,
+            KmsErrorKind::DependencyTimeout,
+            KmsErrorKind::Internal,
+        ] {
             let error = mapped(away);
             assert_eq!((error.code, error.code.status().as_u16()), (ErrorCode::ServiceUnavailable, 503));
         }
