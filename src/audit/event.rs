@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock::{Timestamp, iso8601_seconds};
 use crate::crypto::random::{self, Entropy};
@@ -14,6 +14,11 @@ use crate::wire::RequestContext;
 const VERSION: &str = "1.11";
 /// Bytes of most events and more, as JSON.
 const USUAL: usize = 2048;
+/// Most bytes of what was asked and of what changed. "This field has a maximum size of 100 KB; content exceeding that limit is
+/// truncated": here, as there, it is left out as a whole. (CloudTrail user guide, record contents.)
+const MAX_DOCUMENT: usize = 100 * 1024;
+/// Most bytes of an error's text and of the user agent. (The same.)
+const MAX_TEXT: usize = 1024;
 /// What stands for the address and the agent of a service's own calls.
 const INTERNAL: &str = "AWS Internal";
 /// The account of whoever did not sign.
@@ -45,10 +50,6 @@ pub struct Event {
     /// The error's text, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    /// What was asked, without secrets and data; null if there is nothing to say.
-    pub request_parameters: Value,
-    /// What changed, without secrets; null of operations that change nothing.
-    pub response_elements: Value,
     /// What the service adds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_event_data: Option<Value>,
@@ -74,6 +75,11 @@ pub struct Event {
     pub service_event_details: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_details: Option<TlsDetails>,
+    // The client's own words last: who cuts what is too long for a datagram loses nothing else.
+    /// What was asked, without secrets and data; null if there is nothing to say.
+    pub request_parameters: Value,
+    /// What changed, without secrets; null of operations that change nothing.
+    pub response_elements: Value,
     /// Whether the service tells how many bytes of bodies went in and out.
     #[serde(skip)]
     pub tells_bytes: bool,
@@ -272,7 +278,7 @@ impl Event {
     pub fn of_request(deed: Deed<'_>, cx: &RequestContext, said: Said<'_>, identity: UserIdentity) -> Self {
         Self {
             source_ip_address: Cow::Owned(cx.client.to_string()),
-            user_agent: Cow::Owned(said.user_agent.unwrap_or_default().to_owned()),
+            user_agent: Cow::Owned(beginning(said.user_agent.unwrap_or_default().to_owned())),
             request_id: Some(cx.id.id.clone()),
             tls_details: cx.tls.map(|tls| TlsDetails {
                 tls_version: tls.version,
@@ -370,14 +376,20 @@ impl Event {
     /// It failed.
     pub fn fail(&mut self, code: impl Into<String>, message: impl Into<String>) {
         self.error_code = Some(code.into());
-        self.error_message = Some(message.into()).filter(|message| !message.is_empty());
+        self.error_message = Some(beginning(message.into())).filter(|message| !message.is_empty());
     }
 
     /// The events as they are written: one for each account that it is told to.
     pub(super) fn into_json(mut self) -> Vec<Vec<u8>> {
         let copies = std::mem::take(&mut self.copies);
         let mut texts = Vec::with_capacity(1 + copies.len());
-        texts.push(self.as_json());
+        let mut text = self.as_json();
+        if text.len() > MAX_DOCUMENT {
+            omit(&mut self.request_parameters, "requestParameters");
+            omit(&mut self.response_elements, "responseElements");
+            text = self.as_json();
+        }
+        texts.push(text);
         for (account, id) in copies {
             (self.recipient_account_id, self.event_id) = (account, id);
             // The statement that decided is of a policy of the first one.
@@ -396,6 +408,23 @@ impl Event {
         let _ = serde_json::to_writer(&mut json, self);
         json
     }
+}
+
+/// Puts in the place of a document that is too long what CloudTrail does.
+fn omit(document: &mut Value, name: &str) {
+    let size = document.to_string().len();
+    if size > MAX_DOCUMENT {
+        *document = json!({"omitted": true, "originalSize": size, "reason": format!("{name} too large")});
+    }
+}
+
+/// As much of a text as an event has.
+fn beginning(mut text: String) -> String {
+    let end = (0..=MAX_TEXT).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+    if text.len() > MAX_TEXT {
+        text.truncate(end);
+    }
+    text
 }
 
 fn id_of(random: [u8; 16]) -> String {

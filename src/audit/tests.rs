@@ -567,6 +567,25 @@ fn each_account_that_has_to_do_with_a_deed_has_an_event_of_its_own() {
 }
 
 #[test]
+fn what_is_too_long_is_left_out_and_said_to_be() {
+    let bench = Bench::new();
+    let written = |parameters: &Value, message: &str| -> Value {
+        let mut event = bench.event("Encrypt");
+        event.request_parameters = parameters.clone();
+        event.fail("ValidationException", message);
+        let texts = event.into_json();
+        assert!(texts[0].len() < 110 * 1024);
+        serde_json::from_slice(&texts[0]).unwrap()
+    };
+    let (short, long) = (json!({"a": "x".repeat(90_000)}), json!({"a": "x".repeat(900_000)}));
+    assert_eq!(written(&short, "m")["requestParameters"], short);
+    let event = written(&long, &"\u{e4}".repeat(600_000));
+    let omitted = json!({"omitted": true, "originalSize": 900_008, "reason": "requestParameters too large"});
+    assert_eq!(event["requestParameters"], omitted);
+    assert_eq!(event["errorMessage"], "\u{e4}".repeat(512));
+}
+
+#[test]
 fn an_event_has_the_fields_of_cloudtrail() {
     let bench = Bench::new();
     let mut event = bench.event("GenerateDataKey");
