@@ -41,6 +41,7 @@ RSA = {"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"}
 MAC = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
 GRANT = {"GranteePrincipal": ROLE, "Operations": ["Decrypt"]}
 OPEN = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}'
+SOURCE = "arn:aws:s3:us-east-1:111122223333:thing"
 SUBSET = {"EncryptionContextSubset": {"team": "red"}}
 
 # (action, operator, condition key, value, of the key, operation, members that are denied, members that are not)
@@ -94,6 +95,17 @@ CASES = {
     "RetiringPrincipal": (
         "kms:CreateGrant", "StringEquals", "kms:RetiringPrincipal", ROLE, {}, "CreateGrant",
         {**GRANT, "RetiringPrincipal": ROLE}, GRANT,
+    ),
+    "RetiringServicePrincipal": (
+        "kms:CreateGrant", "StringEquals", "kms:RetiringServicePrincipal", "r.example.com", {}, "CreateGrant",
+        {**GRANT, "RetiringServicePrincipal": "r.example.com"}, GRANT,
+    ),
+    "GrantConstraintSourceArn": (
+        "kms:CreateGrant", "StringEquals", "kms:GrantConstraintSourceArn", SOURCE, {}, "CreateGrant",
+        {**GRANT, "Constraints": {"SourceArn": SOURCE}}, GRANT,
+    ),
+    "PolicyName": (
+        "kms:GetKeyPolicy", "StringEquals", "kms:PolicyName", "default", {}, "GetKeyPolicy", {}, None,
     ),
     "GrantConstraintType": (
         "kms:CreateGrant", "Null", "kms:GrantConstraintType", "true", {}, "CreateGrant",
@@ -197,6 +209,15 @@ def test_tags_of_the_key(kms, guarded):
     kms.tag_resource(KeyId=key, Tags=[{"TagKey": "Stage", "TagValue": "prod"}])
     with refused("AccessDeniedException", 400):
         kms.encrypt(KeyId=key, Plaintext=b"x")
+    # Of tags whose keys differ in case alone, all count, given together or one by one.
+    cased = [{"TagKey": "Stage", "TagValue": "dev"}, {"TagKey": "stage", "TagValue": "prod"}]
+    for given in ([cased], [[tag] for tag in cased]):
+        key = guarded("kms:Encrypt", "StringEquals", "aws:ResourceTag/Stage", "prod")
+        for tags in given:
+            kms.tag_resource(KeyId=key, Tags=tags)
+        assert kms.list_resource_tags(KeyId=key)["Tags"] == cased
+        with refused("AccessDeniedException", 400):
+            kms.encrypt(KeyId=key, Plaintext=b"x")
 
 
 def test_the_first_service_that_asks(server, s3, kms, bucket, guarded):
