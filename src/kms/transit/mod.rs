@@ -15,7 +15,8 @@
 //! pending deletion. `ReEncrypt` opens here what it encrypts again.
 //!
 //! **What the token must be allowed**, for each key: `update` on `transit/encrypt/NAME` and `transit/decrypt/NAME`, `read` on
-//! `transit/keys/NAME` (without which keys that do not exist show as forbidden). *Not* `create` on `transit/encrypt/NAME`:
+//! `transit/keys/NAME` (without which keys that do not exist show as forbidden); and it should have the `default` policy, to look
+//! itself up. *Not* `create` on `transit/encrypt/NAME`:
 //! transit then makes a key of any name that is asked for.
 
 mod blob;
