@@ -75,6 +75,17 @@ def test_the_default_key_is_made_or_asked_for(serve, moto):
     assert "default_key" in refusal.message
 
 
+def test_nothing_is_encrypted_under_keys_of_another_account_than_is_configured(serve, moto):
+    """What is wrapped is opened again by the key's ARN, which would be looked for elsewhere."""
+    server = serve(aws_config(moto.url, account_id="111122223333"))
+    key = moto.client().create_key()["KeyMetadata"]
+    for form in (key["KeyId"], f"aws/{key['Arn']}"):
+        with refused("KMS.NotFoundException", 400) as refusal:
+            put(server, arn=form)
+        assert key["Arn"] in refusal.message and "configured for the key service 'aws'" in refusal.message
+    assert keys_of(server.s3, "box") == []
+
+
 def test_moto_goes_and_comes_back(serve, moto):
     server = serve(aws_config(moto.url))
     put(server)
