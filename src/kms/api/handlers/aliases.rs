@@ -36,8 +36,22 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
     Ok(paged(json!({"Aliases": aliases}), next))
 }
 
+pub(super) async fn create(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let alias = fresh_name(fields)?;
+    Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
+}
+
+pub(super) async fn update(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let alias = name(fields)?;
+    Ok(kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
+}
+
+pub(super) async fn delete(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    Ok(kms.delete_alias(caller, name(fields)?).await.map(|()| Value::Null)?)
+}
+
 /// The alias that a request makes. The pattern lets a colon pass, which KMS does not take all the same.
-pub(super) fn fresh_name(fields: Fields<'_>) -> Result<&str, Failure> {
+fn fresh_name(fields: Fields<'_>) -> Result<&str, Failure> {
     let alias = name(fields)?;
     if alias.contains(':') {
         let message = format!("{alias} contains invalid characters for an alias");
@@ -47,7 +61,7 @@ pub(super) fn fresh_name(fields: Fields<'_>) -> Result<&str, Failure> {
 }
 
 /// The alias that a request is about.
-pub(super) fn name(fields: Fields<'_>) -> Result<&str, Failure> {
+fn name(fields: Fields<'_>) -> Result<&str, Failure> {
     let alias = fields.required_text("AliasName", 256)?;
     let Some(name) = alias.strip_prefix("alias/") else {
         return Err(refuse(

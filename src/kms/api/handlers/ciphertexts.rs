@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::fields::{Fields, invalid, refuse};
+use super::elsewhere::no_key_store;
 use super::{MAX_BLOB, no_recipient, unless_dry};
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
@@ -113,6 +114,15 @@ pub(super) fn generate(
         answer["Plaintext"] = STANDARD.encode(plaintext.expose()).into();
     }
     Ok(answer)
+}
+
+pub(super) fn random(kms: &LocalKms, fields: Fields<'_>) -> Result<Value, Failure> {
+    let length = fields.bounded("NumberOfBytes", 1, 1024)?;
+    let length = length.ok_or_else(|| refuse(KmsErrorKind::Validation, "NumberOfBytes is required."))?;
+    let length = usize::try_from(length).unwrap_or_default();
+    no_recipient(fields)?;
+    no_key_store(fields)?;
+    Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
 }
 
 /// Whether a dry run is to ask for the permission alone (`DryRunModifiers`). They apply to dry runs only.

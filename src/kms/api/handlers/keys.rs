@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::fields::{Fields, check_length, invalid, refuse};
-use super::seconds;
+use super::{PAGE, key_not_alias, marker, page, paged, seconds};
 use crate::kms::error::KmsErrorKind;
-use crate::kms::local::{KeyMetadata, KeyState, MAX_POLICY, NewKey};
-use crate::kms::{KeySpec, KeyUsage};
+use crate::kms::local::{KeyMetadata, KeyState, LocalKms, MAX_POLICY, NewKey};
+use crate::kms::{Caller, KeySpec, KeyUsage};
 
 /// Every spec that AWS knows, ours or not.
 const SPECS: &[&str] = &[
@@ -36,8 +36,83 @@ const SPECS: &[&str] = &[
 const USAGES: &[&str] =
     &["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"];
 
+/// Days until a key is destroyed, if the client asks for no number.
+const DELETION_WINDOW: i64 = 30;
+
+pub(super) async fn create(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let key = kms.create_key(caller, new(fields)?).await?;
+    Ok(json!({"KeyMetadata": metadata(&key)}))
+}
+
+pub(super) async fn describe(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = fields.key("KeyId")?;
+    // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
+    kms.ensure_described_key(caller, &name).await?;
+    Ok(json!({"KeyMetadata": metadata(&kms.metadata(caller, &name, "kms:DescribeKey")?)}))
+}
+
+pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let limit = page(fields, PAGE)?;
+    let after = marker(fields, |marker| uuid::Uuid::try_parse(marker).is_ok())?;
+    // Nobody shares keys here.
+    let own = owners(fields)?;
+    let mut keys = if own { kms.list_keys(&caller.account, after, limit + 1) } else { Vec::new() };
+    let truncated = keys.len() > limit;
+    keys.truncate(limit);
+    let next = keys.last().filter(|_| truncated).map(|arn| arn.id().to_owned());
+    let keys: Vec<Value> = keys.iter().map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()})).collect();
+    Ok(paged(json!({"Keys": keys}), next))
+}
+
+pub(super) async fn set_enabled(
+    kms: &LocalKms,
+    caller: &Caller,
+    fields: Fields<'_>,
+    enabled: bool,
+) -> Result<Value, Failure> {
+    Ok(kms.set_enabled(caller, &key_not_alias(fields)?, enabled).await.map(|()| Value::Null)?)
+}
+
+pub(super) async fn set_description(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = key_not_alias(fields)?;
+    let description = description(fields)?;
+    fields.required("Description")?;
+    Ok(kms.set_description(caller, &name, description.to_owned()).await.map(|()| Value::Null)?)
+}
+
+pub(super) async fn schedule_deletion(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let name = key_not_alias(fields)?;
+    let days = fields.bounded("PendingWindowInDays", 7, 30)?.unwrap_or(DELETION_WINDOW);
+    let key = kms.schedule_deletion(caller, &name, days).await?;
+    Ok(json!({
+        "KeyId": key.arn.as_str(),
+        "DeletionDate": key.deletion.map(seconds),
+        "KeyState": key.state.as_str(),
+        "PendingWindowInDays": days,
+    }))
+}
+
+pub(super) async fn cancel_deletion(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let key = kms.cancel_deletion(caller, &key_not_alias(fields)?).await?;
+    Ok(json!({"KeyId": key.arn.as_str()}))
+}
+
+pub(super) fn last_usage(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let usage = kms.last_usage(caller, &key_not_alias(fields)?)?;
+    let mut last = json!({});
+    if let Some((operation, at, request)) = usage.last {
+        last = json!({"Operation": operation, "Timestamp": seconds(at), "KmsRequestId": request});
+    }
+    Ok(json!({
+        "KeyId": usage.arn.as_str(),
+        "KeyLastUsage": last,
+        "TrackingStartDate": seconds(usage.created),
+        "KeyCreationDate": seconds(usage.created),
+    }))
+}
+
 /// Reads what CreateKey asks for; what is not offered is refused, never ignored.
-pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
+fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
     let (spec, usage) = spec_and_usage(fields)?;
     let origin = fields.choice("Origin", &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])?;
     super::elsewhere::no_key_store(fields)?;
@@ -66,7 +141,7 @@ pub(super) fn new(fields: Fields<'_>) -> Result<NewKey, Failure> {
 }
 
 /// Whether ListKeys asks for the caller's own keys, beside or rather than those shared with it.
-pub(super) fn owners(fields: Fields<'_>) -> Result<bool, Failure> {
+fn owners(fields: Fields<'_>) -> Result<bool, Failure> {
     let owners = fields.texts("ResourceOwners")?;
     for owner in &owners {
         if !["SELF", "OTHER_ACCOUNTS_VIA_RAM"].contains(owner) {
@@ -96,7 +171,7 @@ pub(super) fn policy(fields: Fields<'_>) -> Result<Option<&str>, Failure> {
 }
 
 /// A key's description; absent means none.
-pub(super) fn description(fields: Fields<'_>) -> Result<&str, Failure> {
+fn description(fields: Fields<'_>) -> Result<&str, Failure> {
     let description = fields.text("Description")?.unwrap_or_default();
     check_length("Description", description, description.chars().count(), 0, 8192)?;
     Ok(description)
@@ -134,7 +209,7 @@ fn spec_and_usage(fields: Fields<'_>) -> Result<(KeySpec, KeyUsage), Failure> {
 }
 
 /// `KeyMetadata`.
-pub(super) fn metadata(key: &KeyMetadata) -> Value {
+fn metadata(key: &KeyMetadata) -> Value {
     let mut metadata = json!({
         "AWSAccountId": key.account,
         "KeyId": key.arn.id(),

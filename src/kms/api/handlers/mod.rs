@@ -8,15 +8,14 @@ mod import;
 mod keys;
 mod macs;
 mod pairs;
+mod policies;
 mod rotation;
 mod tags;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Failure;
-use super::fields::{Fields, check_length, refuse};
+use super::fields::{Fields, refuse};
 use crate::clock::Timestamp;
 use crate::iam::Permit;
 use crate::kms::error::KmsErrorKind;
@@ -29,67 +28,97 @@ const MAX_BLOB: usize = 6144;
 const MAX_MESSAGE: usize = 4096;
 /// Entries in one page, if the client asks for no number.
 const PAGE: usize = 100;
-/// Days until a key is destroyed, if the client asks for no number.
-const DELETION_WINDOW: i64 = 30;
 
-/// The operations that are served.
+/// What an operation does with a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Handler {
-    CancelKeyDeletion,
-    ConnectCustomKeyStore,
-    CreateAlias,
-    CreateGrant,
-    CreateKey,
-    Decapsulate,
-    Decrypt,
-    DeleteAlias,
-    DeleteCustomKeyStore,
-    DeleteImportedKeyMaterial,
-    DeriveSharedSecret,
-    DescribeCustomKeyStores,
-    DescribeKey,
-    DisableKey,
-    DisableKeyRotation,
-    DisconnectCustomKeyStore,
-    EnableKey,
-    EnableKeyRotation,
-    Encapsulate,
-    Encrypt,
-    GenerateDataKey,
-    GenerateDataKeyPair,
-    GenerateDataKeyPairWithoutPlaintext,
-    GenerateDataKeyWithoutPlaintext,
-    GenerateMac,
-    GenerateRandom,
-    GetKeyLastUsage,
-    GetKeyPolicy,
-    GetKeyRotationStatus,
-    GetParametersForImport,
-    GetPublicKey,
-    ImportKeyMaterial,
-    ListAliases,
-    ListGrants,
-    ListKeyPolicies,
-    ListKeyRotations,
-    ListKeys,
-    ListResourceTags,
-    ListRetirableGrants,
-    PutKeyPolicy,
-    ReEncrypt,
-    ReplicateKey,
-    RetireGrant,
-    RevokeGrant,
-    RotateKeyOnDemand,
-    ScheduleKeyDeletion,
-    Sign,
-    TagResource,
-    UntagResource,
-    UpdateAlias,
-    UpdateCustomKeyStore,
-    UpdateKeyDescription,
-    UpdatePrimaryRegion,
-    Verify,
-    VerifyMac,
+enum Deed {
+    /// It uses its material: GetKeyLastUsage tells of it, and it takes GrantTokens.
+    Use,
+    /// None of that, but it takes GrantTokens.
+    Granted,
+    /// Neither.
+    Other,
+}
+
+macro_rules! handlers {
+    (($kms:ident, $caller:ident, $fields:ident) $($name:ident $deed:ident $does:expr;)*) => {
+        /// The operations that are served.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Handler { $($name,)* }
+
+        impl Handler {
+            const fn deed(self) -> (&'static str, Deed) {
+                match self { $(Self::$name => (stringify!($name), Deed::$deed),)* }
+            }
+        }
+
+        async fn dispatch(
+            handler: Handler,
+            $kms: &LocalKms,
+            $caller: &Caller,
+            $fields: Fields<'_>,
+        ) -> Result<Value, Failure> {
+            match handler { $(Handler::$name => $does,)* }
+        }
+    };
+}
+
+handlers! { (kms, caller, fields)
+    CancelKeyDeletion Other keys::cancel_deletion(kms, caller, fields).await;
+    ConnectCustomKeyStore Other elsewhere::key_store(fields);
+    CreateAlias Other aliases::create(kms, caller, fields).await;
+    CreateGrant Granted grants::create(kms, caller, fields).await;
+    CreateKey Other keys::create(kms, caller, fields).await;
+    Decapsulate Use pairs::decapsulate(kms, caller, fields);
+    Decrypt Use ciphertexts::decrypt(kms, caller, fields).await;
+    DeleteAlias Other aliases::delete(kms, caller, fields).await;
+    DeleteCustomKeyStore Other elsewhere::key_store(fields);
+    DeleteImportedKeyMaterial Other import::delete(kms, caller, fields).await;
+    DeriveSharedSecret Use pairs::derive_shared_secret(kms, caller, fields).await;
+    DescribeCustomKeyStores Other elsewhere::key_stores(fields);
+    DescribeKey Granted keys::describe(kms, caller, fields).await;
+    DisableKey Other keys::set_enabled(kms, caller, fields, false).await;
+    DisableKeyRotation Other rotation::disable(kms, caller, fields).await;
+    DisconnectCustomKeyStore Other elsewhere::key_store(fields);
+    EnableKey Other keys::set_enabled(kms, caller, fields, true).await;
+    EnableKeyRotation Other rotation::enable(kms, caller, fields).await;
+    Encapsulate Use pairs::encapsulate(kms, caller, fields);
+    Encrypt Use ciphertexts::encrypt(kms, caller, fields);
+    GenerateDataKey Use ciphertexts::generate(kms, caller, fields, true);
+    GenerateDataKeyPair Use pairs::generate(kms, caller, fields, true).await;
+    GenerateDataKeyPairWithoutPlaintext Use pairs::generate(kms, caller, fields, false).await;
+    GenerateDataKeyWithoutPlaintext Use ciphertexts::generate(kms, caller, fields, false);
+    GenerateMac Use macs::generate(kms, caller, fields);
+    GenerateRandom Other ciphertexts::random(kms, fields);
+    GetKeyLastUsage Other keys::last_usage(kms, caller, fields);
+    GetKeyPolicy Other policies::show(kms, caller, fields);
+    GetKeyRotationStatus Other rotation::status(kms, caller, fields);
+    GetParametersForImport Other import::parameters(kms, caller, fields).await;
+    GetPublicKey Granted pairs::public_key(kms, caller, fields);
+    ImportKeyMaterial Other import::import(kms, caller, fields).await;
+    ListAliases Other aliases::list(kms, caller, fields);
+    ListGrants Other grants::list(kms, caller, fields);
+    ListKeyPolicies Other policies::list(kms, caller, fields);
+    ListKeyRotations Other rotation::list(kms, caller, fields);
+    ListKeys Other keys::list(kms, caller, fields);
+    ListResourceTags Other tags::list(kms, caller, fields);
+    ListRetirableGrants Other grants::list_retirable(kms, caller, fields);
+    PutKeyPolicy Other policies::put(kms, caller, fields).await;
+    ReEncrypt Use ciphertexts::re_encrypt(kms, caller, fields).await;
+    ReplicateKey Other elsewhere::replicate(kms, caller, fields);
+    RetireGrant Other grants::retire(kms, caller, fields).await;
+    RevokeGrant Other grants::revoke(kms, caller, fields).await;
+    RotateKeyOnDemand Other rotation::on_demand(kms, caller, fields).await;
+    ScheduleKeyDeletion Other keys::schedule_deletion(kms, caller, fields).await;
+    Sign Use pairs::sign(kms, caller, fields).await;
+    TagResource Other tags::add(kms, caller, fields).await;
+    UntagResource Other tags::remove(kms, caller, fields).await;
+    UpdateAlias Other aliases::update(kms, caller, fields).await;
+    UpdateCustomKeyStore Other elsewhere::key_store(fields);
+    UpdateKeyDescription Other keys::set_description(kms, caller, fields).await;
+    UpdatePrimaryRegion Other elsewhere::update_primary(kms, caller, fields);
+    Verify Use pairs::verify(kms, caller, fields).await;
+    VerifyMac Use macs::verify(kms, caller, fields);
 }
 
 /// Does what `handler` stands for. Operations that answer nothing answer [`Value::Null`].
@@ -100,196 +129,17 @@ pub(super) async fn perform(
     fields: &Fields<'_>,
     _permit: Permit,
 ) -> Result<Value, Failure> {
-    if handler.takes_grant_tokens() {
+    let (name, deed) = handler.deed();
+    if deed != Deed::Other {
         kms.check_grant_tokens(&fields.grant_tokens()?)?;
     }
     let answer = dispatch(handler, kms, caller, *fields).await?;
-    if let Some(operation) = handler.use_of_key() {
+    if deed == Deed::Use {
         // Those answer with the ARNs of the keys that they used.
         let arns = ["SourceKeyId", "KeyId"].iter().filter_map(|name| answer[*name].as_str()?.parse().ok());
-        arns.for_each(|arn| kms.used(&arn, operation, caller));
+        arns.for_each(|arn| kms.used(&arn, name, caller));
     }
     Ok(answer)
-}
-
-impl Handler {
-    /// Whether the operation takes GrantTokens.
-    const fn takes_grant_tokens(self) -> bool {
-        self.use_of_key().is_some() || matches!(self, Self::CreateGrant | Self::DescribeKey | Self::GetPublicKey)
-    }
-
-    /// The operation's name as GetKeyLastUsage tells it, if it uses key material.
-    const fn use_of_key(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Decapsulate => "Decapsulate",
-            Self::Decrypt => "Decrypt",
-            Self::DeriveSharedSecret => "DeriveSharedSecret",
-            Self::Encapsulate => "Encapsulate",
-            Self::Encrypt => "Encrypt",
-            Self::GenerateDataKey => "GenerateDataKey",
-            Self::GenerateDataKeyPair => "GenerateDataKeyPair",
-            Self::GenerateDataKeyPairWithoutPlaintext => "GenerateDataKeyPairWithoutPlaintext",
-            Self::GenerateDataKeyWithoutPlaintext => "GenerateDataKeyWithoutPlaintext",
-            Self::GenerateMac => "GenerateMac",
-            Self::ReEncrypt => "ReEncrypt",
-            Self::Sign => "Sign",
-            Self::Verify => "Verify",
-            Self::VerifyMac => "VerifyMac",
-            _ => return None,
-        })
-    }
-}
-
-async fn dispatch(handler: Handler, kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    match handler {
-        Handler::CancelKeyDeletion => {
-            let key = kms.cancel_deletion(caller, &key_not_alias(fields)?).await?;
-            Ok(json!({"KeyId": key.arn.as_str()}))
-        }
-        Handler::ConnectCustomKeyStore
-        | Handler::DeleteCustomKeyStore
-        | Handler::DisconnectCustomKeyStore
-        | Handler::UpdateCustomKeyStore => elsewhere::key_store(fields),
-        Handler::DescribeCustomKeyStores => elsewhere::key_stores(fields),
-        Handler::ReplicateKey => elsewhere::replicate(kms, caller, fields),
-        Handler::UpdatePrimaryRegion => elsewhere::update_primary(kms, caller, fields),
-        Handler::CreateAlias => {
-            let alias = aliases::fresh_name(fields)?;
-            Ok(kms.create_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
-        }
-        Handler::CreateGrant => grants::create(kms, caller, fields).await,
-        Handler::CreateKey => {
-            let key = kms.create_key(caller, keys::new(fields)?).await?;
-            Ok(json!({"KeyMetadata": keys::metadata(&key)}))
-        }
-        Handler::Decapsulate => pairs::decapsulate(kms, caller, fields),
-        Handler::Decrypt => ciphertexts::decrypt(kms, caller, fields).await,
-        Handler::DeleteAlias => Ok(kms.delete_alias(caller, aliases::name(fields)?).await.map(|()| Value::Null)?),
-        Handler::DeleteImportedKeyMaterial => import::delete(kms, caller, fields).await,
-        Handler::DeriveSharedSecret => pairs::derive_shared_secret(kms, caller, fields).await,
-        Handler::DescribeKey => {
-            let name = fields.key("KeyId")?;
-            // "If you specify a predefined AWS alias … KMS associates the alias with an AWS managed key" (DescribeKey)
-            kms.ensure_described_key(caller, &name).await?;
-            Ok(json!({"KeyMetadata": keys::metadata(&kms.metadata(caller, &name, "kms:DescribeKey")?)}))
-        }
-        Handler::DisableKey => {
-            Ok(kms.set_enabled(caller, &key_not_alias(fields)?, false).await.map(|()| Value::Null)?)
-        }
-        Handler::DisableKeyRotation => {
-            Ok(kms.disable_rotation(caller, &key_not_alias(fields)?).await.map(|()| Value::Null)?)
-        }
-        Handler::EnableKey => Ok(kms.set_enabled(caller, &key_not_alias(fields)?, true).await.map(|()| Value::Null)?),
-        Handler::EnableKeyRotation => rotation::enable(kms, caller, fields).await,
-        Handler::Encapsulate => pairs::encapsulate(kms, caller, fields),
-        Handler::Encrypt => ciphertexts::encrypt(kms, caller, fields),
-        Handler::GenerateDataKey => ciphertexts::generate(kms, caller, fields, true),
-        Handler::GenerateDataKeyPair => pairs::generate(kms, caller, fields, true).await,
-        Handler::GenerateDataKeyPairWithoutPlaintext => pairs::generate(kms, caller, fields, false).await,
-        Handler::GenerateDataKeyWithoutPlaintext => ciphertexts::generate(kms, caller, fields, false),
-        Handler::GenerateMac => macs::generate(kms, caller, fields),
-        Handler::GenerateRandom => {
-            let length = fields.bounded("NumberOfBytes", 1, 1024)?;
-            let length = length.ok_or_else(|| refuse(KmsErrorKind::Validation, "NumberOfBytes is required."))?;
-            let length = usize::try_from(length).unwrap_or_default();
-            no_recipient(fields)?;
-            elsewhere::no_key_store(fields)?;
-            Ok(json!({"Plaintext": STANDARD.encode(kms.random(length).expose())}))
-        }
-        Handler::GetKeyLastUsage => {
-            let usage = kms.last_usage(caller, &key_not_alias(fields)?)?;
-            let mut last = json!({});
-            if let Some((operation, at, request)) = usage.last {
-                last = json!({"Operation": operation, "Timestamp": seconds(at), "KmsRequestId": request});
-            }
-            Ok(json!({
-                "KeyId": usage.arn.as_str(),
-                "KeyLastUsage": last,
-                "TrackingStartDate": seconds(usage.created),
-                "KeyCreationDate": seconds(usage.created),
-            }))
-        }
-        Handler::GetKeyPolicy => {
-            let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
-            // "The only valid policy name is default" (GetKeyPolicy): of another name there is none.
-            let name = fields.text("PolicyName")?;
-            if let Some(name) = name {
-                check_length("PolicyName", name, name.chars().count(), 1, 128)?;
-            }
-            if name.is_some_and(|name| name != "default") {
-                return Err(refuse(KmsErrorKind::NotFound, "No such policy exists"));
-            }
-            Ok(json!({"Policy": kms.shown_policy(&key), "PolicyName": "default"}))
-        }
-        Handler::PutKeyPolicy => {
-            let key = key_not_alias(fields)?;
-            fields.choice("PolicyName", &["default"])?;
-            fields.required("Policy")?;
-            let policy = keys::policy(fields)?.unwrap_or_default();
-            let may_lock_out = fields.flag("BypassPolicyLockoutSafetyCheck")?;
-            Ok(kms.put_policy(caller, &key, policy, may_lock_out).await.map(|()| Value::Null)?)
-        }
-        Handler::GetKeyRotationStatus => rotation::status(kms, caller, fields),
-        Handler::GetParametersForImport => import::parameters(kms, caller, fields).await,
-        Handler::GetPublicKey => pairs::public_key(kms, caller, fields),
-        Handler::ImportKeyMaterial => import::import(kms, caller, fields).await,
-        Handler::ListAliases => aliases::list(kms, caller, fields),
-        Handler::ListGrants => grants::list(kms, caller, fields),
-        Handler::ListKeyPolicies => {
-            kms.metadata(caller, &key_not_alias(fields)?, "kms:ListKeyPolicies")?;
-            page(fields, PAGE)?;
-            marker(fields, |_| false)?;
-            Ok(json!({"PolicyNames": ["default"], "Truncated": false}))
-        }
-        Handler::ListKeyRotations => rotation::list(kms, caller, fields),
-        Handler::ListKeys => {
-            let limit = page(fields, PAGE)?;
-            let after = marker(fields, |marker| uuid::Uuid::try_parse(marker).is_ok())?;
-            // Nobody shares keys here.
-            let own = keys::owners(fields)?;
-            let mut keys = if own { kms.list_keys(&caller.account, after, limit + 1) } else { Vec::new() };
-            let truncated = keys.len() > limit;
-            keys.truncate(limit);
-            let next = keys.last().filter(|_| truncated).map(|arn| arn.id().to_owned());
-            let keys: Vec<Value> = keys.iter().map(|arn| json!({"KeyId": arn.id(), "KeyArn": arn.as_str()})).collect();
-            Ok(paged(json!({"Keys": keys}), next))
-        }
-        Handler::ListResourceTags => tags::list(kms, caller, fields),
-        Handler::ListRetirableGrants => grants::list_retirable(kms, caller, fields),
-        Handler::ReEncrypt => ciphertexts::re_encrypt(kms, caller, fields).await,
-        Handler::RetireGrant => grants::retire(kms, caller, fields).await,
-        Handler::RevokeGrant => grants::revoke(kms, caller, fields).await,
-        Handler::RotateKeyOnDemand => {
-            let arn = kms.rotate_on_demand(caller, &key_not_alias(fields)?).await?;
-            Ok(json!({"KeyId": arn.as_str()}))
-        }
-        Handler::ScheduleKeyDeletion => {
-            let name = key_not_alias(fields)?;
-            let days = fields.bounded("PendingWindowInDays", 7, 30)?.unwrap_or(DELETION_WINDOW);
-            let key = kms.schedule_deletion(caller, &name, days).await?;
-            Ok(json!({
-                "KeyId": key.arn.as_str(),
-                "DeletionDate": key.deletion.map(seconds),
-                "KeyState": key.state.as_str(),
-                "PendingWindowInDays": days,
-            }))
-        }
-        Handler::Sign => pairs::sign(kms, caller, fields).await,
-        Handler::TagResource => tags::add(kms, caller, fields).await,
-        Handler::UntagResource => tags::remove(kms, caller, fields).await,
-        Handler::UpdateAlias => {
-            let alias = aliases::name(fields)?;
-            Ok(kms.update_alias(caller, alias, &fields.key("TargetKeyId")?).await.map(|()| Value::Null)?)
-        }
-        Handler::UpdateKeyDescription => {
-            let name = key_not_alias(fields)?;
-            let description = keys::description(fields)?;
-            fields.required("Description")?;
-            Ok(kms.set_description(caller, &name, description.to_owned()).await.map(|()| Value::Null)?)
-        }
-        Handler::Verify => pairs::verify(kms, caller, fields).await,
-        Handler::VerifyMac => macs::verify(kms, caller, fields),
-    }
 }
 
 /// The key of an operation that takes no aliases.

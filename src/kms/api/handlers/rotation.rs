@@ -15,6 +15,15 @@ pub(super) async fn enable(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) 
     Ok(kms.enable_rotation(caller, &name, period).await.map(|()| Value::Null)?)
 }
 
+pub(super) async fn disable(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    Ok(kms.disable_rotation(caller, &key_not_alias(fields)?).await.map(|()| Value::Null)?)
+}
+
+pub(super) async fn on_demand(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
+    let arn = kms.rotate_on_demand(caller, &key_not_alias(fields)?).await?;
+    Ok(json!({"KeyId": arn.as_str()}))
+}
+
 pub(super) fn status(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let status = kms.rotation_status(caller, &key_not_alias(fields)?)?;
     let mut answer = json!({"KeyRotationEnabled": status.schedule.is_some(), "KeyId": status.arn.as_str()});
