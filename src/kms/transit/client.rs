@@ -12,6 +12,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     server: Server,
     tokens: Mutex<Tokens>,
+    /// Whether the log has been told that the token cannot look itself up.
+    told: AtomicBool,
 }
 
 /// The token that is used, and the one that was.
@@ -175,7 +178,8 @@ impl Client {
             let pem = std::fs::read(path).map_err(failed)?;
             http = http.tls_certs_only(trust::authorities(&pem).map_err(|error| failed(std::io::Error::other(error)))?);
         }
-        let client = Arc::new(Self { http: http.build()?, server, tokens: Mutex::default() });
+        let client =
+            Arc::new(Self { http: http.build()?, server, tokens: Mutex::default(), told: AtomicBool::new(false) });
         tokio::spawn(tend(Arc::downgrade(&client)));
         Ok(client)
     }
@@ -266,11 +270,13 @@ impl Client {
                     return Err(Failure::NotAccepted("the token has ended".to_owned()));
                 }
                 // It may lack the default policy, which would let it look itself up.
-                let server = &self.server.address;
-                tracing::warn!(
-                    server,
-                    "the token of a key service cannot look itself up: that it ends will not be noticed"
-                );
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    let server = &self.server.address;
+                    tracing::warn!(
+                        server,
+                        "the token of a key service cannot look itself up: its end will not be noticed"
+                    );
+                }
                 Ok(Session::new(token, 0, false, false))
             }
             Step::Ask(request) => {
@@ -281,7 +287,12 @@ impl Client {
                 })?;
                 let Auth { auth } = parse(&answer, "a login's answer")?;
                 let token = Arc::new(SecretBytes::new(auth.client_token.into_bytes()));
-                let looks_up = self.looks_up(&token).await?.is_some();
+                // Whatever keeps it from that keeps it from nothing else.
+                let looks_up = match self.looks_up(&token).await {
+                    Ok(answer) => answer.is_some(),
+                    Err(Failure::Refused { .. }) => false,
+                    Err(failure) => return Err(failure),
+                };
                 Ok(Session::new(token, auth.lease_duration, auth.renewable, looks_up))
             }
         }
