@@ -234,11 +234,12 @@ impl LocalKms {
             return Err(KmsErrorKind::InvalidGrantId.with(""));
         };
         let operations = to_grant(owner, &found).terms.operations;
-        let is_grantee = matches!(named_grantee(caller, &found), Some(Named::Itself | Named::Role));
-        let is_named = is_retiring(caller, &found) || (is_grantee && operations.contains(&GrantOperation::RetireGrant));
+        let as_grantee = named_grantee(caller, &found).filter(|_| operations.contains(&GrantOperation::RetireGrant));
+        let by_name = |named: &Named| *named != Named::Account;
+        let named = named_retiring(caller, &found).filter(by_name).or(as_grantee.filter(by_name));
         // The key's account and one that may retire the grant leave it to whom their policies let.
         let is_delegate = owner.record.account == caller.account || retiring_account(&found) == Some(&caller.account);
-        self.permit_retiring(caller, owner, is_named.then_some(id.as_str()), is_delegate)?;
+        self.permit_retiring(caller, owner, named.map(|named| (id.as_str(), named)), is_delegate)?;
         self.end_grant(&key, &id, dry).await
     }
 
@@ -428,10 +429,10 @@ fn named_grantee(caller: &Caller, grant: &GrantRecord) -> Option<Named> {
     to_principal.then(|| named(caller, &grant.grantee, grant.grantee_id.as_deref())).flatten()
 }
 
-/// Whether `caller` is who may retire the grant.
-fn is_retiring(caller: &Caller, grant: &GrantRecord) -> bool {
-    let Some((name, false)) = &grant.retiring else { return false };
-    matches!(named(caller, name, grant.retiring_id.as_deref()), Some(Named::Itself | Named::Role))
+/// How the principal that may retire the grant names `caller`, if at all.
+fn named_retiring(caller: &Caller, grant: &GrantRecord) -> Option<Named> {
+    let Some((name, false)) = &grant.retiring else { return None };
+    named(caller, name, grant.retiring_id.as_deref())
 }
 
 /// How the ARN of a principal names `caller`; by its unique id, if that is known.

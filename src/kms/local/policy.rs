@@ -161,15 +161,15 @@ impl LocalKms {
         settle(caller, (key.arn.as_str(), &key.record.account), deed.action, decision)
     }
 
-    /// Whether `caller` may retire a grant of `key`: by the grant that names it (its id), or as one of an account that leaves it to
-    /// its own (`is_delegate`). Key policies have no say, and no principal may what a policy of its own denies.
+    /// Whether `caller` may retire a grant of `key`: by the grant that names it (its id, and how), or as one of an account that
+    /// leaves it to its own (`is_delegate`). Key policies have no say, and no principal may what a policy of its own denies.
     /// (AWS: developer guide, "Retiring and revoking grants": "To prevent principals from retiring a grant … use a deny effect with
     /// the kms:RetireGrant permission in an IAM policy".)
     pub(super) fn permit_retiring(
         &self,
         caller: &Caller,
         key: &Key,
-        named_by: Option<&str>,
+        named_by: Option<(&str, Named)>,
         is_delegate: bool,
     ) -> Result<(), KmsError> {
         const ACTION: &str = "kms:RetireGrant";
@@ -184,7 +184,9 @@ impl LocalKms {
         };
         let decision = caller.subject.judge_ask(&ask);
         match (decision, named_by) {
-            (Decision::NotAllowed(_), Some(grant)) => {
+            (Decision::NotAllowed(_), Some((grant, named)))
+                if takes_effect(caller, named, (key.arn.as_str(), ACTION), &circumstances) =>
+            {
                 caller.witness.see(|| Explanation::by_grant(ACTION, grant));
                 Ok(())
             }

@@ -64,8 +64,16 @@ async fn what_a_role_is_granted_is_bounded_and_what_a_session_is_granted_is_not(
     assert!(!may(bounded(session(), "s3:*")).await && !may(narrowed(session(), "s3:*")).await);
 
     let by_itself = GrantTerms { grantee: Grantee::principal(&session().arn), ..terms(None) };
-    kms.create_grant(&owner, &name, by_itself, false).await.unwrap();
+    let (_, token) = kms.create_grant(&owner, &name, by_itself, false).await.unwrap();
     assert!(may(bounded(session(), "s3:*")).await && may(narrowed(session(), "s3:*")).await);
+
+    let retire = async |subject: Principal| {
+        let caller = Caller::new(&Arc::new(subject), None, "R");
+        kms.retire_grant(&caller, &GrantRef::Token(token.clone()), true).await.is_ok()
+    };
+    let keeper = || session_of("keeper");
+    assert!(retire(keeper()).await && retire(narrowed(keeper(), "kms:*")).await);
+    assert!(!retire(bounded(keeper(), "s3:*")).await && !retire(narrowed(keeper(), "s3:*")).await);
 }
 
 #[tokio::test]
