@@ -16,9 +16,9 @@ use crate::store::outbox::Sequencer;
 use crate::store::{SharedStore, StoreError};
 use crate::telemetry::Metrics;
 
-/// Events that are sent at once: to so many lanes, and so many of each.
+/// Events that are sent at once: so many of each lane, and of all together as many as so many lanes may.
 const EVENTS_AT_ONCE: (usize, usize) = (32, 8);
-/// Buckets that are replicated to at once.
+/// Destinations that may have as many objects under way as `replication.at_once` says: more share that.
 const DESTINATIONS_AT_ONCE: usize = 16;
 
 /// Something that is configured cannot be used.

@@ -231,7 +231,7 @@ options! {
 options! {
     /// `[notifications]`: where buckets' events go.
     Notifications {
-        /// Hours that an event is tried to be delivered.
+        /// Hours that an event is tried to be delivered, at least.
         max_age_hours: u32 = 24,
         /// Events of one bucket that may wait while their target fails; beyond, the oldest are given up.
         max_waiting: u32 = 1_000_000,
@@ -259,8 +259,8 @@ options! {
         max_mib_per_second: u32 = 0,
         /// MiB of the parts in which larger objects are sent to other servers.
         part_mib: u32 = 64,
-        /// Hours that an object is tried to be replicated before its status is FAILED.
-        max_age_hours: u32 = 24,
+        /// Hours that an object is tried to be replicated, before its status is FAILED, where what fails may pass.
+        max_age_hours: u32 = 336,
         /// How buckets of other servers are reached; all others are this server's own.
         destinations: Vec<ReplicationDestination> = Vec::new(),
     }

@@ -1,27 +1,33 @@
 //! Carriers: what takes entries out of the outbox, lane by lane, until they are carried out. Steps 3 to 6 of the protocol of
 //! [`crate::store::outbox`].
 //!
-//! Every lane with entries has one task. It reads page by page, carries the entries of different object keys out side by side and
-//! those of one key in order, and removes what was carried out. Where an entry is not, its key rests for a while, and what waits
-//! behind it under other keys is gone on with: one message that its receiver never takes holds up no other. Only where nothing
-//! of a page is carried out, the lane rests: its receiver is down. Memory is bounded by the number of pages that may be at work
-//! at once and of keys that may rest, whatever waits in the store.
+//! Every lane with entries has one task. It reads on as soon as there is room, carries the entries of different object keys out
+//! side by side and those of one key in order, and removes what was carried out when it was: an entry that takes long holds up
+//! nothing but its key. Where an entry is not carried out, its key rests for a while, and what waits behind it under other keys
+//! is gone on with: one message that its receiver never takes holds up no other. Only where nothing of a page's worth is carried
+//! out, the lane rests: its receiver is down.
+//!
+//! What all lanes carry out at once is bounded, and goes round: a lane with little to do waits for no lane with much. A lane's
+//! memory is bounded by the entries that it holds and the keys that may rest, whatever waits in the store.
 
 mod rests;
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use rests::{Rests, Turn};
+use rows::Rows;
 
 use crate::clock::SharedClock;
 use crate::store::outbox::{self, Entry, Lane, Sequencer, Waiting, WatchRecord};
@@ -30,14 +36,14 @@ use crate::store::{Batch, Partition, SharedStore, StoreError};
 use crate::telemetry::metrics::CarriedLabels;
 use crate::telemetry::{Metrics, outlive};
 
-/// Entries of a page.
+/// Entries that are read at once; keys of which as many fail, and nothing is carried out, are a receiver that is down.
 const PAGE: usize = 128;
 /// How often all watched buckets are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 /// How long a lane rests after its first failure; twice as long after each further one.
 const FIRST_REST: Duration = Duration::from_millis(500);
-/// How long it rests at most.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How long it rests at most. It may be that many are refused in a row and others are not.
+const LONGEST_REST: Duration = Duration::from_secs(15);
 /// How long it rests where something new waits: that may be carried out where what is older was not.
 const CALLED_REST: Duration = Duration::from_secs(2);
 /// What is told of an entry whose carrier panicked.
@@ -73,11 +79,11 @@ pub trait Carrier: Send + Sync + 'static {
 /// How much is done at once, and how long what fails is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Lanes at work at once.
+    /// Lanes that may carry as much at once as they want: more share that.
     pub lanes: usize,
     /// Entries of one lane that are carried at once.
     pub at_once: usize,
-    /// How long an entry is tried.
+    /// How long an entry is tried, at least: it is as old, and nothing of its key was carried out for as long.
     pub max_age: Duration,
     /// Entries of one bucket beyond which the oldest of a lane that fails are given up.
     pub max_waiting: u64,
@@ -91,6 +97,7 @@ pub struct Carriers<C: Carrier> {
     sequencer: Arc<Sequencer>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    /// One for each key that is at work, in the order in which they ask.
     permits: Semaphore,
     lanes: Mutex<HashMap<(Partition, Lane), LaneTask>>,
     /// Says when to stop.
@@ -123,7 +130,7 @@ impl<C: Carrier> Carriers<C> {
             sequencer,
             metrics,
             limits,
-            permits: Semaphore::new(limits.lanes),
+            permits: Semaphore::new(limits.lanes.saturating_mul(limits.at_once).clamp(1, Semaphore::MAX_PERMITS)),
             lanes: Mutex::default(),
             closed: watch::channel(false).0,
         })
@@ -231,7 +238,7 @@ impl<C: Carrier> Carriers<C> {
         loop {
             // A lane that is interrupted leaves its entries where they are.
             let round = tokio::select! {
-                round = outlive(C::KIND, self.carry_lane(bucket, lane, &mut rests)) => round,
+                round = outlive(C::KIND, self.carry_lane(bucket, lane, &mut rests, wake)) => round,
                 _ = closed.wait_for(|closed| *closed) => return,
             };
             let why = match round {
@@ -278,124 +285,206 @@ impl<C: Carrier> Carriers<C> {
         }
     }
 
-    /// Carries out what is in a lane and does not rest, page by page from the first entry.
-    async fn carry_lane(&self, bucket: Partition, lane: Lane, rests: &mut Rests) -> Result<Round, StoreError> {
-        let mut turns = Turns { rests, now: Instant::now(), retries: PAGE, mended: false, full: false };
-        let (mut after, mut carried) = (None, false);
-        loop {
-            let Ok(_permit) = self.permits.acquire().await else { return Ok(Round::Empty) };
-            let page = outbox::read_lane::<C::Entry>(&*self.store, bucket, lane, after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            let Some(last) = page.last().map(|last| last.sequence) else { break };
-            self.sequencer.pass(last);
-            after = Some(last);
-            let done = self.carry_page(bucket, page, &mut turns).await?;
-            carried |= done.carried;
-            if let Some(why) = done.failure.filter(|_| !done.carried) {
-                return Ok(Round::Failed(why));
-            }
-            if is_last && turns.retries > 0 {
-                turns.rests.drop_gone(turns.now);
-            }
-            if is_last || turns.full {
-                break;
-            }
-        }
-        if turns.mended {
-            rests.wake(Instant::now());
-        }
-        Ok(match (after, rests.first()) {
-            (None, _) => Round::Empty,
-            (Some(_), Some(until)) if !carried => Round::Resting(until),
-            _ => Round::Carried,
-        })
-    }
-
-    /// Carries out what does not rest of a page.
-    async fn carry_page(
+    /// Carries out what is in a lane and does not rest, as long as there is something.
+    async fn carry_lane(
         &self,
         bucket: Partition,
-        page: Vec<Waiting<C::Entry>>,
-        turns: &mut Turns<'_>,
-    ) -> Result<Done, StoreError> {
-        let watch = outbox::read_watch(&*self.store, bucket).await?;
-        let watch = watch.ok_or_else(|| StoreError::Corrupt("an outbox that nobody watches".to_owned()))?;
-
-        let crowded =
-            outbox::read_waiting(&*self.store, bucket, <C::Entry as Entry>::TABLE).await?.objects.unsigned_abs()
-                > self.limits.max_waiting;
-        let mut by_key: BTreeMap<String, Vec<Waiting<C::Entry>>> = BTreeMap::new();
-        for waiting in page {
-            by_key.entry(waiting.entry.object().to_owned()).or_default().push(waiting);
-        }
-        let mut rows = Vec::with_capacity(by_key.len());
-        for (key, row) in by_key {
-            let Some(is_fresh) = turns.take(&key) else { continue };
-            let carry = self.carry_row(bucket, &watch, row, crowded);
-            rows.push(async move { (key, is_fresh, carry.await) }.boxed());
-        }
-        let (mut removed, mut failed) = (Vec::new(), 0_usize);
-        let mut done = Done::default();
-        let mut rows = stream::iter(rows).buffer_unordered(self.limits.at_once);
-        while let Some((key, is_fresh, (carried, failure))) = rows.next().await {
-            done.carried |= !carried.is_empty();
-            removed.extend(carried);
-            let Some(why) = failure else {
-                turns.rests.forget(&key);
-                turns.mended |= !is_fresh;
+        lane: Lane,
+        rests: &mut Rests,
+        wake: &Notify,
+    ) -> Result<Round, StoreError> {
+        let (mut rows, mut running) = (Rows::default(), FuturesUnordered::new());
+        let (mut pass, mut paused, mut called) = (Pass::begin(), None, false);
+        let (mut watch, mut crowded, mut round) = (None, false, Tried::default());
+        loop {
+            while !pass.is_over && !rows.is_ready() && running.len() < self.limits.at_once {
+                let page = outbox::read_lane::<C::Entry>(&*self.store, bucket, lane, pass.after, PAGE).await?;
+                pass.is_over = page.len() < PAGE;
+                if let Some(last) = page.last().map(|last| last.sequence) {
+                    self.sequencer.pass(last);
+                    (pass.after, round.met) = (Some(last), true);
+                    crowded = self.is_crowded(bucket).await?;
+                    watch = Some(self.read_watch(bucket, watch).await?);
+                }
+                for waiting in page {
+                    let key = waiting.entry.object().to_owned();
+                    let Some(waiting) = rows.join(&key, waiting) else { continue };
+                    if let Some(is_fresh) = pass.take(&key, rests) {
+                        rows.begin(key, is_fresh, waiting);
+                    }
+                }
+                if pass.is_over && pass.retries > 0 {
+                    rests.drop_gone(pass.begun, rows.keys());
+                }
+                pass.is_over |= pass.is_full;
+            }
+            while running.len() < self.limits.at_once
+                && let Some(watch) = &watch
+                && let Some((key, is_fresh, entries)) = rows.next()
+            {
+                let since = rests.since(&key);
+                let carry = self.carry_row(bucket, Arc::clone(watch), entries, crowded, since);
+                running.push(async move { (key, is_fresh, carry.await) });
+            }
+            if running.is_empty() {
+                if pass.is_over {
+                    break;
+                }
                 continue;
-            };
-            failed += 1;
-            turns.rests.put_off(key, Instant::now());
-            // That what failed before fails again says nothing of what is behind it.
-            if is_fresh {
-                done.failure.get_or_insert(why);
+            }
+            let mut ended = Vec::new();
+            if pass.is_over {
+                // What takes long is waited for; what is new meanwhile, or has rested, goes on.
+                let soonest = paused.unwrap_or(pass.begun);
+                let next = if called {
+                    soonest
+                } else {
+                    let rested = rests.first().map_or(pass.begun + SWEEP, |until| until.max(pass.begun + FIRST_REST));
+                    rested.max(soonest)
+                };
+                tokio::select! {
+                    Some(end) = running.next() => ended.push(end),
+                    () = wake.notified(), if !called => called = true,
+                    () = tokio::time::sleep_until(next) => {
+                        if std::mem::take(&mut round.mended) {
+                            rests.wake(Instant::now());
+                        }
+                        (pass, paused, called, round.failed) = (Pass::begin(), None, false, 0);
+                        rows.reread();
+                    }
+                }
             } else {
-                tracing::debug!(kind = C::KIND, why, "an entry of the outbox was not carried out again");
+                ended.extend(running.next().await);
+            }
+            while let Some(Some(end)) = running.next().now_or_never() {
+                ended.push(end);
+            }
+            called |= self.settle(bucket, ended, &mut rows, rests, &mut round).await?;
+            if round.failed >= PAGE {
+                rows.drop_ready();
+                pass.is_over = true;
+                paused.get_or_insert_with(|| Instant::now() + CALLED_REST);
             }
         }
-        drop(rows);
-        if let Some(why) = &done.failure {
-            tracing::warn!(kind = C::KIND, why, failed, "an entry of the outbox was not carried out");
+        if round.mended {
+            rests.wake(Instant::now());
         }
+        if called {
+            // It was heard of, and not seen to.
+            wake.notify_one();
+        }
+        Ok(round.outcome(rests.first()))
+    }
+
+    /// Removes what was carried out or given up, and notes what rests. Whether something that was left is to be read again.
+    async fn settle(
+        &self,
+        bucket: Partition,
+        ended: Vec<(String, bool, RowEnd<C::Entry>)>,
+        rows: &mut Rows<C::Entry>,
+        rests: &mut Rests,
+        round: &mut Tried,
+    ) -> Result<bool, StoreError> {
+        let (mut removed, mut ends) = (Vec::new(), Vec::with_capacity(ended.len()));
+        for (key, is_fresh, RowEnd { done, is_carried, failure }) in ended {
+            ends.push((key, is_fresh, !done.is_empty(), is_carried, failure));
+            removed.extend(done);
+        }
+        // Before their keys may be met again.
         if !removed.is_empty() {
             let _ = self.store.commit(bucket, outbox::remove(Batch::new(), &removed)).await?;
         }
-        Ok(done)
+        let mut left = false;
+        for (key, is_fresh, is_done, is_carried, failure) in ends {
+            left |= rows.end(&key, failure.is_none());
+            if is_done {
+                (round.carried, round.failed, round.failure) = (true, 0, None);
+            }
+            if is_carried || failure.is_none() {
+                rests.forget(&key);
+                round.mended |= !is_fresh;
+            }
+            let Some(why) = failure else { continue };
+            rests.put_off(&key, Instant::now());
+            // That what failed before fails again says nothing of what is behind it.
+            if !is_fresh && !is_done {
+                tracing::debug!(kind = C::KIND, why, "an entry of the outbox was not carried out again");
+                continue;
+            }
+            round.failed += 1;
+            if round.failure.is_none() {
+                tracing::warn!(kind = C::KIND, why, "an entry of the outbox was not carried out");
+                round.failure = Some(why);
+            }
+        }
+        Ok(left)
     }
 
-    /// Carries the entries of one object key out, in order: those that are done with, and why the next is not.
+    /// Whether so much waits in the bucket that what fails is given up.
+    async fn is_crowded(&self, bucket: Partition) -> Result<bool, StoreError> {
+        let waiting = outbox::read_waiting(&*self.store, bucket, <C::Entry as Entry>::TABLE).await?;
+        Ok(waiting.objects.unsigned_abs() > self.limits.max_waiting)
+    }
+
+    /// Who is watched: `known`, if it was read before.
+    async fn read_watch(
+        &self,
+        bucket: Partition,
+        known: Option<Arc<WatchRecord>>,
+    ) -> Result<Arc<WatchRecord>, StoreError> {
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let watch = outbox::read_watch(&*self.store, bucket).await?;
+        watch.map(Arc::new).ok_or_else(|| StoreError::Corrupt("an outbox that nobody watches".to_owned()))
+    }
+
+    /// Carries the entries of one object key out, in order, until one is not; `since`: since when they were not.
     async fn carry_row(
         &self,
         bucket: Partition,
-        watch: &WatchRecord,
+        watch: Arc<WatchRecord>,
         row: Vec<Waiting<C::Entry>>,
         crowded: bool,
-    ) -> (Vec<Waiting<C::Entry>>, Option<String>) {
-        let mut done = Vec::with_capacity(row.len());
+        since: Option<Instant>,
+    ) -> RowEnd<C::Entry> {
+        let mut end = RowEnd { done: Vec::with_capacity(row.len()), is_carried: false, failure: None };
+        // They are never closed.
+        let Ok(_permit) = self.permits.acquire().await else { return end };
         for waiting in row {
-            let carried = outlive(C::KIND, self.carrier.carry(bucket, watch, &waiting)).await;
+            let carried = outlive(C::KIND, self.carrier.carry(bucket, &watch, &waiting)).await;
             let outcome = match carried.unwrap_or_else(|| Carried::Later(PANICKED.to_owned())) {
-                Carried::Done => "ok",
+                Carried::Done => {
+                    end.is_carried = true;
+                    "ok"
+                }
                 Carried::Never(why) => {
-                    Self::tell_loss(watch, &waiting, &why);
+                    end.is_carried = true;
+                    Self::tell_loss(&watch, &waiting, &why);
                     "failed"
                 }
                 Carried::Later(why) => {
                     self.count("retried");
-                    let age = self.clock.now().as_millisecond().saturating_sub(waiting.entry.at());
-                    if !crowded && age < i64::try_from(self.limits.max_age.as_millis()).unwrap_or(i64::MAX) {
-                        return (done, Some(why));
+                    let tried = since.filter(|_| !end.is_carried).map_or(Duration::ZERO, |since| since.elapsed());
+                    if !crowded && (tried < self.limits.max_age || self.age(&waiting) < self.limits.max_age) {
+                        end.failure = Some(why);
+                        return end;
                     }
-                    self.carrier.give_up(bucket, watch, &waiting, &why).await;
-                    Self::tell_loss(watch, &waiting, &why);
+                    self.carrier.give_up(bucket, &watch, &waiting, &why).await;
+                    Self::tell_loss(&watch, &waiting, &why);
                     "failed"
                 }
             };
             self.count(outcome);
-            done.push(waiting);
+            end.done.push(waiting);
         }
-        (done, None)
+        end
+    }
+
+    /// How long ago it was entered.
+    fn age(&self, waiting: &Waiting<C::Entry>) -> Duration {
+        let age = self.clock.now().as_millisecond().saturating_sub(waiting.entry.at());
+        Duration::from_millis(u64::try_from(age).unwrap_or(0))
     }
 
     /// The log is where what was given up can be found again.
@@ -414,24 +503,28 @@ impl<C: Carrier> Carriers<C> {
     }
 }
 
-/// Whose turn it is in one round through a lane. What is passed by once is passed by to the round's end: its later entries must
-/// not come before the earlier ones.
-struct Turns<'r> {
-    rests: &'r mut Rests,
-    /// When the round was begun.
-    now: Instant,
+/// Once through a lane, from its first entry. Whose turn it is not is passed by to its end: the later entries of a key must not
+/// come before the earlier ones.
+struct Pass {
+    begun: Instant,
+    /// The last entry that was read.
+    after: Option<u64>,
+    /// Whether nothing more is to be read.
+    is_over: bool,
     /// How many that failed before may be tried again.
     retries: usize,
-    /// Whether something that failed before was carried out.
-    mended: bool,
     /// Whether something was passed by that does not rest itself.
-    full: bool,
+    is_full: bool,
 }
 
-impl Turns<'_> {
+impl Pass {
+    fn begin() -> Self {
+        Self { begun: Instant::now(), after: None, is_over: false, retries: PAGE, is_full: false }
+    }
+
     /// Whether it is the turn of `key`; and then, whether it did not fail before.
-    fn take(&mut self, key: &str) -> Option<bool> {
-        match self.rests.turn(key, self.now) {
+    fn take(&mut self, key: &str, rests: &Rests) -> Option<bool> {
+        match rests.turn(key, self.begun) {
             Turn::First => Some(true),
             Turn::Again => {
                 self.retries = self.retries.checked_sub(1)?;
@@ -439,9 +532,45 @@ impl Turns<'_> {
             }
             Turn::Rests => None,
             Turn::Full => {
-                self.full = true;
+                self.is_full = true;
                 None
             }
+        }
+    }
+}
+
+/// What became of a row.
+struct RowEnd<E> {
+    /// The entries that are done with.
+    done: Vec<Waiting<E>>,
+    /// Whether the carrier did with one what it had to.
+    is_carried: bool,
+    /// Why the next was not carried out.
+    failure: Option<String>,
+}
+
+/// How the work on a lane goes.
+#[derive(Default)]
+struct Tried {
+    /// Whether there was anything.
+    met: bool,
+    /// Whether anything is done with.
+    carried: bool,
+    /// Whether something that failed before was carried out.
+    mended: bool,
+    /// Keys that failed for the first time since something was last done with,
+    failed: usize,
+    /// and why the first of them did.
+    failure: Option<String>,
+}
+
+impl Tried {
+    fn outcome(self, rested: Option<Instant>) -> Round {
+        match (self.failure, rested) {
+            _ if !self.met => Round::Empty,
+            (Some(why), _) if !self.carried || self.failed >= PAGE => Round::Failed(why),
+            (_, Some(until)) if !self.carried => Round::Resting(until),
+            _ => Round::Carried,
         }
     }
 }
@@ -454,15 +583,6 @@ enum Round {
     Carried,
     /// None was carried out: those that are there rest, the first of them until then.
     Resting(Instant),
-    /// A page of which none was carried out: why.
+    /// As many as a page has, or all, were not carried out: why.
     Failed(String),
-}
-
-/// What became of a page.
-#[derive(Default)]
-struct Done {
-    /// Whether anything was carried out.
-    carried: bool,
-    /// Why something was not that had not failed before.
-    failure: Option<String>,
 }

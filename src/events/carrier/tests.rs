@@ -14,11 +14,13 @@ const DESTINATION: &str = "arn:aws:s3:::copies";
 /// Longer than anything here is to take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Fails keys that begin with `poison`, and panics or fails once for others, as their names say.
+/// Fails keys that begin with `poison`, and panics, fails once or takes its time for others, as their names say.
 #[derive(Default)]
 struct Fussy {
     tried: Mutex<HashMap<String, usize>>,
     carried: Mutex<Vec<String>>,
+    /// Ends what takes its time.
+    release: Notify,
 }
 
 #[async_trait]
@@ -40,6 +42,9 @@ impl Carrier for Fussy {
             return Carried::Later("refused".to_owned());
         }
         assert!(!key.starts_with("panics") || tries > 1, "on purpose");
+        if key.starts_with("slow") && version == "1" {
+            self.release.notified().await;
+        }
         self.carried.lock().unwrap().push(name);
         Carried::Done
     }
@@ -64,11 +69,16 @@ impl Fixture {
         Self { store, sequencer, carriers }
     }
 
-    /// Enters one entry, and calls the lane.
+    /// Enters one entry.
     async fn enter(&self, key: &str, version: &str) {
+        self.enter_of(key, version, 1_700_000_000_000).await;
+    }
+
+    /// Enters one entry of a write at this time.
+    async fn enter_of(&self, key: &str, version: &str, at: i64) {
         let entry = ReplicationRecord {
             action: ReplicationAction::Put,
-            at: 1_700_000_000_000,
+            at,
             destination: DESTINATION.to_owned(),
             rule: "r".to_owned(),
             key: key.to_owned(),
@@ -100,11 +110,17 @@ impl Fixture {
 
     /// Waits until so many entries are left, and ends the lanes.
     async fn end_with(&self, left: i64) {
+        self.wait_until_left(left).await;
+        self.carriers.close().await;
+    }
+
+    /// Waits until so many entries are left.
+    async fn wait_until_left(&self, left: i64) {
         let begun = Instant::now();
         loop {
             let waiting = outbox::read_waiting(&*self.store, BUCKET, Table::Replication).await.unwrap().objects;
             if waiting == left {
-                return self.carriers.close().await;
+                return;
             }
             assert!(begun.elapsed() < PATIENCE, "{waiting} are left");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -156,6 +172,68 @@ async fn the_entries_of_one_key_keep_their_order() {
     assert_eq!(of("late"), ["1", "2", "3"]);
     assert!((0..PAGE).all(|number| of(&format!("good-{number}")) == ["1", "2", "3"]));
     assert!(carried[carried.len() - 3..].iter().all(|name| name.starts_with("late/")), "the others went on meanwhile");
+    fixture.end_with(0).await;
+}
+
+#[tokio::test]
+async fn what_takes_long_holds_up_no_other_key() {
+    let fixture = Fixture::new().await;
+    for version in ["1", "2"] {
+        fixture.enter("slow", version).await;
+    }
+    for number in 0..2 * PAGE {
+        fixture.enter(&format!("good-{number}"), "1").await;
+    }
+    fixture.call();
+    fixture.wait_for(2 * PAGE).await;
+    // What was carried out is removed, and would not be carried out again after a crash.
+    fixture.wait_until_left(2).await;
+    for number in 0..3 {
+        fixture.enter(&format!("new-{number}"), "1").await;
+        fixture.enter("slow", &(3 + number).to_string()).await;
+        fixture.call();
+        fixture.wait_for(2 * PAGE + 1 + number).await;
+    }
+    // One that fails once has its turn again meanwhile.
+    fixture.enter("late", "1").await;
+    fixture.call();
+    fixture.wait_for(2 * PAGE + 4).await;
+    assert!(fixture.carried().iter().all(|name| !name.starts_with("slow")));
+    fixture.carriers.carrier().release.notify_one();
+    fixture.wait_for(2 * PAGE + 9).await;
+    let carried = fixture.carried();
+    assert_eq!(carried[2 * PAGE + 4..], ["slow/1", "slow/2", "slow/3", "slow/4", "slow/5"]);
+    fixture.end_with(0).await;
+    let tried = fixture.carriers.carrier().tried.lock().unwrap();
+    let again: Vec<_> = tried.iter().filter(|(_, tries)| **tries > 1).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(again, ["late/1"], "nothing is carried out twice");
+}
+
+#[tokio::test]
+async fn many_entries_behind_one_that_takes_long_keep_their_order() {
+    let fixture = Fixture::new().await;
+    let versions: Vec<String> = (1..=3 * PAGE).map(|number| number.to_string()).collect();
+    for version in &versions {
+        fixture.enter("slow", version).await;
+    }
+    fixture.enter("good", "1").await;
+    fixture.call();
+    fixture.wait_for(1).await;
+    assert_eq!(fixture.carried(), ["good/1"]);
+    fixture.carriers.carrier().release.notify_one();
+    fixture.wait_for(1 + versions.len()).await;
+    let expected: Vec<String> = versions.iter().map(|version| format!("slow/{version}")).collect();
+    assert_eq!(fixture.carried()[1..], expected);
+    fixture.end_with(0).await;
+}
+
+#[tokio::test]
+async fn what_waited_for_long_is_not_given_up_at_its_first_failure() {
+    let fixture = Fixture::new().await;
+    fixture.enter_of("late", "1", 1_700_000_000_000 - 48 * 3_600_000).await;
+    fixture.call();
+    fixture.wait_for(1).await;
+    assert_eq!(fixture.carried(), ["late/1"]);
     fixture.end_with(0).await;
 }
 
