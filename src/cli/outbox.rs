@@ -37,6 +37,8 @@ pub(super) struct Outbox {
     events: Arc<Carriers<EventCarrier>>,
     replications: Arc<Carriers<Replicator>>,
     sweeps: [JoinHandle<()>; 2],
+    /// Tells of replications that wait for too long.
+    thresholds: JoinHandle<()>,
 }
 
 /// What the carriers are made of.
@@ -95,11 +97,16 @@ impl Outbox {
         let _ = outboxes.replications.set(Arc::downgrade(&replications));
         let events = Arc::clone(&outboxes.events);
         let sweeps = [events.start(), replications.start()];
-        Ok(Self { events, replications, sweeps })
+        let watching = Arc::clone(&replications);
+        let thresholds = tokio::spawn(async move { watching.carrier().watch_thresholds().await });
+        Ok(Self { events, replications, sweeps, thresholds })
     }
 
     /// Lets every carrier come to rest. What waits, waits for the next start.
     pub async fn close(self) {
+        // What it does is one commit, or another time's.
+        self.thresholds.abort();
+        drop(self.thresholds.await);
         self.events.close().await;
         self.replications.close().await;
         for sweep in self.sweeps {

@@ -54,6 +54,8 @@ pub fn compose(origin: &Origin<'_>, event: &EventRecord, sequence: u64, etag: Op
         s3_operation: &facts.operation,
         request_time: iso8601(from_millis(facts.requested)),
         failure_reason: facts.failure.as_deref(),
+        threshold: facts.threshold.map(|minutes| minutes.to_string()),
+        replication_time: facts.replicated.map(|at| iso8601(from_millis(at))),
     });
     encode(&Message {
         records: [Record {
@@ -246,6 +248,10 @@ struct ReplicationData<'m> {
     request_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_reason: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replication_time: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -330,12 +336,20 @@ mod tests {
             operation: "OBJECT_PUT".to_owned(),
             requested: 0,
             failure: Some("x".to_owned()),
+            threshold: None,
+            replicated: None,
         };
-        let event = EventRecord {
-            replication: Some(facts),
-            ..event(EventName::ReplicationFailed, "arn:aws:sqs:us-east-1:111122223333:q")
+        let late = ReplicationFacts { failure: None, threshold: Some(15), replicated: Some(960_000), ..facts.clone() };
+        let of = |name: EventName, facts: ReplicationFacts| {
+            let replication = Some(facts);
+            parsed(&EventRecord { replication, ..event(name, "arn:aws:sqs:us-east-1:111122223333:q") })
         };
-        let record = &parsed(&event)["Records"][0];
+        let told = of(EventName::ReplicationReplicatedAfterThreshold, late);
+        let told = told["Records"][0]["replicationEventData"].clone();
+        assert_eq!((&told["threshold"], &told["replicationTime"]), (&"15".into(), &"1970-01-01T00:16:00.000Z".into()));
+        assert!(told.get("failureReason").is_none());
+        let record = &of(EventName::ReplicationFailed, facts)["Records"][0];
+        assert!(record["replicationEventData"].get("threshold").is_none());
         assert_eq!(record["eventVersion"], "2.2");
         assert_eq!(record["replicationEventData"]["failureReason"], "x");
         assert_eq!(record["replicationEventData"]["requestTime"], "1970-01-01T00:00:00.000Z");

@@ -279,6 +279,7 @@ impl Consequences {
 
     /// That `action` waits to be done with a version, at a destination and by a rule.
     fn entry(&self, action: ReplicationAction, (bucket, rule): (&str, &str), id: VersionId) -> ReplicationRecord {
+        let asked = self.replication.as_ref().and_then(|replication| replication.rule_to(bucket, rule));
         ReplicationRecord {
             action,
             at: self.clock.now().as_millisecond(),
@@ -289,6 +290,7 @@ impl Consequences {
             size: 0,
             progress: None,
             facet: None,
+            due: asked.and_then(|rule| rule.destination.threshold()),
         }
     }
 

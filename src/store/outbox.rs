@@ -130,6 +130,12 @@ pub struct ReplicationFacts {
     /// Why it failed.
     #[n(4)]
     pub failure: Option<String>,
+    /// After how many minutes it is late, where it was.
+    #[n(5)]
+    pub threshold: Option<u32>,
+    /// When the replica was there, in milliseconds since the Unix epoch, where that was late.
+    #[n(6)]
+    pub replicated: Option<i64>,
 }
 
 /// What a replication does at the destination. A closed set: a stored number.
@@ -182,6 +188,9 @@ pub struct ReplicationRecord {
     /// Of a change: what was changed.
     #[n(8)]
     pub facet: Option<Facet>,
+    /// After how many minutes it is told of that it still waits, if that is to be told and was not yet.
+    #[n(9)]
+    pub due: Option<u32>,
 }
 
 /// The multipart upload of a large object at another server.
@@ -194,6 +203,9 @@ pub struct ReplicationProgress {
     /// The entity tags of the parts that are there, from part 1.
     #[n(1)]
     pub parts: Vec<String>,
+    /// Bytes of each of them, whatever is configured by now. Of an upload that was begun before this was kept, nobody knows.
+    #[n(2)]
+    pub part: Option<u64>,
 }
 
 impl Record for WatchRecord {

@@ -4,6 +4,9 @@ import datetime
 import json
 import time
 
+import pytest
+
+from support import clock
 from support.calls import body_of, headers_of, multipart, refused
 from support.data import content
 from support.identities import Identities, allow, document, replication_role, trust
@@ -127,6 +130,25 @@ def test_a_version_is_copied_with_all_that_it_is(pair):
     assert STATUS not in headers_of(s3.head_object(Bucket=pair.source, Key="out"))
     with refused("404"):
         s3.head_object(Bucket=pair.copy, Key="out")
+
+
+def test_a_replica_without_a_retention_gets_its_buckets_default(pair):
+    s3 = pair.s3
+    held = f"{pair.source}-held"
+    s3.create_bucket(Bucket=held, ObjectLockEnabledForBucket=True)
+    default = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    s3.put_object_lock_configuration(
+        Bucket=held, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": default}
+    )
+    replicate(s3, pair.source, rule(held))
+    version = s3.put_object(Bucket=pair.source, Key="k", Body=b"x")["VersionId"]
+    assert settle(s3, pair.source, "k") == "COMPLETED"
+    replica = s3.head_object(Bucket=held, Key="k")
+    assert replica["ObjectLockMode"] == "GOVERNANCE"
+    left = replica["ObjectLockRetainUntilDate"] - datetime.datetime.now(datetime.timezone.utc)
+    assert datetime.timedelta(hours=23) < left <= datetime.timedelta(days=1)
+    with refused("AccessDenied", 403):
+        s3.delete_object(Bucket=held, Key="k", VersionId=version)
 
 
 def test_large_objects_and_every_way_of_writing(pair):
@@ -505,13 +527,7 @@ def test_replication_goes_on_after_a_kill_and_while_the_other_server_is_down(tmp
         replicate(near, "box", rule("offsite"))
         large = content(40 << 20, "large")
         near.put_object(Bucket="box", Key="large", Body=large)
-        uploads = lambda: servers.far.list_multipart_uploads(Bucket="offsite").get("Uploads", [])
-        deadline = time.monotonic() + 30
-        while not (begun := uploads()) or not servers.far.list_parts(
-            Bucket="offsite", Key="large", UploadId=begun[0]["UploadId"]
-        ).get("Parts"):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        servers.wait_for_a_part("large")
         servers.here.kill()
         servers.there.kill()
         servers.there.start()
@@ -521,7 +537,7 @@ def test_replication_goes_on_after_a_kill_and_while_the_other_server_is_down(tmp
         near = servers.near
         assert settle(near, "box", "large", wait=90) == "COMPLETED"
         assert body_of(servers.far.get_object(Bucket="offsite", Key="large")) == large
-        assert uploads() == [], "the upload was gone on with, and no other begun"
+        assert servers.uploads() == [], "the upload was gone on with, and no other begun"
         servers.there.kill()
         near.put_object(Bucket="box", Key="late", Body=b"late")
         time.sleep(1)
@@ -538,13 +554,156 @@ def test_replication_goes_on_after_a_kill_and_while_the_other_server_is_down(tmp
         servers.destroy()
 
 
+def test_an_upload_goes_on_in_parts_of_the_size_that_it_was_begun_with(tmp_path):
+    servers = TwoServers(tmp_path, "max_mib_per_second = 10")
+    try:
+        replicate(servers.near, "box", rule("offsite"))
+        large = content(33 << 20, "large")
+        servers.near.put_object(Bucket="box", Key="large", Body=large)
+        servers.wait_for_a_part("large")
+        servers.here.kill()
+        # Later ones are larger. What is under way is gone on with as it is, also where it would go in one piece by now.
+        servers.part_mib = 64
+        servers.point()
+        servers.here.start()
+        servers.connect()
+        assert settle(servers.near, "box", "large", wait=90) == "COMPLETED"
+        replica = servers.far.get_object(Bucket="offsite", Key="large")
+        assert body_of(replica) == large
+        assert replica["ETag"].endswith('-7"'), "parts of 5 MiB"
+        assert servers.uploads() == []
+    finally:
+        servers.destroy()
+
+
+def test_an_upload_of_what_is_deleted_meanwhile_is_aborted(tmp_path):
+    servers = TwoServers(tmp_path, "max_mib_per_second = 10")
+    try:
+        near = servers.near
+        replicate(near, "box", rule("offsite"))
+        version = near.put_object(Bucket="box", Key="large", Body=content(40 << 20, "large"))["VersionId"]
+        servers.wait_for_a_part("large")
+        near.delete_object(Bucket="box", Key="large", VersionId=version)
+        deadline = time.monotonic() + 40
+        while servers.uploads():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "Versions" not in servers.far.list_object_versions(Bucket="offsite", Prefix="large")
+    finally:
+        servers.destroy()
+
+
+def test_a_large_object_holds_up_no_other(tmp_path):
+    servers = TwoServers(tmp_path, "max_mib_per_second = 8")
+    try:
+        near = servers.near
+        replicate(near, "box", rule("offsite"))
+        near.put_object(Bucket="box", Key="large", Body=content(80 << 20, "large"))
+        servers.wait_for_a_part("large")
+        for number in range(3):
+            near.put_object(Bucket="box", Key=f"small-{number}", Body=b"x")
+            assert settle(near, "box", f"small-{number}", wait=10) == "COMPLETED"
+        assert headers_of(near.head_object(Bucket="box", Key="large"))[STATUS] == "PENDING"
+        assert settle(near, "box", "large", wait=90) == "COMPLETED"
+    finally:
+        servers.destroy()
+
+
+def test_what_waits_follows_a_rule_to_its_new_id(tmp_path):
+    servers = TwoServers(tmp_path)
+    try:
+        near = servers.near
+        replicate(near, "box", rule("offsite", markers=True))
+        servers.there.kill()
+        put = near.put_object(Bucket="box", Key="k", Body=b"x")
+        near.put_object(Bucket="box", Key="gone", Body=b"x")
+        marker = near.delete_object(Bucket="box", Key="gone")["VersionId"]
+        replicate(near, "box", rule("offsite", id="renamed", markers=True))
+        time.sleep(2)
+        assert headers_of(near.head_object(Bucket="box", Key="k"))[STATUS] == "PENDING"
+        servers.here.stop()
+        servers.there.start()
+        servers.point()
+        servers.here.start()
+        servers.connect()
+        assert settle(servers.near, "box", "k", wait=60) == "COMPLETED"
+        assert servers.far.head_object(Bucket="offsite", Key="k")["VersionId"] == put["VersionId"]
+        deadline = time.monotonic() + 20
+        while not (markers := servers.far.list_object_versions(Bucket="offsite").get("DeleteMarkers")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert [found["VersionId"] for found in markers] == [marker]
+    finally:
+        servers.destroy()
+
+
+def test_what_is_not_under_a_kms_key_is_not_at_another_server_either(servers):
+    near, far = servers.near, servers.far
+    make(far, "off-sealed")
+    sealing = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}
+    far.put_bucket_encryption(Bucket="off-sealed", ServerSideEncryptionConfiguration=sealing)
+    replicate(near, "box", rule("off-sealed"))
+    for key, body in (("small", b"x"), ("large", content(6 << 20, "large"))):
+        near.put_object(Bucket="box", Key=key, Body=body)
+        assert settle(near, "box", key) == "COMPLETED"
+        assert far.head_object(Bucket="off-sealed", Key=key)["ServerSideEncryption"] == "AES256", key
+
+
+def tell_of_replications(servers):
+    topics = [{"Id": "f", "TopicArn": servers.topic, "Events": ["s3:Replication:*"]}]
+    servers.near.put_bucket_notification_configuration(
+        Bucket="box", NotificationConfiguration={"TopicConfigurations": topics}
+    )
+    assert servers.receiver.message()["Event"] == "s3:TestEvent"
+
+
+@pytest.mark.skipif(clock.compiler() is None, reason="needs a C compiler")
+def test_what_misses_its_threshold_is_told_of_and_when_it_comes_after_it(tmp_path):
+    servers = TwoServers(tmp_path)
+    try:
+        tell_of_replications(servers)
+        # A control without a threshold of its metrics has its own.
+        timed = {"Status": "Enabled", "Time": {"Minutes": 15}}
+        to = {"ReplicationTime": timed, "Metrics": {"Status": "Enabled"}}
+        replicate(servers.near, "box", rule("offsite", to=to))
+        servers.there.kill()
+        put = servers.near.put_object(Bucket="box", Key="k", Body=b"x")
+        assert servers.here.stop() == 0
+        ahead = clock.ahead(tmp_path, 1000)
+        servers.here.extra_environment |= ahead
+        servers.here.start()
+
+        def told():
+            record = servers.receiver.record(wait=60)
+            assert (record["eventVersion"], record["s3"]["object"]["versionId"]) == ("2.2", put["VersionId"])
+            return record["eventName"], record["replicationEventData"]
+
+        name, facts = told()
+        assert name == "Replication:OperationMissedThreshold"
+        assert (facts["s3Operation"], facts["threshold"]) == ("OBJECT_PUT", "15")
+        assert "replicationTime" not in facts
+        assert servers.here.stop() == 0
+        servers.there.extra_environment |= ahead
+        servers.there.start()
+        servers.point()
+        servers.here.start()
+        # What was missed is told of once.
+        name, facts = told()
+        assert name == "Replication:OperationReplicatedAfterThreshold"
+        assert facts["threshold"] == "15" and facts["requestTime"] < facts["replicationTime"]
+    finally:
+        servers.destroy()
+
+
 def test_a_failure_is_told_of(servers):
     near = servers.near
-    events = ["s3:Replication:*"]
-    topics = [{"Id": "f", "TopicArn": servers.topic, "Events": events}]
-    near.put_bucket_notification_configuration(Bucket="box", NotificationConfiguration={"TopicConfigurations": topics})
-    assert servers.receiver.message()["Event"] == "s3:TestEvent"
+    tell_of_replications(servers)
+    # Where nothing is measured, nothing is told.
     replicate(near, "box", rule("off-limits"))
+    near.put_object(Bucket="box", Key="untold", Body=b"x")
+    assert settle(near, "box", "untold") == "FAILED"
+    time.sleep(1)
+    replicate(near, "box", rule("off-limits", to={"Metrics": {"Status": "Enabled"}}))
     put = near.put_object(Bucket="box", Key="k", Body=b"x")
     assert settle(near, "box", "k") == "FAILED"
     record = servers.receiver.record()
@@ -552,7 +711,15 @@ def test_a_failure_is_told_of(servers):
     assert record["s3"]["object"]["versionId"] == put["VersionId"]
     facts = record["replicationEventData"]
     assert (facts["replicationRuleId"], facts["destinationBucket"]) == ("r", "arn:aws:s3:::off-limits")
-    assert facts["s3Operation"] == "OBJECT_PUT" and "NoSuchBucket" in facts["failureReason"]
+    assert (facts["s3Operation"], facts["failureReason"]) == ("OBJECT_PUT", "DstBucketNotFound")
+    # By AWS's list of reasons, whatever it is.
+    servers.here.client("iam").delete_role_policy(RoleName="replicate", PolicyName="replicate")
+    near.put_object(Bucket="box", Key="k", Body=b"x")
+    assert servers.receiver.record()["replicationEventData"]["failureReason"] == "SrcGetObjectNotPermitted"
+    nobody = trust({"Service": "ec2.amazonaws.com"})
+    servers.here.client("iam").update_assume_role_policy(RoleName="replicate", PolicyDocument=nobody)
+    near.put_object(Bucket="box", Key="k", Body=b"x")
+    assert servers.receiver.record()["replicationEventData"]["failureReason"] == "AssumeRoleNotPermitted"
 
 
 def test_customer_keys_cannot_be_replicated(pair):

@@ -472,7 +472,7 @@ def test_a_change_that_fails_is_told_of(servers):
     events = ["s3:Replication:*", "s3:ObjectCreated:*", "s3:ObjectTagging:*"]
     topics = [{"Id": "f", "TopicArn": servers.topic, "Events": events}]
     near.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
-    replicate(near, "locked", rule("offsite"))
+    replicate(near, "locked", rule("offsite", to={"Metrics": {"Status": "Enabled"}}))
     version = put(near, "locked", "k")
     near.put_bucket_notification_configuration(Bucket="locked", NotificationConfiguration={"TopicConfigurations": topics})
     assert servers.receiver.message()["Event"] == "s3:TestEvent"
@@ -484,13 +484,14 @@ def test_a_change_that_fails_is_told_of(servers):
     assert record["eventName"] == "Replication:OperationFailedReplication"
     facts = record["replicationEventData"]
     assert (facts["s3Operation"], facts["replicationRuleId"]) == ("OBJECT_LEGAL_HOLD_PUT", "r")
+    assert facts["failureReason"] == "DstVersionNotFound"
     tag(near, "locked", "k", a="1")
     names = [servers.receiver.record() for _ in range(2)]
     assert {record["eventName"] for record in names} == {"ObjectTagging:Put", "Replication:OperationFailedReplication"}
     failed = next(record for record in names if "replicationEventData" in record)
     assert failed["s3"]["object"]["versionId"] == version
     facts = failed["replicationEventData"]
-    assert facts["s3Operation"] == "OBJECT_TAGGING_PUT" and "NoSuchVersion" in facts["failureReason"]
+    assert (facts["s3Operation"], facts["failureReason"]) == ("OBJECT_TAGGING_PUT", "DstVersionNotFound")
     assert settle(near, "locked", "k") == "FAILED"
 
 

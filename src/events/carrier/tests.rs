@@ -86,6 +86,7 @@ impl Fixture {
             size: 1,
             progress: None,
             facet: None,
+            due: None,
         };
         let batch = outbox::enter(Batch::new(), self.sequencer.next(from_millis(1_700_000_000_000)), &entry);
         let _ = self.store.commit(BUCKET, batch).await.unwrap();

@@ -14,6 +14,7 @@ use super::super::object_lock::may_replace;
 use super::super::operation::Operation;
 use super::super::request::ObjectKey;
 use super::super::service::{Bucket, S3, Witness};
+use super::reason::Reason;
 use super::remote::Remote;
 use super::{Failure, Replicator, Rule, replica_id};
 use crate::store::commit;
@@ -50,14 +51,14 @@ impl Replicator {
         let (mut behind, mut reason) = (Vec::new(), None);
         for facet in facets {
             match self.carry_change(change, *facet, record.clone()).await {
-                Err(Failure::Lasting(why)) => {
+                Err(Failure::Lasting(why, text)) => {
                     behind.push(*facet);
-                    reason.get_or_insert(why);
+                    reason.get_or_insert((why, text));
                 }
                 carried => carried?,
             }
         }
-        reason.map_or(Ok(()), |why| Err(Failure::Behind(behind, why)))
+        reason.map_or(Ok(()), |(why, text)| Err(Failure::Behind(behind, why, text)))
     }
 
     async fn carry_change(&self, change: &Change<'_>, facet: Facet, mut record: ObjectRecord) -> Result<(), Failure> {
@@ -99,7 +100,7 @@ impl Replicator {
 impl S3 {
     /// Changes a replica in a bucket of this server, in one commit, unless it has all already. What isn't there is not made
     /// again.
-    async fn change_replica(&self, change: &Change<'_>, facet: Facet, record: &ObjectRecord) -> Result<()> {
+    async fn change_replica(&self, change: &Change<'_>, facet: Facet, record: &ObjectRecord) -> Result<(), Failure> {
         let Change { bucket, key, rule, role, .. } = *change;
         let (cx, witness) = (self.own_request(), Witness::default());
         let call = self.call_of_role(&cx, bucket, role, operation_of(facet, record), &witness)?;
@@ -107,7 +108,8 @@ impl S3 {
         let target = self.find_replica_bucket(rule).await?;
         let about = About { key: Some(key), version: Some(replica_id(record)), ..About::default() };
         let action = if facet == Facet::Tags { "s3:ReplicateTags" } else { "s3:ReplicateObject" };
-        self.authorize_about(&call, action, &target, about).await?;
+        let refused = Failure::at(Reason::of_change(facet));
+        self.authorize_about(&call, action, &target, about).await.map_err(&refused)?;
         let mut claim = Claim { now: self.lock_time().await?, bypass: false };
         if facet == Facet::Retention {
             claim.bypass = self.role_may(&call, "s3:BypassGovernanceRetention", &target, about).await?;
@@ -128,16 +130,21 @@ impl S3 {
             }
             Ok(())
         };
+        let unlockable = |error: S3Error| match error.code {
+            ErrorCode::InvalidRequest => Failure::of(&error, Reason::DstBucketObjectLockConfigMissing),
+            _ => refused(error),
+        };
         let mut wanted = replica.clone();
-        bring(&mut wanted)?;
+        bring(&mut wanted).map_err(unlockable)?;
         if wanted == replica {
             return Ok(());
         }
         let consequences = self.consequences(&call, &target, key.as_str()).await?.of_replica();
         let (store, partition, id) = (&*self.store, target.partition(), Some(replica.version_id()));
-        match commit::update_version(store, partition, key.as_str(), id, &consequences, bring).await? {
+        let changed = commit::update_version(store, partition, key.as_str(), id, &consequences, bring).await;
+        match changed.map_err(|error| unlockable(S3Error::from(error)))? {
             Some(Version::Object(_)) => Ok(()),
-            _ => Err(gone()),
+            _ => Err(gone().into()),
         }
     }
 

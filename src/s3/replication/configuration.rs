@@ -200,6 +200,13 @@ impl Replication {
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.id == id)
     }
+
+    /// The rule with this id, if it still is for the destination; else one that is by now, rather one that is measured.
+    pub fn rule_to(&self, destination: &str, id: &str) -> Option<&Rule> {
+        let to = |rule: &&Rule| rule.destination.bucket == destination;
+        let any = || self.rules.iter().filter(to).max_by_key(|rule| rule.destination.measures());
+        self.rule(id).filter(to).or_else(any)
+    }
 }
 
 impl Rule {
@@ -301,10 +308,17 @@ impl Destination {
         self.encryption_configuration.as_ref()?.key.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// After how many minutes a replication is late, where that is to be told.
+    /// Whether how replications go is measured, and told of.
+    pub fn measures(&self) -> bool {
+        self.metrics.as_ref().is_some_and(|metrics| metrics.status == Switch::Enabled)
+    }
+
+    /// After how many minutes a replication is late, where that is to be told: as the metrics say, or Replication Time Control.
     pub fn threshold(&self) -> Option<u32> {
         let metrics = self.metrics.as_ref().filter(|metrics| metrics.status == Switch::Enabled)?;
-        metrics.event_threshold.as_ref().map(|threshold| threshold.minutes)
+        let controlled = self.replication_time.as_ref().filter(|time| time.status == Switch::Enabled);
+        let threshold = metrics.event_threshold.as_ref().or(controlled.map(|controlled| &controlled.time));
+        threshold.map(|threshold| threshold.minutes)
     }
 
     fn write(&self, xml: &mut XmlWriter) {

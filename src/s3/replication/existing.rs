@@ -47,6 +47,7 @@ impl S3 {
                 size: 0,
                 progress: None,
                 facet: None,
+                due: None,
             };
             outbox::enter(batch, self.outboxes.sequencer.next(now), &pass)
         });

@@ -11,7 +11,8 @@ use super::super::put::Origin;
 use super::super::request::ObjectKey;
 use super::super::service::{Bucket, Call, S3, Witness, no_such_bucket};
 use super::super::{checksum::Algorithm, object::Object};
-use super::{Errand, Rule};
+use super::reason::Reason;
+use super::{Errand, Failure, Rule};
 use crate::s3::acl::ObjectAccess;
 use crate::sse::{Plan, SseKind, SseRequest};
 use crate::store::commit;
@@ -19,19 +20,21 @@ use crate::store::schema::{Claim, MarkerRecord, Version, Versioning};
 
 impl S3 {
     /// Writes a replica of a version to the bucket that the rule names, unless it is there.
-    pub(super) async fn replicate_locally(&self, errand: &Errand<'_>) -> Result<()> {
+    pub(super) async fn replicate_locally(&self, errand: &Errand<'_>) -> Result<(), Failure> {
         let Errand { bucket, key, id, object, rule, role } = *errand;
         let cx = self.own_request();
         let witness = Witness::default();
         let call = self.call_of_role(&cx, bucket, role, Operation::PutObject, &witness)?;
         let record = &object.record;
         let mut tags = self.authorize_source(&call, bucket, key, record).await?;
-        let encryption = replica_encryption(object, rule)?;
+        let ineligible = |error: S3Error| Failure::of(&error, Reason::SrcObjectNotEligible);
+        let encryption = replica_encryption(object, rule).map_err(ineligible)?;
         let mut asked = AskedEncryption { method: method_of(object.envelope.kind()), key: None };
         if object.envelope.uses_kms() {
             asked.key = self.effective_key(&call, rule.destination.replica_key()).await;
         }
-        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateObject", Some(&asked)).await?;
+        let writing = ("s3:ReplicateObject", Reason::DstPutObjectNotPermitted);
+        let target = self.replica_bucket(&call, rule, key, writing, Some(&asked)).await?;
         let hands_over = rule.destination.hands_over();
         if hands_over && target.record.account != bucket.record.account {
             self.authorize(&call, "s3:ObjectOwnerOverrideToBucketOwner", &target, Some(key)).await?;
@@ -50,9 +53,17 @@ impl S3 {
             attributes.storage_class.clone_from(class);
         }
         let markings = match target.record.object_lock {
-            Some(_) => Markings { tags, retention: record.retention, legal_hold: record.legal_hold },
+            // "If retention isn't configured on the source objects, and default retention is configured on the destination
+            // bucket, the destination bucket's default retention period is applied to your object replicas." (S3 user guide,
+            // "Using S3 Object Lock with S3 Replication".)
+            Some(_) => {
+                let retention = self.retention_of_upload(&target, record.retention).await?;
+                Markings { tags, retention, legal_hold: record.legal_hold }
+            }
             // What is held must not come to be where nothing can be held.
-            None if record.is_locked(Claim { now: self.lock_time().await?, bypass: false }) => return Err(no_lock()),
+            None if record.is_locked(Claim { now: self.lock_time().await?, bypass: false }) => {
+                return Err(Failure::of(&no_lock(), Reason::DstBucketObjectLockConfigMissing));
+            }
             None => Markings { tags, ..Markings::default() },
         };
         // A replica keeps its owner and its list, where lists count and the rule does not say otherwise.
@@ -64,7 +75,8 @@ impl S3 {
             ObjectAccess::default()
         };
         let algorithm = record.checksum_kind.as_ref().and_then(|kind| Algorithm::from_name(&kind.algorithm));
-        let source_key = self.unlock(&call, &bucket.name, key, &object.envelope, None).await?;
+        let source_key = self.unlock(&call, &bucket.name, key, &object.envelope, None).await;
+        let source_key = source_key.map_err(|error| Failure::of_source(&error))?;
         let consequences = self.consequences(&call, &target, key.as_str()).await?;
         let origin = Origin { id, modified: record.modified, etag: Some(object.etag.clone()) };
         let copy = Copy {
@@ -98,12 +110,13 @@ impl S3 {
         key: &ObjectKey,
         marker: MarkerRecord,
         (rule, role): (&Rule, &str),
-    ) -> Result<()> {
+    ) -> Result<(), Failure> {
         let cx = self.own_request();
         let witness = Witness::default();
         let call = self.call_of_role(&cx, bucket, role, Operation::DeleteObject, &witness)?;
         self.authorize_source_of_marker(&call, bucket).await?;
-        let target = self.replica_bucket(&call, rule, key, "s3:ReplicateDelete", None).await?;
+        let marking = ("s3:ReplicateDelete", Reason::DstDelObjNotPermitted);
+        let target = self.replica_bucket(&call, rule, key, marking, None).await?;
         let consequences = self.consequences(&call, &target, key.as_str()).await?.of_replica();
         let place = target.place(key, &consequences);
         commit::write_replica(&*self.store, place, Version::Marker(marker), None).await.map_err(S3Error::from)?;
@@ -116,23 +129,25 @@ impl S3 {
         call: &Call<'_>,
         rule: &Rule,
         key: &ObjectKey,
-        action: &'static str,
+        (action, refused): (&'static str, Reason),
         encryption: Option<&AskedEncryption>,
-    ) -> Result<Bucket> {
+    ) -> Result<Bucket, Failure> {
         let target = self.find_replica_bucket(rule).await?;
-        self.authorize_about(call, action, &target, About { key: Some(key), encryption, ..About::default() }).await?;
+        let about = About { key: Some(key), encryption, ..About::default() };
+        self.authorize_about(call, action, &target, about).await.map_err(Failure::at(refused))?;
         Ok(target)
     }
 
     /// The bucket that the rule names, if it can take replicas.
-    pub(super) async fn find_replica_bucket(&self, rule: &Rule) -> Result<Bucket> {
+    pub(super) async fn find_replica_bucket(&self, rule: &Rule) -> Result<Bucket, Failure> {
         let name = rule.destination.bucket_name();
         let target = self.find_bucket(name).await?.ok_or_else(|| no_such_bucket(name))?;
         if rule.destination.account.as_ref().is_some_and(|account| *account != target.record.account) {
-            return Err(ErrorCode::AccessDenied.into());
+            return Err(S3Error::from(ErrorCode::AccessDenied).into());
         }
         if target.record.versioning != Versioning::Enabled {
-            return Err(S3Error::new(ErrorCode::InvalidRequest, "Destination bucket must have versioning enabled."));
+            let text = "Destination bucket must have versioning enabled.".to_owned();
+            return Err(Failure::Lasting(Reason::DstBucketUnversioned, text));
         }
         Ok(target)
     }

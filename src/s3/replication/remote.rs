@@ -6,6 +6,8 @@
 //! source's id and time in a header ([`ORIGIN`]), which is believed of callers that may `s3:ReplicateObject`; other servers pass
 //! over it.
 
+mod target;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use reqwest::{Body, Client, redirect};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,21 +28,20 @@ use super::super::object_lock::{legal_hold_document, retention_document};
 use super::super::reader::ObjectReader;
 use super::super::service::S3;
 use super::super::tags;
-use super::super::version::VERSION_ID;
-use super::super::xml::{self, XmlWriter};
+use super::reason::Reason;
 use super::{Errand, Ledger};
 use crate::clock::{SharedClock, from_millis, iso8601};
 use crate::config::{ArnPattern, ReplicationDestination, SecretKey};
 use crate::crypto::digest::{Digest as _, Md5, md5};
-use crate::sigv4::{Service, Signer, UNSIGNED_PAYLOAD};
 use crate::sse::{self, SseKind};
 use crate::store::StoreError;
-use crate::store::outbox::ReplicationProgress;
 use crate::store::schema::{Facet, ObjectRecord, Retention, VersionId};
 use crate::wire::BoxError;
 use crate::wire::error::chain;
 use crate::wire::percent::percent_encode;
 use crate::wire::trust;
+
+use self::target::Target;
 
 /// The header in which one Strongroom tells another which version a replica is of, and of when:
 /// `VERSION-ID;MILLISECONDS`.
@@ -50,12 +50,6 @@ pub(in crate::s3) const ORIGIN: &str = "x-strongroom-replica-of";
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer, or the next of its bytes, may take.
 const READ_PATIENCE: Duration = Duration::from_secs(120);
-/// How often a part is tried before the whole attempt has failed.
-const PART_TRIES: usize = 3;
-/// Longest answer that is read, in bytes.
-const MAX_ANSWER: usize = 256 * 1024;
-/// Most parts of an upload. (AWS: "Amazon S3 multipart upload limits".)
-const MAX_PARTS: u64 = 10_000;
 
 /// Another server, and the buckets that are reached there.
 pub struct Remote {
@@ -84,9 +78,11 @@ pub(super) enum RemoteError {
     #[error("the destination could not be reached: {0}")]
     Unreachable(String),
     #[error("the destination answered {status} {code}")]
-    Refused { status: StatusCode, code: String },
+    Refused { status: StatusCode, code: String, step: Reason },
     #[error("a key with '.' or '..' between slashes cannot be sent to another server")]
     Unsendable,
+    #[error("the header {0} cannot be sent to another server")]
+    UnsendableHeader(String),
     #[error(transparent)]
     Source(#[from] S3Error),
     #[error(transparent)]
@@ -98,20 +94,32 @@ impl RemoteError {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Store(_) => false,
-            Self::Unsendable => true,
+            Self::Unsendable | Self::UnsendableHeader(_) => true,
             Self::Source(error) => !error.is_vanished() && !error.code.status().is_server_error(),
-            Self::Refused { status, code } => {
+            Self::Refused { status, code, .. } => {
                 let passing =
                     ["RequestTimeout", "SlowDown", "RequestTimeTooSkewed", "NoSuchUpload", "OperationAborted"];
-                status.is_client_error()
-                    && *status != StatusCode::TOO_MANY_REQUESTS
-                    && !passing.contains(&code.as_str())
+                // What the other server cannot do, it cannot do tomorrow.
+                *status == StatusCode::NOT_IMPLEMENTED
+                    || status.is_client_error()
+                        && *status != StatusCode::TOO_MANY_REQUESTS
+                        && !passing.contains(&code.as_str())
             }
         }
     }
 
     fn is(&self, wanted: &str) -> bool {
         matches!(self, Self::Refused { code, .. } if code == wanted)
+    }
+
+    /// As events tell of it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Refused { code, step, .. } => Reason::of_answer(code, *step),
+            Self::Source(error) => Reason::of_source(error),
+            Self::Unsendable | Self::UnsendableHeader(_) => Reason::SrcObjectNotEligible,
+            Self::Unreachable(_) | Self::Store(_) => Reason::DstPutObjectNotPermitted,
+        }
     }
 }
 
@@ -141,18 +149,6 @@ impl Pace {
         };
         sleep_until(slot).await;
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Initiated {
-    upload_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ErrorDocument {
-    code: String,
 }
 
 impl Remote {
@@ -210,7 +206,8 @@ impl Remote {
         let must_bring_digest = !lock.is_empty() || errand.bucket.record.object_lock.is_some();
         let mut headers = headers_of(errand, tags);
         headers.extend(lock);
-        if record.size <= self.part {
+        // What was begun in parts is gone on with in parts, also where it would be sent whole by now.
+        if record.size <= self.part && ledger.progress().is_none() {
             // What arrives is held against what was once written here.
             let checksums = S3::object_checksums(&source_key, errand.object)?;
             if checksums.kind() == Kind::FullObject && !checksums.is_empty() {
@@ -219,17 +216,16 @@ impl Remote {
                 headers.push(self.digest(s3, errand, &source_key, 0..record.size).await?);
             }
             let body = self.body(s3, errand, &source_key, 0..record.size).await?;
-            return Ok(target.send(Method::PUT, "", &headers, body, record.size).await?.version);
+            let step = Reason::DstPutObjectNotPermitted;
+            return Ok(target.send(step, Method::PUT, "", &headers, body, record.size).await?.version);
         }
-        let progress = ledger.progress();
-        let fresh = progress.is_none();
-        let said = (headers.as_slice(), must_bring_digest);
-        match target.upload(s3, errand, &source_key, said, progress, ledger).await {
-            // The upload that an earlier attempt had begun is gone: a new one is.
-            Err(error) if error.is("NoSuchUpload") && !fresh => {
-                target.upload(s3, errand, &source_key, said, None, ledger).await
-            }
-            other => other,
+        target.upload(s3, errand, &source_key, (headers.as_slice(), must_bring_digest), ledger).await
+    }
+
+    /// Ends the upload of an object that is not sent any more.
+    pub(super) async fn abort(&self, (bucket, key): (&str, &str), upload: &str, clock: &SharedClock) {
+        if let Some(path) = path_of(bucket, key) {
+            Target { remote: self, clock, path }.try_abort(upload).await;
         }
     }
 
@@ -243,7 +239,7 @@ impl Remote {
         let path = path_of(bucket, key).ok_or(RemoteError::Unsendable)?;
         let target = Target { remote: self, clock, path };
         let headers = [(ORIGIN.to_owned(), format!("{id};{modified}"))];
-        target.send(Method::DELETE, "", &headers, Body::default(), 0).await.map(drop)
+        target.send(Reason::DstDelObjNotPermitted, Method::DELETE, "", &headers, Body::default(), 0).await.map(drop)
     }
 
     /// Gives the version `version` there what `record` has of `facet`; `id` is the record's own. Lists stay behind: they name the
@@ -269,12 +265,12 @@ impl Remote {
             ("content-type".to_owned(), "application/xml".to_owned()),
             (ORIGIN.to_owned(), format!("{id};{}", record.modified)),
         ];
-        let body = Body::from(document.clone());
-        match target.send(Method::PUT, &query, &headers, body, length).await {
+        let (step, body) = (Reason::of_change(facet), Body::from(document.clone()));
+        match target.send(step, Method::PUT, &query, &headers, body, length).await {
             // What makes a retention weaker is done by those alone who say that they may.
             Err(error) if facet == Facet::Retention && error.is("AccessDenied") => {
                 headers.push((BYPASS.to_owned(), "true".to_owned()));
-                target.send(Method::PUT, &query, &headers, Body::from(document), length).await.map(drop)
+                target.send(step, Method::PUT, &query, &headers, Body::from(document), length).await.map(drop)
             }
             sent => sent.map(drop),
         }
@@ -337,18 +333,23 @@ fn headers_of(errand: &Errand<'_>, tags: &[(String, String)]) -> Vec<(String, St
         let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         headers.push(("x-amz-tagging".to_owned(), tags.join("&")));
     }
-    let method = match object.envelope.kind() {
-        SseKind::Kms => Some("aws:kms"),
-        SseKind::Dsse => Some("aws:kms:dsse"),
-        SseKind::S3 | SseKind::Customer => None,
-    };
-    if let Some(method) = method {
-        headers.push(("x-amz-server-side-encryption".to_owned(), method.to_owned()));
-        if let Some(key) = rule.destination.replica_key() {
-            headers.push(("x-amz-server-side-encryption-aws-kms-key-id".to_owned(), key.to_owned()));
-        }
-    }
+    headers.extend(encryption_headers(object.envelope.kind(), rule.destination.replica_key()));
     headers.push((ORIGIN.to_owned(), format!("{id};{}", record.modified)));
+    headers
+}
+
+/// A replica is encrypted as its source is, whatever its bucket's default; under `key`, where a KMS key does it. (S3 user guide,
+/// "Replicating encrypted objects".)
+fn encryption_headers(kind: SseKind, key: Option<&str>) -> Vec<(String, String)> {
+    let (method, key) = match kind {
+        SseKind::S3 => ("AES256", None),
+        SseKind::Kms => ("aws:kms", key),
+        SseKind::Dsse => ("aws:kms:dsse", key),
+        // It cannot be opened, and is not sent.
+        SseKind::Customer => return Vec::new(),
+    };
+    let mut headers = vec![("x-amz-server-side-encryption".to_owned(), method.to_owned())];
+    headers.extend(key.map(|key| ("x-amz-server-side-encryption-aws-kms-key-id".to_owned(), key.to_owned())));
     headers
 }
 
@@ -370,138 +371,6 @@ fn encode(text: &str) -> String {
     percent_encode(text).replace('/', "%2F")
 }
 
-/// One object at another server.
-struct Target<'t> {
-    remote: &'t Remote,
-    clock: &'t SharedClock,
-    path: String,
-}
-
-/// What another server answered.
-struct Answer {
-    etag: Option<String>,
-    version: Option<String>,
-    body: Bytes,
-}
-
-impl Target<'_> {
-    async fn upload(
-        &self,
-        s3: &S3,
-        errand: &Errand<'_>,
-        source_key: &sse::ObjectKey,
-        (headers, must_bring_digest): (&[(String, String)], bool),
-        progress: Option<ReplicationProgress>,
-        ledger: &Ledger<'_>,
-    ) -> Result<Option<String>, RemoteError> {
-        let size = errand.object.record.size;
-        let part = self.remote.part.max(size.div_ceil(MAX_PARTS));
-        let mut progress = if let Some(progress) = progress {
-            progress
-        } else {
-            let answer = self.send(Method::POST, "uploads=", headers, Body::default(), 0).await?;
-            let Initiated { upload_id } = xml::read(&answer.body, "InitiateMultipartUploadResult")?;
-            let progress = ReplicationProgress { upload: upload_id, parts: Vec::new() };
-            ledger.keep(progress.clone()).await?;
-            progress
-        };
-        let upload = encode(&progress.upload);
-        for number in progress.parts.len() as u64..size.div_ceil(part) {
-            let range = number * part..size.min((number + 1) * part);
-            let length = range.end - range.start;
-            let query = format!("partNumber={}&uploadId={upload}", number + 1);
-            let mut of_part = Vec::new();
-            if must_bring_digest {
-                of_part.push(self.remote.digest(s3, errand, source_key, range.clone()).await?);
-            }
-            let mut tries = 1;
-            let etag = loop {
-                let body = self.remote.body(s3, errand, source_key, range.clone()).await?;
-                match self.send(Method::PUT, &query, &of_part, body, length).await {
-                    Ok(answer) => break answer.etag.unwrap_or_default(),
-                    Err(error) if error.is_lasting() || error.is("NoSuchUpload") || tries >= PART_TRIES => {
-                        return Err(error);
-                    }
-                    Err(_) => tries += 1,
-                }
-            };
-            progress.parts.push(etag);
-            ledger.keep(progress.clone()).await?;
-        }
-        let document = XmlWriter::document("CompleteMultipartUpload", |xml| {
-            for (index, etag) in progress.parts.iter().enumerate() {
-                xml.element("Part", |xml| {
-                    xml.text("PartNumber", index + 1);
-                    xml.text("ETag", etag);
-                });
-            }
-        });
-        let length = document.len() as u64;
-        let answer = self.send(Method::POST, &format!("uploadId={upload}"), &[], Body::from(document), length).await?;
-        // S3 may find out that it cannot only after it has begun to answer 200.
-        match xml::read::<ErrorDocument>(&answer.body, "Error") {
-            Ok(ErrorDocument { code }) => Err(RemoteError::Refused { status: StatusCode::INTERNAL_SERVER_ERROR, code }),
-            Err(_) => Ok(answer.version),
-        }
-    }
-
-    /// Sends a signed request, and reads its answer.
-    async fn send(
-        &self,
-        method: Method,
-        query: &str,
-        headers: &[(String, String)],
-        body: Body,
-        length: u64,
-    ) -> Result<Answer, RemoteError> {
-        let remote = self.remote;
-        let separator = if query.is_empty() { "" } else { "?" };
-        let uri = format!("{}{}{separator}{query}", remote.endpoint, self.path);
-        let unreachable = |error: &dyn std::fmt::Display| RemoteError::Unreachable(error.to_string());
-        let mut request = Request::builder().method(method).uri(uri).body(body).map_err(|error| unreachable(&error))?;
-        for (name, value) in headers {
-            let (name, value) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()));
-            if let (Ok(name), Ok(value)) = (name, value) {
-                request.headers_mut().insert(name, value);
-            }
-        }
-        request.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-        let signer = Signer {
-            access_key_id: &remote.access_key_id,
-            secret: remote.secret.expose(),
-            session_token: None,
-            region: &remote.region,
-            service: Service::S3,
-        };
-        signer.sign(&mut request, UNSIGNED_PAYLOAD, self.clock.now()).map_err(|error| unreachable(&error))?;
-        let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
-        let response =
-            remote.client.execute(request).await.map_err(|error| unreachable(&chain(&error.without_url())))?;
-        let status = response.status();
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (etag, version) = (header(http::header::ETAG.as_str()), header(VERSION_ID));
-        let body = read_answer(response).await?;
-        if status.is_success() {
-            return Ok(Answer { etag, version, body });
-        }
-        let code = xml::read::<ErrorDocument>(&body, "Error").map_or_else(|_| String::new(), |document| document.code);
-        Err(RemoteError::Refused { status, code })
-    }
-}
-
-async fn read_answer(mut response: reqwest::Response) -> Result<Bytes, RemoteError> {
-    let mut body = bytes::BytesMut::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| RemoteError::Unreachable(chain(&error.without_url())))?
-    {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(RemoteError::Unreachable("its answer is too long".to_owned()));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,13 +386,38 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let refused = |status, code: &str| RemoteError::Refused { status, code: code.to_owned() };
+        let step = Reason::DstPutObjectNotPermitted;
+        let refused = |status, code: &str| RemoteError::Refused { status, code: code.to_owned(), step };
         assert!(refused(StatusCode::FORBIDDEN, "AccessDenied").is_lasting());
         assert!(refused(StatusCode::NOT_FOUND, "NoSuchBucket").is_lasting());
         assert!(!refused(StatusCode::NOT_FOUND, "NoSuchUpload").is_lasting());
         assert!(!refused(StatusCode::SERVICE_UNAVAILABLE, "SlowDown").is_lasting());
+        assert!(refused(StatusCode::NOT_IMPLEMENTED, "NotImplemented").is_lasting());
         assert!(!refused(StatusCode::TOO_MANY_REQUESTS, "").is_lasting());
         assert!(!RemoteError::Unreachable(String::new()).is_lasting());
+        assert!(refused(StatusCode::FORBIDDEN, "AccessDenied").reason() == step);
+        assert!(refused(StatusCode::NOT_FOUND, "NoSuchBucket").reason() == Reason::DstBucketNotFound);
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_a_failure() {
+        assert!(target::header("x-amz-meta-a", "b ü").is_ok());
+        for (name, value) in [("x-amz-meta-a b", "c"), ("x-amz-meta-a", "b\nc"), ("", "c")] {
+            let error = target::header(name, value).unwrap_err();
+            assert!(error.is_lasting() && error.reason() == Reason::SrcObjectNotEligible, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_encrypted_as_its_source_is() {
+        let said = |kind, key| {
+            let headers = encryption_headers(kind, key);
+            headers.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(said(SseKind::S3, Some("k")), ["x-amz-server-side-encryption: AES256"]);
+        assert_eq!(said(SseKind::Dsse, None), ["x-amz-server-side-encryption: aws:kms:dsse"]);
+        let under = ["x-amz-server-side-encryption: aws:kms", "x-amz-server-side-encryption-aws-kms-key-id: k"];
+        assert_eq!(said(SseKind::Kms, Some("k")), under);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use super::super::error::{ErrorCode, Result, S3Error};
 use super::super::operation::Operation;
 use super::super::request::{ObjectKey, Query};
 use super::super::service::{Bucket, Call, S3, Witness};
+use super::Failure;
+use super::reason::Reason;
 use crate::clock::iso8601;
 use crate::iam::{Question, ServiceRole};
 use crate::policy::{Context, Found};
@@ -97,9 +99,13 @@ impl S3 {
         role_arn: &str,
         operation: Operation,
         witness: &'c Witness,
-    ) -> Result<Call<'c>> {
+    ) -> Result<Call<'c>, Failure> {
+        let denied = |text: String| {
+            let error = S3Error::new(ErrorCode::AccessDenied, text);
+            Failure::of(&error, Reason::AssumeRoleNotPermitted)
+        };
         let role = self.directory.service_role(role_arn).filter(|role| role.account() == bucket.record.account);
-        let missing = || S3Error::new(ErrorCode::AccessDenied, format!("There is no role {role_arn}."));
+        let missing = || denied(format!("There is no role {role_arn}."));
         let role = role.ok_or_else(missing)?;
         let (now, arn) = (self.clock.now(), bucket.arn());
         let (time, seconds) = (iso8601(now), now.as_second().to_string());
@@ -114,8 +120,7 @@ impl S3 {
             ("aws:sourcearn", arn.as_str()),
             ("sts:rolesessionname", SESSION),
         ]);
-        let untrusting =
-            || S3Error::new(ErrorCode::AccessDenied, format!("{SERVICE} may not assume the role {role_arn}."));
+        let untrusting = || denied(format!("{SERVICE} may not assume the role {role_arn}."));
         let identity = role.assumed(&self.directory, SERVICE, SESSION, &assuming).ok_or_else(untrusting)?;
         let (row, query, headers) = (operation.row(), Query::parse("")?, HeaderMap::new());
         let identity = Some(identity);
@@ -132,17 +137,18 @@ impl S3 {
         bucket: &Bucket,
         key: &ObjectKey,
         record: &ObjectRecord,
-    ) -> Result<Vec<(String, String)>> {
-        self.authorize(call, "s3:GetReplicationConfiguration", bucket, None).await?;
+    ) -> Result<Vec<(String, String)>, Failure> {
+        self.authorize_configuration(call, bucket).await?;
         let about = About { key: Some(key), version: Some(record.version_id()), ..About::default() };
         let needed = [
-            ("s3:GetObjectVersionForReplication", true),
-            ("s3:GetObjectVersionAcl", true),
-            ("s3:GetObjectRetention", record.retention.is_some()),
-            ("s3:GetObjectLegalHold", record.legal_hold.is_some()),
+            ("s3:GetObjectVersionForReplication", true, Reason::SrcGetObjectNotPermitted),
+            ("s3:GetObjectVersionAcl", true, Reason::SrcGetAclNotPermitted),
+            ("s3:GetObjectRetention", record.retention.is_some(), Reason::SrcGetRetentionNotPermitted),
+            ("s3:GetObjectLegalHold", record.legal_hold.is_some(), Reason::SrcGetLegalHoldNotPermitted),
         ];
-        for (action, _) in needed.into_iter().filter(|(_, needed)| *needed) {
-            self.authorize_about(call, action, bucket, about).await?;
+        for (action, _, refused) in needed.into_iter().filter(|(_, needed, _)| *needed) {
+            let allowed = self.authorize_about(call, action, bucket, about).await;
+            allowed.map_err(|error| Failure::of(&error, refused))?;
         }
         if record.tags.is_empty() || !self.role_may(call, "s3:GetObjectVersionTagging", bucket, about).await? {
             return Ok(Vec::new());
@@ -160,26 +166,34 @@ impl S3 {
         bucket: &Bucket,
         key: &ObjectKey,
         (record, facet): (&ObjectRecord, Facet),
-    ) -> Result<()> {
-        self.authorize(call, "s3:GetReplicationConfiguration", bucket, None).await?;
+    ) -> Result<(), Failure> {
+        self.authorize_configuration(call, bucket).await?;
         let about = About { key: Some(key), version: Some(record.version_id()), ..About::default() };
-        self.authorize_about(call, "s3:GetObjectVersionForReplication", bucket, about).await?;
+        let allowed = self.authorize_about(call, "s3:GetObjectVersionForReplication", bucket, about).await;
+        allowed.map_err(|error| Failure::of_source(&error))?;
         let action = match facet {
             Facet::Tags => "s3:GetObjectVersionTagging",
             Facet::Acl => "s3:GetObjectVersionAcl",
             Facet::Retention => "s3:GetObjectRetention",
             Facet::LegalHold => "s3:GetObjectLegalHold",
         };
-        self.authorize_about(call, action, bucket, about).await.map(drop)
+        let allowed = self.authorize_about(call, action, bucket, about).await;
+        allowed.map(drop).map_err(|error| Failure::of(&error, Reason::of_changed(facet)))
     }
 
     /// Refuses a delete marker that the role may not see.
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub(super) async fn authorize_source_of_marker(&self, call: &Call<'_>, bucket: &Bucket) -> Result<()> {
-        self.authorize(call, "s3:GetReplicationConfiguration", bucket, None).await?;
-        self.authorize(call, "s3:ListBucket", bucket, None).await.map(drop)
+    pub(super) async fn authorize_source_of_marker(&self, call: &Call<'_>, bucket: &Bucket) -> Result<(), Failure> {
+        self.authorize_configuration(call, bucket).await?;
+        self.authorize(call, "s3:ListBucket", bucket, None).await.map(drop).map_err(|error| Failure::of_source(&error))
+    }
+
+    /// Refuses a configuration that the role may not read.
+    async fn authorize_configuration(&self, call: &Call<'_>, bucket: &Bucket) -> Result<(), Failure> {
+        let allowed = self.authorize(call, "s3:GetReplicationConfiguration", bucket, None).await;
+        allowed.map(drop).map_err(|error| Failure::of_source(&error))
     }
 
     /// Whether the role may do what replication goes on without.

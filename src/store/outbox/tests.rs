@@ -36,6 +36,7 @@ fn replication(key: &str) -> ReplicationRecord {
         size: 1 << 30,
         progress: None,
         facet: None,
+        due: None,
     }
 }
 
@@ -60,7 +61,11 @@ fn stored_forms_do_not_change() {
         operation: "OBJECT_PUT".to_owned(),
         requested: 1_700_000_000_000,
         failure: Some("AssumeRoleNotPermitted".to_owned()),
+        threshold: None,
+        replicated: None,
     };
+    let (threshold, replicated) = (Some(15), Some(1_700_000_960_000));
+    let late = ReplicationFacts { failure: None, threshold, replicated, ..facts.clone() };
     let about = EventRecord {
         name: "Replication:OperationFailedReplication".to_owned(),
         replication: Some(facts),
@@ -68,6 +73,7 @@ fn stored_forms_do_not_change() {
         ..event("k", "arn:aws:sqs:us-east-1:111122223333:q")
     };
     hold("event-replication.bin", &about);
+    hold("event-replication-late.bin", &EventRecord { replication: Some(late), ..about });
     let transitioned = EventRecord {
         name: "LifecycleTransition".to_owned(),
         transitioned: Some("GLACIER_IR".to_owned()),
@@ -75,8 +81,11 @@ fn stored_forms_do_not_change() {
     };
     hold("event-transition.bin", &transitioned);
     hold("replication.bin", &replication("k"));
-    let progress = ReplicationProgress { upload: "u".to_owned(), parts: vec!["\"e1\"".to_owned()] };
+    hold("replication-due.bin", &ReplicationRecord { due: Some(15), ..replication("k") });
+    let progress = ReplicationProgress { upload: "u".to_owned(), parts: vec!["\"e1\"".to_owned()], part: None };
+    let sized = ReplicationProgress { part: Some(64 << 20), ..progress.clone() };
     hold("replication-progress.bin", &ReplicationRecord { progress: Some(progress), ..replication("k") });
+    hold("replication-progress-part.bin", &ReplicationRecord { progress: Some(sized), ..replication("k") });
     let (action, facet) = (ReplicationAction::Change, Some(Facet::Retention));
     hold("replication-change.bin", &ReplicationRecord { action, facet, size: 0, ..replication("k") });
     let key = entry_key(Table::Event, Lane([1; 8]), 0x0102);

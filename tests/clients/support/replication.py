@@ -70,7 +70,7 @@ class TwoServers:
         self.topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:failures"
         self.config = directory / "strongroom.toml"
         # The other server gets a new port at each start.
-        self.more = more
+        self.more, self.part_mib = more, 5
         self.here = Server(directory / "here", arguments=["--config", str(self.config)])
         self.point()
         self.here.start()
@@ -82,7 +82,7 @@ class TwoServers:
 
     def point(self):
         self.config.write_text(
-            f"[replication]\npart_mib = 5\n{self.more}\n[[replication.destinations]]\n"
+            f"[replication]\npart_mib = {self.part_mib}\n{self.more}\n[[replication.destinations]]\n"
             f'bucket = "arn:aws:s3:::off*"\nendpoint = "{self.there.url}"\nca = "{self.there.ca}"\n'
             f'access_key_id = "{self.there.access_key}"\nsecret_access_key = "{self.there.secret_key}"\n'
             f'[[notifications.targets]]\narn = "{self.topic}"\nurl = "{self.receiver.url}"\nca = "{self.receiver.pem}"\n'
@@ -90,6 +90,19 @@ class TwoServers:
 
     def connect(self):
         self.near, self.far = self.here.client("s3"), self.there.client("s3")
+
+    def uploads(self):
+        """The multipart uploads that are open at the other server."""
+        return self.far.list_multipart_uploads(Bucket="offsite").get("Uploads", [])
+
+    def wait_for_a_part(self, key, wait=30):
+        """Waits until the first part of the object is there."""
+        deadline = time.monotonic() + wait
+        while not (begun := self.uploads()) or not self.far.list_parts(
+            Bucket="offsite", Key=key, UploadId=begun[0]["UploadId"]
+        ).get("Parts"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def destroy(self):
         self.here.destroy()
