@@ -484,7 +484,7 @@ def test_a_change_that_fails_is_told_of(servers):
     assert record["eventName"] == "Replication:OperationFailedReplication"
     facts = record["replicationEventData"]
     assert (facts["s3Operation"], facts["replicationRuleId"]) == ("OBJECT_LEGAL_HOLD_PUT", "r")
-    assert facts["failureReason"] == "DstVersionNotFound"
+    assert facts["failureReason"] == "DstBucketObjectLockConfigMissing"
     tag(near, "locked", "k", a="1")
     names = [servers.receiver.record() for _ in range(2)]
     assert {record["eventName"] for record in names} == {"ObjectTagging:Put", "Replication:OperationFailedReplication"}

@@ -130,19 +130,15 @@ impl S3 {
             }
             Ok(())
         };
-        let unlockable = |error: S3Error| match error.code {
-            ErrorCode::InvalidRequest => Failure::of(&error, Reason::DstBucketObjectLockConfigMissing),
-            _ => refused(error),
-        };
         let mut wanted = replica.clone();
-        bring(&mut wanted).map_err(unlockable)?;
+        bring(&mut wanted).map_err(&refused)?;
         if wanted == replica {
             return Ok(());
         }
         let consequences = self.consequences(&call, &target, key.as_str()).await?.of_replica();
         let (store, partition, id) = (&*self.store, target.partition(), Some(replica.version_id()));
         let changed = commit::update_version(store, partition, key.as_str(), id, &consequences, bring).await;
-        match changed.map_err(|error| unlockable(S3Error::from(error)))? {
+        match changed.map_err(|error| refused(error.into()))? {
             Some(Version::Object(_)) => Ok(()),
             _ => Err(gone().into()),
         }

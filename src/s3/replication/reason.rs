@@ -86,6 +86,12 @@ impl Reason {
             "NoSuchKey" | "NoSuchVersion" => Self::DstVersionNotFound,
             "KMS.NotFoundException" => Self::DstKmsKeyNotFound,
             code if code.starts_with("KMS.") => Self::DstKmsKeyInvalidState,
+            // "Bucket is missing Object Lock Configuration"
+            "InvalidRequest"
+                if matches!(step, Self::DstPutLegalHoldNotPermitted | Self::DstPutRetentionNotPermitted) =>
+            {
+                Self::DstBucketObjectLockConfigMissing
+            }
             _ => step,
         }
     }
@@ -117,6 +123,9 @@ mod tests {
         assert_eq!(of("KMS.NotFoundException"), "DstKmsKeyNotFound");
         assert_eq!(of("KMS.DisabledException"), "DstKmsKeyInvalidState");
         assert_eq!(of("AccessDenied"), "DstMultipartInitNotPermitted");
+        assert_eq!(of("InvalidRequest"), "DstMultipartInitNotPermitted");
+        let held = Reason::of_answer("InvalidRequest", Reason::of_change(Facet::LegalHold));
+        assert_eq!(held.as_str(), "DstBucketObjectLockConfigMissing");
         let marker = Reason::of_action(ReplicationAction::DeleteMarker, None);
         assert_eq!(marker.as_str(), "DstDelObjNotPermitted");
         let tags = Reason::of_action(ReplicationAction::Change, Some(Facet::Tags));
