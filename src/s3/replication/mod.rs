@@ -18,6 +18,8 @@
 //! it PENDING again, 2 gives the replica what the version has by then, and only the last entry's 3 says COMPLETED. What came by
 //! replication goes no further, save that rules with `ReplicaModifications` carry on what somebody else changes of a replica.
 //!
+//! What waits for longer than its rule wants is told of meanwhile (`overdue`); what failed, by one of AWS's reasons (`reason`).
+//!
 //! All of it is done by the configuration's role (`role`), which S3 assumes. KMS keys are used on its behalf: `kms:Decrypt` with
 //! the source's, `kms:Encrypt` with the replica's. (S3 user guide, "Replicating encrypted objects".)
 
