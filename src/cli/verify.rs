@@ -84,12 +84,23 @@ impl VerifyError {
             _ => false,
         }
     }
+
+    /// Whether what names all objects is itself damaged.
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Corrupt(_)) | Self::Graph(GraphError::Store(StoreError::Corrupt(_))))
+    }
 }
 
 /// Verifies, and reports.
 pub(super) fn run(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(verify(arguments))
+    match runtime.block_on(verify(arguments)) {
+        Err(error) if error.is_damage() => {
+            writeln!(io::stderr(), "strongroom: {error}")?;
+            Ok(ExitCode::from(DAMAGED))
+        }
+        ended => ended,
+    }
 }
 
 async fn verify(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {

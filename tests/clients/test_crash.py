@@ -182,3 +182,43 @@ def test_uploads_survive_a_kill(fresh_server):
     s3 = server.start().client("s3")
     assert body_of(s3.get_object(Bucket="crash", Key="k")) == b"".join(parts)
     assert keys_of(s3, "crash") == ["k"]
+
+
+def test_a_damaged_log_is_not_passed_off_as_whole(fresh_server):
+    """A byte of the index's log is flipped: without it all that was acknowledged later would be gone without a word."""
+    server = fresh_server
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="log")
+    keys = [f"{number:03}" for number in range(100)]
+    for key in keys:
+        s3.put_object(Bucket="log", Key=key, Body=content(2000, key))
+    time.sleep(2.5)  # what was synced is noted down once a second
+    server.kill()
+    log = max((server.data / "store" / "index").glob("*.log"), key=lambda path: path.stat().st_size)
+
+    def flip():
+        with log.open("r+b") as file:
+            file.seek(log.stat().st_size // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 0x10]))
+
+    flip()
+    done = server.strongroom("verify", check=False)
+    assert done.returncode == 3 and "damaged, cut or gone" in done.stderr
+    with pytest.raises(AssertionError, match="the server ended with 1"):
+        server.start()
+    assert "damaged, cut or gone" in server.log_text()
+    # Nothing was touched: mended, all is there, the objects' bytes too.
+    flip()
+    assert server.strongroom("verify", check=False).returncode == 0
+    server.start()
+    s3 = server.client("s3")
+    assert keys_of(s3, "log") == keys
+    for key in keys:
+        assert body_of(s3.get_object(Bucket="log", Key=key)) == content(2000, key)
+    assert server.stop() == 0
+    # Closed in order, the index needs its log no more.
+    for log in (server.data / "store" / "index").glob("*.log"):
+        log.unlink()
+    assert server.strongroom("verify").returncode == 0

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
 use tokio::sync::oneshot;
 
+use super::mark::Mark;
 use super::meta::{Family, Meta, Reach, Read, failure, full_key};
 use super::records::{
     Extent, NEXT_KEY, OwnerRecord, RunRecord, SegmentId, SegmentRecord, SegmentState, encode_next, encode_queued,
@@ -91,15 +92,14 @@ impl Committer {
 }
 
 /// The committer's thread: returns when told to stop.
-pub(super) fn run(jobs: &Jobs, meta: &Meta, space: &Space) -> Result<(), StoreError> {
+pub(super) fn run(jobs: &Jobs, meta: &Meta, space: &Space, mark: &Mark) -> Result<(), StoreError> {
     let handles = Handles {
         index: meta.family(Family::Index)?,
         data: meta.family(Family::Data)?,
         runs: meta.family(Family::Runs)?,
         space: meta.family(Family::Space)?,
     };
-    let (synced, unsynced) = (tuning::synced(), tuning::unsynced());
-    let mut in_doubt = Vec::new();
+    let mut log = Log { synced: tuning::synced(), unsynced: tuning::unsynced(), mark, in_doubt: Vec::new() };
     let mut open = true;
     while open {
         let Ok(first) = jobs.0.recv() else { break };
@@ -114,9 +114,18 @@ pub(super) fn run(jobs: &Jobs, meta: &Meta, space: &Space) -> Result<(), StoreEr
                 Err(TryRecvError::Disconnected) => open = false,
             }
         }
-        group.finish(&synced, &unsynced, &mut in_doubt);
+        group.finish(&mut log);
     }
     Ok(())
+}
+
+/// How groups are written, and what is known of those that were.
+struct Log<'m> {
+    synced: WriteOptions,
+    unsynced: WriteOptions,
+    mark: &'m Mark,
+    /// Runs of groups that could not be written, since the last that could.
+    in_doubt: Vec<SealedRun>,
 }
 
 struct Handles<'m> {
@@ -415,7 +424,7 @@ impl<'m> Group<'m> {
     }
 
     /// Writes the group and answers its jobs.
-    fn finish(mut self, synced: &WriteOptions, unsynced: &WriteOptions, in_doubt: &mut Vec<SealedRun>) {
+    fn finish(mut self, log: &mut Log<'_>) {
         let mut changes = self.values;
         for (key, tally) in self.tallies {
             let value = (!tally.is_zero()).then(|| Bytes::from(tally.to_value()));
@@ -436,11 +445,12 @@ impl<'m> Group<'m> {
             return;
         }
         // An empty batch writes nothing, but what it was judged by was durable before.
-        let options = if self.durable { synced } else { unsynced };
+        let options = if self.durable { &log.synced } else { &log.unsynced };
+        let changes_anything = !self.batch.is_empty();
         let written = self.meta.write(self.batch, changes, options);
         if let Err(error) = written {
             tracing::error!(%error, "a commit could not be written");
-            in_doubt.append(&mut self.adopted);
+            log.in_doubt.append(&mut self.adopted);
             if matches!(failure(error.clone()), StoreError::NoSpace) {
                 self.space.ballast.drop_overboard();
             }
@@ -450,7 +460,10 @@ impl<'m> Group<'m> {
             return;
         }
         // The database is writable again: what failed before is not in its log.
-        in_doubt.clear();
+        log.in_doubt.clear();
+        if self.durable && changes_anything {
+            log.mark.reach(self.meta.last_change());
+        }
         for (id, record) in self.segments {
             match record {
                 Some(record) => self.space.mirror(id, record, 1),

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, Snapshot, WriteBatch, WriteOptions};
 
 use super::hot::{Changes, Hot, Look};
+use super::mark::Mark;
 use super::records::RunRecord;
+use super::segment::io_failure;
 use super::tuning;
 use crate::store::schema::Table;
 use crate::store::{KeyRange, Pair, Partition, RunId, Skip, StoreError};
@@ -79,12 +81,30 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// Opens or creates the database in `path`. Half of `cache_bytes` is for values, half for RocksDB's blocks.
-    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+    /// Opens or creates the database in `path`. Half of `cache_bytes` is for values, half for RocksDB's blocks. One that has a
+    /// `mark` is there, and reaches it, or is left as it is (see [`super::mark`]).
+    pub(super) fn open(path: &Path, cache_bytes: usize, mark: Option<u64>) -> Result<Self, StoreError> {
+        if let Some(mark) = mark {
+            reaches(path, cache_bytes / 2, mark)?;
+        }
         let families = tuning::families(cache_bytes / 2);
         let db = DB::open_cf_descriptors(&tuning::database(), path, families).map_err(failure)?;
+        Mark::compare(mark.unwrap_or(0), db.latest_sequence_number())?;
         let hot = Hot::new(cache_bytes / 2);
         Ok(Self { db, memory_only: tuning::memory_only(), anywhere: ReadOptions::default(), hot })
+    }
+
+    /// The number of the last change. Whoever has all others wait knows it to be his own.
+    pub(super) fn last_change(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
+    /// Puts what only the log has into tables. Blocks.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        for &family in Family::ALL {
+            self.db.flush_cf(self.family(family)?).map_err(failure)?;
+        }
+        Ok(())
     }
 
     /// The value of a full key.
@@ -267,6 +287,19 @@ impl Meta {
         let missing = || StoreError::Corrupt(format!("column family {} is missing", family.name()));
         self.db.cf_handle(family.name()).ok_or_else(missing)
     }
+}
+
+/// Sees that the database in `path` is there and has all changes up to `mark`, without changing anything.
+fn reaches(path: &Path, cache_bytes: usize, mark: u64) -> Result<(), StoreError> {
+    if !path.join("CURRENT").try_exists().map_err(io_failure)? {
+        return Err(StoreError::Corrupt("the index is gone, and the rest of the store is there".to_owned()));
+    }
+    let mut options = tuning::database();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    let families = tuning::families(cache_bytes);
+    let db = DB::open_cf_descriptors_read_only(&options, path, families, false).map_err(failure)?;
+    Mark::compare(mark, db.latest_sequence_number())
 }
 
 /// A key as it is stored: the partition, then the caller's key.

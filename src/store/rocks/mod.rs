@@ -4,6 +4,7 @@
 //! <path>/index/             RocksDB: the callers' keys, small runs, and the records of `records`
 //! <path>/segments/N.seg     append-only; extents of many runs side by side, written past the page cache
 //! <path>/ballast            space set aside against a full disk
+//! <path>/mark               how far the index was synced, so that a damaged end of it shows (`mark`)
 //! ```
 //!
 //! # The life of a run, and what a crash leaves
@@ -37,6 +38,7 @@ mod ballast;
 mod buffer;
 mod committer;
 mod hot;
+mod mark;
 mod meta;
 mod pace;
 mod pins;
@@ -55,7 +57,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,6 +67,7 @@ use bytes::Bytes;
 use self::allocator::Allocator;
 use self::ballast::Ballast;
 use self::committer::Committer;
+use self::mark::Mark;
 use self::meta::{Family, Meta, Reach, Read, full_key};
 use self::pace::Pace;
 use self::reader::Reader;
@@ -78,6 +83,8 @@ use super::{
 };
 use crate::crypto::{SharedEntropy, random};
 
+/// How long the index may take to be flushed when the store closes. Its log has what is not.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 /// Scans of up to this many pairs are short.
 const INLINE_SCAN: usize = 64;
 
@@ -143,6 +150,9 @@ pub struct RocksStore {
     committer: Committer,
     entropy: SharedEntropy,
     committing: Option<JoinHandle<()>>,
+    marking: Option<JoinHandle<()>>,
+    /// Dropped when the mark is to be written for the last time.
+    marks: Option<Sender<()>>,
     reclaiming: Option<JoinHandle<()>>,
 }
 
@@ -151,16 +161,17 @@ impl RocksStore {
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the directory cannot be used or another process has it open,
-    /// [`StoreError::NoSpace`], [`StoreError::Corrupt`].
+    /// [`StoreError::NoSpace`], [`StoreError::Corrupt`], as when what was on stable storage is missing: all is left as it is then.
     pub fn open(options: &Options, entropy: SharedEntropy) -> Result<Arc<Self>, StoreError> {
         let (index, segments) = (options.path.join("index"), options.path.join("segments"));
         for dir in [&options.path, &index, &segments] {
             create_dir(dir).map_err(io_failure)?;
         }
-        let meta = Arc::new(Meta::open(&index, options.cache_bytes)?);
+        let meta = Arc::new(Meta::open(&index, options.cache_bytes, Mark::read(&options.path)?)?);
+        let mark = Arc::new(Mark::new(&options.path, meta.last_change()));
         let able = Abilities::probe(&segments, options.direct_io, options.hole_punching)?;
         tracing::info!(direct_io = able.direct, hole_punching = able.punch, "opened the store");
-        let (tell, tasks) = std::sync::mpsc::channel();
+        let (tell, tasks) = mpsc::channel();
         let reserve = options.reserve_bytes.max(tuning::LEAST_RESERVE);
         let ballast = Ballast::open(&options.path, tuning::LEAST_RESERVE).map_err(io_failure)?;
         // What goes through the page cache is kept there.
@@ -178,12 +189,14 @@ impl RocksStore {
             allocator: Arc::clone(&allocator),
             reader: Arc::clone(&reader),
         };
-        let (commit_meta, commit_space) = (Arc::clone(&meta), Arc::clone(&space));
+        let (commit_meta, commit_space, reached) = (Arc::clone(&meta), Arc::clone(&space), Arc::clone(&mark));
         let committing = thread("committer", move || {
-            if let Err(error) = committer::run(&jobs, &commit_meta, &commit_space) {
+            if let Err(error) = committer::run(&jobs, &commit_meta, &commit_space, &reached) {
                 tracing::error!(%error, "the committer ended");
             }
         })?;
+        let (marks, closing) = mpsc::channel();
+        let marking = thread("marker", move || mark.run(&closing))?;
         let reclaiming = thread("reclaimer", move || reclaimer.run(&tasks))?;
         Ok(Arc::new(Self {
             meta,
@@ -194,8 +207,29 @@ impl RocksStore {
             committer,
             entropy,
             committing: Some(committing),
+            marking: Some(marking),
+            marks: Some(marks),
             reclaiming: Some(reclaiming),
         }))
+    }
+
+    /// Flushes the index, unless that takes too long.
+    fn flush(&self) {
+        let (done, wait) = mpsc::channel();
+        let meta = Arc::clone(&self.meta);
+        let flushing = thread("flusher", move || {
+            let flushed = meta.flush();
+            // Before it is said to be done: the store closes with its last holder.
+            drop(meta);
+            let _ = done.send(flushed);
+        });
+        match flushing.map(|_| wait.recv_timeout(FLUSH_PATIENCE)) {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) | Err(error) => {
+                tracing::warn!(%error, "the index was not flushed; its log has what is missing");
+            }
+            Ok(Err(_)) => tracing::warn!("the index was not flushed in time; its log has what is missing"),
+        }
     }
 
     /// Runs `read`: a short one where it is asked for, if the disk has been quick or memory has it; else by a thread that
@@ -278,13 +312,17 @@ impl Store for RocksStore {
 }
 
 impl Drop for RocksStore {
-    /// Ends the threads in order: what was asked for is done, and the active segment is settled if nobody claims it.
+    /// Ends the threads in order: what was asked for is done, the active segment is settled if nobody claims it, and what only
+    /// the index's log has is put into tables.
     fn drop(&mut self) {
         self.allocator.retire();
         self.space.tell(Task::Stop);
         join(self.reclaiming.take());
         self.committer.stop();
         join(self.committing.take());
+        self.flush();
+        drop(self.marks.take());
+        join(self.marking.take());
     }
 }
 

@@ -33,10 +33,13 @@ pub(super) fn database() -> Options {
     options.set_max_total_wal_size(LOG);
     // A log file that exists in full already needs no change of its size in the file system's journal at each sync.
     options.set_recycle_log_file_num(2);
+    // That one of several logs is gone or was cut is seen at the next start; of the last one the mark tells (`mark`).
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_open_files(OPEN_TABLES);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
-    options.set_keep_log_file_num(4);
+    // Each start writes two.
+    options.set_keep_log_file_num(8);
     options.set_max_log_file_size(4 << 20);
     options.set_skip_stats_update_on_db_open(true);
     options.set_avoid_unnecessary_blocking_io(true);
