@@ -74,7 +74,7 @@ use self::reader::Reader;
 use self::recent::Recent;
 use self::reclaim::Reclaimer;
 use self::records::{BLOCK, NEXT_KEY, SegmentId, SegmentRecord, decode_next, segment_key, split_segment_key};
-use self::segment::{Abilities, io_failure};
+use self::segment::{Abilities, free_bytes, io_failure};
 use self::space::{Space, Task};
 use self::writer::SegmentWriter;
 use super::{
@@ -167,13 +167,17 @@ impl RocksStore {
         for dir in [&options.path, &index, &segments] {
             create_dir(dir).map_err(io_failure)?;
         }
-        let meta = Arc::new(Meta::open(&index, options.cache_bytes, Mark::read(&options.path)?)?);
+        let ballast = Ballast::open(&options.path, tuning::LEAST_RESERVE).map_err(io_failure)?;
+        let mark = Mark::read(&options.path)?;
+        let meta = Arc::new(ballast.make_way(|| Meta::open(&index, options.cache_bytes, mark))?);
         let mark = Arc::new(Mark::new(&options.path, meta.last_change()));
-        let able = Abilities::probe(&segments, options.direct_io, options.hole_punching)?;
+        let able = ballast.make_way(|| Abilities::probe(&segments, options.direct_io, options.hole_punching))?;
+        if free_bytes(&segments)? < tuning::ROOM_TO_START {
+            ballast.drop_overboard();
+        }
         tracing::info!(direct_io = able.direct, hole_punching = able.punch, "opened the store");
         let (tell, tasks) = mpsc::channel();
         let reserve = options.reserve_bytes.max(tuning::LEAST_RESERVE);
-        let ballast = Ballast::open(&options.path, tuning::LEAST_RESERVE).map_err(io_failure)?;
         // What goes through the page cache is kept there.
         let recent = Recent::new(if able.direct { options.recent_bytes } else { 0 });
         let space = Arc::new(Space::new(segments, able, ballast, reserve, recent, tell));

@@ -32,7 +32,7 @@ impl Abilities {
     pub(super) fn probe(dir: &Path, direct_io: DirectIo, hole_punching: HolePunching) -> Result<Self, StoreError> {
         let path = dir.join("probe");
         let able = Self {
-            direct: direct_io == DirectIo::Auto && try_direct(&path),
+            direct: direct_io == DirectIo::Auto && try_direct(&path).map_err(io_failure)?,
             punch: hole_punching == HolePunching::Auto && try_punch(&path).map_err(io_failure)?,
         };
         match std::fs::remove_file(&path) {
@@ -193,10 +193,11 @@ pub(super) fn free_bytes(dir: &Path) -> Result<u64, StoreError> {
 
 /// What an error of the file system means.
 pub(super) fn io_failure(error: io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace,
-        _ => StoreError::Engine(Box::new(error)),
-    }
+    if is_full(&error) { StoreError::NoSpace } else { StoreError::Engine(Box::new(error)) }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A lock whose holder never panics half way through a change.
@@ -224,11 +225,16 @@ fn write_header(file: &File, header: &[u8; HEADER_LEN]) -> io::Result<()> {
     file.write_all_at(buffer.as_slice(), 0)
 }
 
-fn try_direct(path: &Path) -> bool {
+fn try_direct(path: &Path) -> io::Result<bool> {
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::DIRECT;
-    match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => write_header(&File::from(file), &[0; HEADER_LEN]).is_ok(),
-        Err(_) => false,
+    let tried = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(io::Error::from)
+        .and_then(|file| write_header(&File::from(file), &[0; HEADER_LEN]));
+    match tried {
+        Ok(()) => Ok(true),
+        // A full disk says nothing of what the file system can do.
+        Err(error) if is_full(&error) => Err(error),
+        Err(_) => Ok(false),
     }
 }
 

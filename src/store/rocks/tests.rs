@@ -334,7 +334,7 @@ async fn a_killed_process_loses_nothing_acknowledged() {
     }
 }
 
-/// Run by [`a_full_disk_loses_nothing_and_recovers`], in a mount namespace of its own with a small file system.
+/// Run by [`a_full_disk_loses_nothing_and_recovers`], on a small disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the child of another test"]
 async fn fills_a_small_disk() {
@@ -424,15 +424,62 @@ async fn recovers(store: &RocksStore, batch: Batch) {
     assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
 }
 
+/// Run by [`a_store_opens_on_a_disk_that_others_have_filled`], on a small disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the child of another test"]
+async fn opens_on_a_full_disk() {
+    let Some(dir) = std::env::var_os("STRONGROOM_TEST_CHILD") else {
+        return;
+    };
+    let dir = Path::new(&dir);
+    let store = open(&options(dir));
+    let run = fill(&*store, "k", 1024).await;
+    let able = store.space.able;
+    let ballast = || dir.join("store/ballast").metadata().unwrap().len();
+    wait_until("the ballast is taken in", || ballast() >= tuning::LEAST_RESERVE).await;
+    drop(store);
+
+    let others = std::fs::File::create(dir.join("others")).unwrap();
+    while io::Write::write(&mut &others, &[1; 4096]).is_ok_and(|written| written > 0) {}
+    if able.direct {
+        // It cannot be told what the file system can do.
+        let probed = Abilities::probe(&dir.join("store/segments"), DirectIo::Auto, HolePunching::Never);
+        assert!(matches!(probed, Err(StoreError::NoSpace)), "{probed:?}");
+    }
+    for _ in 0..2 {
+        let store = open(&options(dir));
+        assert_eq!(store.space.able, able);
+        assert_eq!(ballast(), 0, "it has given way");
+        assert_eq!(store.read(run, 0, MIB).await.unwrap(), pattern(9, MIB));
+    }
+    let store = open(&options(dir));
+    recovers(&store, Batch::new().delete(b"k".to_vec()).release(run)).await;
+    wait_until("deletes give space back", || store.usage().reclaimable_bytes == 0).await;
+}
+
+#[test]
+fn a_store_opens_on_a_disk_that_others_have_filled() {
+    on_a_small_disk("opens_on_a_full_disk");
+}
+
 #[test]
 fn a_full_disk_loses_nothing_and_recovers() {
+    on_a_small_disk("fills_a_small_disk");
+}
+
+/// Runs a test in a mount namespace of its own with a file system of 256 MiB.
+fn on_a_small_disk(test: &str) {
     let dir = TempDir::new().unwrap();
     let script = r#"mount -t tmpfs -o size=256m none "$STRONGROOM_TEST_CHILD" && exec "$0" "$@""#;
-    let test = child("fills_a_small_disk", dir.path());
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(test.get_program()).args(test.get_args());
-    command.env("STRONGROOM_TEST_CHILD", dir.path());
-    let output = command.output().unwrap();
+    passes(&["unshare", "--map-root-user", "--mount", "sh", "-c", script], test, dir.path());
+}
+
+/// Runs one of the ignored tests on `dir` by a command that runs another.
+fn passes(command: &[&str], test: &str, dir: &Path) {
+    let test = child(test, dir);
+    let mut running = Command::new(command[0]);
+    running.args(&command[1..]).arg(test.get_program()).args(test.get_args()).env("STRONGROOM_TEST_CHILD", dir);
+    let output = running.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -19,6 +19,8 @@ const BLOCK: usize = 8 * 1024;
 const MEMTABLE_FILTER: f64 = 0.02;
 /// The least free space that RocksDB is to be left with, in bytes: it needs a memtable's worth to recover from a full disk.
 pub(super) const LEAST_RESERVE: u64 = 32 << 20;
+/// Free bytes that a start is to leave to what else the server writes then: the audit's log, keys, RocksDB's own next log.
+pub(super) const ROOM_TO_START: u64 = 8 << 20;
 /// Bytes of log after which the column family that holds the oldest of it is flushed.
 const LOG: u64 = 128 << 20;
 /// Open table files. Their index and filter blocks are in the block cache, so a handle is cheap.
