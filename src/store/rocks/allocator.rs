@@ -63,11 +63,8 @@ impl Allocator {
     /// An extent of up to `wanted` bytes from the active segment, if it has one to give. Does not block.
     pub(super) fn take(&self, wanted: u64) -> Option<Taken> {
         let active = locked(&self.active);
-        let segment = Arc::clone(active.as_ref()?);
-        let extent = segment.take(wanted, wanted.min(SHORTEST_PIECE))?;
         // Counted while the segment cannot be retired, so that it does not look idle in between.
-        self.space.claim(extent.segment);
-        Some(Taken { segment, extent })
+        self.take_of(active.as_ref()?, wanted)
     }
 
     /// An extent of up to `wanted` bytes, from a new segment if need be. Blocks.
@@ -88,8 +85,17 @@ impl Allocator {
                 return Err(error);
             }
         };
+        // Before others may: they could leave too little.
+        let taken = self.take_of(&segment, wanted).ok_or(StoreError::NoSpace);
         self.activate(Some(segment));
-        self.take(wanted).ok_or(StoreError::NoSpace)
+        taken
+    }
+
+    /// An extent of a segment that cannot be retired meanwhile.
+    fn take_of(&self, segment: &Arc<Segment>, wanted: u64) -> Option<Taken> {
+        let extent = segment.take(wanted, wanted.min(SHORTEST_PIECE))?;
+        self.space.claim(extent.segment);
+        Some(Taken { segment: Arc::clone(segment), extent })
     }
 
     /// Lets the active segment take no more writes.

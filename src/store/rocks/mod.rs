@@ -13,8 +13,8 @@
 //!    *Crash:* a record without a file, or a file with nothing in it. The sweep removes either.
 //! 2. **Claim.** The allocator hands an extent of the active segment to a writer. The claim is in memory only.
 //! 3. **Write.** The writer fills its extents. *Crash:* bytes that no record names, in a segment recorded as open. The
-//!    sweep at the next start gives back whatever the records of that segment do not name; it reads the records of the
-//!    open segments only, so that its length does not grow with the store.
+//!    sweep at the next start gives back whatever the records of that segment do not name, and leaves what is queued to 7; it
+//!    reads the records of the open segments only, so that its length does not grow with the store.
 //! 4. **Sync.** `seal` waits for an `fdatasync` of each segment written to; all writers waiting share one.
 //!    *Crash:* as 3.
 //! 5. **Adopt.** One synced write to RocksDB holds the caller's mutations, the run's record, the owners of its extents and

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -66,7 +65,7 @@ enum ReadAhead {
 
 impl Reader {
     pub(super) fn new(meta: Arc<Meta>, space: Arc<Space>) -> Self {
-        let files = Files { dir: space.dir.clone(), open: Mutex::default() };
+        let files = Files { space: Arc::clone(&space), open: Mutex::default() };
         Self { meta, space, files }
     }
 
@@ -109,7 +108,7 @@ impl Reader {
         Ok(Some(pinned))
     }
 
-    /// Lets go of a segment's file.
+    /// Lets go of the file of a segment that is forgotten.
     pub(super) fn close(&self, segment: SegmentId) {
         let mut open = locked(&self.files.open);
         for ahead in [ReadAhead::Never, ReadAhead::Sequential] {
@@ -192,7 +191,7 @@ impl Reader {
 
 /// Segment files, open for reading.
 struct Files {
-    dir: PathBuf,
+    space: Arc<Space>,
     open: Mutex<HashMap<(SegmentId, ReadAhead), Arc<File>>>,
 }
 
@@ -207,7 +206,7 @@ impl Files {
         if let Some(file) = self.opened(piece) {
             return Ok(file);
         }
-        let file = File::open(self.dir.join(piece.segment.file_name()))?;
+        let file = File::open(self.space.dir.join(piece.segment.file_name()))?;
         let mut header = [0; HEADER_LEN];
         file.read_exact_at(&mut header, 0)?;
         if header != piece.segment.header() {
@@ -220,6 +219,10 @@ impl Files {
         rustix::fs::fadvise(&file, 0, None, advice)?;
         let file = Arc::new(file);
         let mut open = locked(&self.open);
+        // One that was unlinked meanwhile would keep its space for as long as it is kept.
+        if self.space.record(piece.segment).is_none() {
+            return Ok(file);
+        }
         if open.len() >= OPEN_FILES
             && let Some(evicted) = open.keys().next().copied()
         {
@@ -290,7 +293,21 @@ fn unreadable(run: RunId, error: io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::super::records::Extent;
+    use super::super::{Options, RocksStore};
     use super::*;
+    use crate::crypto::SystemEntropy;
+
+    #[test]
+    fn the_file_of_a_segment_that_is_gone_is_not_kept() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = RocksStore::open(&Options::new(dir.path()), Arc::new(SystemEntropy::new())).unwrap();
+        let id = SegmentId(7);
+        std::fs::write(store.space.dir.join(id.file_name()), id.header()).unwrap();
+        let piece = Piece { segment: id, ahead: ReadAhead::Never, offset: 0, length: 1 };
+        // As by a reader that opened it just before it was unlinked.
+        store.reader.files.open(&piece).unwrap();
+        assert!(store.reader.files.opened(&piece).is_none());
+    }
 
     #[test]
     fn long_reads_of_long_extents_are_read_ahead() {

@@ -2,15 +2,15 @@
 //!
 //! It punches holes where runs were, settles segments that nobody writes to any more, unlinks those in which nothing
 //! lives, and sweeps at the start the segments that were open when the last process ended. Where holes cannot be
-//! punched it has sparse segments rewritten ([`super::rewrite`]). What fails is tried again a minute later. Everything it
-//! does can be done twice.
+//! punched it has sparse segments rewritten ([`super::rewrite`]). What fails is tried again once a minute, however much there is
+//! to do meanwhile. Everything it does can be done twice.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::allocator::Allocator;
 use super::committer::{Change, Committer};
@@ -41,23 +41,15 @@ impl Reclaimer {
     /// The thread's whole life: the work that the last process left, then `tasks` until told to stop.
     pub(super) fn run(&self, tasks: &Receiver<Task>) {
         self.take_in_ballast();
-        self.recover();
         let mut again = Vec::new();
+        self.recover(&mut again);
+        let mut rounds = Rounds::new(PAUSE);
         loop {
-            let mut now = Vec::new();
-            match tasks.recv_timeout(PAUSE) {
-                Ok(task) => now.push(task),
-                Err(RecvTimeoutError::Timeout) => {
-                    now.append(&mut again);
-                    self.take_in_ballast();
-                    self.rewrite_sparse();
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            while now.len() < AT_ONCE
-                && let Ok(task) = tasks.try_recv()
-            {
-                now.push(task);
+            let Some(Round { tasks: mut now, retry }) = rounds.next(tasks) else { return };
+            if retry {
+                now.append(&mut again);
+                self.take_in_ballast();
+                self.rewrite_sparse();
             }
             let stop = now.iter().any(|task| matches!(task, Task::Stop));
             self.work(now, &mut again);
@@ -141,9 +133,14 @@ impl Reclaimer {
 
     /// Settles a segment if it takes no more writes and nobody claims any of it.
     fn settle(&self, id: SegmentId) -> Result<(), StoreError> {
-        match self.space.held(id) {
-            Some(held) if held.claims == 0 && held.record.state == SegmentState::Open => self.settle_at(id, held.used),
-            _ => Ok(()),
+        let Some(held) = self.space.held(id) else { return Ok(()) };
+        if held.claims > 0 || held.record.state == SegmentState::Settled {
+            return Ok(());
+        }
+        match held.used {
+            Some(used) => self.settle_at(id, used),
+            // Another process wrote it, and nobody knows how far.
+            None => self.sweep(id, held.record.capacity),
         }
     }
 
@@ -168,18 +165,20 @@ impl Reclaimer {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_failure(error)),
             _ => {}
         }
+        let forgotten = self.committer.change_blocking(Change::Forget(id)).map(drop);
+        // Not before: until then a reader that has just opened the file may keep it.
         self.reader.close(id);
-        self.committer.change_blocking(Change::Forget(id)).map(drop)
+        forgotten
     }
 
-    /// Finishes what the last process left: open segments, queued extents, segments in which nothing lives.
-    fn recover(&self) {
-        for (id, held) in self.space.all() {
+    /// Finishes what the last process left: open segments, queued extents, segments in which nothing lives. Requests are served
+    /// meanwhile. Segments that fail are added to `again`.
+    fn recover(&self, again: &mut Vec<Task>) {
+        for (id, _) in self.space.all() {
             // What this process has opened meanwhile is claimed.
-            let left_open = held.record.state == SegmentState::Open && held.claims == 0;
-            let swept = if left_open { self.sweep(id, held.record.capacity) } else { Ok(()) };
-            if let Err(error) = swept.and_then(|()| self.bury(id)) {
-                tracing::warn!(segment = id.0, %error, "a segment could not be swept; the next start tries again");
+            if let Err(error) = self.settle(id).and_then(|()| self.bury(id)) {
+                tracing::warn!(segment = id.0, %error, "a segment could not be swept; it is tried again");
+                again.push(Task::Idle(id));
             }
         }
         if let Err(error) = self.drain_queue() {
@@ -188,21 +187,30 @@ impl Reclaimer {
         self.rewrite_sparse();
     }
 
-    /// Gives back whatever no record names in a segment that was open when its process ended.
+    /// Gives back whatever no record names in a segment that was open when its process ended. What is queued stays: a run may have
+    /// been released since, and have a reader.
     fn sweep(&self, id: SegmentId, capacity: u64) -> Result<(), StoreError> {
-        let (mut used, mut unnamed) = (BLOCK, Vec::new());
-        let owned = self.owned(id)?.into_iter().map(|(extent, _)| (extent.offset, extent.end()));
-        for (offset, end) in owned.chain([(capacity, capacity)]) {
-            if offset > used {
-                unnamed.push(Extent { segment: id, offset: used, length: offset - used });
-            }
-            used = end;
-        }
+        // In this order: what is released in between is found in the queue.
+        let owned = self.owned(id)?.into_iter().map(|(extent, _)| extent);
+        let mut named: Vec<_> = owned.chain(self.queued(id)?).collect();
+        named.sort_unstable_by_key(|extent| extent.offset);
+        let unnamed = gaps(id, &named, capacity);
         tracing::info!(segment = id.0, gaps = unnamed.len(), "sweeping a segment that was open");
         self.space.died(&unnamed);
-        self.give_back(&unnamed)?;
+        if let Err(error) = self.give_back(&unnamed) {
+            // They are counted anew when they are tried again.
+            self.space.buried(&unnamed);
+            return Err(error);
+        }
         let last = unnamed.last().filter(|gap| gap.end() == capacity);
         self.settle_at(id, last.map_or(capacity, |gap| gap.offset))
+    }
+
+    /// The extents of a segment that are queued.
+    fn queued(&self, id: SegmentId) -> Result<Vec<Extent>, StoreError> {
+        let (start, end) = (queue_key(id, 0), queue_key(id, u64::MAX));
+        let pairs = self.meta.pairs_blocking(Family::Space, &start, end, usize::MAX)?;
+        pairs.iter().map(|(key, value)| decode_queued(key, value)).collect()
     }
 
     /// The extents of a segment that belong to runs, in order.
@@ -232,8 +240,11 @@ impl Reclaimer {
             let pairs = self.meta.pairs_blocking(Family::Space, &start, end.clone(), AT_ONCE)?;
             let Some((last, _)) = pairs.last() else { return Ok(()) };
             start = [last, &[0][..]].concat();
-            let queued = pairs.iter().map(|(key, value)| decode_queued(key, value)).collect::<Result<Vec<_>, _>>()?;
+            let mut queued =
+                pairs.iter().map(|(key, value)| decode_queued(key, value)).collect::<Result<Vec<_>, _>>()?;
             self.space.died(&queued);
+            // Some were queued since the start, and what a reader holds waits for it.
+            self.space.pins.set_aside(&mut queued);
             self.space.next_epoch();
             self.give_back(&queued)?;
             self.committer.change_later(Change::Dequeue(queued));
@@ -267,3 +278,57 @@ impl Reclaimer {
         File::options().write(true).open(self.space.dir.join(segment.file_name()))
     }
 }
+
+/// What lies between `named` extents of a segment, which are in order, and after them.
+fn gaps(segment: SegmentId, named: &[Extent], capacity: u64) -> Vec<Extent> {
+    let (mut used, mut gaps) = (BLOCK, Vec::new());
+    for (offset, end) in named.iter().map(|extent| (extent.offset, extent.end())).chain([(capacity, capacity)]) {
+        if offset > used {
+            gaps.push(Extent { segment, offset: used, length: offset - used });
+        }
+        used = used.max(end);
+    }
+    gaps
+}
+
+/// When what failed is tried again: not later for what there is to do meanwhile.
+struct Rounds {
+    pause: Duration,
+    due: Instant,
+}
+
+/// Tasks to be done together.
+struct Round {
+    tasks: Vec<Task>,
+    /// Whether it is time to try again what failed.
+    retry: bool,
+}
+
+impl Rounds {
+    fn new(pause: Duration) -> Self {
+        Self { pause, due: Instant::now() + pause }
+    }
+
+    /// Waits for tasks, or until it is time to try again; `None` when nobody can send any more.
+    fn next(&mut self, tasks: &Receiver<Task>) -> Option<Round> {
+        let mut now = Vec::new();
+        match tasks.recv_timeout(self.due.saturating_duration_since(Instant::now())) {
+            Ok(task) => now.push(task),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+        while now.len() < AT_ONCE
+            && let Ok(task) = tasks.try_recv()
+        {
+            now.push(task);
+        }
+        let retry = Instant::now() >= self.due;
+        if retry {
+            self.due = Instant::now() + self.pause;
+        }
+        Some(Round { tasks: now, retry })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -52,8 +52,8 @@ pub(super) struct Held {
     pub(super) record: SegmentRecord,
     /// Extents handed out and neither adopted nor given back, and one more while the segment takes writes.
     pub(super) claims: u64,
-    /// How far it was handed out, once it takes no more writes.
-    pub(super) used: u64,
+    /// How far it was handed out, once it takes no more writes; unknown of those that another process left open.
+    pub(super) used: Option<u64>,
     /// Bytes to be given back.
     pub(super) dead: u64,
 }
@@ -97,7 +97,7 @@ impl Space {
 
     /// Mirrors a record that was written. A segment not known before starts with `claims`.
     pub(super) fn mirror(&self, id: SegmentId, record: SegmentRecord, claims: u64) {
-        let new = Held { record, claims, used: record.capacity, dead: 0 };
+        let new = Held { record, claims, used: None, dead: 0 };
         locked(&self.segments).entry(id).or_insert(new).record = record;
     }
 
@@ -130,7 +130,7 @@ impl Space {
     /// Ends the claim of a segment that takes no more writes and was handed out up to `used`.
     pub(super) fn retired(&self, id: SegmentId, used: u64) {
         if let Some(held) = locked(&self.segments).get_mut(&id) {
-            held.used = used;
+            held.used = Some(used);
         }
         self.unclaim(id);
     }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -238,6 +238,26 @@ async fn without_holes_live_runs_move_and_stay_readable() {
     for (run, bytes) in runs.iter().step_by(8) {
         assert_eq!(store.read(*run, 0, bytes.len()).await.unwrap(), *bytes);
     }
+}
+
+#[test]
+fn a_new_segment_gives_to_whoever_made_it_first() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&Options { segment_size: 64 << 10, ..options(dir.path()) });
+    // All that a segment has.
+    let wanted = 60 << 10;
+    let is_done = AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::SeqCst) {
+                drop(store.allocator.take(wanted));
+            }
+        });
+        let refused = (0..50).filter(|_| store.allocator.take_blocking(wanted).is_err()).count();
+        is_done.store(true, Ordering::SeqCst);
+        refused
+    });
+    assert_eq!(refused, 0, "there is space");
 }
 
 #[tokio::test]
