@@ -74,6 +74,8 @@ pub(super) struct Ground<'a> {
 pub(super) struct Graph {
     pub(super) protocols: Protocols,
     pub(super) audit: SharedAudit,
+    /// It closes with the last of its holders.
+    pub(super) store: Weak<RocksStore>,
     jobs: Arc<Jobs>,
     keys: Arc<LocalKms>,
     directory: Arc<Directory>,
@@ -206,6 +208,7 @@ impl Graph {
             Arc::clone(&entropy),
         ));
         let sse = Arc::new(Sse::new(Arc::clone(&metered), server_key, Arc::clone(&clock), Arc::clone(&entropy)));
+        let opened = Arc::downgrade(&store);
         let shared: SharedStore = store;
         let ground = (Arc::clone(&clock), Arc::clone(&entropy));
         let jobs = Jobs::new(Arc::clone(&shared), Arc::clone(&sse), Arc::clone(&directory), ground, region.clone());
@@ -314,7 +317,20 @@ impl Graph {
             query: Arc::new(query),
             admin: Arc::new(admin),
         };
-        Ok(Self { protocols, audit, jobs, keys, directory, key_upkeep, upkeep, s3, access_logs, outbox, followers })
+        Ok(Self {
+            protocols,
+            audit,
+            store: opened,
+            jobs,
+            keys,
+            directory,
+            key_upkeep,
+            upkeep,
+            s3,
+            access_logs,
+            outbox,
+            followers,
+        })
     }
 
     /// Closes what must be closed, when no request is open any more.

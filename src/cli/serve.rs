@@ -18,6 +18,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LogFormat};
 use crate::crypto::{SharedEntropy, SystemEntropy};
 use crate::http::{Addresses, BindError, Drained, Edge, Material, Server, Tls, TlsError, TrustedProxies};
+use crate::store::Store as _;
 use crate::telemetry::{Metrics, log};
 
 /// How long work that no request waits for may go on when the server stops.
@@ -106,6 +107,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     .await?;
     let proxies = TrustedProxies::new(config.trusted_proxies.clone());
     let edge = Arc::new(Edge::new(graph.protocols.clone(), proxies, Arc::clone(&graph.audit), metrics, clock, entropy));
+    let store = graph.store.clone();
+    edge.readiness().require(move || store.upgrade().is_none_or(|store| store.takes_writes()));
     let addresses = Addresses { https: config.listen, http: config.http_listen };
     // From here on a signal is a wish to stop, not the end of the process.
     let stop = stop_signal()?;

@@ -186,6 +186,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn takes_writes(&self) -> bool {
+        true
+    }
+
     fn usage(&self) -> Usage {
         let run_bytes = self.contents().runs.values().map(|(bytes, _)| length_of(bytes)).sum();
         let free_bytes = if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX };

@@ -139,6 +139,10 @@ pub trait BlobStore: Send + Sync + 'static {
 pub trait Store: MetaStore + BlobStore {
     /// Figures for `/_/metrics` and the free-space check.
     fn usage(&self) -> Usage;
+
+    /// Whether commits can be written, as far as is known. They cannot once the disk has failed one, be it not for want of
+    /// space: what it holds is unknown then until the store has been opened again.
+    fn takes_writes(&self) -> bool;
 }
 
 /// A store, as components share it.

@@ -9,6 +9,7 @@
 //! runs must be there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread;
 
@@ -449,10 +450,12 @@ impl<'m> Group<'m> {
         let changes_anything = !self.batch.is_empty();
         let written = self.meta.write(self.batch, changes, options);
         if let Err(error) = written {
-            tracing::error!(%error, "a commit could not be written");
             log.in_doubt.append(&mut self.adopted);
             if matches!(failure(error.clone()), StoreError::NoSpace) {
+                tracing::error!(%error, "a commit could not be written");
                 self.space.ballast.drop_overboard();
+            } else if self.space.takes_writes.swap(false, Ordering::Relaxed) {
+                tracing::error!(%error, "the disk failed a commit: nothing is written any more until the server is restarted");
             }
             for reply in self.replies {
                 let _ = reply.send(Err(failure(error.clone())));
@@ -461,6 +464,9 @@ impl<'m> Group<'m> {
         }
         // The database is writable again: what failed before is not in its log.
         log.in_doubt.clear();
+        if changes_anything && !self.space.takes_writes.swap(true, Ordering::Relaxed) {
+            tracing::warn!("commits can be written again");
+        }
         if self.durable && changes_anything {
             log.mark.reach(self.meta.last_change());
         }

@@ -57,6 +57,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -312,6 +313,10 @@ impl BlobStore for RocksStore {
 impl Store for RocksStore {
     fn usage(&self) -> Usage {
         self.space.usage(self.allocator.unused())
+    }
+
+    fn takes_writes(&self) -> bool {
+        self.space.takes_writes.load(Ordering::Relaxed)
     }
 }
 

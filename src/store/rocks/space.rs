@@ -36,6 +36,8 @@ pub(super) struct Space {
     pub(super) dir: PathBuf,
     pub(super) able: Abilities,
     pub(super) ballast: Ballast,
+    /// Whether the last commit could be written, or failed for want of space alone.
+    pub(super) takes_writes: AtomicBool,
     /// Free bytes below which the store does not grow.
     reserve: u64,
     segments: Mutex<BTreeMap<SegmentId, Held>>,
@@ -71,6 +73,7 @@ impl Space {
             dir,
             able,
             ballast,
+            takes_writes: AtomicBool::new(true),
             reserve,
             segments: Mutex::default(),
             epoch: AtomicU64::new(0),

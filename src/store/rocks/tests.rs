@@ -487,6 +487,49 @@ fn a_full_disk_loses_nothing_and_recovers() {
     on_a_small_disk("fills_a_small_disk");
 }
 
+/// Run by [`a_disk_that_fails_is_told_of`], where no file may be longer than 8 MiB: to RocksDB a failure as any other.
+#[tokio::test]
+#[ignore = "the child of another test"]
+async fn meets_the_longest_file() {
+    let Some(dir) = std::env::var_os("STRONGROOM_TEST_CHILD") else {
+        return;
+    };
+    let dir = Path::new(&dir);
+    let store = open(&options(dir));
+    let mut acknowledged = 0_u64;
+    let put = |number: u64| Batch::new().put(number.to_be_bytes().to_vec(), pattern(number, 60_000));
+    let failed = loop {
+        assert!(store.takes_writes() && acknowledged < 1000);
+        match store.commit(P, put(acknowledged)).await {
+            Ok(outcome) => assert_eq!(outcome, Outcome::Applied),
+            Err(error) => break error,
+        }
+        acknowledged += 1;
+    };
+    assert!(matches!(failed, StoreError::Engine(_)), "{failed:?}");
+    assert!(!store.takes_writes());
+    assert!(store.commit(P, put(acknowledged)).await.is_err());
+    assert_eq!(store.get(P, &0_u64.to_be_bytes()).await.unwrap().unwrap(), pattern(0, 60_000));
+    std::fs::write(dir.join("acknowledged"), acknowledged.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_of() {
+    let dir = TempDir::new().unwrap();
+    // In units of 512 bytes; what exceeds it is an error to whoever ignores the signal.
+    let script = r#"trap "" XFSZ && ulimit -f 16384 && exec "$0" "$@""#;
+    passes(&["sh", "-c", script], "meets_the_longest_file", dir.path());
+    let acknowledged: u64 = std::fs::read_to_string(dir.path().join("acknowledged")).unwrap().parse().unwrap();
+    assert!(acknowledged > 50, "{acknowledged}");
+    // The next start finds all that was acknowledged, and takes more.
+    let store = open(&options(dir.path()));
+    for number in 0..acknowledged {
+        assert_eq!(store.get(P, &number.to_be_bytes()).await.unwrap().unwrap(), pattern(number, 60_000));
+    }
+    assert!(store.takes_writes());
+    fill(&*store, "k", 64).await;
+}
+
 /// Runs a test in a mount namespace of its own with a file system of 256 MiB.
 fn on_a_small_disk(test: &str) {
     let dir = TempDir::new().unwrap();
