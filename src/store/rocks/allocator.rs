@@ -44,15 +44,17 @@ impl Allocator {
         }
     }
 
-    /// Sees that `bytes` more can be taken. Whoever was promised them takes them by [`Allocator::forgo`].
-    pub(super) fn promise(&self, bytes: u64) -> Result<(), StoreError> {
+    /// Sees that `bytes` more can be taken, and promises the first of them: no more than an extent has, so that nobody keeps
+    /// space from others that he may never fill. Returns what is promised, which ends by [`Allocator::forgo`].
+    pub(super) fn promise(&self, bytes: u64) -> Result<u64, StoreError> {
         let left = self.space.growth_left()?.saturating_add(self.unused());
-        let promised = self.promised.fetch_add(bytes, Ordering::Relaxed);
+        let first = bytes.min(LONGEST);
+        let promised = self.promised.fetch_add(first, Ordering::Relaxed);
         if promised.saturating_add(bytes) > left {
-            self.forgo(bytes);
+            self.forgo(first);
             return Err(StoreError::NoSpace);
         }
-        Ok(())
+        Ok(first)
     }
 
     /// Ends a promise of `bytes`: they were taken, or are not wanted.
@@ -123,5 +125,32 @@ impl Allocator {
             return Err(StoreError::NoSpace);
         }
         Ok(self.segment_size.min(growth / 4).max(least).next_multiple_of(BLOCK))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::crypto::SystemEntropy;
+    use crate::store::BlobStore as _;
+    use crate::store::rocks::{Options, RocksStore};
+
+    #[tokio::test]
+    async fn a_long_run_keeps_no_more_from_others_than_it_takes_next() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let options = Options { reserve_bytes: 1 << 20, ..Options::new(dir.path()) };
+        let store = RocksStore::open(&options, Arc::new(SystemEntropy::new())).unwrap();
+        let promised = || store.allocator.promised.load(Ordering::Relaxed);
+        let long = store.create(Some(LONGEST + 1)).await.unwrap();
+        assert_eq!(promised(), LONGEST);
+        let short = store.create(Some(5000)).await.unwrap();
+        assert_eq!(promised(), LONGEST + 2 * BLOCK);
+        drop((long, short));
+        assert_eq!(promised(), 0);
+        // What can never be met is refused before it begins.
+        assert!(matches!(store.create(Some(1 << 60)).await.map(drop), Err(StoreError::NoSpace)));
+        assert_eq!(promised(), 0);
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct SegmentWriter {
     allocator: Arc<Allocator>,
     claim: Arc<Claim>,
     size_hint: Option<u64>,
-    /// Bytes of the hint that were promised and are not yet taken.
+    /// Bytes of the hint that are not yet taken.
+    hinted: u64,
+    /// Those of them that were promised.
     promised: u64,
     next_guess: u64,
     length: u64,
@@ -51,8 +53,8 @@ impl SegmentWriter {
         space: Arc<Space>,
         allocator: Arc<Allocator>,
     ) -> Result<Self, StoreError> {
-        let promised = size_hint.map_or(0, |hint| whole_blocks(hint.min(i64::MAX.unsigned_abs())));
-        allocator.promise(promised)?;
+        let hinted = size_hint.map_or(0, |hint| whole_blocks(hint.min(i64::MAX.unsigned_abs())));
+        let promised = allocator.promise(hinted)?;
         let claim = Arc::new(Claim::new(Arc::clone(&space)));
         Ok(Self {
             id,
@@ -60,6 +62,7 @@ impl SegmentWriter {
             allocator,
             claim,
             size_hint,
+            hinted,
             promised,
             next_guess: FIRST_GUESS,
             length: 0,
@@ -135,10 +138,10 @@ impl SegmentWriter {
         Ok(piece)
     }
 
-    /// Takes one more extent: what was promised, or a guess that grows with the run.
+    /// Takes one more extent: of what the hint said, or by a guess that grows with the run.
     async fn extend(&mut self) -> Result<(), StoreError> {
-        let wanted = if self.promised > 0 {
-            self.promised.min(LONGEST)
+        let wanted = if self.hinted > 0 {
+            self.hinted.min(LONGEST)
         } else {
             let guess = self.next_guess;
             self.next_guess = (guess * 2).min(LONGEST);
@@ -157,6 +160,7 @@ impl SegmentWriter {
             });
             task.await.map_err(|error| StoreError::Engine(Box::new(error)))??
         };
+        self.hinted = self.hinted.saturating_sub(taken.extent.length);
         let fulfilled = self.promised.min(taken.extent.length);
         self.promised -= fulfilled;
         self.allocator.forgo(fulfilled);
