@@ -26,8 +26,8 @@
 //!
 //! Of two logs in use the manifest tells which the older one is and how long (`tuning`), so that none is missed in the middle.
 //!
-//! Without a mark nothing is compared: so it is with a store of a version that had none, from its second start on it has one.
-//! A snapshot of the whole directory has a mark that is no further than its log. So have copies of a stopped server.
+//! Without a mark nothing is compared, and the log says so: a store of a version that knew none gets one at its first start. A
+//! snapshot of the whole directory has a mark that is no further than its index; so has a copy of a closed store.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

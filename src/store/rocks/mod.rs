@@ -170,6 +170,11 @@ impl RocksStore {
         }
         let ballast = Ballast::open(&options.path, tuning::LEAST_RESERVE).map_err(io_failure)?;
         let mark = Mark::read(&options.path)?;
+        if mark.is_none() && index.join("CURRENT").exists() {
+            tracing::warn!(
+                "the store has no mark of what was synced: damage to the end of its index would not show this time"
+            );
+        }
         let meta = Arc::new(ballast.make_way(|| Meta::open(&index, options.cache_bytes, mark))?);
         let mark = Arc::new(Mark::new(&options.path, meta.last_change()));
         let able = ballast.make_way(|| Abilities::probe(&segments, options.direct_io, options.hole_punching))?;
