@@ -82,3 +82,59 @@ def fill_and_recover(server):
         time.sleep(0.5)
     assert set(keys_of(s3, "full")) == set(stored)
     in_parallel(check, stored, workers=4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+def test_a_start_on_a_disk_that_others_have_filled(new_server, tmp_path, kind):
+    """Not a byte is left; the server has its ballast to start with, and to delete."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    with mounted(kind, tmp_path, 700) as point:
+        server = new_server(point, start=False)
+        server.log = tmp_path / "log"
+        try:
+            server.start()
+            start_without_space(server, point / "others")
+        finally:
+            server.destroy()
+
+
+def start_without_space(server, others):
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="full")
+    stored = {f"k{number}": 3 * MIB for number in range(8)}
+    for key, size in stored.items():
+        s3.put_object(Bucket="full", Key=key, Body=content(size, key))
+    ballast = server.data / "store" / "ballast"
+    deadline = time.monotonic() + 60
+    while ballast.stat().st_size == 0:
+        assert time.monotonic() < deadline, "no ballast was taken in"
+        time.sleep(0.2)
+    server.kill()
+    with others.open("wb", buffering=0) as file:
+        for size in (MIB, 4096, 1):
+            while True:
+                try:
+                    file.write(bytes(size))
+                except OSError:
+                    break
+    server.start()
+    s3 = server.client("s3")
+    for key, size in stored.items():
+        assert body_of(s3.get_object(Bucket="full", Key=key)) == content(size, key)
+    # Deletes may have to wait for RocksDB to see that there is space again.
+    deadline = time.monotonic() + 60
+    for key in stored:
+        while True:
+            try:
+                s3.delete_object(Bucket="full", Key=key)
+                break
+            except ClientError as error:
+                assert time.monotonic() < deadline, error
+                time.sleep(0.5)
+    assert keys_of(s3, "full") == []
+    others.unlink()
+    s3.put_object(Bucket="full", Key="again", Body=content(3 * MIB, "again"))
+    assert server.stop() == 0
