@@ -108,6 +108,7 @@ impl Fixture {
             order: None,
             has_id: false,
             null_at: None,
+            late: None,
             tags: Vec::new(),
             retention: None,
             legal_hold: None,

@@ -211,6 +211,7 @@ impl S3 {
             order: None,
             has_id: false,
             null_at: None,
+            late: None,
             tags: upload.record.tags.clone(),
             retention: self.retention_of_upload(bucket, upload.record.retention).await?,
             legal_hold: upload.record.legal_hold,

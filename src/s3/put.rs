@@ -82,7 +82,7 @@ impl Origin {
     /// The delete marker that it is.
     pub fn marker(&self) -> MarkerRecord {
         let (order, generation) = (self.order().unwrap_or(0), self.generation().unwrap_or_default());
-        MarkerRecord { modified: self.modified, generation, order, has_id: true, null_at: None }
+        MarkerRecord { modified: self.modified, generation, order, has_id: true, null_at: None, late: None }
     }
 
     /// Makes `record` a replica's.
@@ -223,6 +223,7 @@ impl S3 {
             order: None,
             has_id: false,
             null_at: None,
+            late: None,
             tags: markings.tags,
             retention: markings.retention,
             legal_hold: markings.legal_hold,

@@ -91,6 +91,7 @@ impl S3 {
             order: None,
             has_id: false,
             null_at: None,
+            late: None,
             tags: copy.markings.tags.clone(),
             retention: copy.markings.retention,
             legal_hold: copy.markings.legal_hold,

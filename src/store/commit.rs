@@ -28,7 +28,8 @@
 //!
 //! **Replica** (of another bucket's version, under the id that it has there): as a write or a copy by sharing, save that it
 //! keeps its order; where a later version is current already, it comes among the noncurrent ones, at a key that the commit
-//! expects to be absent. A replica that comes in parts is completed so, too.
+//! expects to be absent, and is counted in the head, which the commit expects as read: a deletion of the head that did not
+//! see it conflicts. A replica that comes in parts is completed so, too.
 //!
 //! **What is told** of a write, a deletion or a change ([`Tell`]) is part of its commit: see [`super::outbox`].
 //!

@@ -266,11 +266,9 @@ impl<'l> Sweep<'l> {
             Ok(tell) => tell,
             Err(error) => return failed(&key, &*error),
         };
-        let (id, null_at) = (judged.id(), judged.null_at());
+        let id = judged.id();
         let admit = |present: &Version, standing| {
-            // Where the null version is says nothing of this one.
-            let is_same = standing == stood && present.clone().with_null_at(null_at) == judged;
-            if is_same { Ok(()) } else { Err(Fate::Changed) }
+            if standing == stood && present.is_same(&judged) { Ok(()) } else { Err(Fate::Changed) }
         };
         match commit::delete_version(store, bucket, &key, id, claim, &*tell, admit).await {
             Ok(Some(gone)) => {
@@ -294,7 +292,9 @@ impl<'l> Sweep<'l> {
         let (bucket, versioning) = (self.bucket.partition(), self.bucket.versioning);
         let place = Place { bucket, versioning, key, tell: &*tell };
         let marker = MarkerRecord::new(self.now, random::bytes(&*self.life.entropy));
-        let admit = |present: Option<&ObjectRecord>| if present == Some(judged) { Ok(()) } else { Err(Fate::Changed) };
+        let admit = |present: Option<&ObjectRecord>| {
+            if present.is_some_and(|present| present.is_same(judged)) { Ok(()) } else { Err(Fate::Changed) }
+        };
         match commit::delete_object(&*self.life.store, place, &marker, admit).await {
             Ok(Deletion::Nothing) => Fate::Changed,
             Ok(deletion) => {
@@ -319,8 +319,7 @@ impl<'l> Sweep<'l> {
         };
         let id = judged.version_id();
         let change = |present: &mut ObjectRecord| {
-            // Where the null version is says nothing of this one.
-            if (ObjectRecord { null_at: present.null_at, ..judged.clone() }) != *present {
+            if !present.is_same(judged) {
                 return Err(Fate::Changed);
             }
             class.as_str().clone_into(&mut present.attributes.storage_class);

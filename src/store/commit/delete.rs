@@ -4,9 +4,10 @@ use super::head::Head;
 use super::tell::{Deed, Tell};
 use super::{Place, WriteError, count_replacement, live_batch, read_versioning, release_body};
 use crate::store::schema::{
-    Claim, MarkerRecord, ObjectRecord, Record as _, Table, Version, VersionId, Versioning, escape, noncurrent_key,
+    Claim, MarkerRecord, ObjectRecord, Others, Record as _, Table, Version, VersionId, Versioning, escape,
+    noncurrent_key,
 };
-use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition};
+use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition, StoreError};
 
 /// What a deletion of a key came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,7 +87,14 @@ pub async fn delete_version<E>(
     };
     loop {
         let head = Head::read(store, bucket, key, Versioning::Enabled).await?;
-        let Some(current) = &head.version else { return Ok(None) };
+        let Some(current) = &head.version else {
+            let Some((batch, gone)) = remove_headless(store, (bucket, key), &head, id).await? else { return Ok(None) };
+            judge(&gone, Standing::Noncurrent)?;
+            match commit_removal(store, bucket, batch, &gone, tell).await? {
+                Outcome::Applied => return Ok(Some(gone)),
+                Outcome::Conflict { .. } => continue,
+            }
+        };
         let (batch, gone) = if current.id() == id {
             let newest = KeyRange::prefix(&escape(Table::Noncurrent, key));
             let next = store.scan(bucket, &newest, 1).await?.pop();
@@ -95,9 +103,10 @@ pub async fn delete_version<E>(
             let batch = match next {
                 Some((next_key, value)) => {
                     let next = Version::from_value(&value)?;
-                    let null_at = current.null_at().filter(|_| next.id() != VersionId::Null);
+                    let Others { null_at, late } = current.others();
+                    let null_at = null_at.filter(|_| next.id() != VersionId::Null);
                     let batch = batch.expect(next_key.to_vec(), Some(value)).delete(next_key.to_vec());
-                    head.put(batch, Some(&next.with_null_at(null_at)))
+                    head.put(batch, Some(&next.with_others(Others { null_at, late })))
                 }
                 None => head.put(batch, None),
             };
@@ -123,17 +132,55 @@ pub async fn delete_version<E>(
             judge(&version, Standing::Noncurrent)?;
             let mut batch = Batch::new().expect(noncurrent.clone(), value).delete(noncurrent);
             if id == VersionId::Null {
-                batch = head.put(head.expected(batch), Some(&current.clone().with_null_at(None)));
+                batch = head.put(
+                    head.expected(batch),
+                    Some(&current.clone().with_others(Others { null_at: None, ..current.others() })),
+                );
             }
             (batch, version)
         };
-        let batch = match gone.object() {
-            Some(object) => release_body(store, bucket, object, count_replacement(batch, Some(object), None)).await?,
-            None => batch,
-        };
-        let batch = tell.tell(batch, Deed::Removed(Some(id)));
-        if let Outcome::Applied = store.commit(bucket, batch).await? {
+        if let Outcome::Applied = commit_removal(store, bucket, batch, &gone, tell).await? {
             return Ok(Some(gone));
         }
     }
+}
+
+/// Commits `batch`, which removes the record of `gone`, with the end of its bytes.
+async fn commit_removal(
+    store: &dyn MetaStore,
+    bucket: Partition,
+    batch: Batch,
+    gone: &Version,
+    tell: &dyn Tell,
+) -> Result<Outcome, StoreError> {
+    let batch = match gone.object() {
+        Some(object) => release_body(store, bucket, object, count_replacement(batch, Some(object), None)).await?,
+        None => batch,
+    };
+    store.commit(bucket, tell.tell(batch, Deed::Removed(Some(gone.id())))).await
+}
+
+/// The removal of the version `id` of a key that has noncurrent versions and, by `head`, no current one: the newest of the
+/// others becomes current. No commit leaves a key so; older ones could.
+async fn remove_headless(
+    store: &dyn MetaStore,
+    (bucket, key): (Partition, &str),
+    head: &Head<'_>,
+    id: VersionId,
+) -> Result<Option<(Batch, Version)>, StoreError> {
+    let of_the_key = KeyRange::prefix(&escape(Table::Noncurrent, key));
+    let (mut gone, mut left) = (None, Vec::new());
+    for (at, value) in store.scan(bucket, &of_the_key, usize::MAX).await? {
+        let version = Version::from_value(&value)?;
+        let found = (at.to_vec(), value, version);
+        if found.2.id() == id { gone = Some(found) } else { left.push(found) }
+    }
+    let Some((at, value, gone)) = gone else { return Ok(None) };
+    let batch = head.expected(Batch::new()).expect(at.clone(), Some(value)).delete(at);
+    let mut left = left.into_iter();
+    let Some((at, value, newest)) = left.next() else { return Ok(Some((batch, gone))) };
+    let null_at = left.find(|(.., version)| version.id() == VersionId::Null).map(|(.., version)| version.order());
+    let batch = batch.expect(at.clone(), Some(value)).delete(at);
+    let batch = head.put(batch, Some(&newest.with_others(Others { null_at, late: None })));
+    Ok(Some((batch, gone)))
 }

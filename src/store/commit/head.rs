@@ -2,14 +2,15 @@
 //!
 //! A key with any version has exactly one current one: an object in [`Table::Object`], or a delete marker in
 //! [`Table::Marker`], and it is later than all in [`Table::Noncurrent`]. Whoever changes which one is current expects the
-//! head as it was read; so changes of one key come one after the other. The head also knows where the null version is, of
-//! which a key has one at most.
+//! head as it was read; so changes of one key come one after the other. A version that comes late, among the noncurrent
+//! ones, changes the head too, by counting itself there: whoever meanwhile removes the head, and has read which of the
+//! others is the newest, reads again. The head also knows where the null version is, of which a key has one at most.
 
 use bytes::Bytes;
 
 use super::{count_replacement, release_body};
 use crate::store::schema::{
-    MarkerRecord, ObjectRecord, Record as _, Table, Version, VersionId, Versioning, escape, noncurrent_key,
+    MarkerRecord, ObjectRecord, Others, Record as _, Table, Version, VersionId, Versioning, escape, noncurrent_key,
 };
 use crate::store::{Batch, MetaStore, Partition, StoreError};
 
@@ -114,11 +115,12 @@ impl<'k> Head<'k> {
         let mut replaced = None;
         if versioning.keeps_versions() {
             let mut null_at = None;
+            let late = self.version.as_ref().and_then(|old| old.others().late);
             match &self.version {
                 Some(old) if old.id() == VersionId::Null && !with_id => replaced = Some(old.clone()),
                 Some(old) => {
                     null_at = if old.id() == VersionId::Null { Some(old.order()) } else { old.null_at() };
-                    let kept = old.clone().with_null_at(None);
+                    let kept = old.clone().with_others(Others::default());
                     batch = batch.put(noncurrent_key(self.key, old.order()), kept.to_value());
                     if let Some(at) = null_at.filter(|_| !with_id) {
                         null_at = None;
@@ -131,7 +133,8 @@ impl<'k> Head<'k> {
                 None => {}
             }
             let least = self.version.as_ref().map_or(0, |old| old.order().saturating_add(1));
-            new.place(least, with_id, null_at);
+            new.place(least, with_id);
+            new = new.with_others(Others { null_at, late });
         } else {
             replaced.clone_from(&self.version);
         }

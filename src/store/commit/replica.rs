@@ -59,7 +59,7 @@ pub async fn write_replica<E>(
 }
 
 /// Adds to `batch` that `version`, which has an id and is not there, comes to stand where its order puts it: at the head, or
-/// among the noncurrent versions. It is counted.
+/// among the noncurrent versions, where the head counts it. Its bytes are counted.
 ///
 /// # Errors
 /// [`WriteError::PartsChanged`] if another version has the same order.
@@ -70,14 +70,16 @@ pub(super) async fn stand<E>(
     version: &Version,
     batch: Batch,
 ) -> Result<Batch, WriteError<E>> {
-    if head.version.as_ref().is_none_or(|current| current.order() < version.order()) {
-        return Ok(head.replace(store, Versioning::Enabled, version.clone(), batch).await?.0);
-    }
+    let current = match &head.version {
+        Some(current) if current.order() >= version.order() => current,
+        _ => return Ok(head.replace(store, Versioning::Enabled, version.clone(), batch).await?.0),
+    };
     let at = noncurrent_key(key, version.order());
-    if store.get(bucket, &at).await?.is_some() {
+    if current.order() == version.order() || store.get(bucket, &at).await?.is_some() {
         return Err(WriteError::PartsChanged);
     }
     let batch = head.expected(batch).expect(at.clone(), None).put(at, version.to_value());
+    let batch = head.put(batch, Some(&current.clone().with_others(current.others().with_a_late_one())));
     Ok(count_replacement(batch, None, version.object()))
 }
 
@@ -85,10 +87,12 @@ pub(super) async fn stand<E>(
 mod tests {
     use std::convert::Infallible;
 
+    use futures_util::FutureExt as _;
+
     use super::*;
-    use crate::store::commit::{Silent, read_version};
+    use crate::store::commit::{Silent, Standing, delete_version, read_version, read_versions};
     use crate::store::memory::MemoryStore;
-    use crate::store::schema::{MarkerRecord, VersionId};
+    use crate::store::schema::{Claim, MarkerRecord, Table, VersionId, escape};
 
     const BUCKET: Partition = Partition([9; 16]);
 
@@ -99,22 +103,110 @@ mod tests {
             order,
             has_id: true,
             null_at: None,
+            late: None,
         })
+    }
+
+    async fn store_with(orders: impl IntoIterator<Item = u64>) -> MemoryStore {
+        let store = MemoryStore::new(std::sync::Arc::new(crate::crypto::random::SeededEntropy::new(1)));
+        let live = Batch::new().put(super::super::live_key(), Versioning::Enabled.live_value());
+        assert_eq!(store.commit(BUCKET, live).await.unwrap(), Outcome::Applied);
+        for order in orders {
+            assert!(write(&store, order).await);
+        }
+        store
+    }
+
+    async fn write(store: &MemoryStore, order: u64) -> bool {
+        let place = Place { bucket: BUCKET, versioning: Versioning::Enabled, key: "k", tell: &Silent };
+        write_replica::<Infallible>(store, place, marker(order), None).await.unwrap()
+    }
+
+    /// The orders of the versions, the current one first.
+    async fn orders(store: &MemoryStore) -> Vec<u64> {
+        let found = read_versions(store, BUCKET, "", None, 10).await.unwrap();
+        let of_current = found.iter().map(|found| found.is_current).collect::<Vec<_>>();
+        assert_eq!(of_current, (0..found.len()).map(|at| at == 0).collect::<Vec<_>>(), "the newest alone is current");
+        found.iter().map(|found| found.version.order()).collect()
+    }
+
+    /// Deletes the version of that order; `between` happens after the protocol's reads and before its commit. How the version
+    /// stood, each time that it was judged.
+    async fn delete(store: &MemoryStore, order: u64, between: impl Fn()) -> Option<Vec<Standing>> {
+        let judged = std::sync::Mutex::new(Vec::new());
+        let admit = |_: &Version, standing| {
+            judged.lock().unwrap().push(standing);
+            between();
+            Ok::<_, Infallible>(())
+        };
+        let claim = Claim { now: 0, bypass: false };
+        let gone = delete_version(store, BUCKET, "k", marker(order).id(), claim, &Silent, admit).await.unwrap();
+        gone.map(|_| judged.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_comes_while_the_current_version_goes_is_not_left_behind() {
+        for (before, after) in [(vec![20], vec![10]), (vec![5, 20], vec![10, 5])] {
+            let store = store_with(before).await;
+            let come = std::sync::Once::new();
+            // The store in memory answers at once.
+            let between = || come.call_once(|| assert_eq!(write(&store, 10).now_or_never(), Some(true)));
+            let judged = delete(&store, 20, between).await.unwrap();
+            assert_eq!((judged.len(), judged[1]), (2, Standing::Current), "it is judged again");
+            assert_eq!(orders(&store).await, after);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_late_is_known_to_later_heads_too() {
+        let store = store_with([20]).await;
+        let come = std::sync::Once::new();
+        let between = || {
+            come.call_once(|| {
+                // The head is as it was but for the count.
+                assert_eq!(write(&store, 30).now_or_never(), Some(true));
+                assert_eq!(write(&store, 10).now_or_never(), Some(true));
+                assert!(delete(&store, 30, || ()).now_or_never().unwrap().is_some());
+            });
+        };
+        assert!(delete(&store, 20, between).await.is_some());
+        assert_eq!(orders(&store).await, [10]);
+    }
+
+    #[tokio::test]
+    async fn versions_without_a_current_one_can_be_deleted() {
+        let store = store_with([10, 20, 30, 40]).await;
+        let head = Batch::new().delete(escape(Table::Marker, "k"));
+        assert_eq!(store.commit(BUCKET, head).await.unwrap(), Outcome::Applied);
+        assert_eq!(delete(&store, 40, || ()).await, None);
+        assert_eq!(delete(&store, 20, || ()).await, Some(vec![Standing::Noncurrent]));
+        assert_eq!(orders(&store).await, [30, 10], "the newest of those left is current");
+        assert!(delete(&store, 30, || ()).await.is_some());
+        assert!(delete(&store, 10, || ()).await.is_some());
+        assert!(orders(&store).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_two_versions_have_one_order() {
+        let store = store_with([10, 20]).await;
+        let place = Place { bucket: BUCKET, versioning: Versioning::Enabled, key: "k", tell: &Silent };
+        for order in [10, 20] {
+            let other = MarkerRecord { order, has_id: true, ..MarkerRecord::new(0, [0xff; 16]) };
+            let written = write_replica::<Infallible>(&store, place, Version::Marker(other), None).await;
+            assert!(matches!(written, Err(WriteError::PartsChanged)), "{order}");
+        }
+        assert_eq!(orders(&store).await, [20, 10]);
     }
 
     #[tokio::test]
     async fn a_replica_keeps_its_id_and_stands_where_its_order_puts_it() {
-        let store = MemoryStore::new(std::sync::Arc::new(crate::crypto::random::SeededEntropy::new(1)));
-        let live = Batch::new().put(super::super::live_key(), Versioning::Enabled.live_value());
-        assert_eq!(store.commit(BUCKET, live).await.unwrap(), Outcome::Applied);
-        let place = Place { bucket: BUCKET, versioning: Versioning::Enabled, key: "k", tell: &Silent };
-        let write = |version: Version| write_replica::<Infallible>(&store, place, version, None);
+        let store = store_with([]).await;
         let current = async || read_version(&store, BUCKET, "k", None).await.unwrap().map(|version| version.order());
-        assert!(write(marker(20)).await.unwrap());
-        assert!(!write(marker(20)).await.unwrap(), "it is there");
-        assert!(write(marker(30)).await.unwrap());
+        assert!(write(&store, 20).await);
+        assert!(!write(&store, 20).await, "it is there");
+        assert!(write(&store, 30).await);
         assert_eq!(current().await, Some(30));
-        assert!(write(marker(10)).await.unwrap(), "an older one comes late");
+        assert!(write(&store, 10).await, "an older one comes late");
         assert_eq!(current().await, Some(30));
         for order in [10, 20, 30] {
             let id = marker(order).id();

@@ -34,6 +34,7 @@ enum Step {
     DeleteVersion { key: u8, nth: u8 },
     Copy { from: u8, nth: u8, key: u8 },
     Keep { versions: bool },
+    Replicate { key: u8, order: u8 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0..3_u8, 0..4_u8).prop_map(|(key, nth)| Step::DeleteVersion { key, nth }),
         (0..3_u8, 0..4_u8, 0..3_u8).prop_map(|(from, nth, key)| Step::Copy { from, nth, key }),
         prop::bool::weighted(0.7).prop_map(|versions| Step::Keep { versions }),
+        (0..3_u8, 0..8_u8).prop_map(|(key, order)| Step::Replicate { key, order }),
     ]
 }
 
@@ -77,6 +79,7 @@ fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
         order: None,
         has_id: false,
         null_at: None,
+        late: None,
         tags: Vec::new(),
         retention: None,
         legal_hold: None,
@@ -187,6 +190,15 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
                 Ok::<_, Infallible>(())
             };
             assert!(configure_bucket(store, "b", change).await.unwrap());
+        }
+        Step::Replicate { key, order } => {
+            let order = Some(order.into());
+            let mut record = object(1, protection(0), Body::Run(run_ref(id)));
+            (record.generation, record.order, record.has_id) = (id, order, true);
+            let place = Place { bucket: BUCKET, versioning: stale, key: &name(key), tell: &Silent };
+            let written =
+                write_replica::<Infallible>(store, place, Version::Object(Box::new(record)), Some(inline)).await;
+            assert!(matches!(written, Ok(true) | Err(WriteError::NoBucket | WriteError::PartsChanged)), "{written:?}");
         }
         Step::Reprotect { key, under } => {
             if let Some(Version::Object(judged)) = nth(store, &name(key), under % 3).await {

@@ -93,8 +93,7 @@ pub async fn replace_envelope<E>(
 ) -> Result<bool, WriteError<E>> {
     let Some(found) = locate(store, bucket, key, Some(judged.version_id())).await? else { return Ok(false) };
     let Some(present) = found.version.object() else { return Ok(false) };
-    // Where the null version is says nothing of this one.
-    if (ObjectRecord { null_at: judged.null_at, ..present.clone() }) != *judged {
+    if !present.is_same(judged) {
         return Ok(false);
     }
     let new = ObjectRecord { envelope: envelope.into(), protection, ..present.clone() };

@@ -47,7 +47,7 @@ pub use records::{
 pub use replication::{DestinationState, Ended, Facet, ReplicationState, ReplicationStatus};
 pub use stored::{from_value, to_value};
 pub use version::{
-    Claim, DefaultRetention, MarkerRecord, NoVersionId, ObjectLock, Period, Retention, RetentionMode, Version,
+    Claim, DefaultRetention, MarkerRecord, NoVersionId, ObjectLock, Others, Period, Retention, RetentionMode, Version,
     VersionId, Versioning,
 };
 

@@ -359,6 +359,9 @@ pub struct ObjectRecord {
     /// Of a current version: the order of the null version among the noncurrent ones, if it is there.
     #[n(13)]
     pub null_at: Option<u64>,
+    /// Of a current version: how many versions came among the noncurrent ones while it, or one before it, was current.
+    #[n(21)]
+    pub late: Option<u64>,
     /// Its tags, in the order in which they were given.
     #[n(14)]
     #[cbor(skip_if = "Vec::is_empty")]
@@ -539,6 +542,7 @@ mod tests {
             order: None,
             has_id: false,
             null_at: None,
+            late: None,
             tags: Vec::new(),
             retention: None,
             legal_hold: None,
@@ -646,6 +650,7 @@ mod tests {
             ..object(Body::Run(run(false)))
         };
         hold("object-version.bin", &current);
+        hold("object-version-late.bin", &ObjectRecord { late: Some(2), ..current.clone() });
         let destination = DestinationState::pending("arn:aws:s3:::copies", "r");
         let with = |replication: ReplicationState| ObjectRecord { replication: Some(replication), ..current.clone() };
         let replication = ReplicationState { is_replica: false, destinations: vec![destination.clone()] };
@@ -664,8 +669,10 @@ mod tests {
             order: 1_700_000_000_124_000,
             has_id: true,
             null_at: None,
+            late: None,
         };
         hold("marker.bin", &marker);
+        hold("marker-late.bin", &MarkerRecord { late: Some(1), ..marker.clone() });
         hold("version-marker.bin", &Version::Marker(marker));
         let owned = UploadRecord { owner: Some("111122223333".to_owned()), acl: Some(grants), ..upload };
         hold("upload-acl.bin", &owned);

@@ -132,12 +132,15 @@ pub struct MarkerRecord {
     /// As [`ObjectRecord::null_at`].
     #[n(4)]
     pub null_at: Option<u64>,
+    /// As [`ObjectRecord::late`].
+    #[n(5)]
+    pub late: Option<u64>,
 }
 
 impl MarkerRecord {
     /// A marker that is to be put on a key; where it stands, the commit decides.
     pub fn new(modified: i64, generation: [u8; 16]) -> Self {
-        Self { modified, generation, order: 0, has_id: false, null_at: None }
+        Self { modified, generation, order: 0, has_id: false, null_at: None, late: None }
     }
 }
 
@@ -194,30 +197,59 @@ impl Version {
         }
     }
 
-    /// Gives it another [`Self::null_at`].
-    #[must_use]
-    pub fn with_null_at(mut self, at: Option<u64>) -> Self {
-        match &mut self {
-            Self::Object(object) => object.null_at = at,
-            Self::Marker(marker) => marker.null_at = at,
+    /// What it says of the others of its key.
+    pub fn others(&self) -> Others {
+        match self {
+            Self::Object(object) => Others { null_at: object.null_at, late: object.late },
+            Self::Marker(marker) => Others { null_at: marker.null_at, late: marker.late },
         }
+    }
+
+    /// Has it say something else of the others of its key.
+    #[must_use]
+    pub fn with_others(mut self, others: Others) -> Self {
+        let (null_at, late) = match &mut self {
+            Self::Object(object) => (&mut object.null_at, &mut object.late),
+            Self::Marker(marker) => (&mut marker.null_at, &mut marker.late),
+        };
+        (*null_at, *late) = (others.null_at, others.late);
         self
+    }
+
+    /// Whether it is as `other`, whatever either says of the other versions of its key.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.clone().with_others(other.others()) == *other
     }
 
     /// Puts it behind all that its key had: `least` is the lowest order that it may have. One that has an id already, a
     /// replica, keeps its order where it can.
-    pub(in crate::store) fn place(&mut self, least: u64, with_id: bool, null_at: Option<u64>) {
+    pub(in crate::store) fn place(&mut self, least: u64, with_id: bool) {
         let given = match self {
             Self::Object(object) => object.order.filter(|_| object.has_id),
             Self::Marker(marker) => marker.has_id.then_some(marker.order),
         };
         let place = given.unwrap_or_else(|| micros(self.modified())).max(least);
         match self {
-            Self::Object(object) => {
-                (object.order, object.has_id, object.null_at) = (Some(place), with_id, null_at);
-            }
-            Self::Marker(marker) => (marker.order, marker.has_id, marker.null_at) = (place, with_id, null_at),
+            Self::Object(object) => (object.order, object.has_id) = (Some(place), with_id),
+            Self::Marker(marker) => (marker.order, marker.has_id) = (place, with_id),
         }
+    }
+}
+
+/// What a current version says of the others of its key. A noncurrent one says nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Others {
+    /// As [`ObjectRecord::null_at`].
+    pub null_at: Option<u64>,
+    /// As [`ObjectRecord::late`].
+    pub late: Option<u64>,
+}
+
+impl Others {
+    /// With one more that came late.
+    #[must_use]
+    pub fn with_a_late_one(self) -> Self {
+        Self { late: Some(self.late.unwrap_or(0).saturating_add(1)), ..self }
     }
 }
 
@@ -233,6 +265,11 @@ impl ObjectRecord {
     /// Where it stands among the versions of its key.
     pub fn order(&self) -> u64 {
         self.order.unwrap_or_else(|| micros(self.modified))
+    }
+
+    /// Whether it is as `other`, whatever either says of the other versions of its key.
+    pub fn is_same(&self, other: &Self) -> bool {
+        *self == Self { null_at: self.null_at, late: self.late, ..other.clone() }
     }
 
     /// Whether it must stay for now.
