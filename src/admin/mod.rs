@@ -222,7 +222,7 @@ impl Admin {
             Operation::GetJob(id) => self.show_job(&identity, row.action, id).await,
             Operation::CancelJob(id) => {
                 let (_, before) = self.show_job(&identity, row.action, id).await?;
-                self.jobs.cancel(id).await;
+                self.jobs.cancel(id).await?;
                 let (status, mut after) = self.show_job(&identity, row.action, id).await?;
                 after["hadEnded"] = json!(!before["job"]["ended"].is_null());
                 Ok((status, after))

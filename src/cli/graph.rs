@@ -35,7 +35,7 @@ use crate::kms::api::KmsApi;
 use crate::kms::audited::{AuditedKms, EVENT_SOURCE, key_resource};
 use crate::kms::cache::CachedKms;
 use crate::kms::local::{LocalKms, OpenError};
-use crate::kms::root::rotation::{Reseal, Rotation, RotationError};
+use crate::kms::root::rotation::{Reseal, Rotation};
 use crate::kms::root::{RootKey, RootKeyError};
 use crate::kms::services::EMBEDDED;
 use crate::kms::{KeyArn, SharedKms};
@@ -80,7 +80,7 @@ pub(super) struct Graph {
     keys: Arc<LocalKms>,
     directory: Arc<Directory>,
     key_upkeep: JoinHandle<()>,
-    /// Life cycles and inventory reports: they may be broken off anywhere.
+    /// Life cycles, inventory reports, rotations of the root key that are taken up: they may be broken off anywhere.
     upkeep: Vec<JoinHandle<()>>,
     s3: Arc<S3>,
     access_logs: JoinHandle<()>,
@@ -98,9 +98,6 @@ pub(super) enum GraphError {
     /// The root key.
     #[error("{}", chain(.0))]
     Root(#[from] CustodyError),
-    /// The rotation of the root key, which was interrupted.
-    #[error("the rotation of the root key cannot be taken up: {}", chain(.0))]
-    Rotation(#[from] RotationError),
     /// A key service across the network.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -183,9 +180,7 @@ impl Graph {
             audit_files,
         ];
         let root_key = Arc::new(Rotation::new(root_key, holders, Arc::clone(&entropy)));
-        if let Some(report) = root_key.resume().await? {
-            info!(root_key = %report.current, "took up the rotation of the root key; the old key is no longer needed");
-        }
+        take_up_rotation(&root_key).await;
         let metered = surroundings.metered(EMBEDDED, Arc::clone(&kms) as SharedKms);
         let (remote, mut caches) = surroundings.cached(remote, &clock);
         let cache = surroundings.cache(EMBEDDED, &metered, &clock);
@@ -290,6 +285,7 @@ impl Graph {
                 seconds(config.inventory.interval_seconds),
                 config.inventory.objects_per_second,
             )),
+            tokio::spawn(take_up_rotations(Arc::clone(&root_key))),
         ];
         let admin = Admin {
             store: admin_store,
@@ -430,6 +426,27 @@ async fn report(s3: Arc<S3>, metrics: Arc<Metrics>, interval: Duration, rate: u3
         if let Some(Err(error)) = outlive("inventory", s3.make_reports(rate, &metrics)).await {
             error!(%error, "inventory reports could not be made");
         }
+    }
+}
+
+/// Ends a rotation of the root key that was interrupted. Until it is ended, both keys are at hand: nothing else waits for it.
+async fn take_up_rotation(root_key: &Rotation) {
+    match root_key.resume().await {
+        Ok(None) => {}
+        Ok(Some(report)) => {
+            info!(root_key = %report.current, "took up the rotation of the root key; the old key is no longer needed");
+        }
+        Err(error) => {
+            error!(error = %chain(&error), "the rotation of the root key is not at its end; it is tried again");
+        }
+    }
+}
+
+/// Takes up, for ever, rotations that a failure interrupted.
+async fn take_up_rotations(root_key: Arc<Rotation>) {
+    loop {
+        tokio::time::sleep(KEY_UPKEEP_INTERVAL).await;
+        take_up_rotation(&root_key).await;
     }
 }
 

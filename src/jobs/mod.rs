@@ -7,7 +7,8 @@
 //! **Life of a job**: 1. its record is committed, `running`. *Crash: taken up at the next start.* 2. objects are re-wrapped,
 //! page by page; each object is one atomic commit. 3. after each page the record gets the cursor and the counts. *Crash
 //! between 2 and 3: the page is looked at again; what was re-wrapped already no longer depends on the old key and is passed
-//! over.* 4. the record gets its end and its report.
+//! over. So too where the store is too full to take the cursor.* 4. the record gets its end and its report; where the store is
+//! full, without what would make the record longer.
 
 pub mod lifecycle;
 mod record;
@@ -149,12 +150,27 @@ impl Jobs {
         value.map(|value| JobRecord::from_value(&value)).transpose()
     }
 
-    /// Has the job `id` end, if it is at work, and waits until it has. What is re-wrapped stays re-wrapped.
-    pub async fn cancel(&self, id: JobId) {
+    /// Has the job `id` end, if it has not, and waits until it has. What is re-wrapped stays re-wrapped.
+    ///
+    /// # Errors
+    /// [`StoreError`]: its end is not recorded.
+    pub async fn cancel(&self, id: JobId) -> Result<(), StoreError> {
         let running = self.running().remove(&id);
         if let Some(running) = running {
             running.end(Wish::Cancel).await;
         }
+        // Nobody is at work on it any more, and it may not have been able to record its end.
+        let store = &*self.bench.store;
+        let Some(value) = store.get(Partition::GLOBAL, &job_key(id)).await? else { return Ok(()) };
+        let record = JobRecord::from_value(&value)?;
+        if record.state != JobState::Running {
+            return Ok(());
+        }
+        let ended = Some(self.bench.clock.now().as_millisecond());
+        let cancelled = JobRecord { state: JobState::Cancelled, ended, ..record };
+        let batch = Batch::new().expect(job_key(id), Some(value)).put(job_key(id), cancelled.to_value());
+        // A conflict is another's word on the same job.
+        store.commit(Partition::GLOBAL, batch).await.map(drop)
     }
 
     /// At the server's end: lets every job come to rest between two pages.

@@ -1,7 +1,6 @@
 //! The re-wrap job at work.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{Bench, JobId, JobRecord, JobState, Order, Wish, job_key};
+use super::{Bench, JobId, JobRecord, JobState, Order, Report, Wish, job_key};
 use crate::crypto::random;
 use crate::kms::{Caller, KeyRef};
 use crate::sse::{Envelope, KmsProtection, ObjectName, Reprotection, SseError};
@@ -25,7 +24,7 @@ const AT_ONCE: usize = 128;
 /// How often an object that changes under the job is looked at again.
 const TRIES: usize = 16;
 
-/// How long it is waited before a key service that is away is asked again, and how often.
+/// How long it is waited before a key service that is away, or a store that failed, is asked again, and how often.
 const WAIT: Duration = Duration::from_secs(1);
 const WAITS: u32 = 120;
 
@@ -39,14 +38,14 @@ pub(super) async fn total(store: &dyn Store, order: &Order) -> Result<Option<u64
 }
 
 /// Works on the job until it ends or is wished to rest.
-pub(super) async fn run(bench: Bench, id: JobId, record: JobRecord, wished: watch::Receiver<Wish>) {
-    let mut job = Job { bench, id, record };
-    match job.work(wished).await {
+pub(super) async fn run(bench: Bench, id: JobId, record: JobRecord, mut wished: watch::Receiver<Wish>) {
+    let mut job = Job { bench, id, kept: record.clone(), record };
+    match job.work(&mut wished).await {
         Ok(JobState::Running) => {}
-        Ok(state) => job.end(state).await,
+        Ok(state) => job.end(state, &wished).await,
         Err(error) => {
             job.record.report.error = Some(error.to_string());
-            job.end(JobState::Failed).await;
+            job.end(JobState::Failed, &wished).await;
         }
     }
 }
@@ -55,6 +54,8 @@ struct Job {
     bench: Bench,
     id: JobId,
     record: JobRecord,
+    /// As it is stored.
+    kept: JobRecord,
 }
 
 /// What became of one object.
@@ -82,7 +83,7 @@ enum Trouble {
 
 impl Job {
     /// Page after page. [`JobState::Running`] if it was interrupted.
-    async fn work(&mut self, mut wished: watch::Receiver<Wish>) -> Result<JobState, StoreError> {
+    async fn work(&mut self, wished: &mut watch::Receiver<Wish>) -> Result<JobState, StoreError> {
         let mut pace = self.record.order.rate.map(pace);
         loop {
             match *wished.borrow() {
@@ -105,13 +106,16 @@ impl Job {
                 Version::Marker(_) => None,
             });
             let page = objects.collect();
-            let seen = self.rewrap_page(page, pace.as_mut(), &mut wished).await;
+            let seen = self.rewrap_page(page, pace.as_mut(), wished).await;
             let Some(seen) = seen else { continue };
             for seen in seen {
                 self.count(seen);
             }
             (self.record.cursor, self.record.cursor_order) = (last.0, Some(last.1));
-            self.checkpoint().await?;
+            if let Err(error) = self.checkpoint().await {
+                // The next one is as good: what is looked at twice is passed by.
+                tracing::warn!(job = hex::encode(self.id), %error, "how far a job is could not be recorded");
+            }
         }
     }
 
@@ -163,23 +167,34 @@ impl Job {
         }
     }
 
-    async fn checkpoint(&self) -> Result<(), StoreError> {
-        let batch = Batch::new().put(job_key(self.id), self.record.to_value());
+    async fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.put(&self.record).await?;
+        self.kept = self.record.clone();
+        Ok(())
+    }
+
+    async fn put(&self, record: &JobRecord) -> Result<(), StoreError> {
+        let batch = Batch::new().put(job_key(self.id), record.to_value());
         self.bench.store.commit(Partition::GLOBAL, batch).await.map(drop)
     }
 
-    async fn end(&mut self, state: JobState) {
-        let ended = async {
-            let order = &self.record.order;
-            let tallies = read_tallies(&*self.bench.store, Partition(order.bucket_id)).await?;
-            let uploads = tallies.iter().filter(|(protection, _)| protection.key == order.from.key);
-            self.record.report.uploads_left = uploads.map(|(_, tally)| u64::try_from(tally.uploads).unwrap_or(0)).sum();
-            self.record.state = state;
-            self.record.ended = Some(self.bench.clock.now().as_millisecond());
-            self.checkpoint().await
+    /// Records that it ended, as often as it takes, unless something else is wished of it.
+    async fn end(&mut self, state: JobState, wished: &watch::Receiver<Wish>) {
+        self.record.state = state;
+        self.record.ended = Some(self.bench.clock.now().as_millisecond());
+        let job = hex::encode(self.id);
+        let mut waits = WAITS;
+        let result = loop {
+            match self.record_end().await {
+                Err(error) if waits > 0 && *wished.borrow() == Wish::Work => {
+                    tracing::warn!(job, %error, "the end of a job could not be recorded yet");
+                    waits -= 1;
+                }
+                done => break done,
+            }
+            tokio::time::sleep(WAIT).await;
         };
-        let result = pin!(ended).await;
-        let (job, report) = (hex::encode(self.id), &self.record.report);
+        let report = &self.record.report;
         match result {
             Ok(()) => tracing::info!(
                 job,
@@ -190,9 +205,28 @@ impl Job {
                 error = report.error,
                 "a re-wrap job ended"
             ),
-            // It goes on where its last checkpoint is, at the next start.
+            // It goes on where its last checkpoint is, at the next start, unless it is cancelled.
             Err(error) => tracing::error!(job, %error, "the end of a job could not be recorded"),
         }
+    }
+
+    async fn record_end(&mut self) -> Result<(), StoreError> {
+        let order = &self.record.order;
+        let tallies = read_tallies(&*self.bench.store, Partition(order.bucket_id)).await?;
+        let uploads = tallies.iter().filter(|(protection, _)| protection.key == order.from.key);
+        self.record.report.uploads_left = uploads.map(|(_, tally)| u64::try_from(tally.uploads).unwrap_or(0)).sum();
+        match self.checkpoint().await {
+            // A full store takes a record that is as long as the one it has.
+            Err(StoreError::NoSpace) => self.put(&self.shortened()).await,
+            done => done,
+        }
+    }
+
+    /// The record with no more texts than are stored of it.
+    fn shortened(&self) -> JobRecord {
+        let (record, kept) = (self.record.clone(), self.kept.clone());
+        let report = Report { failures: kept.report.failures, error: kept.report.error, ..record.report };
+        JobRecord { report, cursor: kept.cursor, cursor_order: kept.cursor_order, ..record }
     }
 }
 

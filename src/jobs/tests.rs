@@ -23,6 +23,7 @@ const BUCKET: [u8; 16] = [5; 16];
 
 struct Fixture {
     store: SharedStore,
+    memory: Arc<MemoryStore>,
     sse: Arc<Sse>,
     kms: Arc<LocalKms>,
     from: String,
@@ -64,7 +65,7 @@ impl Fixture {
             acl: None,
         };
         assert_eq!(commit::create_bucket(&*store, "b", &bucket).await.unwrap(), None);
-        Self { store, sse, kms, from, to }
+        Self { memory: Arc::clone(&store), store, sse, kms, from, to }
     }
 
     fn jobs(&self) -> Jobs {
@@ -251,12 +252,50 @@ async fn a_cancelled_job_ends() {
     fixture.fill(40).await;
     let jobs = fixture.jobs();
     let id = fixture.start(&jobs, Order { rate: Some(1), ..fixture.order() }).await;
-    jobs.cancel(id).await;
+    jobs.cancel(id).await.unwrap();
     let record = jobs.find(id).await.unwrap().unwrap();
     assert_eq!(record.state, JobState::Cancelled);
     jobs.resume().await.unwrap();
-    jobs.cancel(id).await;
+    jobs.cancel(id).await.unwrap();
     assert_eq!(jobs.find(id).await.unwrap().unwrap(), record);
+}
+
+#[tokio::test]
+async fn a_job_without_a_worker_can_be_cancelled() {
+    let fixture = Fixture::new().await;
+    fixture.fill(1).await;
+    let jobs = fixture.jobs();
+    let id = fixture.start(&jobs, Order { rate: Some(1), ..fixture.order() }).await;
+    jobs.close().await;
+    assert_eq!(jobs.find(id).await.unwrap().unwrap().state, JobState::Running);
+    fixture.memory.set_full(true);
+    jobs.cancel(id).await.unwrap();
+    let record = jobs.find(id).await.unwrap().unwrap();
+    assert_eq!(record.state, JobState::Cancelled);
+    assert!(record.ended.is_some());
+    jobs.cancel([9; 16]).await.unwrap();
+}
+
+#[tokio::test]
+async fn on_a_full_store_a_job_goes_on_and_ends() {
+    let fixture = Fixture::new().await;
+    fixture.fill(8).await;
+    let jobs = fixture.jobs();
+    // Pages of ten, so that there is more than one checkpoint, and the first pages are not done when the store is full.
+    let id = fixture.start(&jobs, Order { rate: Some(10), ..fixture.order() }).await;
+    fixture.memory.set_full(true);
+    let record = ended(&jobs, id).await;
+    assert_eq!((record.state, record.report.rewrapped, record.report.failed), (JobState::Completed, 16, 0));
+    assert_eq!(fixture.tally(SseKind::Kms, Some(&fixture.from)).await, 0);
+
+    fixture.memory.set_full(false);
+    fixture.kms.set_enabled(&caller(), &KeyRef::parse(&fixture.to), false).await.unwrap();
+    let back = Protection { kind: SseKind::Kms, key: Some(fixture.to.clone()) };
+    let order = Order { from: back, to: fixture.from.clone(), rate: Some(20), ..fixture.order() };
+    let id = fixture.start(&jobs, order).await;
+    fixture.memory.set_full(true);
+    let report = ended(&jobs, id).await.report;
+    assert_eq!((report.failed, report.failures.len()), (24, 0), "there is no room for the reasons");
 }
 
 #[tokio::test]

@@ -41,17 +41,7 @@ pub enum Mutation {
     Count(Vec<u8>, Tally),
 }
 
-impl Mutation {
-    /// The value that the key gets, if it gets one.
-    fn value(&self) -> Option<&Bytes> {
-        match self {
-            Self::Put(_, value) => Some(value),
-            Self::Delete(_) | Self::Count(..) => None,
-        }
-    }
-}
-
-/// Values of so few bytes in all are flags rather than data.
+/// So few bytes in all are flags rather than data.
 const FLAG_LEN: usize = 64;
 
 /// What became of a batch.
@@ -151,12 +141,24 @@ impl Batch {
         self
     }
 
-    /// Whether the store is larger after it, so that a full one must refuse. What replaces or removes anything passes,
-    /// and so does what changes a flag.
-    pub(super) fn grows(&self) -> bool {
-        let put: usize = self.mutations.iter().map(|mutation| mutation.value().map_or(0, Bytes::len)).sum();
-        let removes =
-            !self.released.is_empty() || self.mutations.iter().any(|mutation| matches!(mutation, Mutation::Delete(_)));
-        !self.adopted.is_empty() || (put > FLAG_LEN && !removes)
+    /// Whether the store is larger after it, so that a full one must refuse; `present` tells how long the value is that a key
+    /// has now. What removes anything passes, and so does what replaces values by others of their length, or changes a flag.
+    ///
+    /// # Errors
+    /// As `present`.
+    pub(super) fn grows<E>(&self, present: impl Fn(&[u8]) -> Result<usize, E>) -> Result<bool, E> {
+        if !self.adopted.is_empty() {
+            return Ok(true);
+        }
+        if !self.released.is_empty() || self.mutations.iter().any(|mutation| matches!(mutation, Mutation::Delete(_))) {
+            return Ok(false);
+        }
+        let mut growth = 0;
+        for mutation in &self.mutations {
+            if let Mutation::Put(key, value) = mutation {
+                growth += value.len().saturating_sub(present(key)?);
+            }
+        }
+        Ok(growth > FLAG_LEN)
     }
 }

@@ -89,12 +89,13 @@ impl MetaStore for MemoryStore {
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
-        if self.full.load(Ordering::SeqCst) && batch.grows() {
-            return Err(StoreError::NoSpace);
-        }
         let mut contents = self.contents();
         let Contents { partitions, runs, .. } = &mut *contents;
         let keys = partitions.entry(partition).or_default();
+        let length = |key: &[u8]| Ok::<_, StoreError>(keys.get(key).map_or(0, Bytes::len));
+        if self.full.load(Ordering::SeqCst) && batch.grows(length)? {
+            return Err(StoreError::NoSpace);
+        }
         let failed = batch.expectations.iter().position(|expectation| match expectation {
             Expectation::Absent(key) => keys.contains_key(key),
             Expectation::Equals(key, value) => keys.get(key) != Some(value),
@@ -303,6 +304,7 @@ mod tests {
     async fn a_full_store_refuses_to_grow_and_recovers() {
         let store = memory();
         conformance::fill(&store, "k", 8).await;
+        conformance::fill_replaceable(&store).await;
         store.set_full(true);
         conformance::assert_full(&store, "k").await;
         store.set_full(false);

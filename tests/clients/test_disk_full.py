@@ -27,6 +27,75 @@ def test_a_full_disk(new_server, tmp_path, kind):
             server.destroy()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_replaces_records_is_taken_below_the_reserve(new_server, tmp_path):
+    """Keys are taken out of use, access is closed, what is due goes and jobs end although nothing new is taken."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    config = tmp_path / "strongroom.toml"
+    config.write_text("[lifecycle]\nday_seconds = 3\ninterval_seconds = 1\n")
+    with mounted("ext4", tmp_path, 1000) as point:
+        server = new_server(point, arguments=["--config", str(config)])
+        try:
+            work_below_the_reserve(server, point)
+        finally:
+            server.destroy()
+
+
+def work_below_the_reserve(server, point):
+    s3, kms, iam = (server.client(service) for service in ("s3", "kms", "iam"))
+    s3.create_bucket(Bucket="full")
+    old, new = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    iam.create_user(UserName="ann")
+    access_key = iam.create_access_key(UserName="ann")["AccessKey"]["AccessKeyId"]
+    s3.delete_public_access_block(Bucket="full")
+    deep = "a-directory-with-a-long-name/" * 5
+    in_parallel(lambda n: s3.put_object(Bucket="full", Key=f"due/{deep}{n}", Body=b"x"), range(100), workers=8)
+    in_parallel(
+        lambda n: s3.put_object(
+            Bucket="full", Key=f"kept/{n}", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=old
+        ),
+        range(100),
+        workers=8,
+    )
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "due/"}, "Expiration": {"Days": 4}}
+    s3.put_bucket_lifecycle_configuration(Bucket="full", LifecycleConfiguration={"Rules": [rule]})
+
+    rewrap = ("rewrap", "--bucket", "full", "--prefix", "kept/", "--from", old, "--to", new)
+    server.strongroom(*rewrap, "--rate", "20", "--detach")
+
+    # Others take what there is, down to less than the store keeps for itself.
+    free = os.statvfs(point)
+    with (point / "others").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - 128 * MIB)
+    with pytest.raises(ClientError) as refusal:
+        s3.put_object(Bucket="full", Key="more", Body=content(2 * MIB, "more"))
+    assert status_of(refusal.value.response) in (503, 507)
+
+    deadline = time.monotonic() + 60
+    while (job := server.strongroom("jobs", "list", "--json").json[0])["state"] == "running":
+        assert time.monotonic() < deadline, f"the job does not end: {job}"
+        time.sleep(0.5)
+    assert job["state"] == "completed", job
+    assert s3.head_object(Bucket="full", Key="kept/99")["SSEKMSKeyId"] == new
+    kms.disable_key(KeyId=old)
+    kms.schedule_key_deletion(KeyId=old, PendingWindowInDays=7)
+    assert kms.describe_key(KeyId=old)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    iam.update_access_key(UserName="ann", AccessKeyId=access_key, Status="Inactive")
+    block = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    s3.put_public_access_block(Bucket="full", PublicAccessBlockConfiguration=block)
+    server.strongroom("root-key", "rotate")
+    assert server.strongroom("root-key", "show", "--json").json["rotating"] is False
+    deadline = time.monotonic() + 60
+    while any(key.startswith("due/") for key in keys_of(s3, "full")):
+        assert time.monotonic() < deadline, "what is due does not go"
+        time.sleep(0.5)
+    assert server.stop() == 0
+    server.start()
+    assert body_of(server.client("s3").get_object(Bucket="full", Key="kept/1")) == b"x"
+
+
 def fill_and_recover(server):
     s3 = server.client("s3")
     s3.create_bucket(Bucket="full")

@@ -8,12 +8,13 @@
 //!    again for having been noncurrent, and what is locked stays. A transition changes the record's storage class alone, in such
 //!    a commit. What is not replicated yet is left for another day. Before each page, the configuration is looked at again: if it
 //!    was deleted or replaced, the pass is over.
-//! 3. after each page the record gets the last key that is done with. *Crash between 2 and 3: the page is looked at again;
-//!    what is gone is gone.*
+//! 3. after each page the record gets the last key that is done with. *Crash between 2 and 3, or a store that is too full for the
+//!    longer record: the page is looked at again; what is gone is gone.*
 //! 4. open uploads, likewise.
 //! 5. the record says that the pass is done.
 //!
-//! Objects are looked at and removed at bounded rates ([`Rates`]).
+//! Objects are looked at and removed at bounded rates ([`Rates`]), in one bucket after another: a pass that is not done after a
+//! while ([`SLICE`]) is gone on with when the other buckets have had their turn.
 
 mod calendar;
 mod cursor;
@@ -43,6 +44,9 @@ use crate::telemetry::{Metrics, outlive};
 /// Buckets read from the index at once.
 const BUCKETS: usize = 256;
 
+/// How long a bucket has its turn where others may wait.
+const SLICE: Duration = Duration::from_secs(30);
+
 /// Reads the rules of a kept configuration; `None` if it is none.
 pub type ReadRules = fn(&str) -> Option<Rules>;
 
@@ -64,6 +68,7 @@ pub struct Lifecycle {
     read_rules: ReadRules,
     calendar: Calendar,
     rates: Rates,
+    slice: Duration,
     /// Who says what is to be told of what goes; nobody, in tests.
     announcer: Option<Weak<dyn Announce>>,
 }
@@ -78,7 +83,7 @@ impl Lifecycle {
         calendar: Calendar,
         rates: Rates,
     ) -> Self {
-        Self { store, clock, entropy, metrics, read_rules, calendar, rates, announcer: None }
+        Self { store, clock, entropy, metrics, read_rules, calendar, rates, slice: SLICE, announcer: None }
     }
 
     /// With `announcer`, who says what is to be told of what goes.
@@ -104,43 +109,51 @@ impl Lifecycle {
     /// # Errors
     /// [`StoreError`], if the buckets cannot be read. What goes wrong in one of them is logged.
     pub async fn tend(&self) -> Result<(), StoreError> {
-        let mut after = String::new();
+        while self.take_turns().await? {}
+        Ok(())
+    }
+
+    /// Gives every bucket its turn; whether one needs another.
+    async fn take_turns(&self) -> Result<bool, StoreError> {
+        let (mut after, mut unfinished) = (String::new(), false);
         loop {
             let page = commit::read_buckets(&*self.store, &after, BUCKETS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let Some((last, _)) = page.last() else { return Ok(unfinished) };
             after.clone_from(last);
             for (name, bucket) in page {
-                if let Some(Err(error)) = outlive(&name, self.tend_bucket(&name, &bucket)).await {
-                    tracing::error!(bucket = name, %error, "a life cycle was interrupted");
+                match outlive(&name, self.tend_bucket(&name, &bucket)).await {
+                    Some(Ok(worked)) => unfinished |= worked == Worked::Paused,
+                    Some(Err(error)) => tracing::error!(bucket = name, %error, "a life cycle was interrupted"),
+                    None => {}
                 }
             }
         }
     }
 
-    async fn tend_bucket(&self, name: &str, bucket: &BucketRecord) -> Result<(), StoreError> {
+    async fn tend_bucket(&self, name: &str, bucket: &BucketRecord) -> Result<Worked, StoreError> {
         let kept = read_configuration(&*self.store, bucket, ConfigurationKind::Lifecycle, None).await?;
-        let Some(kept) = kept else { return Ok(()) };
+        let Some(kept) = kept else { return Ok(Worked::Done) };
         let now = self.clock.now().as_millisecond();
         let begun: Option<Pass> = read_cursor(&*self.store, bucket, CursorKind::Lifecycle, "").await?;
         let pass = match begun.filter(|pass| pass.configured == kept.modified) {
             Some(pass) if pass.stage != Stage::Done => pass,
             // A pass that was begun when the clock was ahead says nothing of today.
-            Some(pass) if (self.calendar.midnight_before(now)..=now).contains(&pass.begun) => return Ok(()),
+            Some(pass) if (self.calendar.midnight_before(now)..=now).contains(&pass.begun) => return Ok(Worked::Done),
             _ => Pass::begin(now, kept.modified),
         };
         let Some(rules) = (self.read_rules)(&kept.document) else {
             return Err(StoreError::Corrupt("life-cycle configuration".to_owned()));
         };
         let mut sweep = sweep::Sweep::new(self, (name, bucket), &rules, pass);
-        if sweep.checkpoint().await?.is_err() {
-            return Ok(());
+        if let Kept::Gone = sweep.checkpoint().await? {
+            return Ok(Worked::Gone);
         }
-        let done = sweep.work().await?;
+        let worked = sweep.work().await?;
         let counts = sweep.counts();
         if counts.removed > 0 || counts.transitioned > 0 || counts.failed > 0 || counts.locked > 0 {
             tracing::info!(
                 bucket = name,
-                done,
+                done = worked == Worked::Done,
                 examined = counts.examined,
                 removed = counts.removed,
                 transitioned = counts.transitioned,
@@ -149,13 +162,39 @@ impl Lifecycle {
                 "a life cycle was tended"
             );
         }
-        Ok(())
+        Ok(worked)
     }
 
-    /// `Ok(false)` if the bucket is gone or going.
-    async fn keep(&self, bucket: &BucketRecord, pass: &Pass) -> Result<bool, StoreError> {
-        put_cursor(&*self.store, bucket, CursorKind::Lifecycle, "", pass).await
+    async fn keep(&self, bucket: &BucketRecord, pass: &Pass) -> Result<Kept, StoreError> {
+        match put_cursor(&*self.store, bucket, CursorKind::Lifecycle, "", pass).await {
+            Ok(true) => Ok(Kept::Yes),
+            Ok(false) => Ok(Kept::Gone),
+            // What is removed makes the room that the record needs.
+            Err(StoreError::NoSpace) => Ok(Kept::NoSpace),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// How far a pass came in its turn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Worked {
+    /// There is nothing left to do today.
+    Done,
+    /// Its time was over.
+    Paused,
+    /// The bucket is gone or going, or the configuration is not what it was: there is nothing left to do.
+    Gone,
+}
+
+/// Whether it is recorded how far a pass is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kept {
+    Yes,
+    /// The store is full.
+    NoSpace,
+    /// The bucket is gone or going.
+    Gone,
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use tokio::time::Instant;
 
-use super::Lifecycle;
 use super::cursor::{Pass, Stage};
 use super::judge::{Deed, Judge};
 use super::rules::Rules;
 use super::transition::TransitionClass;
+use super::{Kept, Lifecycle, Worked};
 use crate::crypto::random;
 use crate::events::{End, Ended};
 use crate::store::commit::{
@@ -69,44 +70,54 @@ pub(super) struct Sweep<'l> {
     pass: Pass,
     now: i64,
     counts: Counts,
+    /// When its turn is over.
+    until: Instant,
 }
-
-/// The bucket is gone or going, or the configuration is not what it was: there is nothing left to do.
-pub(super) struct Gone;
 
 impl<'l> Sweep<'l> {
     pub fn new(life: &'l Lifecycle, (name, bucket): (&'l str, &'l BucketRecord), rules: &'l Rules, pass: Pass) -> Self {
-        Self { now: life.clock.now().as_millisecond(), life, name, bucket, rules, pass, counts: Counts::default() }
+        let (now, until) = (life.clock.now().as_millisecond(), Instant::now() + life.slice);
+        Self { now, life, name, bucket, rules, pass, counts: Counts::default(), until }
     }
 
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Goes on to the end; `false` if the bucket, or the configuration that the pass goes by, has gone.
-    pub async fn work(&mut self) -> Result<bool, StoreError> {
+    /// Goes on to the end, or until its turn is over.
+    pub async fn work(&mut self) -> Result<Worked, StoreError> {
         while self.pass.stage != Stage::Done {
             for prefix in self.rules.prefixes() {
                 let swept = match self.pass.stage {
                     Stage::Versions if self.rules.concern_objects() => self.sweep_versions(prefix).await?,
                     Stage::Uploads if self.rules.abort_uploads() => self.sweep_uploads(prefix).await?,
-                    _ => Ok(()),
+                    _ => Worked::Done,
                 };
-                if let Err(Gone) = swept {
-                    return Ok(false);
+                if swept != Worked::Done {
+                    return Ok(swept);
                 }
             }
             self.pass.advance();
-            if let Err(Gone) = self.checkpoint().await? {
-                return Ok(false);
+            if let Kept::Gone = self.checkpoint().await? {
+                return Ok(Worked::Gone);
             }
         }
-        Ok(true)
+        Ok(Worked::Done)
     }
 
-    pub async fn checkpoint(&self) -> Result<Result<(), Gone>, StoreError> {
-        let kept = self.life.keep(self.bucket, &self.pass).await?;
-        Ok(if kept { Ok(()) } else { Err(Gone) })
+    pub async fn checkpoint(&self) -> Result<Kept, StoreError> {
+        self.life.keep(self.bucket, &self.pass).await
+    }
+
+    /// All keys up to `done` are done with. `None` to go on: a turn ends only where the next one can begin.
+    async fn advance(&mut self, done: Option<String>) -> Result<Option<Worked>, StoreError> {
+        let Some(done) = done else { return Ok(None) };
+        self.pass.after = done;
+        Ok(match self.checkpoint().await? {
+            Kept::Gone => Some(Worked::Gone),
+            Kept::Yes if Instant::now() >= self.until => Some(Worked::Paused),
+            Kept::Yes | Kept::NoSpace => None,
+        })
     }
 
     /// Whether the bucket still has the configuration that the pass goes by: what is deleted or replaced has no effect any more,
@@ -125,13 +136,13 @@ impl<'l> Sweep<'l> {
         (after < prefix).then_some("")
     }
 
-    async fn sweep_versions(&mut self, prefix: &str) -> Result<Result<(), Gone>, StoreError> {
-        let Some(start) = self.start(prefix) else { return Ok(Ok(())) };
+    async fn sweep_versions(&mut self, prefix: &str) -> Result<Worked, StoreError> {
+        let Some(start) = self.start(prefix) else { return Ok(Worked::Done) };
         let mut after = (!start.is_empty()).then(|| After::Key(start.to_owned()));
         let mut judge = Judge::new(self.rules, self.bucket.versioning, self.life.calendar, self.now);
         loop {
             if !self.is_configured().await? {
-                return Ok(Err(Gone));
+                return Ok(Worked::Gone);
             }
             let store = &*self.life.store;
             let page = commit::read_versions(store, self.bucket.partition(), prefix, after.as_ref(), PAGE).await?;
@@ -147,27 +158,22 @@ impl<'l> Sweep<'l> {
                 done = judge.end_of_key(&mut deeds).or(done);
             }
             self.carry_out(examined, deeds).await;
-            if let Some(done) = done {
-                self.pass.after = done;
-                if let Err(gone) = self.checkpoint().await? {
-                    return Ok(Err(gone));
-                }
-            }
-            if is_last {
-                return Ok(Ok(()));
+            let ended = self.advance(done).await?;
+            if is_last || ended.is_some() {
+                return Ok(ended.unwrap_or(Worked::Done));
             }
         }
     }
 
-    async fn sweep_uploads(&mut self, prefix: &str) -> Result<Result<(), Gone>, StoreError> {
-        let Some(start) = self.start(prefix) else { return Ok(Ok(())) };
+    async fn sweep_uploads(&mut self, prefix: &str) -> Result<Worked, StoreError> {
+        let Some(start) = self.start(prefix) else { return Ok(Worked::Done) };
         let mut range = KeyRange::prefix(&prefix_of(Table::Upload, prefix));
         if !start.is_empty() {
             range.start = prefix_end(&escape(Table::Upload, start));
         }
         loop {
             if !self.is_configured().await? {
-                return Ok(Err(Gone));
+                return Ok(Worked::Gone);
             }
             let pairs = self.life.store.scan(self.bucket.partition(), &range, PAGE).await?;
             let is_last = pairs.len() < PAGE;
@@ -189,14 +195,9 @@ impl<'l> Sweep<'l> {
                 due.is_some_and(|due| due.at <= self.now)
             });
             self.abort(examined, uploads).await;
-            if let Some(done) = done {
-                self.pass.after = done;
-                if let Err(gone) = self.checkpoint().await? {
-                    return Ok(Err(gone));
-                }
-            }
-            if is_last {
-                return Ok(Ok(()));
+            let ended = self.advance(done).await?;
+            if is_last || ended.is_some() {
+                return Ok(ended.unwrap_or(Worked::Done));
             }
         }
     }

@@ -357,6 +357,39 @@ async fn an_interrupted_pass_goes_on_behind_its_cursor() {
 }
 
 #[tokio::test]
+async fn a_bucket_with_much_to_do_lets_others_have_their_turn() {
+    let mut fixture = Fixture::new(Versioning::Never).await;
+    fixture.life.slice = Duration::ZERO;
+    for n in 0..2_500 {
+        fixture.write(&format!("{n:04}")).await;
+    }
+    fixture.configure("a day").await;
+    fixture.clock.advance(3 * DAY);
+    assert!(fixture.life.take_turns().await.unwrap(), "it needs another turn");
+    assert_eq!(fixture.versions().await.len(), 1_500);
+    fixture.life.tend().await.unwrap();
+    assert!(fixture.versions().await.is_empty());
+    assert!(!fixture.life.take_turns().await.unwrap());
+}
+
+#[tokio::test]
+async fn on_a_full_store_what_is_due_goes_all_the_same() {
+    let fixture = Fixture::new(Versioning::Never).await;
+    let long = "a-name-that-makes-the-cursor-longer/".repeat(5);
+    for n in 0..3 {
+        fixture.write(&format!("{long}{n}")).await;
+    }
+    fixture.configure("a day").await;
+    fixture.clock.advance(3 * DAY);
+    fixture.store.set_full(true);
+    fixture.life.tend().await.unwrap();
+    assert!(fixture.versions().await.is_empty());
+    let bucket = fixture.bucket().await;
+    let pass: Pass = read_cursor(&*fixture.store, &bucket, CursorKind::Lifecycle, "").await.unwrap().unwrap();
+    assert_eq!(pass.stage, Stage::Done);
+}
+
+#[tokio::test]
 async fn what_was_written_meanwhile_does_not_die_for_its_predecessor() {
     let fixture = Fixture::new(Versioning::Never).await;
     fixture.write("k").await;
@@ -483,13 +516,13 @@ async fn a_configuration_that_is_deleted_or_replaced_ends_the_pass() {
         sweep::Sweep::new(&fixture.life, ("b", &bucket), &rules, pass).work().await.unwrap()
     };
     fixture.configure("uploads below a/").await;
-    assert!(!work().await);
+    assert_eq!(work().await, Worked::Gone);
     assert!(delete_configuration(&*fixture.store, &bucket, ConfigurationKind::Lifecycle, None).await.unwrap());
-    assert!(!work().await);
+    assert_eq!(work().await, Worked::Gone);
     assert_eq!(fixture.versions().await, ["k*"]);
     let record = ConfigurationRecord { document: "a day".to_owned(), modified: configured };
     put_configuration(&*fixture.store, ("b", &bucket), ConfigurationKind::Lifecycle, None, 1, &record).await.unwrap();
-    assert!(work().await);
+    assert_eq!(work().await, Worked::Done);
     assert!(fixture.versions().await.is_empty());
 }
 

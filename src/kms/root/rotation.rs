@@ -62,7 +62,7 @@ pub enum RotationError {
     /// The keys could not be kept.
     #[error(transparent)]
     Root(#[from] RootKeyError),
-    /// A holder failed. The rotation is taken up again by the next one, or the next start.
+    /// A holder failed. The rotation is taken up again soon, by the next one, or at the next start.
     #[error(transparent)]
     Reseal(#[from] ResealError),
     /// Something goes on sealing under the old key.

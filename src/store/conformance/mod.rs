@@ -117,7 +117,14 @@ pub(super) async fn fill(store: &dyn Store, key: &str, kib: usize) -> RunId {
     put_run(store, key, &pattern(9, kib * 1024), Some(kib as u64 * 1024), 64 * 1024).await
 }
 
-/// Checks that a full store takes nothing new, still reads, and still deletes `key` and the run it names.
+/// Commits a value that [`assert_full`] replaces.
+pub(super) async fn fill_replaceable(store: &dyn Store) {
+    let batch = Batch::new().put(b"replaceable".to_vec(), vec![1; 4096]);
+    assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
+}
+
+/// Checks that a full store takes nothing new, still reads, still replaces values by others of their length, and still
+/// deletes `key` and the run it names. [`fill_replaceable`] was called before.
 pub(super) async fn assert_full(store: &dyn Store, key: &str) {
     let named = store.get(P, key.as_bytes()).await.unwrap().expect("the key is there");
     let run = RunId(named[..].try_into().unwrap());
@@ -126,6 +133,12 @@ pub(super) async fn assert_full(store: &dyn Store, key: &str) {
     assert!(matches!(store.commit(P, growing).await, Err(StoreError::NoSpace)));
     assert_eq!(store.get(P, b"new").await.unwrap(), None);
     assert_eq!(store.read(run, 0, 4096).await.unwrap(), pattern(9, 4096));
+    let replacing = |length| Batch::new().put(b"replaceable".to_vec(), vec![2; length]);
+    assert!(matches!(store.commit(P, replacing(8192)).await, Err(StoreError::NoSpace)));
+    for length in [4096, 2048] {
+        assert_eq!(store.commit(P, replacing(length)).await.unwrap(), Outcome::Applied);
+        assert_eq!(store.get(P, b"replaceable").await.unwrap().unwrap(), vec![2; length]);
+    }
     let batch = Batch::new().expect(key.into(), Some(named)).delete(key.into()).release(run);
     assert_eq!(store.commit(P, batch).await.unwrap(), Outcome::Applied);
     assert!(matches!(store.read(run, 0, 1).await, Err(StoreError::RunNotFound(_))));

@@ -210,7 +210,7 @@ impl<'m> Group<'m> {
 
     /// Judges a caller's batch; only if it holds is anything added to the group.
     fn commit(&mut self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
-        if batch.grows() && self.growth_left()? == 0 {
+        if self.growth_left()? == 0 && batch.grows(|key| self.length(partition, key))? {
             return Err(StoreError::NoSpace);
         }
         for (index, expectation) in batch.expectations.iter().enumerate() {
@@ -272,6 +272,10 @@ impl<'m> Group<'m> {
             Some(value) => Ok(value.clone()),
             None => self.meta.get_blocking(Family::of_key(key), &full),
         }
+    }
+
+    fn length(&self, partition: Partition, key: &[u8]) -> Result<usize, StoreError> {
+        Ok(self.value(partition, key)?.map_or(0, |value| value.len()))
     }
 
     fn mutate(&mut self, partition: Partition, mutation: Mutation) {
