@@ -127,11 +127,11 @@ async fn verify(arguments: VerifyArgs) -> Result<ExitCode, VerifyError> {
     };
     let verification = Verification { store: store as SharedStore, sse, region: config.region.to_string() };
     let buckets = choose(&verification.store, bucket).await?;
-    let bar = progress(&verification.store, &buckets).await?;
+    let bar = progress(&verification.store, &buckets).await;
     let mut report = Vec::new();
     for (name, record) in &buckets {
         bar.set_message(name.clone());
-        report.push((name.clone(), verification.verify_bucket(name, record, |bytes| bar.inc(bytes)).await?));
+        report.push((name.clone(), verification.verify_bucket(name, record, |bytes| bar.inc(bytes)).await));
     }
     bar.finish_and_clear();
     if let Some(reason) = &without_keys {
@@ -177,10 +177,11 @@ async fn choose(store: &SharedStore, only: Option<String>) -> Result<Vec<(String
 }
 
 /// A bar over all the bytes there are, for a terminal.
-async fn progress(store: &SharedStore, buckets: &[(String, BucketRecord)]) -> Result<ProgressBar, StoreError> {
+async fn progress(store: &SharedStore, buckets: &[(String, BucketRecord)]) -> ProgressBar {
     let mut total = 0_u64;
     for (_, record) in buckets {
-        for (_, tally) in read_tallies(&**store, record.partition()).await? {
+        // Tallies that cannot be read are found later on.
+        for (_, tally) in read_tallies(&**store, record.partition()).await.unwrap_or_default() {
             total = total.saturating_add(u64::try_from(tally.bytes.saturating_add(tally.part_bytes)).unwrap_or(0));
         }
     }
@@ -188,7 +189,7 @@ async fn progress(store: &SharedStore, buckets: &[(String, BucketRecord)]) -> Re
     let bar = ProgressBar::with_draw_target(Some(total), target);
     let template = "{bar:30} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left) {msg}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    Ok(bar)
+    bar
 }
 
 fn judge(report: &[(String, BucketFindings)], structure_only: bool) -> ExitCode {

@@ -349,7 +349,7 @@ async fn versions_are_re_wrapped_and_verified_too() {
         verify::Verification { store: Arc::clone(&fixture.store), sse: None, region: "us-east-1".to_owned() };
     let head = crate::store::schema::escape(Table::Object, "a");
     let _ = fixture.store.commit(Partition(BUCKET), Batch::new().delete(head)).await.unwrap();
-    let findings = verification.verify_bucket("b", &fixture.bucket().await, |_| {}).await.unwrap();
+    let findings = verification.verify_bucket("b", &fixture.bucket().await, |_| {}).await;
     let problem = "it has versions, and none of them is current";
     assert!(findings.damages.iter().any(|damage| damage.what == "a" && damage.problem == problem));
 }
@@ -364,7 +364,7 @@ async fn verification_finds_what_is_missing_and_what_is_miscounted() {
         region: "us-east-1".to_owned(),
     };
     let bucket = commit::read_bucket(&*fixture.store, "b").await.unwrap().unwrap();
-    let findings = verification.verify_bucket("b", &bucket, |_| {}).await.unwrap();
+    let findings = verification.verify_bucket("b", &bucket, |_| {}).await;
     assert_eq!(findings.damages.len(), 1);
     assert_eq!(findings.damages[0].what, "missing");
     let found = findings.protections[&Protection { kind: SseKind::S3, key: None }];
@@ -372,6 +372,24 @@ async fn verification_finds_what_is_missing_and_what_is_miscounted() {
 
     let key = crate::store::tally::tally_key(&Protection { kind: SseKind::S3, key: None });
     let _ = fixture.store.commit(Partition(BUCKET), Batch::new().count(key, Tally::object(1))).await.unwrap();
-    let findings = verification.verify_bucket("b", &bucket, |_| {}).await.unwrap();
+    let findings = verification.verify_bucket("b", &bucket, |_| {}).await;
     assert!(findings.damages.iter().any(|damage| damage.what == "the inventory by key"));
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_a_finding_and_what_comes_before_is_verified() {
+    let fixture = Fixture::new().await;
+    for n in 0..5 {
+        fixture.put(&format!("a/{n}"), SseRequest::S3).await;
+    }
+    let damaged = Batch::new().put(crate::store::schema::escape(Table::Object, "b"), b"no record".to_vec());
+    let _ = fixture.store.commit(Partition(BUCKET), damaged).await.unwrap();
+    let verification =
+        verify::Verification { store: Arc::clone(&fixture.store), sse: None, region: "us-east-1".to_owned() };
+    let findings = verification.verify_bucket("b", &fixture.bucket().await, |_| {}).await;
+    assert_eq!(findings.protections[&Protection { kind: SseKind::S3, key: None }].objects, 5);
+    let index: Vec<_> = findings.damages.iter().filter(|damage| damage.what == "the index of objects").collect();
+    assert_eq!(index.len(), 1);
+    assert!(index[0].problem.starts_with("it cannot be read behind a/4: "), "{}", index[0].problem);
+    assert!(!findings.damages.iter().any(|damage| damage.what == "the inventory by key"), "nobody knows");
 }

@@ -118,24 +118,29 @@ enum Problem {
 }
 
 impl Verification {
-    /// Verifies the bucket `name`. `seen` is told the plaintext bytes of each object that is done.
-    ///
-    /// # Errors
-    /// [`StoreError`], if the index cannot be read. What is wrong with objects is in the findings.
-    pub async fn verify_bucket(
-        &self,
-        name: &str,
-        record: &BucketRecord,
-        seen: impl Fn(u64),
-    ) -> Result<BucketFindings, StoreError> {
+    /// Verifies the bucket `name`. `seen` is told the plaintext bytes of each object that is done. Whatever is wrong is in the
+    /// findings, also where the index itself cannot be read: then what lies behind is not looked at.
+    pub async fn verify_bucket(&self, name: &str, record: &BucketRecord, seen: impl Fn(u64)) -> BucketFindings {
         let mut findings = BucketFindings::default();
         let mut counted: BTreeMap<Protection, Tally> = BTreeMap::new();
         let mut tasks = JoinSet::new();
         let (bucket, name) = (Arc::new(record.clone()), Arc::<str>::from(name));
         let mut heads = Heads::default();
         let mut after = None;
+        let mut is_complete = true;
         loop {
-            let page = commit::read_versions(&*self.store, record.partition(), "", after.as_ref(), PAGE).await?;
+            let page = match self.read_page(record, after.as_ref()).await {
+                Ok(page) => page,
+                Err(error) => {
+                    is_complete = false;
+                    let problem = match &after {
+                        Some(After::Version(key, _)) => format!("it cannot be read behind {key}: {error}"),
+                        _ => format!("it cannot be read: {error}"),
+                    };
+                    findings.damages.push(Finding { what: "the index of objects".to_owned(), problem });
+                    break;
+                }
+            };
             let Some(last) = page.last() else { break };
             after = Some(After::Version(last.key.clone(), last.version.order()));
             for found in page {
@@ -152,24 +157,63 @@ impl Verification {
                 }
             }
         }
-        findings.damages.extend(heads.end());
-        for upload in commit::read_uploads(&*self.store, record.partition(), usize::MAX).await? {
-            let parts = commit::read_parts(&*self.store, record.partition(), upload.id, 0, usize::MAX).await?;
-            let tally = parts.iter().map(|part| Tally::part(part.record.size)).fold(Tally::upload(), Tally::plus);
-            add(&mut counted, &upload.record.protection, tally);
-            let item = Item::of_upload(upload, parts);
-            let verdict = self.verify_item(&name, record, &item).await;
-            findings.count(&item, verdict, &seen);
+        if is_complete {
+            findings.damages.extend(heads.end());
         }
         while let Some(task) = tasks.join_next().await {
             findings.take(Some(task), &seen);
         }
-        let tallies: BTreeMap<_, _> = read_tallies(&*self.store, record.partition()).await?.into_iter().collect();
-        if tallies != counted {
-            let problem = "what the tallies say is not what is there".to_owned();
-            findings.damages.push(Finding { what: "the inventory by key".to_owned(), problem });
+        match self.verify_uploads(&name, record, &mut findings, &seen).await {
+            Ok(uploads) => uploads.iter().for_each(|(protection, tally)| add(&mut counted, protection, *tally)),
+            Err(error) => {
+                is_complete = false;
+                let problem = format!("it cannot be read: {error}");
+                findings.damages.push(Finding { what: "the index of open uploads".to_owned(), problem });
+            }
         }
-        Ok(findings)
+        let problem = match read_tallies(&*self.store, record.partition()).await {
+            // Of what cannot be read nobody knows how much it is.
+            Ok(_) if !is_complete => None,
+            Ok(tallies) => {
+                let tallies: BTreeMap<_, _> = tallies.into_iter().collect();
+                (tallies != counted).then(|| "what the tallies say is not what is there".to_owned())
+            }
+            Err(error) => Some(format!("it cannot be read: {error}")),
+        };
+        let what = "the inventory by key".to_owned();
+        findings.damages.extend(problem.map(|problem| Finding { what, problem }));
+        findings
+    }
+
+    /// Versions behind `after`: fewer than there are in a page, where more cannot be read.
+    async fn read_page(&self, bucket: &BucketRecord, after: Option<&After>) -> Result<Vec<commit::Found>, StoreError> {
+        let mut limit = PAGE;
+        loop {
+            match commit::read_versions(&*self.store, bucket.partition(), "", after, limit).await {
+                Err(_) if limit > 1 => limit /= 2,
+                done => return done,
+            }
+        }
+    }
+
+    /// Verifies the open uploads; what there is of them, by kind and key.
+    async fn verify_uploads(
+        &self,
+        name: &str,
+        bucket: &BucketRecord,
+        findings: &mut BucketFindings,
+        seen: &impl Fn(u64),
+    ) -> Result<Vec<(Protection, Tally)>, StoreError> {
+        let mut found = Vec::new();
+        for upload in commit::read_uploads(&*self.store, bucket.partition(), usize::MAX).await? {
+            let parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, 0, usize::MAX).await?;
+            let tally = parts.iter().map(|part| Tally::part(part.record.size)).fold(Tally::upload(), Tally::plus);
+            found.push((upload.record.protection.clone(), tally));
+            let item = Item::of_upload(upload, parts);
+            let verdict = self.verify_item(name, bucket, &item).await;
+            findings.count(&item, verdict, seen);
+        }
+        Ok(found)
     }
 
     async fn verify_object(
