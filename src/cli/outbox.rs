@@ -59,7 +59,8 @@ pub(super) async fn open(parts: &Parts<'_>) -> Result<SharedOutboxes, OutboxErro
     let options = &parts.config.notifications;
     let mut targets = Targets::default();
     for option in &options.targets {
-        targets.add(&option.arn, target::open(option)?);
+        let accounts = option.accounts.iter().map(ToString::to_string).collect();
+        targets.add(&option.arn, accounts, target::open(option)?);
     }
     let (targets, sequencer) = (Arc::new(targets), Arc::new(Sequencer::default()));
     sequencer.recover(&*parts.store).await?;

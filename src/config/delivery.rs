@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::values::{self, AccessKeyId, InvalidValue, Region, SecretKey, SecretText};
+use super::values::{self, AccessKeyId, AccountId, InvalidValue, Region, SecretKey, SecretText};
 
 /// `[[notifications.targets]]`: where events go that are configured for an ARN. The ARN and the URL must be given.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +18,9 @@ pub struct NotificationTarget {
     /// `amqps://`, `kafka://` or `kafka+tls://` (of Kafka, several brokers with commas between them).
     #[serde(deserialize_with = "values::target_url")]
     pub url: String,
+    /// The accounts beside the ARN's own whose buckets may send events here.
+    #[serde(default)]
+    pub accounts: Vec<AccountId>,
     /// The NATS subject, the topic of MQTT or Kafka, the AMQP routing key (or the queue, under the default exchange).
     pub subject: Option<String>,
     /// The AMQP exchange; by default the one that is the default there.
@@ -168,6 +171,7 @@ impl NotificationTarget {
     pub(super) const OPTIONS: &'static [&'static str] = &[
         "arn",
         "url",
+        "accounts",
         "subject",
         "exchange",
         "jetstream",
@@ -184,6 +188,7 @@ impl NotificationTarget {
         Self {
             arn: arn.to_owned(),
             url: url.to_owned(),
+            accounts: Vec::new(),
             subject: None,
             exchange: None,
             jetstream: false,

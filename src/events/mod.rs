@@ -68,33 +68,50 @@ pub trait Announce: Send + Sync {
     async fn log(&self, name: &str, bucket: &BucketRecord, ended: Ended);
 }
 
-/// The targets that the operator has configured, by ARN.
+/// The targets that the operator has configured, by ARN. An account has the use of those whose ARNs are its own, and of others
+/// that list it.
 #[derive(Default)]
-pub struct Targets(BTreeMap<String, Box<dyn Target>>);
+pub struct Targets(BTreeMap<String, Configured>);
+
+struct Configured {
+    target: Box<dyn Target>,
+    /// Further accounts that may use it.
+    accounts: Vec<String>,
+}
 
 impl Targets {
-    /// Adds a target. `false` if the ARN has one already, which then stays.
-    pub fn add(&mut self, arn: &str, target: Box<dyn Target>) -> bool {
+    /// Adds a target that `accounts` may use beside its own. `false` if the ARN has one already, which then stays.
+    pub fn add(&mut self, arn: &str, accounts: Vec<String>, target: Box<dyn Target>) -> bool {
         if self.0.contains_key(arn) {
             return false;
         }
-        self.0.insert(arn.to_owned(), target);
+        self.0.insert(arn.to_owned(), Configured { target, accounts });
         true
     }
 
-    /// Whether there is one with this ARN.
-    pub fn has(&self, arn: &str) -> bool {
-        self.0.contains_key(arn)
+    /// Whether there is one with this ARN that `account` may use.
+    pub fn has(&self, arn: &str, account: &str) -> bool {
+        self.find(arn, account).is_some()
     }
 
-    /// Sends `message` to the target `arn`.
+    /// Sends `message` to the target `arn`, for a bucket of `account`.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub async fn send(&self, arn: &str, message: Message<'_>) -> Result<(), TargetError> {
-        let target = self.0.get(arn).ok_or_else(|| TargetError::new("no such target is configured any more"))?;
-        target.send(message).await
+    pub async fn send(&self, arn: &str, account: &str, message: Message<'_>) -> Result<(), TargetError> {
+        let target = self.find(arn, account);
+        target.ok_or_else(|| TargetError::new("no such target is configured any more"))?.send(message).await
     }
+
+    fn find(&self, arn: &str, account: &str) -> Option<&dyn Target> {
+        let Configured { target, accounts } = self.0.get(arn)?;
+        (account_of(arn) == Some(account) || accounts.iter().any(|listed| listed == account)).then_some(&**target)
+    }
+}
+
+/// The account that an ARN names.
+pub fn account_of(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4)
 }
 
 /// Carries events to their targets.
@@ -132,7 +149,7 @@ impl Carrier for EventCarrier {
         let etag = self.etag(bucket, event);
         let body = message::compose(&origin, event, waiting.sequence, etag.as_deref());
         let message = Message { bucket: &watch.bucket, key: &event.key, at: event.at, body };
-        match self.targets.send(&event.destination, message).await {
+        match self.targets.send(&event.destination, &watch.account, message).await {
             Ok(()) => Carried::Done,
             Err(error) => Carried::Later(error.to_string()),
         }

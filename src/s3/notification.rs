@@ -12,7 +12,7 @@ use super::service::{Bucket, Call, S3};
 use super::xml::{self, Empty, XmlWriter};
 use crate::crypto::random;
 use crate::events::message::{self, TEST_EVENT};
-use crate::events::{EventPattern, Message, Service, Subscription, Subscriptions};
+use crate::events::{EventPattern, Message, Service, Subscription, Subscriptions, account_of};
 use crate::iam::Permit;
 use crate::policy::is_account_id;
 use crate::store::outbox::{self, EventRecord, WatchRecord};
@@ -262,7 +262,7 @@ impl S3 {
     /// Whether the events that a configuration wants on the owner's event bus get there.
     fn find_event_bus(&self, bucket: &Bucket, subscriptions: &Subscriptions) -> Result<()> {
         let bus = message::event_bus(&self.settings.region, &bucket.record.account);
-        if !subscriptions.event_bridge || self.outboxes.targets.has(&bus) {
+        if !subscriptions.event_bridge || self.outboxes.targets.has(&bus, &bucket.record.account) {
             return Ok(());
         }
         Err(invalid_destination(&bus, "The destination event bus does not exist".to_owned()))
@@ -270,17 +270,24 @@ impl S3 {
 
     /// Sends the test event to every topic and queue, as AWS does; functions need only be there.
     async fn test_targets(&self, call: &Call<'_>, bucket: &Bucket, subscriptions: &Subscriptions) -> Result<()> {
-        let targets = &self.outboxes.targets;
+        let (targets, account) = (&self.outboxes.targets, bucket.record.account.as_str());
         for subscription in &subscriptions.list {
             let Subscription { service, arn, .. } = subscription;
             let refuse = |why: String| invalid_destination(arn, why);
-            if !targets.has(arn) {
+            if !targets.has(arn, account) {
                 let what = match service {
                     Service::Topic => "topic",
                     Service::Queue => "queue",
                     Service::Function => "Lambda",
                 };
-                return Err(refuse(format!("The destination {what} does not exist")));
+                // Whether another account has such a target is not told.
+                return Err(refuse(if account_of(arn) == Some(account) {
+                    format!("The destination {what} does not exist")
+                } else {
+                    format!(
+                        "Permissions on the destination {what} do not allow S3 to publish notifications from this bucket"
+                    )
+                }));
             }
             if *service == Service::Function {
                 continue;
@@ -290,7 +297,7 @@ impl S3 {
                 message::Origin { region: &self.settings.region, bucket: &bucket.name, owner: &bucket.record.account };
             let body = message::compose(&origin, &event, 0, None);
             let message = Message { bucket: &bucket.name, key: "", at: event.at, body };
-            match tokio::time::timeout(TEST_PATIENCE, targets.send(arn, message)).await {
+            match tokio::time::timeout(TEST_PATIENCE, targets.send(arn, account, message)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(arn, %error, "a target did not take the test event");

@@ -12,7 +12,7 @@ from botocore.config import Config
 from support.calls import multipart, refused
 from support.data import content
 from support.receiver import Receiver
-from support.server import Server
+from support.server import OTHER_ACCOUNT, Endpoint, Server
 
 ACCOUNT = "000000000000"
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:uploads"
@@ -273,6 +273,41 @@ def test_event_bridge_is_told_in_its_own_form(told):
     assert detail["object"]["key"] == "a b" and detail["object"]["size"] == 5
     assert f'"{detail["object"]["etag"]}"' == put["ETag"]
     assert detail["reason"] == "PutObject" and detail["request-id"] == put["ResponseMetadata"]["RequestId"]
+
+
+def test_accounts_send_to_their_own_targets_and_to_those_that_list_them(two_account_server, tmp_path):
+    closed, shared = Receiver(tmp_path, "closed"), Receiver(tmp_path, "shared")
+    open_queue = QUEUE.replace("work", "open")
+    more = target(closed, QUEUE) + target(shared, open_queue, f'accounts = ["{OTHER_ACCOUNT}"]')
+    server = two_account_server(more=more)
+    other = server.other.client("s3")
+    other.create_bucket(Bucket="others-box")
+
+    def configure(arn, **options):
+        queue = {"Id": "q", "QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
+        configuration = {"QueueConfigurations": [queue]}
+        other.put_bucket_notification_configuration(
+            Bucket="others-box", NotificationConfiguration=configuration, **options
+        )
+
+    answers = set()
+    for arn in (QUEUE, QUEUE.replace("work", "unknown")):
+        with refused("InvalidArgument", 400, "Unable to validate the following destination configurations") as refusal:
+            configure(arn)
+        assert refusal.error["ArgumentName1"] == arn
+        answers.add(refusal.error["ArgumentValue1"])
+    denied = "Permissions on the destination queue do not allow S3 to publish notifications from this bucket"
+    assert answers == {denied}, "whether the other account has such a queue is not told"
+    # Where the destination is not looked at, nothing gets there all the same.
+    configure(QUEUE, SkipDestinationValidation=True)
+    other.put_object(Bucket="others-box", Key="k", Body=b"1")
+    assert closed.is_silent()
+    configure(open_queue)
+    assert shared.message()["Event"] == "s3:TestEvent"
+    other.put_object(Bucket="others-box", Key="k", Body=b"2")
+    assert shared.record()["s3"]["object"]["key"] == "k"
+    closed.close()
+    shared.close()
 
 
 def test_a_bus_without_a_target_is_refused(s3, bucket):
