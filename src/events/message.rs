@@ -1,6 +1,8 @@
 //! The JSON that targets get. (AWS: "Event message structure", user guide; for EventBridge, "EventBridge event message
 //! structure".)
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -12,6 +14,8 @@ use crate::wire::percent::url_encode;
 
 /// The name of the event that is sent when a configuration is put.
 pub const TEST_EVENT: &str = "TestEvent";
+/// The entity tag of a delete marker: that of nothing.
+const ETAG_OF_MARKER: &str = "d41d8cd98f00b204e9800998ecf8427e";
 /// What ARNs of EventBridge's buses begin with.
 const EVENT_BUS: &str = "arn:aws:events:";
 
@@ -48,6 +52,7 @@ pub fn compose(origin: &Origin<'_>, event: &EventRecord, sequence: u64, etag: Op
     if event.destination.starts_with(EVENT_BUS) {
         return encode(&for_event_bridge(origin, event, name, &sequencer, etag));
     }
+    let beside_object = name.is_some_and(EventName::is_beside_object);
     let replication = event.replication.as_ref().map(|facts| ReplicationData {
         replication_rule_id: &facts.rule,
         destination_bucket: &facts.destination,
@@ -77,10 +82,10 @@ pub fn compose(origin: &Origin<'_>, event: &EventRecord, sequence: u64, etag: Op
                 },
                 object: Object {
                     key: url_encode(&event.key),
-                    size: event.size,
+                    size: event.size.filter(|_| !beside_object),
                     etag,
                     version_id: event.version.as_deref(),
-                    sequencer: &sequencer,
+                    sequencer: (!beside_object).then_some(sequencer.as_str()),
                 },
             },
             replication_event_data: replication,
@@ -98,40 +103,36 @@ fn for_event_bridge(
     sequencer: &str,
     etag: Option<&str>,
 ) -> serde_json::Value {
-    let mut object = json!({"key": event.key, "sequencer": sequencer});
-    let mut member = |name: &str, value: Option<serde_json::Value>| {
+    let beside_object = name.is_some_and(EventName::is_beside_object);
+    let is_of_marker = name.is_some_and(EventName::is_of_marker);
+    let mut object = json!({"key": event.key});
+    let member = |object: &mut serde_json::Value, name: &str, value: Option<serde_json::Value>| {
         if let Some(value) = value {
             object[name] = value;
         }
     };
-    member("size", event.size.map(Into::into));
-    member("etag", etag.map(Into::into));
-    member("version-id", event.version.as_deref().map(Into::into));
+    member(&mut object, "size", event.size.filter(|_| !beside_object).map(Into::into));
+    member(&mut object, "etag", etag.or(is_of_marker.then_some(ETAG_OF_MARKER)).map(Into::into));
+    member(&mut object, "version-id", event.version.as_deref().map(Into::into));
+    member(&mut object, "sequencer", (!beside_object).then_some(sequencer.into()));
     let mut detail = json!({
         "version": "0",
         "bucket": {"name": origin.bucket},
         "object": object,
         "request-id": event.request_id,
-        "requester": event.principal,
-        "source-ip-address": event.source,
-        "reason": event.reason,
+        // "AWS account ID or AWS service principal of requester"; "Source IP address of S3 request. Only present for events that
+        // are triggered by an S3 request." (User guide, "Event message detail field".)
+        "requester": event.requester.as_ref().unwrap_or(&event.principal),
     });
-    match name {
-        Some(EventName::ObjectRemovedDelete | EventName::LifecycleExpirationDelete) => {
-            detail["deletion-type"] = "Permanently Deleted".into();
-        }
-        Some(EventName::ObjectRemovedDeleteMarkerCreated | EventName::LifecycleExpirationDeleteMarkerCreated) => {
-            detail["deletion-type"] = "Delete Marker Created".into();
-        }
-        _ => {}
-    }
-    if let Some(class) = &event.transitioned {
-        detail["destination-storage-class"] = class.as_str().into();
-        // What expires has a reason; what transitions has none.
-        if let Some(members) = detail.as_object_mut() {
-            members.remove("reason");
-        }
-    }
+    let is_requested = event.source.parse::<IpAddr>().is_ok();
+    member(&mut detail, "source-ip-address", is_requested.then_some(event.source.as_str().into()));
+    member(&mut detail, "reason", (!event.reason.is_empty()).then_some(event.reason.as_str().into()));
+    let deletion = match name {
+        Some(EventName::ObjectRemovedDelete | EventName::LifecycleExpirationDelete) => Some("Permanently Deleted"),
+        _ => is_of_marker.then_some("Delete Marker Created"),
+    };
+    member(&mut detail, "deletion-type", deletion.map(Into::into));
+    member(&mut detail, "destination-storage-class", event.transitioned.as_deref().map(Into::into));
     // The same event has the same id, however often it is sent.
     let mut id = [0; 16];
     id.copy_from_slice(&sha256(format!("{}{sequencer}{}", origin.bucket, event.request_id).as_bytes())[..16]);
@@ -236,7 +237,8 @@ struct Object<'m> {
     etag: Option<&'m str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version_id: Option<&'m str>,
-    sequencer: &'m str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequencer: Option<&'m str>,
 }
 
 #[derive(Serialize)]
@@ -290,9 +292,10 @@ mod tests {
             size: Some(7),
             etag: None,
             generation: [0; 16],
-            reason: "PutObject".to_owned(),
+            reason: name.reason().unwrap_or_default().to_owned(),
             replication: None,
             transitioned: None,
+            requester: None,
         }
     }
 
@@ -372,6 +375,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_changed_beside_an_object_has_neither_size_nor_sequencer() {
+        for name in [EventName::ObjectTaggingPut, EventName::ObjectTaggingDelete, EventName::ObjectAclPut] {
+            let told = parsed(&event(name, "arn:aws:sqs:us-east-1:111122223333:q"));
+            let object = told["Records"][0]["s3"]["object"].as_object().unwrap();
+            assert_eq!(object.keys().collect::<Vec<_>>(), ["eTag", "key", "versionId"], "{name:?}");
+            let detail = parsed(&event(name, &event_bus("us-east-1", "111122223333")))["detail"].take();
+            let object = detail["object"].as_object().unwrap();
+            assert_eq!(object.keys().collect::<Vec<_>>(), ["etag", "key", "version-id"], "{name:?}");
+            assert!(detail.get("reason").is_none() && detail.get("source-ip-address").is_some(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn event_bridge_is_told_the_account_and_where_a_request_came_from() {
+        let bus = event_bus("us-east-1", "111122223333");
+        let user = EventRecord {
+            principal: "AWS:AIDAEXAMPLE".to_owned(),
+            requester: Some("444455556666".to_owned()),
+            ..event(EventName::ObjectCreatedPost, &bus)
+        };
+        let detail = &parsed(&user)["detail"];
+        assert_eq!((&detail["requester"], &detail["reason"]), (&"444455556666".into(), &"POST Object".into()));
+        assert_eq!(detail["source-ip-address"], "192.0.2.1");
+        let service = EventRecord {
+            principal: "s3.amazonaws.com".to_owned(),
+            source: "s3.amazonaws.com".to_owned(),
+            ..event(EventName::LifecycleExpirationDelete, &bus)
+        };
+        let detail = &parsed(&service)["detail"];
+        assert_eq!(
+            (&detail["requester"], &detail["reason"]),
+            (&"s3.amazonaws.com".into(), &"Lifecycle Expiration".into())
+        );
+        assert!(detail.get("source-ip-address").is_none());
+    }
+
+    #[test]
     fn a_test_event_is_short() {
         let event = EventRecord {
             name: TEST_EVENT.to_owned(),
@@ -385,7 +425,10 @@ mod tests {
     #[test]
     fn event_bridge_has_a_form_of_its_own() {
         let bus = event_bus("us-east-1", "111122223333");
-        let value = parsed(&event(EventName::ObjectRemovedDeleteMarkerCreated, &bus));
+        let marked = event(EventName::ObjectRemovedDeleteMarkerCreated, &bus);
+        let value: Value = serde_json::from_slice(&compose(&ORIGIN, &marked, 0xAB, None)).unwrap();
+        assert_eq!(value["detail"]["object"]["etag"], "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(value["detail"]["reason"], "DeleteObject");
         assert_eq!(value["detail-type"], "Object Deleted");
         assert_eq!(value["detail"]["deletion-type"], "Delete Marker Created");
         assert_eq!(value["detail"]["object"]["key"], "a b/ü");

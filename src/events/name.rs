@@ -82,6 +82,31 @@ impl EventName {
     }
 }
 
+impl EventName {
+    /// What EventBridge is told of why an object was created or deleted. (AWS: "Event message detail field", `reason`.)
+    pub fn reason(self) -> Option<&'static str> {
+        Some(match self {
+            Self::ObjectCreatedPut => "PutObject",
+            Self::ObjectCreatedPost => "POST Object",
+            Self::ObjectCreatedCopy => "CopyObject",
+            Self::ObjectCreatedCompleteMultipartUpload => "CompleteMultipartUpload",
+            Self::ObjectRemovedDelete | Self::ObjectRemovedDeleteMarkerCreated => "DeleteObject",
+            Self::LifecycleExpirationDelete | Self::LifecycleExpirationDeleteMarkerCreated => "Lifecycle Expiration",
+            _ => return None,
+        })
+    }
+
+    /// Whether it is about a delete marker that was set.
+    pub fn is_of_marker(self) -> bool {
+        matches!(self, Self::ObjectRemovedDeleteMarkerCreated | Self::LifecycleExpirationDeleteMarkerCreated)
+    }
+
+    /// Whether it is about what stands beside an object: its size is not told then, nor a sequencer.
+    pub fn is_beside_object(self) -> bool {
+        matches!(self.family(), Some("ObjectTagging" | "ObjectAcl"))
+    }
+}
+
 /// What a configuration asks for: one event, or a family (`s3:ObjectCreated:*`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EventPattern {

@@ -22,7 +22,7 @@ use crate::store::schema::{
     VersionId,
 };
 use crate::store::{Batch, Partition};
-use crate::wire::BoxError;
+use crate::wire::{BoxError, RequestId};
 
 /// The outbox, and who carries out what is in it.
 pub struct Outboxes {
@@ -71,10 +71,11 @@ pub(super) struct Cause {
     pub removed: EventName,
     /// The event of a delete marker.
     pub marked: EventName,
-    /// As EventBridge names the operation.
-    pub reason: String,
     pub principal: String,
+    /// The account of whoever causes it, where `principal` names somebody else of it.
+    pub requester: Option<String>,
     pub source: String,
+    /// Where there is no request, one is drawn: events have one all the same.
     pub request_id: String,
     pub host_id: String,
 }
@@ -98,7 +99,7 @@ impl Cause {
             facet,
             removed: EventName::ObjectRemovedDelete,
             marked: EventName::ObjectRemovedDeleteMarkerCreated,
-            reason: call.row.name.to_owned(),
+            requester: call.identity.as_ref().map(|identity| identity.account.id.clone()),
             principal: call.identity.as_ref().map_or_else(|| "Anonymous".to_owned(), principal_id),
             source: call.cx.client.to_string(),
             request_id: call.cx.id.id.clone(),
@@ -107,14 +108,14 @@ impl Cause {
     }
 
     /// A service of the server's own, such as the life cycle.
-    pub fn of_service(name: &str, reason: &str, (removed, marked): (EventName, EventName)) -> Self {
+    pub fn of_service(name: &str, (removed, marked): (EventName, EventName)) -> Self {
         Self {
             written: Some(EventName::ObjectCreatedPut),
             facet: None,
             removed,
             marked,
-            reason: reason.to_owned(),
             principal: name.to_owned(),
+            requester: None,
             source: name.to_owned(),
             request_id: String::new(),
             host_id: String::new(),
@@ -131,7 +132,7 @@ fn principal_id(identity: &Identity) -> String {
 impl Announce for S3 {
     async fn announce(&self, bucket: &BucketRecord, key: &str) -> Result<Box<dyn Tell>, BoxError> {
         let gone = (EventName::LifecycleExpirationDelete, EventName::LifecycleExpirationDeleteMarkerCreated);
-        let cause = Cause::of_service("s3.amazonaws.com", "Lifecycle Expiration", gone);
+        let cause = Cause::of_service("s3.amazonaws.com", gone);
         let cause = Cause { written: Some(EventName::LifecycleTransition), ..cause };
         // Events know the bucket's name by its watch.
         let bucket = self.bucket_of(String::new(), bucket.clone());
@@ -171,10 +172,13 @@ impl S3 {
     ///
     /// # Errors
     /// As a read of the bucket's configurations.
-    pub(super) async fn consequences_of(&self, cause: Cause, bucket: &Bucket, key: &str) -> Result<Consequences> {
+    pub(super) async fn consequences_of(&self, mut cause: Cause, bucket: &Bucket, key: &str) -> Result<Consequences> {
         let kind = ConfigurationKind::Notification;
         let subscriptions = self.configured(bucket, kind, &self.subscriptions, notification::read).await?;
         let replication = self.replication_of(bucket).await?;
+        if subscriptions.is_some() && cause.request_id.is_empty() {
+            RequestId { id: cause.request_id, extended: cause.host_id } = RequestId::draw(&*self.entropy);
+        }
         Ok(Consequences {
             outboxes: Arc::clone(&self.outboxes),
             clock: Arc::clone(&self.clock),
@@ -257,6 +261,7 @@ impl Consequences {
                 destination: arn.to_owned(),
                 configuration: configuration.to_owned(),
                 principal: self.cause.principal.clone(),
+                requester: self.cause.requester.clone().filter(|account| *account != self.cause.principal),
                 source: self.cause.source.clone(),
                 request_id: self.cause.request_id.clone(),
                 host_id: self.cause.host_id.clone(),
@@ -265,7 +270,7 @@ impl Consequences {
                 size: record.map(|record| record.size),
                 etag: record.map(|record| record.etag.clone()),
                 generation: record.map_or([0; 16], |record| record.generation),
-                reason: self.cause.reason.clone(),
+                reason: name.reason().unwrap_or_default().to_owned(),
                 replication: facts.cloned(),
                 transitioned: record
                     .filter(|_| name == EventName::LifecycleTransition)

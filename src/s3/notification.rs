@@ -320,6 +320,7 @@ impl S3 {
             destination: arn.to_owned(),
             configuration: String::new(),
             principal: String::new(),
+            requester: None,
             source: String::new(),
             request_id: call.cx.id.id.clone(),
             host_id: call.cx.id.extended.clone(),

@@ -100,7 +100,7 @@ pub struct EventRecord {
     /// The object's generation, to which a sealed entity tag is bound.
     #[cbor(n(12), with = "minicbor::bytes")]
     pub generation: [u8; 16],
-    /// The operation's name as EventBridge tells it: `PutObject`.
+    /// Why an object was created or deleted, as EventBridge tells it: `PutObject`.
     #[n(13)]
     pub reason: String,
     /// What an event about a replication tells beside.
@@ -109,6 +109,9 @@ pub struct EventRecord {
     /// The storage class that a transition led to.
     #[n(15)]
     pub transitioned: Option<String>,
+    /// The account of whoever caused it, where `principal` names somebody else of it.
+    #[n(16)]
+    pub requester: Option<String>,
 }
 
 /// What an event about a replication tells. (AWS: "Event message structure", `replicationEventData`.)

@@ -217,6 +217,7 @@ def test_what_the_life_cycle_ends_is_told_of(told, versioned):
     assert record["eventVersion"] == "2.3"
     assert record["userIdentity"] == {"principalId": "s3.amazonaws.com"}
     assert record["requestParameters"] == {"sourceIPAddress": "s3.amazonaws.com"}
+    assert len(record["responseElements"]["x-amz-request-id"]) == 16 and record["responseElements"]["x-amz-id-2"]
     assert record["s3"]["object"]["key"] == "old/k" and "size" not in record["s3"]["object"]
     if versioned:
         assert record["eventName"] == "LifecycleExpiration:DeleteMarkerCreated"
@@ -273,6 +274,47 @@ def test_event_bridge_is_told_in_its_own_form(told):
     assert detail["object"]["key"] == "a b" and detail["object"]["size"] == 5
     assert f'"{detail["object"]["etag"]}"' == put["ETag"]
     assert detail["reason"] == "PutObject" and detail["request-id"] == put["ResponseMetadata"]["RequestId"]
+    assert (detail["requester"], detail["source-ip-address"]) == (ACCOUNT, "127.0.0.1")
+    told.s3.put_object_tagging(Bucket=bucket, Key="a b", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})
+    event = told.bus.message()
+    assert event["detail-type"] == "Object Tags Added"
+    assert set(event["detail"]["object"]) == {"key", "etag"} and "reason" not in event["detail"]
+
+
+def test_event_bridge_is_told_the_account_of_a_user_and_why_an_object_went(told):
+    bucket = told.bucket(versioned=True)
+    told.configure(bucket, EventBridgeConfiguration={})
+    iam = told.server.client("iam")
+    iam.create_user(UserName="writer")
+    allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="writer", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="writer")["AccessKey"]
+    server = told.server
+    s3 = Endpoint(server.url, key["AccessKeyId"], key["SecretAccessKey"], server.ca).client("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    assert told.bus.message()["detail"]["requester"] == ACCOUNT
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]})
+    detail = told.bus.message()["detail"]
+    assert (detail["requester"], detail["reason"]) == (ACCOUNT, "DeleteObject")
+    assert detail["deletion-type"] == "Delete Marker Created"
+    assert detail["object"]["etag"] == hashlib.md5(b"").hexdigest()
+
+
+def test_a_list_that_is_put_again_is_not_told_of(told):
+    bucket = f"told-lists-{told.buckets}"
+    told.s3.create_bucket(Bucket=bucket, ObjectOwnership="ObjectWriter")
+    told.tell_topic(bucket, "s3:ObjectAcl:Put")
+    told.s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    told.s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
+    listed = 'uri="http://acs.amazonaws.com/groups/s3/LogDelivery"'
+    for _ in range(2):
+        told.s3.put_object_acl(Bucket=bucket, Key="k", GrantRead=listed)
+    told.s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
+    for record in told.topic.records(2):
+        assert record["eventName"] == "ObjectAcl:Put"
+        assert set(record["s3"]["object"]) == {"key", "eTag"}
+    assert told.topic.is_silent()
 
 
 def test_accounts_send_to_their_own_targets_and_to_those_that_list_them(two_account_server, tmp_path):

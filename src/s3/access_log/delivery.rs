@@ -232,7 +232,7 @@ impl S3 {
             storage_class: STANDARD_CLASS.to_owned(),
         };
         let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
-        let cause = Cause::of_service("logging.s3.amazonaws.com", "PutObject", deleted);
+        let cause = Cause::of_service(SERVICE, deleted);
         let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
         let new = NewObject {
             attributes,

@@ -77,6 +77,14 @@ impl S3 {
         let owner = self.canonical_id(bucket.owner_of_object(judged.owner.as_deref()));
         let grants = self.requested_list(call, bucket, owner, Of::Object, body).await?;
         Self::refuse_blocked(call, call.action(), bucket, Some(key), &grants)?;
+        let mut response = render::empty(StatusCode::OK);
+        // "An event notification isn't generated when a request results in no change to an object's ACL." (S3 user guide,
+        // "Supported event types".) So there is nothing to be done.
+        let own = [full_control(owner)];
+        if is_same_list(judged.acl.as_deref().unwrap_or(&own), &grants) {
+            insert_version(response.headers_mut(), VERSION_ID, bucket, judged.version_id());
+            return Ok(response);
+        }
         let change = |record: &mut ObjectRecord| {
             // What was written in the meantime is another object, whose writer did not ask for this list.
             if record.generation != judged.generation {
@@ -86,7 +94,6 @@ impl S3 {
             Ok(())
         };
         let id = self.change_version(call, bucket, key, (About::named(call, key)?, permit), change).await?;
-        let mut response = render::empty(StatusCode::OK);
         insert_version(response.headers_mut(), VERSION_ID, bucket, id);
         Ok(response)
     }
@@ -151,4 +158,11 @@ impl S3 {
         let permission = PERMISSIONS.iter().find(|(_, known)| *known == grant.permission);
         xml.optional("Permission", permission.map(|(name, _)| name));
     }
+}
+
+/// Whether two lists give the same, in whatever order.
+fn is_same_list(one: &[AclGrant], other: &[AclGrant]) -> bool {
+    one.len() == other.len()
+        && one.iter().all(|grant| other.contains(grant))
+        && other.iter().all(|grant| one.contains(grant))
 }

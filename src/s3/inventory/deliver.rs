@@ -93,7 +93,7 @@ impl S3 {
         let (sealed, verified) = self.receive(PayloadPlan::internal(length, &required), body, &object_key, 0).await?;
         let attributes = Attributes { storage_class: "STANDARD".to_owned(), ..Attributes::default() };
         let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
-        let cause = Cause::of_service(SERVICE, "PutObject", deleted);
+        let cause = Cause::of_service(SERVICE, deleted);
         let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
         let new = NewObject {
             attributes,

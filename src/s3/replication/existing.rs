@@ -96,7 +96,7 @@ impl S3 {
             return Ok(());
         }
         let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
-        let cause = Cause::of_service("s3.amazonaws.com", "Replication", deleted);
+        let cause = Cause::of_service("s3.amazonaws.com", deleted);
         let consequences = self.consequences_of(cause, bucket, &found.key).await?;
         let change = |record: &mut ObjectRecord| -> Result<()> {
             if wants(replication, rule, &found.key, record) {

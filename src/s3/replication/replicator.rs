@@ -275,7 +275,7 @@ impl Replicator {
         let mut consequences = None;
         if let Some(bucket) = &bucket {
             let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
-            let cause = Cause::of_service("s3.amazonaws.com", "Replication", deleted);
+            let cause = Cause::of_service("s3.amazonaws.com", deleted);
             let found = consequences.insert(self.s3.consequences_of(cause, bucket, &entry.key).await?);
             let measured = self.s3.replication_of(bucket).await?.is_some_and(|replication| {
                 let rule = replication.rule_to(&entry.destination, &entry.rule);

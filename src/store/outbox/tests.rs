@@ -22,6 +22,7 @@ fn event(key: &str, destination: &str) -> EventRecord {
         reason: "PutObject".to_owned(),
         replication: None,
         transitioned: None,
+        requester: None,
     }
 }
 
@@ -55,6 +56,8 @@ fn hold<R: Record + Eq + std::fmt::Debug>(name: &str, record: &R) {
 fn stored_forms_do_not_change() {
     hold("outbox-watch.bin", &WatchRecord { bucket: "b".to_owned(), account: "111122223333".to_owned() });
     hold("event.bin", &event("k", "arn:aws:sns:us-east-1:111122223333:t"));
+    let requester = Some("444455556666".to_owned());
+    hold("event-requester.bin", &EventRecord { requester, ..event("k", "arn:aws:sns:us-east-1:111122223333:t") });
     let facts = ReplicationFacts {
         rule: "r".to_owned(),
         destination: "arn:aws:s3:::copies".to_owned(),
