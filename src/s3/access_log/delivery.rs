@@ -1,13 +1,16 @@
 //! Lines on their way to the bucket that gets them.
 //!
 //! Lines of one bucket wait together until there are [`FULL`] bytes of them, or until the interval is over; then they become
-//! an object. All that waits is bounded by [`MOST`] bytes: what comes beyond is lost, and counted. What cannot be delivered for
-//! the store's sake is tried again at the next interval, [`TRIES`] times; what the target bucket does not let in is lost.
+//! an object. What waits is bounded, in all ([`MOST`]), for one target ([`MOST_OF_TARGET`]) and for one way
+//! ([`MOST_OF_WAY`]), so that a target that fails leaves room for the others: what comes beyond is lost, and counted. What cannot
+//! be delivered for the store's sake is tried again at the next interval, [`TRIES`] times, and what has come since counts its
+//! own tries; what the target bucket does not let in is lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::Notify;
 
@@ -38,6 +41,10 @@ use crate::wire::RequestId;
 const FULL: usize = 4 << 20;
 /// Bytes of lines that may wait, of all buckets together.
 const MOST: usize = 64 << 20;
+/// Those that may wait for one target bucket.
+const MOST_OF_TARGET: usize = 32 << 20;
+/// Those that may wait of one way.
+const MOST_OF_WAY: usize = 16 << 20;
 /// How often a delivery is tried.
 const TRIES: u32 = 5;
 /// Who delivers. (S3 user guide, "Permissions for log delivery".)
@@ -73,18 +80,83 @@ impl Way {
     }
 }
 
-#[derive(Debug, Default)]
+/// Lines of one way that are delivered together.
+#[derive(Debug)]
 struct Batch {
-    text: String,
+    text: Bytes,
     lines: u64,
     tries: u32,
 }
 
+/// What waits of one way.
+#[derive(Debug, Default)]
+struct Queue {
+    /// What could not be delivered, the oldest first.
+    failed: VecDeque<Batch>,
+    /// What has come since.
+    text: String,
+    lines: u64,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Whether it is delivered at once. While deliveries fail, that is left to the interval.
+    fn is_full(&self) -> bool {
+        self.text.len() >= FULL && self.failed.is_empty()
+    }
+
+    /// Everything, the oldest first.
+    fn into_batches(self) -> impl Iterator<Item = Batch> {
+        let gathered = (self.lines > 0).then(|| Batch { text: self.text.into(), lines: self.lines, tries: 0 });
+        self.failed.into_iter().chain(gathered)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    batches: HashMap<Way, Batch>,
+    queues: HashMap<Way, Queue>,
     bytes: usize,
+    /// By target bucket.
+    bytes_of_targets: HashMap<String, usize>,
     figures: Figures,
+}
+
+impl Waiting {
+    /// The queue of `way`, where so many bytes more may wait: they are counted.
+    fn room(&mut self, way: &Way, bytes: usize) -> Option<&mut Queue> {
+        let of_target = self.bytes_of_targets.get(&way.target).copied().unwrap_or(0);
+        let of_way = self.queues.get(way).map_or(0, |queue| queue.bytes);
+        let has_room =
+            self.bytes + bytes <= MOST && of_target + bytes <= MOST_OF_TARGET && of_way + bytes <= MOST_OF_WAY;
+        if !has_room {
+            return None;
+        }
+        self.bytes += bytes;
+        match self.bytes_of_targets.get_mut(&way.target) {
+            Some(of_target) => *of_target += bytes,
+            None => drop(self.bytes_of_targets.insert(way.target.clone(), bytes)),
+        }
+        // Most lines find their queue, and need no way of their own.
+        if !self.queues.contains_key(way) {
+            self.queues.insert(way.clone(), Queue::default());
+        }
+        let queue = self.queues.get_mut(way)?;
+        queue.bytes += bytes;
+        Some(queue)
+    }
+
+    /// Takes the queue of `way` out.
+    fn take(&mut self, way: &Way) -> Option<Queue> {
+        let queue = self.queues.remove(way)?;
+        self.bytes -= queue.bytes;
+        if let Some(of_target) = self.bytes_of_targets.get_mut(&way.target) {
+            *of_target -= queue.bytes;
+            if *of_target == 0 {
+                self.bytes_of_targets.remove(&way.target);
+            }
+        }
+        Some(queue)
+    }
 }
 
 /// How the logs fare, since the start.
@@ -108,18 +180,13 @@ impl AccessLogs {
     /// Takes a line.
     pub(super) fn take(&self, way: &Way, line: &str) {
         let mut waiting = self.waiting();
-        if waiting.bytes + line.len() > MOST {
+        let Some(queue) = waiting.room(way, line.len()) else {
             waiting.figures.lost += 1;
             return;
-        }
-        waiting.bytes += line.len();
-        let batch = match waiting.batches.get_mut(way) {
-            Some(batch) => batch,
-            None => waiting.batches.entry(way.clone()).or_default(),
         };
-        batch.text.push_str(line);
-        batch.lines += 1;
-        if batch.text.len() >= FULL {
+        queue.text.push_str(line);
+        queue.lines += 1;
+        if queue.is_full() {
             self.full.notify_one();
         }
     }
@@ -127,31 +194,25 @@ impl AccessLogs {
     /// Takes out what is to be delivered: all, or what is full.
     fn due(&self, all: bool) -> Vec<(Way, Batch)> {
         let mut waiting = self.waiting();
-        let due: Vec<Way> = waiting
-            .batches
-            .iter()
-            .filter(|(_, batch)| all || (batch.text.len() >= FULL && batch.tries == 0))
-            .map(|(way, _)| way.clone())
-            .collect();
-        let due: Vec<(Way, Batch)> =
-            due.into_iter().filter_map(|way| Some((way.clone(), waiting.batches.remove(&way)?))).collect();
-        waiting.bytes -= due.iter().map(|(_, batch)| batch.text.len()).sum::<usize>();
-        due
+        let due = waiting.queues.iter().filter(|(_, queue)| all || queue.is_full());
+        let due: Vec<Way> = due.map(|(way, _)| way.clone()).collect();
+        let mut batches = Vec::new();
+        for way in due {
+            let queue = waiting.take(&way).unwrap_or_default();
+            batches.extend(queue.into_batches().map(|batch| (way.clone(), batch)));
+        }
+        batches
     }
 
-    /// Takes back what could not be delivered, before what has come since.
-    fn put_back(&self, way: Way, mut batch: Batch) {
+    /// Takes back what could not be delivered.
+    fn put_back(&self, way: &Way, mut batch: Batch) {
         batch.tries += 1;
         let mut waiting = self.waiting();
-        if batch.tries >= TRIES || waiting.bytes + batch.text.len() > MOST {
-            waiting.figures.lost += batch.lines;
-            return;
+        let room = if batch.tries < TRIES { waiting.room(way, batch.text.len()) } else { None };
+        match room {
+            Some(queue) => queue.failed.push_back(batch),
+            None => waiting.figures.lost += batch.lines,
         }
-        waiting.bytes += batch.text.len();
-        let since = waiting.batches.entry(way).or_default();
-        batch.text.push_str(&since.text);
-        batch.lines += since.lines;
-        *since = batch;
     }
 
     fn count(&self, delivered: u64, lost: u64) {
@@ -198,7 +259,7 @@ impl S3 {
     }
 
     async fn deliver_batch(&self, way: Way, batch: Batch) {
-        match self.deliver(&way, &batch.text).await {
+        match self.deliver(&way, batch.text.clone()).await {
             Ok(()) => self.access_logs.count(batch.lines, 0),
             Err(error) if matches!(error.code, ErrorCode::AccessDenied | ErrorCode::NoSuchBucket) => {
                 tracing::warn!(source = way.source, target = way.target, %error, "an access log was not let in");
@@ -206,12 +267,12 @@ impl S3 {
             }
             Err(error) => {
                 tracing::error!(source = way.source, target = way.target, %error, "an access log was not delivered");
-                self.access_logs.put_back(way, batch);
+                self.access_logs.put_back(&way, batch);
             }
         }
     }
 
-    async fn deliver(&self, way: &Way, text: &str) -> Result<()> {
+    async fn deliver(&self, way: &Way, text: Bytes) -> Result<()> {
         let bucket = self.find_bucket(&way.target).await?.ok_or_else(|| no_such_bucket(&way.target))?;
         let key = ObjectKey::parse(&self.log_key(way))?;
         let _permit = self.authorize_delivery(way, &bucket, &key)?;
@@ -224,7 +285,7 @@ impl S3 {
         let (envelope, object_key) = self.sse.begin(&plan, &caller, name).await?;
         let required = self.data_requirements(envelope.shows_md5(), Algorithm::Crc64Nvme);
         let payload = PayloadPlan::internal(text.len() as u64, &required);
-        let body = Full::from(text.to_owned()).map_err(|never| match never {}).boxed_unsync();
+        let body = Full::new(text).map_err(|never| match never {}).boxed_unsync();
         let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
         let attributes = Attributes {
             headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
@@ -314,6 +375,10 @@ mod tests {
         }
     }
 
+    fn texts(due: &[(Way, Batch)]) -> Vec<&str> {
+        due.iter().map(|(_, batch)| std::str::from_utf8(&batch.text).unwrap()).collect()
+    }
+
     #[test]
     fn lines_wait_by_their_way_and_in_their_order() {
         let logs = AccessLogs::default();
@@ -323,30 +388,70 @@ mod tests {
         assert!(logs.due(false).is_empty(), "nothing is full");
         let mut due = logs.due(true);
         due.sort_by(|(a, _), (b, _)| a.source.cmp(&b.source));
-        assert_eq!(due.iter().map(|(_, batch)| batch.text.as_str()).collect::<Vec<_>>(), ["1\n3\n", "2\n"]);
+        assert_eq!(texts(&due), ["1\n3\n", "2\n"]);
         assert_eq!(logs.waiting().bytes, 0);
+        assert!(logs.waiting().bytes_of_targets.is_empty());
         let (way, batch) = due.swap_remove(0);
         logs.take(&way, "4\n");
-        logs.put_back(way, batch);
-        assert_eq!(logs.due(true).pop().unwrap().1.text, "1\n3\n4\n");
+        logs.put_back(&way, batch);
+        assert_eq!(texts(&logs.due(true)), ["1\n3\n", "4\n"]);
     }
 
     #[test]
-    fn what_waits_is_bounded_and_what_fails_for_long_is_let_go() {
+    fn what_fails_for_long_is_let_go_and_takes_nothing_along() {
+        let logs = AccessLogs::default();
+        logs.take(&way("a"), "old\n");
+        for tried in 1..TRIES {
+            let due = logs.due(true);
+            assert_eq!(texts(&due)[0], "old\n");
+            if tried == TRIES - 1 {
+                logs.take(&way("a"), "new\n");
+            }
+            for (way, batch) in due {
+                logs.put_back(&way, batch);
+            }
+        }
+        let due = logs.due(true);
+        assert_eq!(texts(&due), ["old\n", "new\n"]);
+        for (way, batch) in due {
+            logs.put_back(&way, batch);
+        }
+        assert_eq!(logs.waiting().figures.lost, 1);
+        assert_eq!(texts(&logs.due(true)), ["new\n"]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_leaves_room_for_others() {
         let logs = AccessLogs::default();
         let line = "x".repeat(FULL);
-        for _ in 0..=MOST / FULL {
-            logs.take(&way("a"), &line);
+        for source in ["a", "b", "c"] {
+            for _ in 0..=MOST_OF_WAY / FULL {
+                logs.take(&way(source), &line);
+            }
         }
-        assert_eq!(logs.waiting().bytes, MOST);
-        assert_eq!(logs.waiting().figures.lost, 1);
-        assert_eq!(logs.due(false).len(), 1);
-        logs.take(&way("a"), "y");
-        for _ in 0..TRIES {
-            let (way, batch) = logs.due(true).pop().unwrap();
-            logs.put_back(way, batch);
+        assert_eq!(logs.waiting().bytes, MOST_OF_TARGET, "for one target");
+        assert_eq!(logs.waiting().figures.lost, 1 + 1 + 5);
+        let elsewhere = |source: &str| Way { target: "u".to_owned(), ..way(source) };
+        for source in ["d", "e"] {
+            for _ in 0..MOST_OF_WAY / FULL {
+                logs.take(&elsewhere(source), &line);
+            }
         }
-        assert!(logs.due(true).is_empty());
-        assert_eq!(logs.waiting().figures.lost, 2);
+        assert_eq!((logs.waiting().bytes, logs.waiting().figures.lost), (MOST, 7));
+        logs.take(&Way { target: "v".to_owned(), ..way("f") }, "y");
+        assert_eq!(logs.waiting().figures.lost, 8, "there is no more memory");
+        assert_eq!(logs.due(false).len(), 4);
+        assert_eq!(logs.waiting().bytes, 0);
+    }
+
+    #[test]
+    fn while_deliveries_fail_they_are_tried_at_the_interval_alone() {
+        let logs = AccessLogs::default();
+        logs.take(&way("a"), "1\n");
+        let (way, batch) = logs.due(true).remove(0);
+        logs.put_back(&way, batch);
+        logs.take(&way, &"x".repeat(FULL));
+        assert!(logs.due(false).is_empty());
+        assert_eq!(logs.due(true).len(), 2);
     }
 }
