@@ -280,6 +280,7 @@ def test_a_destination_may_demand_a_key(hasty, quick, pair):
 
 def test_all_versions(quick, pair):
     source, destination = pair
+    quick.put_object(Bucket=source, Key="logs/k", Body=b"333")
     quick.put_bucket_versioning(Bucket=source, VersioningConfiguration={"Status": "Enabled"})
     old = quick.put_object(Bucket=source, Key="logs/k", Body=b"1")["VersionId"]
     new = quick.put_object(Bucket=source, Key="logs/k", Body=b"22")["VersionId"]
@@ -297,6 +298,7 @@ def test_all_versions(quick, pair):
         ["logs/k", marker, "true", "true", ""],
         ["logs/k", new, "false", "false", "2"],
         ["logs/k", old, "false", "false", "1"],
+        ["logs/k", "", "false", "false", "3"],
     ]
 
 
@@ -377,6 +379,28 @@ def test_the_destinations_policy_decides(quick, hasty, bucket_names):
     quick.put_bucket_policy(Bucket=destination, Policy=policy_for(destination, source, "000000000000"))
     put(quick, source, configuration(destination))
     report_of(quick, destination)
+
+
+def test_a_report_that_fails_is_gone_on_with(quick, bucket_names):
+    """No data files are left that no manifest tells of, and no configuration must be put anew."""
+    source, destination = next(bucket_names), next(bucket_names)
+    for name in (source, destination):
+        quick.create_bucket(Bucket=name)
+    quick.put_object(Bucket=source, Key="k", Body=b"x")
+    data_only = policy_for(destination, source, "000000000000", Resource=f"arn:aws:s3:::{destination}/*/data/*")
+    quick.put_bucket_policy(Bucket=destination, Policy=data_only)
+    put(quick, source, configuration(destination))
+    deadline = time.monotonic() + 30
+    while not keys_of(quick, destination):
+        assert time.monotonic() < deadline, "no data came"
+        time.sleep(0.2)
+    time.sleep(4)
+    [data] = keys_of(quick, destination)
+    quick.put_bucket_policy(Bucket=destination, Policy=policy_for(destination, source, "000000000000"))
+    base, manifest, _ = report_of(quick, destination)
+    assert [file["key"] for file in manifest["files"]] == [data]
+    for key in (data, base + "manifest.json"):
+        assert quick.head_object(Bucket=destination, Key=key)["ContentType"] == "application/octet-stream"
 
 
 def test_reports_are_encrypted_as_asked(hasty, quick, pair):

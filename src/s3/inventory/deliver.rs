@@ -17,6 +17,7 @@ use crate::s3::circumstances::{EFFECTIVE_KEY, METHOD};
 use crate::s3::condition::Preconditions;
 use crate::s3::consequences::Cause;
 use crate::s3::error::{ErrorCode, Result, S3Error};
+use crate::s3::headers::STANDARD_CLASS;
 use crate::s3::markings::Markings;
 use crate::s3::payload::PayloadPlan;
 use crate::s3::put::NewObject;
@@ -27,6 +28,9 @@ use crate::store::schema::Attributes;
 
 /// As which reports are delivered. (S3 user guide, "Creating a destination bucket policy".)
 const SERVICE: &str = "s3.amazonaws.com";
+
+/// What all files say that they are, be they data or lists of it.
+const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// A file on its way.
 pub(super) struct Delivery<'d> {
@@ -91,7 +95,11 @@ impl S3 {
         let length = u64::try_from(bytes.len()).map_err(S3Error::internal)?;
         let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
         let (sealed, verified) = self.receive(PayloadPlan::internal(length, &required), body, &object_key, 0).await?;
-        let attributes = Attributes { storage_class: "STANDARD".to_owned(), ..Attributes::default() };
+        let attributes = Attributes {
+            headers: vec![("content-type".to_owned(), CONTENT_TYPE.to_owned())],
+            storage_class: STANDARD_CLASS.to_owned(),
+            ..Attributes::default()
+        };
         let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
         let cause = Cause::of_service(SERVICE, deleted);
         let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;

@@ -85,24 +85,22 @@ impl Report {
 /// What is to be done at `now` where the last report was `last` and the configuration was put at `configured`.
 pub(super) fn next(last: Option<Report>, frequency: Frequency, configured: i64, now: i64, calendar: Calendar) -> Next {
     let Some(report) = last else { return Next::Begin };
+    let from = match frequency {
+        Frequency::Daily => calendar.midnight_before(now),
+        Frequency::Weekly => calendar.sunday_before(now),
+    };
+    // One that was begun when the clock was ahead is none of this day, or week.
+    let is_of_today = |report: &Report| (from..=now).contains(&report.begun);
     match &report.end {
-        None if report.configured == configured => Next::Resume(report),
-        None => Next::Begin,
+        None | Some(End { error: Some(_), .. }) if report.configured != configured => Next::Begin,
+        None => Next::Resume(report),
         // What keeps a report from being delivered is mostly a policy, which somebody may be mending.
-        Some(End { at, error: Some(_) })
-            if report.configured != configured || !(now.saturating_sub(calendar.day() / 24)..=now).contains(at) =>
-        {
-            Next::Begin
-        }
-        Some(End { error: Some(_), .. }) => Next::Wait,
-        Some(_) => {
-            let from = match frequency {
-                Frequency::Daily => calendar.midnight_before(now),
-                Frequency::Weekly => calendar.sunday_before(now),
-            };
-            // One that was begun when the clock was ahead is none of this day.
-            if (from..=now).contains(&report.begun) { Next::Wait } else { Next::Begin }
-        }
+        Some(End { at, error: Some(_) }) if (now.saturating_sub(calendar.day() / 24)..=now).contains(at) => Next::Wait,
+        // What is delivered of it stays its own. The report of another day takes its place, file by file.
+        Some(End { error: Some(_), .. }) if is_of_today(&report) => Next::Resume(Report { end: None, ..report }),
+        Some(End { error: Some(_), .. }) => Next::Resume(Report::begin(now, configured, report.id)),
+        Some(_) if is_of_today(&report) => Next::Wait,
+        Some(_) => Next::Begin,
     }
 }
 
@@ -166,10 +164,19 @@ mod tests {
         let open = Report::begin(0, 5, [0; 16]);
         assert_eq!(ask(Some(open.clone()), Frequency::Daily, 9 * DAY), Next::Resume(open.clone()));
         assert_eq!(next(Some(open), Frequency::Daily, 6, 9, Calendar::default()), Next::Begin);
-        let failed = Report { end: Some(End { at: 7, error: Some(String::new()) }), ..Report::begin(0, 5, [0; 16]) };
-        assert_eq!(ask(Some(failed.clone()), Frequency::Daily, 8), Next::Wait);
-        assert_eq!(ask(Some(failed.clone()), Frequency::Daily, DAY / 12), Next::Begin);
-        assert_eq!(next(Some(failed.clone()), Frequency::Daily, 6, 8, Calendar::default()), Next::Begin);
-        assert_eq!(ask(Some(failed), Frequency::Daily, 6), Next::Begin, "the clock was ahead");
+    }
+
+    #[test]
+    fn a_report_that_failed_is_gone_on_with_and_one_of_another_day_takes_its_files_places() {
+        let ask = |last: &Report, configured, now| {
+            next(Some(last.clone()), Frequency::Daily, configured, now, Calendar::default())
+        };
+        let open = Report { end: None, configured: 5, begun: 0, ..report() };
+        let failed = Report { end: Some(End { at: 7, error: Some(String::new()) }), ..open.clone() };
+        assert_eq!(ask(&failed, 5, 8), Next::Wait);
+        assert_eq!(ask(&failed, 5, DAY / 12), Next::Resume(open.clone()), "with what is delivered of it");
+        assert_eq!(ask(&failed, 5, 6), Next::Resume(open), "the clock was ahead");
+        assert_eq!(ask(&failed, 6, 8), Next::Begin, "by another configuration");
+        assert_eq!(ask(&failed, 5, DAY), Next::Resume(Report::begin(DAY, 5, failed.id)));
     }
 }

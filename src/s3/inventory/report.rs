@@ -5,9 +5,14 @@
 //!    same key.*
 //! 3. the record gets the file, and the last version in it.
 //! 4. when nothing is left, the list for Hive, the manifest and, last of all, its checksum are delivered. *Crash: again.*
-//! 5. the record gets the report's end.
+//! 5. the record gets the report's end. One that failed is gone on with later; one that is begun in its place, on another day,
+//!    goes by its names, so that no files are left of it that no manifest tells of.
+//!
+//! A report that is not done after a while ([`SLICE`]) is gone on with when the other buckets have had their turn.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::columns::{Column, Value};
 use super::document::{Format, Inventory};
@@ -25,7 +30,7 @@ use crate::store::commit::{self, After, Found};
 use crate::store::configuration::read_configurations;
 use crate::store::cursor::{cursor_ids, delete_cursor, put_cursor, read_cursor};
 use crate::store::schema::{
-    Body, ConfigurationKind, CursorKind, ObjectRecord, ReplicationState, RetentionMode, SseKind, Version,
+    Body, ConfigurationKind, CursorKind, ObjectRecord, ReplicationState, RetentionMode, SseKind, Version, VersionId,
 };
 use crate::telemetry::metrics::OutcomeLabel;
 use crate::telemetry::{Metrics, outlive};
@@ -38,6 +43,8 @@ const BYTES: usize = 16 << 20;
 const PAGE: usize = 1000;
 /// Buckets read from the index at once.
 const BUCKETS: usize = 256;
+/// How long a bucket has its turn where others may wait.
+const SLICE: Duration = Duration::from_secs(30);
 /// Configurations of a bucket: no more can be put.
 const CONFIGURATIONS: usize = 1000;
 
@@ -57,24 +64,36 @@ impl S3 {
     /// # Errors
     /// [`StoreError`], if the buckets cannot be read. What goes wrong with one report is logged, and kept with it.
     pub async fn make_reports(&self, rate: u32, metrics: &Metrics) -> Result<(), StoreError> {
-        let mut after = String::new();
+        while self.take_report_turns(rate, metrics).await? {}
+        Ok(())
+    }
+
+    /// Gives every bucket its turn; whether one needs another.
+    async fn take_report_turns(&self, rate: u32, metrics: &Metrics) -> Result<bool, StoreError> {
+        let (mut after, mut unfinished) = (String::new(), false);
         loop {
             let page = commit::read_buckets(&*self.store, &after, BUCKETS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let Some((last, _)) = page.last() else { return Ok(unfinished) };
             after.clone_from(last);
             for (name, record) in page {
                 if !record.may_have(ConfigurationKind::Inventory) {
                     continue;
                 }
                 let bucket = self.bucket_of(name, record);
-                if let Some(Err(error)) = outlive("inventory", self.make_reports_of(&bucket, rate, metrics)).await {
-                    tracing::error!(bucket = bucket.name, %error, "inventory reports could not be made");
+                match outlive("inventory", self.make_reports_of(&bucket, rate, metrics)).await {
+                    Some(Ok(done)) => unfinished |= !done,
+                    Some(Err(error)) => {
+                        tracing::error!(bucket = bucket.name, %error, "inventory reports could not be made");
+                    }
+                    None => {}
                 }
             }
         }
     }
 
-    async fn make_reports_of(&self, source: &Bucket, rate: u32, metrics: &Metrics) -> Result<()> {
+    /// `Ok(false)` if the bucket's turn was over before all of its reports were made.
+    async fn make_reports_of(&self, source: &Bucket, rate: u32, metrics: &Metrics) -> Result<bool> {
+        let until = Instant::now() + SLICE;
         let (store, kind) = (&*self.store, ConfigurationKind::Inventory);
         let kept = read_configurations(store, &source.record, kind, "", CONFIGURATIONS).await?;
         for id in cursor_ids(store, &source.record, CursorKind::Inventory).await? {
@@ -95,10 +114,14 @@ impl S3 {
                 Next::Begin => Report::begin(now, kept.modified, random::bytes(&*self.entropy)),
             };
             if !self.keep_report(source, &id, &report).await? {
-                return Ok(());
+                return Ok(true);
             }
-            let made = self.make_report(source, &inventory, &mut report, rate).await;
-            let error = made.err().map(|error| error.to_string());
+            let made = self.make_report(source, &inventory, &mut report, (rate, until)).await;
+            let error = match made {
+                Ok(true) => None,
+                Ok(false) => return Ok(false),
+                Err(error) => Some(error.to_string()),
+            };
             let outcome = if error.is_none() { "ok" } else { "failed" };
             metrics.inventory_reports.get_or_create(&OutcomeLabel { outcome }).inc();
             if let Some(error) = &error {
@@ -109,7 +132,7 @@ impl S3 {
             report.end = Some(End { at: self.clock.now().as_millisecond(), error });
             self.keep_report(source, &id, &report).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// `Ok(false)` if the bucket is gone or going.
@@ -117,7 +140,14 @@ impl S3 {
         put_cursor(&*self.store, &source.record, CursorKind::Inventory, id, report).await
     }
 
-    async fn make_report(&self, source: &Bucket, inventory: &Inventory, report: &mut Report, rate: u32) -> Result<()> {
+    /// `Ok(false)` if it was not done `until` then, and can be gone on with.
+    async fn make_report(
+        &self,
+        source: &Bucket,
+        inventory: &Inventory,
+        report: &mut Report,
+        (rate, until): (u32, Instant),
+    ) -> Result<bool> {
         let making = Making {
             source,
             inventory,
@@ -143,7 +173,10 @@ impl S3 {
             report.files.push(DataFile { key, size, md5 });
             report.after = after;
             if !self.keep_report(source, &inventory.id, report).await? {
-                return Ok(());
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
             }
         }
         let schema = match format {
@@ -155,7 +188,8 @@ impl S3 {
         let links = symlinks(&inventory.destination, &report.files);
         self.deliver_report(&making, &making.places.symlinks(), links.into_bytes()).await?;
         self.deliver_report(&making, &making.places.manifest(), manifest.into_bytes()).await?;
-        self.deliver_report(&making, &making.places.checksum(), checksum.into_bytes()).await
+        self.deliver_report(&making, &making.places.checksum(), checksum.into_bytes()).await?;
+        Ok(true)
     }
 
     async fn deliver_report(&self, making: &Making<'_>, key: &str, bytes: Vec<u8>) -> Result<()> {
@@ -214,7 +248,12 @@ impl S3 {
         Ok(match column {
             Column::Bucket => Value::Text(making.source.name.clone().into()),
             Column::Key => Value::Text(key.clone().into()),
-            Column::VersionId => Value::Text(version.id().to_string().into()),
+            // "Reports that include all versions mark any null-versioned objects with empty strings in the version ID field."
+            // (S3 user guide, "Converting empty version ID strings in Amazon S3 Inventory reports to null strings".)
+            Column::VersionId => Value::Text(match version.id() {
+                VersionId::Null => "".into(),
+                id @ VersionId::Own { .. } => id.to_string().into(),
+            }),
             Column::IsLatest => Value::Flag(*is_current),
             Column::IsDeleteMarker => Value::Flag(object.is_none()),
             Column::Size => of_object(|object| Value::Number(i64::try_from(object.size).unwrap_or(i64::MAX))),
