@@ -36,6 +36,7 @@ mod control;
 mod copy;
 mod cors;
 mod delete;
+mod delivery;
 mod encoded_word;
 pub mod error;
 mod event;

@@ -11,29 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
 use tokio::sync::Notify;
 
 use super::rules::{Day, Layout, Logging};
 use crate::clock::{Timestamp, iso8601};
 use crate::crypto::random;
-use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::Caller;
 use crate::policy::{Context, Grant};
 use crate::s3::acl::lets_logs_in;
-use crate::s3::checksum::Algorithm;
-use crate::s3::condition::Preconditions;
-use crate::s3::consequences::Cause;
+use crate::s3::delivery::ServiceWrite;
 use crate::s3::error::{ErrorCode, Result};
-use crate::s3::headers::STANDARD_CLASS;
-use crate::s3::markings::Markings;
-use crate::s3::payload::PayloadPlan;
-use crate::s3::put::NewObject;
 use crate::s3::request::ObjectKey;
 use crate::s3::service::{Bucket, S3, no_such_bucket};
-use crate::sse::{ObjectName, Plan, SseRequest};
-use crate::store::schema::Attributes;
+use crate::sse::{Plan, SseRequest};
 use crate::telemetry::outlive;
 use crate::wire::RequestId;
 
@@ -275,40 +266,15 @@ impl S3 {
     async fn deliver(&self, way: &Way, text: Bytes) -> Result<()> {
         let bucket = self.find_bucket(&way.target).await?.ok_or_else(|| no_such_bucket(&way.target))?;
         let key = ObjectKey::parse(&self.log_key(way))?;
-        let _permit = self.authorize_delivery(way, &bucket, &key)?;
+        let permit = self.authorize_delivery(way, &bucket, &key)?;
         let plan = Plan::decide(SseRequest::Default { bucket_key: None }, bucket.default_encryption().as_ref());
         // Where the bucket's default asks a KMS for a key, it is asked in the name of the bucket's owner.
         let via_service = format!("s3.{}.amazonaws.com", self.settings.region);
         let request_id = RequestId::draw(&*self.entropy).id;
         let caller = Caller::root_of(&bucket.record.account, Some(via_service), request_id);
-        let name = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&plan, &caller, name).await?;
-        let required = self.data_requirements(envelope.shows_md5(), Algorithm::Crc64Nvme);
-        let payload = PayloadPlan::internal(text.len() as u64, &required);
-        let body = Full::new(text).map_err(|never| match never {}).boxed_unsync();
-        let (sealed, verified) = self.receive(payload, body, &object_key, 0).await?;
-        let attributes = Attributes {
-            headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
-            metadata: Vec::new(),
-            storage_class: STANDARD_CLASS.to_owned(),
-        };
-        let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
-        let cause = Cause::of_service(SERVICE, deleted);
-        let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
-        let new = NewObject {
-            attributes,
-            // The bucket may have got Object Lock after it was made a target.
-            markings: Markings { retention: self.retention_of_upload(&bucket, None).await?, ..Markings::default() },
-            access: self.access_of_logs(&way.source, &bucket).await?,
-            envelope: &envelope,
-            object_key: &object_key,
-            sealed,
-            verified: &verified,
-            consequences: &consequences,
-            origin: None,
-        };
-        self.store_object(&bucket, &key, new, &Preconditions::default()).await?;
-        Ok(())
+        let access = self.access_of_logs(&way.source, &bucket).await?;
+        let write = ServiceWrite { service: SERVICE, content_type: "text/plain", plan: &plan, caller: &caller, access };
+        self.write_as_service((&bucket, &key), permit, write, text).await
     }
 
     /// Whether the target's policy, or its access control list, lets the log delivery service write, on behalf of the source.

@@ -1,30 +1,19 @@
-//! What S3 itself writes into a bucket, as the service that its policies know it by.
+//! The files of reports, written by the service that bucket policies know S3 by.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-
 use super::document::{Destination, Encryption};
 use crate::clock::iso8601;
-use crate::events::EventName;
 use crate::iam::{self, Permit};
 use crate::kms::{Caller, ConditionValues, KeyRef};
 use crate::policy::{Context, Found, Grant, Subject};
 use crate::s3::acl::ObjectAccess;
-use crate::s3::checksum::Algorithm;
 use crate::s3::circumstances::{EFFECTIVE_KEY, METHOD};
-use crate::s3::condition::Preconditions;
-use crate::s3::consequences::Cause;
-use crate::s3::error::{ErrorCode, Result, S3Error};
-use crate::s3::headers::STANDARD_CLASS;
-use crate::s3::markings::Markings;
-use crate::s3::payload::PayloadPlan;
-use crate::s3::put::NewObject;
+use crate::s3::delivery::ServiceWrite;
+use crate::s3::error::{ErrorCode, Result};
 use crate::s3::request::ObjectKey;
 use crate::s3::service::{Bucket, S3, no_such_bucket};
-use crate::sse::{ObjectName, Plan, SseRequest};
-use crate::store::schema::Attributes;
+use crate::sse::{Plan, SseRequest};
 
 /// As which reports are delivered. (S3 user guide, "Creating a destination bucket policy".)
 const SERVICE: &str = "s3.amazonaws.com";
@@ -82,40 +71,16 @@ impl S3 {
         let conditions = Some(Arc::new(on_behalf_of(source)));
         let caller = Caller { conditions, ..Caller::new(&subject, Some(via_service), "inventory") };
         let asked = self.asked_of(destination, &caller).await;
-        let _permit = self.permit_service(source, &bucket, &key, asked.as_ref())?;
+        let permit = self.permit_service(source, &bucket, &key, asked.as_ref())?;
         let request = match &destination.encryption {
             None => SseRequest::Default { bucket_key: None },
             Some(Encryption::S3) => SseRequest::S3,
             Some(Encryption::Kms(key)) => SseRequest::Kms { key: Some(key.clone()), context: None, bucket_key: None },
         };
         let plan = Plan::decide(request, bucket.default_encryption().as_ref());
-        let named = ObjectName { bucket: &bucket.name, key: key.as_str() };
-        let (envelope, object_key) = self.sse.begin(&plan, &caller, named).await?;
-        let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
-        let length = u64::try_from(bytes.len()).map_err(S3Error::internal)?;
-        let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
-        let (sealed, verified) = self.receive(PayloadPlan::internal(length, &required), body, &object_key, 0).await?;
-        let attributes = Attributes {
-            headers: vec![("content-type".to_owned(), CONTENT_TYPE.to_owned())],
-            storage_class: STANDARD_CLASS.to_owned(),
-            ..Attributes::default()
-        };
-        let deleted = (EventName::ObjectRemovedDelete, EventName::ObjectRemovedDeleteMarkerCreated);
-        let cause = Cause::of_service(SERVICE, deleted);
-        let consequences = self.consequences_of(cause, &bucket, key.as_str()).await?;
-        let new = NewObject {
-            attributes,
-            markings: Markings { retention: self.retention_of_upload(&bucket, None).await?, ..Markings::default() },
-            access: ObjectAccess::default(),
-            envelope: &envelope,
-            object_key: &object_key,
-            sealed,
-            verified: &verified,
-            consequences: &consequences,
-            origin: None,
-        };
-        self.store_object(&bucket, &key, new, &Preconditions::default()).await?;
-        Ok(())
+        let access = ObjectAccess::default();
+        let write = ServiceWrite { service: SERVICE, content_type: CONTENT_TYPE, plan: &plan, caller: &caller, access };
+        self.write_as_service((&bucket, &key), permit, write, bytes.into()).await
     }
 
     /// What conditions see of the encryption that reports are to have: the method, and the key by its ARN, as of any upload.
