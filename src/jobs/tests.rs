@@ -12,9 +12,7 @@ use crate::kms::root::RootKey;
 use crate::kms::{Caller, KeyRef, SharedKms};
 use crate::sse::{Envelope, KmsProtection, ObjectName, Plan, ServerKey, SseRequest};
 use crate::store::memory::MemoryStore;
-use crate::store::schema::{
-    Attributes, Body, BucketRecord, ObjectRecord, Protection, RunRef, SseKind, StoredEtag, Versioning,
-};
+use crate::store::schema::{Body, BucketRecord, ObjectRecord, Protection, RunRef, SseKind, StoredEtag, Versioning};
 use crate::store::tally::read_tallies;
 use crate::store::{MetaStore, Tally, commit};
 
@@ -47,23 +45,7 @@ impl Fixture {
         let key = async || kms.create_key(&caller(), NewKey::default()).await.unwrap().arn.to_string();
         let (from, to) = (key().await, key().await);
         let sse = Arc::new(Sse::new(Arc::clone(&kms) as SharedKms, server_key, clock, entropy));
-        let bucket = BucketRecord {
-            id: BUCKET,
-            account: ACCOUNT.to_owned(),
-            created: 0,
-            region: "us-east-1".to_owned(),
-            encryption: None,
-            allows_customer_keys: false,
-            policy: None,
-            public_access: None,
-            versioning: Versioning::Never,
-            object_lock: None,
-            tags: Vec::new(),
-            configured: None,
-            location: None,
-            ownership: None,
-            acl: None,
-        };
+        let bucket = BucketRecord::new(BUCKET, ACCOUNT, 0, "us-east-1");
         assert_eq!(commit::create_bucket(&*store, "b", &bucket).await.unwrap(), None);
         Self { memory: Arc::clone(&store), store, sse, kms, from, to }
     }
@@ -94,29 +76,9 @@ impl Fixture {
     async fn put(&self, key: &str, request: SseRequest) {
         let plan = Plan::decide(request, None);
         let (envelope, _) = self.sse.begin(&plan, &caller(), ObjectName { bucket: "b", key }).await.unwrap();
-        let record = ObjectRecord {
-            modified: 7,
-            size: 10,
-            etag: StoredEtag::Clear("e".to_owned()),
-            attributes: Attributes::default(),
-            envelope: envelope.to_bytes().into(),
-            protection: envelope.summary(),
-            body: Body::Run(RunRef { id: [1; 16], header: vec![0].into(), inline: false }),
-            checksums: None,
-            generation: [3; 16],
-            checksum_kind: None,
-            whole: false,
-            order: None,
-            has_id: false,
-            null_at: None,
-            late: None,
-            tags: Vec::new(),
-            retention: None,
-            legal_hold: None,
-            replication: None,
-            owner: None,
-            acl: None,
-        };
+        let body = Body::Run(RunRef { id: [1; 16], header: vec![0].into(), inline: false });
+        let under = (envelope.to_bytes().into(), envelope.summary());
+        let record = ObjectRecord::new(7, (10, StoredEtag::Clear("e".to_owned())), under, body, [3; 16]);
         let run = commit::NewRun::Shared(commit::SharedRuns::default());
         let admit = |_: Option<&ObjectRecord>| Ok::<_, std::convert::Infallible>(());
         let versioning = self.bucket().await.versioning;

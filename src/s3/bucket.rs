@@ -115,22 +115,16 @@ impl S3 {
                 self.authorize_creation(call, action, name, &creation)?;
             }
         }
+        let (id, now) = (random::bytes(&*self.entropy), self.clock.now().as_millisecond());
         let record = BucketRecord {
-            id: random::bytes(&*self.entropy),
-            account: account.clone(),
-            created: self.clock.now().as_millisecond(),
-            region: self.settings.region.clone(),
-            encryption: None,
-            allows_customer_keys: false,
-            policy: None,
             public_access: Some(PublicAccessBlock::ALL),
             versioning: if locked { Versioning::Enabled } else { Versioning::Never },
             object_lock: locked.then(ObjectLock::default),
             tags: creation.tags,
-            configured: None,
             ownership: Some(ownership),
             acl,
             location: configuration.location_constraint.filter(|asked| *asked != self.settings.region),
+            ..BucketRecord::new(id, account.clone(), now, self.settings.region.clone())
         };
         match commit::create_bucket(&*self.store, name, &record).await? {
             None => {}

@@ -216,21 +216,9 @@ mod tests {
         let parsed = parse(&rule(kms, blocked)).unwrap();
         assert_eq!(parsed.allows_customer_keys, Some(true));
         let record = BucketRecord {
-            id: [0; 16],
-            account: String::new(),
-            created: 0,
-            region: String::new(),
             encryption: Some(parsed.encryption),
             allows_customer_keys: true,
-            policy: None,
-            public_access: None,
-            versioning: crate::store::schema::Versioning::Never,
-            object_lock: None,
-            tags: Vec::new(),
-            configured: None,
-            location: None,
-            ownership: None,
-            acl: None,
+            ..BucketRecord::new([0; 16], "", 0, "")
         };
         assert!(render_configuration(&record).contains(&rule(kms, blocked)));
         let fresh = BucketRecord { encryption: None, allows_customer_keys: false, ..record };

@@ -1,18 +1,19 @@
 //! CompleteMultipartUpload: the parts that the client names, held against those that there are, become an object.
 
+mod assembled;
+
 use http::Response;
 use http::header::HeaderMap;
 use serde::{Deserialize, Deserializer};
 
 use super::checksum::render::write_xml;
-use super::checksum::{self, Algorithm, Checksum, Checksums, Kind};
+use super::checksum::{self, Algorithm, Checksum, Checksums};
 use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
-use super::headers::text;
 use super::lifecycle::insert_expiration;
 use super::multipart::{encode_upload_id, no_such_upload, upload_id};
-use super::parts::{DEFAULT_ALGORITHM, ENCRYPTION_WANTED, part_algorithm};
+use super::parts::{ENCRYPTION_WANTED, part_algorithm};
 use super::put::{Origin, insert_id};
 use super::render;
 use super::request::ObjectKey;
@@ -21,16 +22,10 @@ use super::xml::{self, XmlWriter};
 use crate::crypto::digest;
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, Scope};
-use crate::store::commit::{self, Part, Upload};
-use crate::store::schema::{Body, ChecksumKind, ObjectRecord, PartSpan, UploadRecord, Version, VersionId};
+use crate::store::commit::{self, Upload};
+use crate::store::schema::{Body, ChecksumKind, ObjectRecord, UploadRecord, Version, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
-/// Fewest bytes of every part but the last: 5 MiB. (AWS: "Amazon S3 multipart upload limits".)
-const MIN_PART: u64 = 5 << 20;
-/// Most bytes of an object: 5 TiB.
-const MAX_OBJECT: u64 = 5 << 40;
-/// How large a client says that the object is.
-const OBJECT_SIZE: &str = "x-amz-mp-object-size";
 /// Longest CompleteMultipartUpload document: 10 000 parts with their checksums.
 const MAX_DOCUMENT: usize = 4 << 20;
 
@@ -195,29 +190,21 @@ impl S3 {
         let generation = self.generation(origin.as_ref());
         let (etag, tag) = self.store_etag(&envelope, bucket.etag_of_object(key.as_str(), &generation), tag);
         let scope = Scope::Parts { size: assembled.size, spans: &assembled.spans };
+        let under = (upload.record.envelope.clone(), upload.record.protection.clone());
+        let checksums = object_key.and_then(|key| self.seal_checksums(&key, scope, &assembled.checksums));
+        let body = Body::Parts { upload: upload.id, spans: assembled.spans };
+        let modified = self.clock.now().as_millisecond();
         let mut record = ObjectRecord {
-            modified: self.clock.now().as_millisecond(),
-            size: assembled.size,
-            etag,
             attributes: upload.record.attributes.clone(),
-            envelope: upload.record.envelope.clone(),
-            protection: upload.record.protection.clone(),
-            checksums: object_key.and_then(|key| self.seal_checksums(&key, scope, &assembled.checksums)),
-            body: Body::Parts { upload: upload.id, spans: assembled.spans },
-            generation,
+            checksums,
             checksum_kind: Self::checksum_kind(&assembled.checksums)
                 .map(|kind| ChecksumKind { by_default: part_algorithm(upload).is_none().then_some(true), ..kind }),
-            whole: false,
-            order: None,
-            has_id: false,
-            null_at: None,
-            late: None,
             tags: upload.record.tags.clone(),
             retention: self.retention_of_upload(bucket, upload.record.retention).await?,
             legal_hold: upload.record.legal_hold,
-            replication: None,
             owner: upload.record.owner.clone(),
             acl: upload.record.acl.clone(),
+            ..ObjectRecord::new(modified, (assembled.size, etag), under, body, generation)
         };
         let consequences = self.consequences(call, bucket, key.as_str()).await?;
         match &origin {
@@ -267,128 +254,6 @@ impl S3 {
             Err(error) if error.code == ErrorCode::NoSuchKey => Err(no_such_upload(call)),
             Err(error) => Err(error),
         }
-    }
-
-    /// Holds the parts that the client names against those that there are. Without the key, which a customer need not bring
-    /// where nobody speaks of checksums, these stay unread and the object gets none.
-    fn assemble(
-        &self,
-        bucket: &Bucket,
-        key: Option<&sse::ObjectKey>,
-        upload: &Upload,
-        named: &[NamedPart],
-        parts: &[Part],
-    ) -> Result<Assembled> {
-        // Uploads that named no algorithm get what AWS computes by itself: CRC-64/NVME over the full object.
-        let begun = part_algorithm(upload);
-        let algorithm = begun.unwrap_or(DEFAULT_ALGORITHM);
-        let kind = upload.record.checksum_type.as_deref().and_then(Kind::from_name).unwrap_or(Kind::FullObject);
-        let mut of_parts = Vec::with_capacity(named.len());
-        let mut assembled = Assembled::default();
-        for (index, name) in named.iter().enumerate() {
-            let invalid = || {
-                ErrorCode::InvalidPart
-                    .with("UploadId", encode_upload_id(upload.id))
-                    .with("PartNumber", name.part_number.to_string())
-                    .with("ETag", name.etag.trim_matches('"'))
-            };
-            let found = parts.binary_search_by_key(&name.part_number, |part| part.number).map_err(|_| invalid())?;
-            let etag = self.part_etag(bucket, &upload.id, &parts[found])?;
-            let part = &parts[found].record;
-            if name.etag.trim_matches('"') != etag {
-                return Err(invalid());
-            }
-            if part.size < MIN_PART && index + 1 < named.len() {
-                return Err(ErrorCode::EntityTooSmall
-                    .with("ProposedSize", part.size.to_string())
-                    .with("MinSizeAllowed", MIN_PART.to_string())
-                    .with("PartNumber", name.part_number.to_string())
-                    .with("ETag", etag));
-            }
-            let header = super::object::run_header(&part.run)?;
-            let scope = Scope::Run { part: name.part_number, header: &header };
-            let checksums = match key {
-                Some(key) => Self::open_checksums(key, scope, part.checksums.as_ref())?,
-                None => Checksums::default(),
-            };
-            name.check_algorithm(begun)?;
-            if key.is_some() && !name.agrees(&checksums) {
-                return Err(invalid());
-            }
-            if kind == Kind::Composite && name.checksum(algorithm).is_none() {
-                let message = format!(
-                    "The upload was created using a {} checksum. The complete request must include the checksum for \
-                     each part. It was missing for part {} in the request.",
-                    algorithm.name().to_ascii_lowercase(),
-                    name.part_number
-                );
-                return Err(S3Error::new(ErrorCode::InvalidRequest, message));
-            }
-            of_parts.extend(checksums.by_algorithm(algorithm).map(|checksum| (checksum, part.size)));
-            assembled.add(name.part_number, part.size, &hex::decode(&etag).map_err(S3Error::internal)?);
-        }
-        if assembled.size > MAX_OBJECT {
-            return Err(ErrorCode::EntityTooLarge
-                .with("ProposedSize", assembled.size.to_string())
-                .with("MaxSizeAllowed", MAX_OBJECT.to_string()));
-        }
-        if of_parts.len() == named.len() {
-            assembled.checksums = Checksums::of_parts(kind, &of_parts).unwrap_or_default();
-        }
-        Ok(assembled)
-    }
-}
-
-/// What the named parts come to.
-#[derive(Default)]
-struct Assembled {
-    size: u64,
-    spans: Vec<PartSpan>,
-    /// The parts' entity tags in binary, one behind the other.
-    tags: Vec<u8>,
-    checksums: Checksums,
-}
-
-impl Assembled {
-    fn add(&mut self, number: u16, size: u64, tag: &[u8]) {
-        self.size = self.size.saturating_add(size);
-        self.tags.extend_from_slice(tag);
-        match self.spans.last_mut() {
-            Some(span) if span.size == size && span.first + span.count == number => span.count += 1,
-            _ => self.spans.push(PartSpan { first: number, count: 1, size }),
-        }
-    }
-
-    /// Holds what the client says of the whole object against it.
-    fn check(&self, headers: &HeaderMap) -> Result<()> {
-        if let Some(size) = text(headers, OBJECT_SIZE) {
-            let refused = |message: String| Err(S3Error::new(ErrorCode::InvalidRequest, message));
-            match size.parse::<i64>() {
-                Err(_) => return refused(format!("Value for {OBJECT_SIZE} header is invalid: '{size}'")),
-                Ok(..0) => return refused(format!("Value for {OBJECT_SIZE} header is less than zero: '{size}'")),
-                Ok(said) if u64::try_from(said) == Ok(self.size) => {}
-                Ok(_) => {
-                    return refused(format!(
-                        "The provided '{OBJECT_SIZE}' header value {size} does not match what was computed: {}",
-                        self.size
-                    ));
-                }
-            }
-        }
-        let Some(declared) = checksum::declared_of_object(headers)? else {
-            return Ok(());
-        };
-        let agrees = declared.values().all(|(algorithm, value)| {
-            self.checksums.values().any(|(ours, computed)| ours == algorithm && computed == value)
-        });
-        if agrees {
-            return Ok(());
-        }
-        let name = declared.values().next().map_or("checksum", |(algorithm, _)| algorithm.name());
-        Err(S3Error::new(
-            ErrorCode::BadDigest,
-            format!("The {} you specified did not match the calculated checksum.", name.to_ascii_lowercase()),
-        ))
     }
 }
 
@@ -454,17 +319,6 @@ mod tests {
     use crate::store::schema::{MarkerRecord, Record};
 
     #[test]
-    fn equal_consecutive_parts_become_one_span() {
-        let mut assembled = Assembled::default();
-        for (number, size) in [(1, 5), (2, 5), (3, 4), (5, 4), (6, 4)] {
-            assembled.add(number, size, &[0]);
-        }
-        let span = |first, count, size| PartSpan { first, count, size };
-        assert_eq!(assembled.spans, [span(1, 2, 5), span(3, 1, 4), span(5, 2, 4)]);
-        assert_eq!((assembled.size, assembled.tags.len()), (22, 5));
-    }
-
-    #[test]
     fn checksums_that_nobody_computed_do_not_agree() {
         let part = |element: &str| -> NamedPart {
             let inner = format!("<PartNumber>1</PartNumber><ETag>e</ETag>{element}");
@@ -526,20 +380,6 @@ mod tests {
         assert_eq!(check(None), Ok(()));
         let message = "The sha256 you specified for part 7 did not match what we received.".to_owned();
         assert_eq!(check(Some(Algorithm::Crc32)), Err((ErrorCode::BadDigest, message)));
-    }
-
-    #[test]
-    fn the_size_that_is_said_is_the_objects() {
-        let assembled = Assembled { size: 4, ..Assembled::default() };
-        let check = |size: &'static str| {
-            let header = (HeaderName::from_static(OBJECT_SIZE), HeaderValue::from_static(size));
-            assembled.check(&HeaderMap::from_iter([header])).map_err(|error| error.message.into_owned())
-        };
-        assert_eq!(check("4"), Ok(()));
-        assert_eq!(check("size"), Err("Value for x-amz-mp-object-size header is invalid: 'size'".to_owned()));
-        assert_eq!(check("-4"), Err("Value for x-amz-mp-object-size header is less than zero: '-4'".to_owned()));
-        let message = "The provided 'x-amz-mp-object-size' header value 5 does not match what was computed: 4";
-        assert_eq!(check("5"), Err(message.to_owned()));
     }
 
     #[test]

@@ -208,28 +208,18 @@ impl S3 {
         };
         let modified = self.clock.now().as_millisecond();
         let scope = Scope::Run { part: 0, header: &sealed.header };
+        let under = (ByteVec::from(envelope.to_bytes()), envelope.summary());
+        let body = Body::Run(sealed.run_ref);
         let mut record = ObjectRecord {
-            modified,
-            size: verified.length,
-            etag: stored_etag,
             attributes,
-            envelope: ByteVec::from(envelope.to_bytes()),
-            protection: envelope.summary(),
             checksums: self.seal_checksums(object_key, scope, &verified.checksums),
-            body: Body::Run(sealed.run_ref),
-            generation,
             checksum_kind: Self::checksum_kind(&verified.checksums),
-            whole: false,
-            order: None,
-            has_id: false,
-            null_at: None,
-            late: None,
             tags: markings.tags,
             retention: markings.retention,
             legal_hold: markings.legal_hold,
-            replication: None,
             owner: access.owner,
             acl: access.acl,
+            ..ObjectRecord::new(modified, (verified.length, stored_etag), under, body, generation)
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, conditions, present);
         let at = (bucket, key, consequences);

@@ -76,28 +76,18 @@ impl S3 {
         };
         // Runs and spans are the source's, so what its checksums are sealed to is the copy's as well.
         let scope = source.scope(header.as_ref());
+        let under = (ByteVec::from(envelope.to_bytes()), envelope.summary());
         let mut record = ObjectRecord {
-            modified,
-            size: source.record.size,
-            etag: stored_etag,
             attributes: copy.attributes.clone(),
-            envelope: ByteVec::from(envelope.to_bytes()),
-            protection: envelope.summary(),
             checksums: self.seal_checksums(&copy.source_key, scope, &checksums),
-            body,
-            generation,
             checksum_kind: Self::checksum_kind(&checksums),
             whole: if origin.is_some() { source.record.whole } else { !one_run },
-            order: None,
-            has_id: false,
-            null_at: None,
-            late: None,
             tags: copy.markings.tags.clone(),
             retention: copy.markings.retention,
             legal_hold: copy.markings.legal_hold,
-            replication: None,
             owner: copy.access.owner.clone(),
             acl: copy.access.acl.clone(),
+            ..ObjectRecord::new(modified, (source.record.size, stored_etag), under, body, generation)
         };
         let admit = |present: Option<&ObjectRecord>| self.judge_present(bucket, key, &copy.conditions, present);
         let run = NewRun::Shared(shared);

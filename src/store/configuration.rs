@@ -157,30 +157,14 @@ mod tests {
     use crate::store::Partition;
     use crate::store::commit::{BucketDeletion, create_bucket, delete_bucket, empty_gone, read_bucket};
     use crate::store::memory::MemoryStore;
-    use crate::store::schema::{GONE, Table, Versioning, key_of};
+    use crate::store::schema::{GONE, Table, key_of};
 
     fn record(document: &str) -> ConfigurationRecord {
         ConfigurationRecord { document: document.to_owned(), modified: 1 }
     }
 
     async fn new_bucket(store: &MemoryStore, id: u8) -> BucketRecord {
-        let bucket = BucketRecord {
-            id: [id; 16],
-            account: "1".to_owned(),
-            created: 0,
-            region: "us-east-1".to_owned(),
-            encryption: None,
-            allows_customer_keys: false,
-            policy: None,
-            public_access: None,
-            versioning: Versioning::Never,
-            object_lock: None,
-            tags: Vec::new(),
-            configured: None,
-            location: None,
-            ownership: None,
-            acl: None,
-        };
+        let bucket = BucketRecord::new([id; 16], "1", 0, "us-east-1");
         create_bucket(store, "b", &bucket).await.unwrap();
         bucket
     }

@@ -430,23 +430,7 @@ pub(super) mod tests {
 
     /// A bucket of this name, without anything.
     pub(in crate::s3) fn bucket(name: &str) -> Bucket {
-        let record = crate::store::schema::BucketRecord {
-            id: [1; 16],
-            account: "000000000000".to_owned(),
-            created: 0,
-            region: "us-east-1".to_owned(),
-            encryption: None,
-            allows_customer_keys: false,
-            policy: None,
-            public_access: None,
-            versioning: crate::store::schema::Versioning::Never,
-            object_lock: None,
-            tags: Vec::new(),
-            configured: None,
-            location: None,
-            ownership: None,
-            acl: None,
-        };
+        let record = crate::store::schema::BucketRecord::new([1; 16], "000000000000", 0, "us-east-1");
         let account_block = crate::store::schema::PublicAccessBlock::NONE;
         Bucket { name: name.to_owned(), record: Arc::new(record), account_block }
     }

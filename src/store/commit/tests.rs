@@ -64,35 +64,12 @@ fn run_ref(id: [u8; 16]) -> RunRef {
 }
 
 fn object(size: u64, protection: Protection, body: Body) -> ObjectRecord {
-    ObjectRecord {
-        modified: 0,
-        size,
-        etag: StoredEtag::Clear("e".to_owned()),
-        attributes: Attributes::default(),
-        envelope: vec![0].into(),
-        protection,
-        body,
-        checksums: None,
-        generation: [0; 16],
-        checksum_kind: None,
-        whole: false,
-        order: None,
-        has_id: false,
-        null_at: None,
-        late: None,
-        tags: Vec::new(),
-        retention: None,
-        legal_hold: None,
-        replication: None,
-        owner: None,
-        acl: None,
-    }
+    ObjectRecord::new(0, (size, StoredEtag::Clear("e".to_owned())), (vec![0].into(), protection), body, [0; 16])
 }
 
 /// The ids of the uploads that steps name by number. An id is never used twice.
 type Slots = Mutex<[Option<[u8; 16]>; 3]>;
 
-/// A bucket with the index in [`BUCKET`].
 /// An upload as it is begun.
 fn upload_record() -> UploadRecord {
     UploadRecord {
@@ -113,24 +90,9 @@ fn upload_record() -> UploadRecord {
     }
 }
 
+/// A bucket with the index in [`BUCKET`].
 async fn bucket(store: &MemoryStore, versioning: Versioning) {
-    let record = BucketRecord {
-        id: BUCKET.0,
-        account: "1".to_owned(),
-        created: 0,
-        region: "r".to_owned(),
-        encryption: None,
-        allows_customer_keys: false,
-        policy: None,
-        public_access: None,
-        versioning,
-        object_lock: None,
-        tags: Vec::new(),
-        configured: None,
-        location: None,
-        ownership: None,
-        acl: None,
-    };
+    let record = BucketRecord { versioning, ..BucketRecord::new(BUCKET.0, "1", 0, "r") };
     assert_eq!(create_bucket(store, "b", &record).await.unwrap(), None);
 }
 

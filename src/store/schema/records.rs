@@ -160,6 +160,27 @@ pub enum DefaultAlgorithm {
 }
 
 impl BucketRecord {
+    /// A bucket of `account` with nothing configured, not even what new buckets have.
+    pub fn new(id: [u8; 16], account: impl Into<String>, created: i64, region: impl Into<String>) -> Self {
+        Self {
+            id,
+            account: account.into(),
+            created,
+            region: region.into(),
+            encryption: None,
+            allows_customer_keys: false,
+            policy: None,
+            public_access: None,
+            versioning: Versioning::Never,
+            object_lock: None,
+            tags: Vec::new(),
+            ownership: None,
+            acl: None,
+            configured: None,
+            location: None,
+        }
+    }
+
     /// The partition that holds its objects.
     pub fn partition(&self) -> Partition {
         Partition(self.id)
@@ -383,6 +404,42 @@ pub struct ObjectRecord {
     pub acl: Option<Vec<AclGrant>>,
 }
 
+impl ObjectRecord {
+    /// An object of these bytes, and nothing else that a client may say of it. Where it stands among the versions of its key, the
+    /// commit decides.
+    pub fn new(
+        modified: i64,
+        (size, etag): (u64, StoredEtag),
+        (envelope, protection): (ByteVec, Protection),
+        body: Body,
+        generation: [u8; 16],
+    ) -> Self {
+        Self {
+            modified,
+            size,
+            etag,
+            attributes: Attributes::default(),
+            envelope,
+            protection,
+            body,
+            checksums: None,
+            generation,
+            checksum_kind: None,
+            whole: false,
+            order: None,
+            has_id: false,
+            null_at: None,
+            late: None,
+            tags: Vec::new(),
+            retention: None,
+            legal_hold: None,
+            replication: None,
+            owner: None,
+            acl: None,
+        }
+    }
+}
+
 /// What a listing shows of a checksum.
 #[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
 #[cbor(array)]
@@ -527,49 +584,21 @@ mod tests {
     }
 
     fn object(body: Body) -> ObjectRecord {
+        let etag = StoredEtag::Clear("0123456789abcdef0123456789abcdef".to_owned());
+        let under = (vec![1, 9, 9].into(), protection());
         ObjectRecord {
-            modified: 1_700_000_000_123,
-            size: 70_000,
-            etag: StoredEtag::Clear("0123456789abcdef0123456789abcdef".to_owned()),
             attributes: attributes(),
-            envelope: vec![1, 9, 9].into(),
-            body,
             checksums: Some(vec![7; 5].into()),
-            generation: [5; 16],
             checksum_kind: Some(checksum_kind(None)),
-            whole: false,
-            protection: protection(),
-            order: None,
-            has_id: false,
-            null_at: None,
-            late: None,
-            tags: Vec::new(),
-            retention: None,
-            legal_hold: None,
-            replication: None,
-            owner: None,
-            acl: None,
+            ..ObjectRecord::new(1_700_000_000_123, (70_000, etag), under, body, [5; 16])
         }
     }
 
     #[test]
     fn stored_forms_do_not_change() {
         let bucket = BucketRecord {
-            id: [1; 16],
-            account: "000000000000".to_owned(),
-            created: 1_700_000_000_000,
-            region: "us-east-1".to_owned(),
-            encryption: None,
-            allows_customer_keys: false,
-            policy: None,
             public_access: Some(PublicAccessBlock::ALL),
-            versioning: Versioning::Never,
-            object_lock: None,
-            tags: Vec::new(),
-            configured: None,
-            ownership: None,
-            acl: None,
-            location: None,
+            ..BucketRecord::new([1; 16], "000000000000", 1_700_000_000_000, "us-east-1")
         };
         hold("bucket.bin", &bucket);
         let placed = BucketRecord { location: Some("EU".to_owned()), ..bucket.clone() };
