@@ -33,10 +33,11 @@ const FRAME: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 /// The most that is buffered of an HTTP/1.1 connection, each way, in bytes.
 const BUFFER: usize = 256 * 1024;
-/// Most headers of an HTTP/1.1 request: the 546 shortest entries of user metadata that fit into 8 KiB, the most that S3 takes of
-/// headers, and those that come with them. While a head is parsed, hyper has two arrays of so many places, of 32 bytes each, on
-/// the heap, and writes to all of them. HTTP/2 has no such bound, for there each header counts 32 bytes more.
-const MAX_HEADERS: usize = 640;
+/// Most headers of an HTTP/1.1 request: more than the shortest entries of user metadata that fit into 8 KiB, the most that S3
+/// takes of headers. While a head is parsed, hyper has two arrays of so many places, of 32 bytes each, on the heap, and writes
+/// to all of them: a twentieth of what a GET of 4 KiB costs (benches/README.md). HTTP/2 has no such bound, for there each header
+/// counts 32 bytes more.
+const MAX_HEADERS: usize = 1024;
 /// How long connections that outlived the drain have to notice.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
