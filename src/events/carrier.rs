@@ -326,11 +326,11 @@ impl<C: Carrier> Carriers<C> {
                 let carry = self.carry_row(bucket, Arc::clone(watch), entries, crowded, since);
                 running.push(async move { (key, is_fresh, carry.await) });
             }
-            if running.is_empty() {
-                if pass.is_over {
-                    break;
-                }
+            if running.len() < self.limits.at_once && !pass.is_over {
                 continue;
+            }
+            if running.is_empty() {
+                break;
             }
             let mut ended = Vec::new();
             if pass.is_over {
