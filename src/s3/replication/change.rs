@@ -5,7 +5,10 @@
 //! So an entry that is carried twice, or behind a later change, ends as it should.
 //!
 //! Where two buckets replicate each other's changes, both may be changed at once, and what comes from the other side enters
-//! nothing. So the version is read again after its replica was changed, until it still has what was sent: both end alike.
+//! nothing. So the version is read again after its replica was changed, until it still has what was sent: both end alike. One of
+//! the two lets the other go first, or they might swap what they have for ever.
+
+use std::time::Duration;
 
 use super::super::access::About;
 use super::super::error::{ErrorCode, Result, S3Error};
@@ -22,6 +25,8 @@ use crate::store::schema::{Claim, Facet, ObjectRecord, Version, VersionId};
 
 /// How often a version is read again, before the rest is left to another attempt.
 const ROUNDS: usize = 8;
+/// How long the bucket whose name comes later lets the other one end what it does to the same version.
+const OTHERS_TURN: Duration = Duration::from_millis(20);
 
 /// A version that was changed, and one of its destinations.
 pub(super) struct Change<'c> {
@@ -63,12 +68,19 @@ impl Replicator {
 
     async fn carry_change(&self, change: &Change<'_>, facet: Facet, mut record: ObjectRecord) -> Result<(), Failure> {
         let (store, partition, key) = (&*self.s3.store, change.bucket.partition(), change.key.as_str());
+        // Of two buckets that change each other's version at once, each would undo what the other did, time and again.
+        let gives_way = *change.bucket.name > *change.rule.destination.bucket_name();
         for _ in 0..ROUNDS {
             match change.remote {
                 Some(remote) => self.send_change(remote, change, facet, &record).await?,
                 None => self.s3.change_replica(change, facet, &record).await?,
             }
-            let present = commit::read_version(store, partition, key, Some(change.named)).await?;
+            let read = || commit::read_version(store, partition, key, Some(change.named));
+            let mut present = read().await?;
+            if matches!(&present, Some(Version::Object(present)) if !is_same(facet, &record, present)) && gives_way {
+                tokio::time::sleep(OTHERS_TURN).await;
+                present = read().await?;
+            }
             let Some(Version::Object(present)) = present else { return Ok(()) };
             if is_same(facet, &record, &present) {
                 return Ok(());
