@@ -491,6 +491,7 @@ async fn refusals_are_worded_as_aws_words_them() {
             "Missing required field Statement".to_owned(),
         ),
         ("CreateKey", json!({"Tags": [tag("a"), tag("a")]}), "TagException", "Duplicate tag keys".to_owned()),
+        ("CreateKey", json!({"Tags": [tag("a"), tag("A")]}), "TagException", "Duplicate tag keys".to_owned()),
         (
             "CreateKey",
             json!({"Tags": [tag("aws:a")]}),

@@ -56,7 +56,8 @@ pub(super) fn read(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure>
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
         }
-        if tags.iter().any(|(other, _)| other == key) {
+        // Condition keys have no case: of two tags that differ in it alone, a policy would be content with either (`aws:RequestTag`).
+        if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
             return Err(refuse(KmsErrorKind::Tag, "Duplicate tag keys"));
         }
         tags.push((key.to_owned(), value.to_owned()));
