@@ -403,7 +403,8 @@ mod tests {
                 logs.take(&elsewhere(source), &line);
             }
         }
-        assert_eq!((logs.waiting().bytes, logs.waiting().figures.lost), (MOST, 7));
+        assert_eq!(logs.waiting().bytes, MOST);
+        assert_eq!(logs.waiting().figures.lost, 7);
         logs.take(&Way { target: "v".to_owned(), ..way("f") }, "y");
         assert_eq!(logs.waiting().figures.lost, 8, "there is no more memory");
         assert_eq!(logs.due(false).len(), 4);
