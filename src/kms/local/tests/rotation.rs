@@ -210,7 +210,7 @@ async fn a_failing_store_changes_no_key() {
     };
     for refused in [
         kms.rotate_on_demand(&caller, &name).await.map(drop),
-        kms.tag(&caller, &name, vec![("a".to_owned(), "b".to_owned())]).await,
+        kms.tag(&caller, &name, vec![("a".to_owned(), "b".repeat(200))]).await,
         kms.create_grant(&caller, &name, terms, false).await.map(drop),
         kms.tend().await.map(drop),
     ] {
