@@ -14,7 +14,7 @@
 //! 5. the record says that the pass is done.
 //!
 //! Objects are looked at and removed at bounded rates ([`Rates`]), in one bucket after another: a pass that is not done after a
-//! while ([`SLICE`]) is gone on with when the other buckets have had their turn.
+//! while (`SLICE`) is gone on with when the other buckets have had their turn.
 
 mod calendar;
 mod cursor;
