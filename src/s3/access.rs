@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::acl::ANONYMOUS;
 use super::circumstances::{BUCKET_TAG, Circumstances, EFFECTIVE_KEY, EXISTING_TAG, METHOD, RESOURCE_TAG};
 use super::error::{ErrorCode, Result, S3Error};
+use super::markings::parse_until;
 use super::operation::Operation;
 use super::request::ObjectKey;
 use super::service::{Bucket, Call, S3};
 use super::standing::{Asker, Standing};
 use super::tags::{self, Tags};
-use crate::clock::{Timestamp, iso8601};
+use crate::clock::{Timestamp, from_millis, iso8601};
 use crate::iam::{self, Identity, Permit, Question};
 use crate::kms::KeyRef;
 use crate::policy::{Grant, Kind, MalformedPolicy, Policy, has_existing_tags};
@@ -428,8 +429,9 @@ impl AskedLock {
         Some(self.until().map_or(Cow::Borrowed(given), |until| Cow::Owned(iso8601(until))))
     }
 
+    /// Until when a version is to be held, read as the operation reads it.
     fn until(&self) -> Option<Timestamp> {
-        self.until.as_ref()?.trim().parse().ok()
+        parse_until(self.until.as_ref()?.trim()).map(from_millis)
     }
 
     /// For how many days from `now`, begun ones whole, a version is to be held.
@@ -461,7 +463,6 @@ async fn existing_tags(read: Option<&[(String, String)]>, present: impl Future<O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::from_millis;
 
     #[tokio::test]
     async fn what_was_read_is_judged_by_its_own_tags() {
@@ -482,5 +483,9 @@ mod tests {
         assert_eq!(lock("soon").shown_until().as_deref(), Some("soon"));
         assert_eq!(AskedLock::default().shown_until(), None);
         assert_eq!(lock("19700101T120000Z").remaining_days(from_millis(0)), Some(1));
+        // What lies behind the last time that there is here is held for very long, and not for no time that is known.
+        let for_ever = lock("9999-12-31T23:59:59Z");
+        assert_eq!(for_ever.shown_until(), lock("9999-12-30T22:00:00.999Z").shown_until());
+        assert!(for_ever.remaining_days(from_millis(0)).is_some_and(|days| days > 2_900_000));
     }
 }
