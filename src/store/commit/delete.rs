@@ -40,7 +40,15 @@ pub async fn delete_object<E>(
             let (batch, id) = head.replace(store, versioning, Version::Marker(marker.clone()), batch).await?;
             (tell.tell(batch, Deed::Marked(id)), Deletion::Marked(id))
         } else {
-            let Some(old) = head.object() else { return Ok(Deletion::Nothing) };
+            let Some(old) = head.object() else {
+                // A commit would have said that versions are kept by now.
+                let present = read_versioning(store, bucket).await?.ok_or(WriteError::NoBucket)?;
+                if !present.keeps_versions() {
+                    return Ok(Deletion::Nothing);
+                }
+                versioning = present;
+                continue;
+            };
             let batch = count_replacement(head.put(head.expected(batch), None), Some(old), None);
             let batch = release_body(store, bucket, old, batch).await?;
             (tell.tell(batch, Deed::Removed(None)), Deletion::Removed)

@@ -306,6 +306,18 @@ async fn locked_versions_stay() {
 }
 
 #[tokio::test]
+async fn a_deletion_of_nothing_leaves_a_marker_where_versions_are_kept_by_now() {
+    let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
+    bucket(&store, Versioning::Never).await;
+    let admit = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
+    let place = Place { bucket: BUCKET, versioning: Versioning::Never, key: "k", tell: &Silent };
+    let marker = MarkerRecord::new(0, unique(1));
+    assert_eq!(delete_object(&store, place, &marker, admit).await.unwrap(), Deletion::Nothing);
+    keep(&store, Versioning::Enabled).await;
+    assert!(matches!(delete_object(&store, place, &marker, admit).await.unwrap(), Deletion::Marked(_)));
+}
+
+#[tokio::test]
 async fn a_bucket_with_versions_is_not_empty_and_its_state_survives_a_cut_off_deletion() {
     let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
     bucket(&store, Versioning::Never).await;
