@@ -75,8 +75,33 @@ pub struct Figures {
     pub held: usize,
 }
 
-/// Keys by scope. Requests of one scope that come at once wait for one answer of the KMS, a refusal (`E`) too: else they would
-/// ask one behind the other while it is away, each for as long as a call may take.
+/// One answer of a KMS for all who ask at once, a refusal (`E`) too: else they would ask one behind the other while it is away,
+/// each for as long as a call may take.
+#[derive(Debug)]
+pub struct Answer<T, E>(OnceCell<Result<T, E>>);
+
+impl<T: Clone, E: Retold> Answer<T, E> {
+    /// The answer: that of the first's `ask`, for which the others wait.
+    ///
+    /// # Errors
+    /// Those of `ask`; who asked has it as it was, the others as it is retold.
+    pub async fn wait(&self, ask: impl AsyncFnOnce() -> Result<T, E>) -> Result<T, E> {
+        let mut own = None;
+        let ask = async || ask().await.map_err(|error| own.insert(error).retold());
+        match self.0.get_or_init(ask).await {
+            Ok(answer) => Ok(answer.clone()),
+            Err(told) => Err(own.unwrap_or_else(|| told.retold())),
+        }
+    }
+}
+
+impl<T, E> Default for Answer<T, E> {
+    fn default() -> Self {
+        Self(OnceCell::new())
+    }
+}
+
+/// Keys by scope. Requests of one scope that come at once wait for one [`Answer`].
 #[derive(Debug)]
 pub struct Held<S, K, E> {
     limits: Limits,
@@ -90,7 +115,7 @@ pub struct Held<S, K, E> {
 struct Entry<K, E> {
     since: Now,
     uses: AtomicU64,
-    answer: OnceCell<Result<Arc<K>, E>>,
+    answer: Answer<Arc<K>, E>,
 }
 
 impl<S: Clone + Eq + Hash, K, E: Retold> Held<S, K, E> {
@@ -106,18 +131,11 @@ impl<S: Clone + Eq + Hash, K, E: Retold> Held<S, K, E> {
     /// Those of `ask`, which are told to those who wait and not kept.
     pub async fn take(&self, scope: S, now: Now, ask: impl AsyncFnOnce() -> Result<K, E>) -> Result<Arc<K>, E> {
         let entry = self.entry(&scope, now);
-        let mut own = None;
-        let ask = async || match ask().await {
-            Ok(key) => Ok(Arc::new(key)),
-            Err(error) => Err(own.insert(error).retold()),
-        };
-        match entry.answer.get_or_init(ask).await {
-            Ok(key) => Ok(Arc::clone(key)),
-            Err(told) => {
-                self.forget(&scope, &entry);
-                Err(own.unwrap_or_else(|| told.retold()))
-            }
+        let answer = entry.answer.wait(async || ask().await.map(Arc::new)).await;
+        if answer.is_err() {
+            self.forget(&scope, &entry);
         }
+        answer
     }
 
     /// Lets go of what is not to be used any more; `now` says what decides of the keys of a scope.
@@ -154,7 +172,7 @@ impl<S: Clone + Eq + Hash, K, E: Retold> Held<S, K, E> {
             let median = *median;
             self.keep(&mut entries, |_, entry| entry.since.millis > median);
         }
-        let entry = Arc::new(Entry { since: now, uses: AtomicU64::new(1), answer: OnceCell::new() });
+        let entry = Arc::new(Entry { since: now, uses: AtomicU64::new(1), answer: Answer::default() });
         if entries.insert(scope.clone(), Arc::clone(&entry)).is_some() {
             self.evictions.fetch_add(1, Ordering::Relaxed);
         }

@@ -104,7 +104,8 @@ impl<'c> Found<'c> {
         Self::of_values(named.map(|(_, value)| Cow::Borrowed(value.as_str())))
     }
 
-    fn of_values(mut values: impl Iterator<Item = Cow<'c, str>>) -> Self {
+    /// All that `values` yields.
+    pub fn of_values(mut values: impl Iterator<Item = Cow<'c, str>>) -> Self {
         match (values.next(), values.next()) {
             (None, _) => Self::None,
             (Some(one), None) => Self::One(one),

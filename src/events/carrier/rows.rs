@@ -111,6 +111,17 @@ mod tests {
         Waiting { key: Vec::new(), sequence, entry: () }
     }
 
+    /// Rows of which one, whose first entry is being carried out, has two more behind it than it takes.
+    fn overfull() -> Rows<()> {
+        let mut rows = Rows::default();
+        rows.begin("a".to_owned(), true, entry(0));
+        let _ = rows.next();
+        for sequence in 1..=LONGEST as u64 + 2 {
+            assert!(rows.join("a", entry(sequence)).is_none());
+        }
+        rows
+    }
+
     fn holds(rows: &Rows<()>, key: &str) -> bool {
         rows.keys().any(|held| held == key)
     }
@@ -144,13 +155,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_not_overtaken() {
-        let mut rows = Rows::default();
-        rows.begin("a".to_owned(), true, entry(0));
-        let _ = rows.next();
         let last = LONGEST as u64;
-        for sequence in 1..=last + 2 {
-            assert!(rows.join("a", entry(sequence)).is_none());
-        }
+        let mut rows = overfull();
         assert!(rows.end("a", true), "something was left");
         assert_eq!(next(&mut rows), Some(("a".to_owned(), (1..=last).collect())));
         assert!(rows.join("a", entry(last + 3)).is_none());
@@ -164,13 +170,8 @@ mod tests {
 
     #[test]
     fn what_was_left_is_taken_in_when_it_is_met_again() {
-        let mut rows = Rows::default();
-        rows.begin("a".to_owned(), true, entry(0));
-        let _ = rows.next();
         let last = LONGEST as u64;
-        for sequence in 1..=last + 2 {
-            assert!(rows.join("a", entry(sequence)).is_none());
-        }
+        let mut rows = overfull();
         rows.end("a", true);
         assert_eq!(next(&mut rows), Some(("a".to_owned(), (1..=last).collect())));
         rows.reread();

@@ -53,11 +53,7 @@ impl ContextKeys {
 
 impl Context for ContextKeys {
     fn find(&self, key: &str) -> Found<'_> {
-        match self.0.get(key).map(Vec::as_slice) {
-            None => Found::None,
-            Some([value]) => Found::One(value.into()),
-            Some(values) => Found::Many(values.iter().map(Into::into).collect()),
-        }
+        Found::of_values(self.0.get(key).into_iter().flatten().map(Into::into))
     }
 }
 

@@ -24,10 +24,10 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{DataKeySpec, KeyManagerType, KeyState};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use tokio::sync::OnceCell;
 
 use self::error::Attempt;
-use super::error::{KmsError, KmsErrorKind, Retold as _, check_plaintext};
+use super::error::{KmsError, KmsErrorKind, check_plaintext};
+use super::held::Answer;
 use super::{
     Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, Knowledge,
     NothingKnown, WrappedKey,
@@ -96,12 +96,9 @@ pub enum ClientError {
 pub struct AwsKms {
     client: Client,
     settings: Settings,
-    /// Whether the default key is there: the answer that those wait for who ask at once.
-    default_key: Mutex<Arc<DefaultKey>>,
+    /// Whether the default key was found or made.
+    default_key: Mutex<Arc<Answer<(), KmsError>>>,
 }
-
-/// Found or made, or why not.
-type DefaultKey = OnceCell<Result<(), KmsError>>;
 
 impl AwsKms {
     /// The service. Nothing is asked of it yet.
@@ -165,24 +162,18 @@ impl AwsKms {
         Ok(name.clone())
     }
 
-    /// As [`Self::ensure`], once for all who ask at once: one failure is every one's, who would else ask one behind the other
-    /// while the service is away.
+    /// As [`Self::ensure`], once; after a failure, once for all who ask at once.
     async fn ensure_once(&self, caller: &Caller, alias: &str) -> Result<(), KmsError> {
         let present = || self.default_key.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = Arc::clone(&present());
-        let mut own = None;
-        let ensure = async || self.ensure(caller, alias).await.map_err(|error| own.insert(error).retold());
-        match answer.get_or_init(ensure).await {
-            Ok(()) => Ok(()),
-            Err(told) => {
-                let mut present = present();
-                if Arc::ptr_eq(&present, &answer) {
-                    *present = Arc::default();
-                }
-                drop(present);
-                Err(own.unwrap_or_else(|| told.retold()))
+        let ensured = answer.wait(async || self.ensure(caller, alias).await).await;
+        if ensured.is_err() {
+            let mut present = present();
+            if Arc::ptr_eq(&present, &answer) {
+                *present = Arc::default();
             }
         }
+        ensured
     }
 
     /// Makes a key with this alias, if there is none.

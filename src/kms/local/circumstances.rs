@@ -55,12 +55,7 @@ impl Circumstances<'_> {
             // A service speaks TLS; where the client stood is not the service's to say.
             "securetransport" => Found::of(via.map(|_| "true")),
             _ => match (name.strip_prefix("resourcetag/"), self.key) {
-                (Some(tag), Some(key)) => {
-                    // As of a context's keys, those that differ in case alone all count.
-                    let of_name = key.record.tags.iter().filter(|(name, _)| name.eq_ignore_ascii_case(tag));
-                    let mut values: Vec<Cow<'_, str>> = of_name.map(|(_, value)| value.as_str().into()).collect();
-                    if values.len() == 1 { Found::of(values.pop()) } else { some(values) }
-                }
+                (Some(tag), Some(key)) => Found::of_tag(&key.record.tags, tag),
                 _ => Found::None,
             },
         }
