@@ -25,7 +25,7 @@ const NOBODY: &[&str] = &["anonymous", "*"];
 /// What is asked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct QuestionBody {
     principal: String,
     action: String,
     resource: String,
@@ -107,9 +107,9 @@ fn supposed(admin: &Admin, asker: &Identity, principal: &str) -> Result<Option<I
 }
 
 pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> Result<Value, Failure> {
-    let asked: Asked = serde_json::from_slice(body)
+    let asked: QuestionBody = serde_json::from_slice(body)
         .map_err(|error| bad_request("InvalidRequest", format!("not a question: {error}")))?;
-    let Asked { principal, action, resource, context } = asked;
+    let QuestionBody { principal, action, resource, context } = asked;
     iam::authorize(&Question::new(Some(identity), "strongroom:ExplainPolicy", &principal, None))?;
     if !admin.knows_action(&action) {
         return Err(bad_request("NoSuchAction", format!("there is no action {action}")));

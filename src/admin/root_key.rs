@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::error::Failure;
-use crate::audit::{Category, Deed, Event, Said, UserIdentity};
+use crate::audit::{Category, Event, Said, ServiceOperation, UserIdentity};
 use crate::iam::{self, Identity, Question};
 use crate::kms::root::RootKeyError;
 use crate::kms::root::rotation::RotationError;
@@ -35,7 +35,7 @@ pub(super) async fn rotate(
     let ended = tokio::spawn(async move { rotation.rotate().await }).await;
     let result = ended.map_err(|error| failed(Box::new(error)))?.map_err(refuse);
     if admin.audit.wants(Category::Management) {
-        let deed = Deed {
+        let operation = ServiceOperation {
             source: EVENT_SOURCE,
             name: "RotateRootKey",
             read_only: false,
@@ -44,7 +44,7 @@ pub(super) async fn rotate(
             entropy: &*admin.entropy,
         };
         let user = UserIdentity::of(&identity.account.id, &identity.arn, Some(&identity.access_key_id));
-        let mut event = Event::of_request(deed, cx, said, user);
+        let mut event = Event::of_request(operation, cx, said, user);
         match &result {
             Ok(report) => event.response_elements = json!({"id": report.current}),
             Err(failure) => event.fail(failure.code, failure.message()),

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::search::{ATTRIBUTES, Filter, Page, search, username};
-use super::{Category, Deed, Event, Said, SharedAudit};
+use super::{Category, Event, Said, ServiceOperation, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis};
 use crate::crypto::SharedEntropy;
 use crate::iam::{self, Circumstances, Denied, Directory, Explanation, Identity, Permit, Question, json::authenticate};
@@ -116,7 +116,7 @@ impl CloudTrail {
     }
 
     fn event(&self, cx: &RequestContext, parts: &Parts, identity: &Identity) -> Event {
-        let deed = Deed {
+        let operation = ServiceOperation {
             source: "cloudtrail.amazonaws.com",
             name: "LookupEvents",
             read_only: true,
@@ -125,7 +125,7 @@ impl CloudTrail {
             entropy: &*self.entropy,
         };
         let said = Said { user_agent: header(parts, USER_AGENT.as_str()), host: header(parts, HOST.as_str()) };
-        Event::of_request(deed, cx, said, identity.audited())
+        Event::of_request(operation, cx, said, identity.audited())
     }
 
     /// Whether the caller may look events up.

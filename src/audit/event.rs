@@ -66,7 +66,7 @@ pub struct Event {
     management_event: bool,
     /// The account whose resource it was.
     pub recipient_account_id: String,
-    /// What the events of several accounts about the same deed have in common.
+    /// What the events of several accounts about the same operation have in common.
     #[serde(rename = "sharedEventID", skip_serializing_if = "Option::is_none")]
     shared_event_id: Option<String>,
     event_category: Category,
@@ -249,7 +249,7 @@ struct TlsDetails {
 
 /// Which operation of which service in which region an event is of.
 #[derive(Clone, Copy)]
-pub struct Deed<'d> {
+pub struct ServiceOperation<'d> {
     /// `kms.amazonaws.com`.
     pub source: &'static str,
     /// The operation, as AWS's model names it.
@@ -275,7 +275,12 @@ pub struct Said<'s> {
 
 impl Event {
     /// A client's request, by `identity`.
-    pub fn of_request(deed: Deed<'_>, cx: &RequestContext, said: Said<'_>, identity: UserIdentity) -> Self {
+    pub fn of_request(
+        operation: ServiceOperation<'_>,
+        cx: &RequestContext,
+        said: Said<'_>,
+        identity: UserIdentity,
+    ) -> Self {
         Self {
             source_ip_address: Cow::Owned(cx.client.to_string()),
             user_agent: Cow::Owned(beginning(said.user_agent.unwrap_or_default().to_owned())),
@@ -285,31 +290,31 @@ impl Event {
                 cipher_suite: tls.cipher_suite,
                 client_provided_host_header: said.host.map(str::to_owned),
             }),
-            ..Self::new(deed, cx.received, identity)
+            ..Self::new(operation, cx.received, identity)
         }
     }
 
     /// A call that one service makes of another on behalf of `identity`.
-    pub fn of_service_call(deed: Deed<'_>, at: Timestamp, identity: UserIdentity) -> Self {
-        let request_id = Some(id_of(random::identifier(deed.entropy)));
-        Self { request_id, ..Self::new(deed, at, identity.by_service()) }
+    pub fn of_service_call(operation: ServiceOperation<'_>, at: Timestamp, identity: UserIdentity) -> Self {
+        let request_id = Some(id_of(random::identifier(operation.entropy)));
+        Self { request_id, ..Self::new(operation, at, identity.by_service()) }
     }
 
     /// What a service does of its own accord to a resource of `account`.
-    pub fn of_service(deed: Deed<'_>, at: Timestamp, account: &str) -> Self {
+    pub fn of_service(operation: ServiceOperation<'_>, at: Timestamp, account: &str) -> Self {
         let identity = UserIdentity { account_id: account.to_owned(), ..UserIdentity::default() }.by_service();
-        Self { event_type: "AwsServiceEvent", ..Self::new(deed, at, identity) }
+        Self { event_type: "AwsServiceEvent", ..Self::new(operation, at, identity) }
     }
 
-    fn new(deed: Deed<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
+    fn new(operation: ServiceOperation<'_>, at: Timestamp, user_identity: UserIdentity) -> Self {
         Self {
             event_version: VERSION,
             recipient_account_id: user_identity.account_id.clone(),
             user_identity,
             event_time: iso8601_seconds(at),
-            event_source: deed.source,
-            event_name: deed.name,
-            aws_region: deed.region.to_owned(),
+            event_source: operation.source,
+            event_name: operation.name,
+            aws_region: operation.region.to_owned(),
             source_ip_address: Cow::Borrowed(INTERNAL),
             user_agent: Cow::Borrowed(INTERNAL),
             error_code: None,
@@ -318,12 +323,12 @@ impl Event {
             response_elements: Value::Null,
             additional_event_data: None,
             request_id: None,
-            event_id: id_of(random::identifier(deed.entropy)),
-            read_only: deed.read_only,
+            event_id: id_of(random::identifier(operation.entropy)),
+            read_only: operation.read_only,
             resources: Vec::new(),
             event_type: "AwsApiCall",
-            management_event: deed.category == Category::Management,
-            event_category: deed.category,
+            management_event: operation.category == Category::Management,
+            event_category: operation.category,
             service_event_details: None,
             tls_details: None,
             tells_bytes: false,

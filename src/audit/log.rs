@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::chain::{Line, Link};
 use super::digest::{self, LastDigest, Occasion, Signed};
-use super::mark::{KeepMark, Kept, Mark};
+use super::mark::{KeepMark, KeptMark, Mark};
 use super::segment::Segment;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crypto::pair::KeyPair;
@@ -86,7 +86,7 @@ impl Log {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let kept = keeper.read().map_err(failed)?;
         let (digested, has_marked) = last_digest(&options, kept).map_err(failed)?;
-        let marked = if let Kept::At(mark) = kept { Some(mark) } else { None };
+        let marked = if let KeptMark::At(mark) = kept { Some(mark) } else { None };
         let mut log = Self { options, key, clock, head: Link::START, digested, keeper, marked, segment: None };
         if let Some(segment) = Segment::list(&dir).map_err(failed)?.pop() {
             log.take_up(segment, failed)?;
@@ -260,11 +260,11 @@ fn create(path: &std::path::Path) -> io::Result<File> {
 }
 
 /// The last digest that is whole, and whether the one that was marked is among them. What a crash tore is cut off.
-fn last_digest(options: &LogOptions, kept: Kept) -> io::Result<(LastDigest, bool)> {
+fn last_digest(options: &LogOptions, kept: KeptMark) -> io::Result<(LastDigest, bool)> {
     let lines = digest::read_lines(&options.dir)?;
     let mut length = 0;
     let mut last = LastDigest::NONE;
-    let mut has_marked = kept == Kept::Never;
+    let mut has_marked = kept == KeptMark::Never;
     for line in &lines {
         let Some(signed) = Signed::parse(line).filter(|_| line.ends_with(b"\n")) else {
             if line.ends_with(b"\n") {
@@ -275,7 +275,7 @@ fn last_digest(options: &LogOptions, kept: Kept) -> io::Result<(LastDigest, bool
         };
         length += line.len() as u64;
         last = LastDigest { number: signed.digest.number, line_hash: signed.line_hash, link: signed.digest.link() };
-        has_marked |= kept == Kept::At(Mark::of(&last));
+        has_marked |= kept == KeptMark::At(Mark::of(&last));
     }
     Ok((last, has_marked))
 }

@@ -27,7 +27,7 @@ pub struct Mark {
 
 /// What is kept of the mark.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kept {
+pub enum KeptMark {
     /// Nothing yet: the log is new, or from before there were marks.
     Never,
     /// This one.
@@ -42,7 +42,7 @@ pub trait KeepMark: Debug + Send + Sync {
     ///
     /// # Errors
     /// What the file system says.
-    fn read(&self) -> io::Result<Kept>;
+    fn read(&self) -> io::Result<KeptMark>;
 
     /// Keeps `mark` from now on: durably, and whole or not at all.
     ///

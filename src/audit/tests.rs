@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::chain::Line;
-use super::mark::{Kept, Mark};
+use super::mark::{KeptMark, Mark};
 use super::search::{Attribute, Filter, search};
 use super::segment::{Follower, Segment};
-use super::verify::{Known, Report, verify};
+use super::verify::{Anchors, Report, verify};
 use super::*;
 use crate::clock::{ManualClock, from_millis};
 use crate::crypto::pair::{Ed25519Public, PairKind, Purpose};
@@ -19,15 +19,15 @@ use crate::crypto::random::SeededEntropy;
 
 /// Keeps the mark in memory, beyond the reach of who writes to the disk.
 #[derive(Debug)]
-struct Memory(Mutex<Kept>);
+struct Memory(Mutex<KeptMark>);
 
 impl KeepMark for Memory {
-    fn read(&self) -> std::io::Result<Kept> {
+    fn read(&self) -> std::io::Result<KeptMark> {
         Ok(*self.0.lock().unwrap())
     }
 
     fn write(&self, mark: Mark) -> std::io::Result<()> {
-        *self.0.lock().unwrap() = Kept::At(mark);
+        *self.0.lock().unwrap() = KeptMark::At(mark);
         Ok(())
     }
 }
@@ -46,7 +46,7 @@ impl Bench {
         let pkcs8 = PairKind::Ed25519.generate().unwrap();
         let public = Ed25519Public::from_der(open_key(&pkcs8).public()).unwrap();
         let clock = Arc::new(ManualClock::new(from_millis(1_700_000_000_000)));
-        let kept = Arc::new(Memory(Mutex::new(Kept::Never)));
+        let kept = Arc::new(Memory(Mutex::new(KeptMark::Never)));
         Self { dir: tempfile::tempdir().unwrap(), kept, pkcs8, public, clock, entropy: SeededEntropy::new(7) }
     }
 
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     fn event_of(&self, category: Category, name: &'static str) -> Event {
-        let deed = Deed {
+        let operation = ServiceOperation {
             source: "kms.amazonaws.com",
             name,
             read_only: true,
@@ -88,7 +88,7 @@ impl Bench {
             entropy: &self.entropy,
         };
         let user = UserIdentity::of("000000000000", "arn:aws:iam::000000000000:user/team/ann", Some("AKIAEXAMPLE"));
-        let mut event = Event::of_service_call(deed, crate::clock::Clock::now(&*self.clock), user);
+        let mut event = Event::of_service_call(operation, crate::clock::Clock::now(&*self.clock), user);
         event.resources.push(Resource {
             account_id: Some("000000000000".to_owned()),
             kind: "AWS::KMS::Key",
@@ -109,16 +109,16 @@ impl Bench {
 
     /// As an auditor without the root key, who has noted nothing down.
     fn verify(&self) -> Report {
-        self.verify_knowing(&Known::default())
+        self.verify_knowing(&Anchors::default())
     }
 
-    fn verify_knowing(&self, known: &Known) -> Report {
+    fn verify_knowing(&self, known: &Anchors) -> Report {
         verify(&self.path(), &self.public, known).unwrap()
     }
 
     /// As somebody who has the root key.
     fn verify_with_mark(&self) -> Report {
-        self.verify_knowing(&Known { kept: Some(self.kept.read().unwrap()), ..Known::default() })
+        self.verify_knowing(&Anchors { kept: Some(self.kept.read().unwrap()), ..Anchors::default() })
     }
 
     fn problems(&self) -> Vec<String> {
@@ -203,7 +203,7 @@ async fn a_log_written_anew_is_not_the_one_that_was_signed() {
     assert_eq!(bench.problems(), ["line 4 is not the one that digest 2 signed"]);
     // Nor do digests by another key help.
     let other = Ed25519Public::from_der(open_key(&PairKind::Ed25519.generate().unwrap()).public()).unwrap();
-    let report = verify(&bench.path(), &other, &Known::default()).unwrap();
+    let report = verify(&bench.path(), &other, &Anchors::default()).unwrap();
     assert!(report.findings.iter().any(|finding| finding.problem == "digest 1 has no valid signature"));
 }
 
@@ -266,10 +266,10 @@ async fn digests_that_were_cut_short_are_held_against_the_mark() {
     for _ in 0..3 {
         bench.write(bench.options(), 2).await;
     }
-    let noted = Known { noted: bench.verify().last_digest.unwrap().parse().ok(), ..Known::default() };
+    let noted = Anchors { noted: bench.verify().last_digest.unwrap().parse().ok(), ..Anchors::default() };
     assert!(bench.verify_knowing(&noted).is_clean() && bench.verify_with_mark().is_clean());
     assert!(bench.verify_with_mark().held_against_mark && !bench.verify().held_against_mark);
-    let other = Known { noted: format!("1:{}", "0".repeat(64)).parse().ok(), ..Known::default() };
+    let other = Anchors { noted: format!("1:{}", "0".repeat(64)).parse().ok(), ..Anchors::default() };
     let report = bench.verify_knowing(&other);
     assert_eq!(report.findings[0].line, 1);
     assert_eq!(problems(report), ["digest 1 is not the one that was noted down"]);
@@ -297,7 +297,7 @@ async fn digests_that_were_cut_short_are_held_against_the_mark() {
 async fn a_log_from_before_there_were_marks_gets_one_and_a_lost_mark_shows() {
     let bench = Bench::new();
     bench.write(bench.options(), 2).await;
-    *bench.kept.0.lock().unwrap() = Kept::Never;
+    *bench.kept.0.lock().unwrap() = KeptMark::Never;
     // Nothing new to sign.
     bench.write(bench.options(), 0).await;
     let report = bench.verify_with_mark();
@@ -311,7 +311,7 @@ async fn a_log_from_before_there_were_marks_gets_one_and_a_lost_mark_shows() {
     bench.write(bench.options(), 1).await;
     assert!(bench.verify_with_mark().is_clean());
 
-    *bench.kept.0.lock().unwrap() = Kept::Lost;
+    *bench.kept.0.lock().unwrap() = KeptMark::Lost;
     let missing = "the server's mark, which says how far the digests go, is missing or was changed";
     assert_eq!(problems(bench.verify_with_mark()), [missing]);
     bench.write(bench.options(), 1).await;
@@ -321,7 +321,7 @@ async fn a_log_from_before_there_were_marks_gets_one_and_a_lost_mark_shows() {
 #[tokio::test]
 async fn lines_that_a_digest_was_due_for_are_found() {
     let bench = Bench::new();
-    let known = Known { digest_interval: Some(Duration::from_secs(300)), ..Known::default() };
+    let known = Anchors { digest_interval: Some(Duration::from_secs(300)), ..Anchors::default() };
     let audit = bench.open(bench.options());
     // The thread's first look at its timer has nothing to sign.
     tokio::time::sleep(Duration::from_millis(50)).await;

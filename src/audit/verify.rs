@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Hash, Line, Link};
 use super::digest::{self, Occasion, Signed};
-use super::mark::{Kept, Mark};
+use super::mark::{KeptMark, Mark};
 use super::segment::Segment;
 use crate::clock::Timestamp;
 use crate::crypto::pair::Ed25519Public;
@@ -24,9 +24,9 @@ const LENIENCE: Duration = Duration::from_secs(900);
 
 /// What is known of the log from elsewhere.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct Anchors {
     /// What the server keeps of the last digest under its root key; `None` where that key is not at hand.
-    pub kept: Option<Kept>,
+    pub kept: Option<KeptMark>,
     /// A digest that an auditor has noted down.
     pub noted: Option<Mark>,
     /// How often digests are made while there are events.
@@ -94,7 +94,7 @@ impl Report {
 ///
 /// # Errors
 /// What the file system says.
-pub fn verify(dir: &Path, key: &Ed25519Public, known: &Known) -> io::Result<Report> {
+pub fn verify(dir: &Path, key: &Ed25519Public, known: &Anchors) -> io::Result<Report> {
     let mut report = Report::default();
     let digests = read_digests(dir, key, known, &mut report)?;
     let signed = digests.last_key_value().map_or(0, |(sequence, _)| *sequence);
@@ -121,13 +121,13 @@ pub fn verify(dir: &Path, key: &Ed25519Public, known: &Known) -> io::Result<Repo
 fn read_digests(
     dir: &Path,
     key: &Ed25519Public,
-    known: &Known,
+    known: &Anchors,
     report: &mut Report,
 ) -> io::Result<BTreeMap<u64, (Hash, u64)>> {
-    let kept = if let Some(Kept::At(mark)) = known.kept { Some(mark) } else { None };
+    let kept = if let Some(KeptMark::At(mark)) = known.kept { Some(mark) } else { None };
     // What must be there, and who says so.
     let mut due = [(kept, "the server's own mark names"), (known.noted, "was noted down")];
-    report.held_against_mark = known.kept.is_some_and(|kept| kept != Kept::Never);
+    report.held_against_mark = known.kept.is_some_and(|kept| kept != KeptMark::Never);
     let mut digests = BTreeMap::new();
     let (mut number, mut line_hash): (u64, Hash) = (0, [0; 32]);
     for (at, line) in (1..).zip(digest::read_lines(dir)?) {
@@ -168,7 +168,7 @@ fn read_digests(
             report.find(digest::FILE, report.digests, format!("digest {number} that {by} is missing"));
         }
     }
-    if known.kept == Some(Kept::Lost) {
+    if known.kept == Some(KeptMark::Lost) {
         report.find(digest::FILE, 0, "the server's mark, which says how far the digests go, is missing or was changed");
     }
     Ok(digests)
@@ -285,7 +285,7 @@ impl Walk {
         self.missing.extend(rest.map(|(from, to)| (from, to, seen_in.clone(), seen_at)));
     }
 
-    fn end(mut self, known: &Known) -> Report {
+    fn end(mut self, known: &Anchors) -> Report {
         let last = self.end.map_or(0, |(sequence, _)| sequence);
         let signed = self.unsigned.signed;
         // The mark says it better, and a machine that slept makes no digest though its clock goes on.

@@ -22,10 +22,10 @@ use super::root_custody;
 use super::settings::{self, ServeArgs, SettingsError};
 use crate::audit::chain::Line;
 use crate::audit::digest::PUBLIC_KEY_FILE;
-use crate::audit::mark::{KeepMark as _, Kept, Mark};
+use crate::audit::mark::{KeepMark as _, KeptMark, Mark};
 use crate::audit::search::{Attribute, Filter, search, username};
 use crate::audit::segment::{Follower, Segment};
-use crate::audit::verify::{Known, Report, verify};
+use crate::audit::verify::{Anchors, Report, verify};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::crypto::pair::Ed25519Public;
@@ -153,7 +153,7 @@ pub(super) fn run(command: AuditCommand) -> Result<ExitCode, AuditError> {
                 Err(reason) => (None, Some(reason)),
             };
             let digest_interval = Some(Duration::from_secs(config.audit.digest_seconds.into()));
-            let report = verify(&dir, &key, &Known { kept, noted: expect, digest_interval })?;
+            let report = verify(&dir, &key, &Anchors { kept, noted: expect, digest_interval })?;
             if report.is_empty() {
                 return Err(AuditError::NoLog(dir));
             }
@@ -183,7 +183,7 @@ fn existing(config: &Config) -> Result<PathBuf, AuditError> {
 }
 
 /// What the server keeps of the last digest, or why that cannot be read: it takes the root key.
-fn kept_mark(config: &Config) -> Result<Kept, String> {
+fn kept_mark(config: &Config) -> Result<KeptMark, String> {
     let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let root_key = runtime.map_err(|error| error.to_string())?.block_on(async {

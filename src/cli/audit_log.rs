@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use crate::audit::digest::PUBLIC_KEY_FILE;
-use crate::audit::mark::{KeepMark, Kept, Mark};
+use crate::audit::mark::{KeepMark, KeptMark, Mark};
 use crate::audit::segment::Follower;
 use crate::audit::sink::syslog::{Address, Syslog};
 use crate::audit::sink::webhook::{Webhook, WebhookOptions};
@@ -260,15 +260,15 @@ impl std::fmt::Debug for Sealed {
 }
 
 impl KeepMark for Sealed {
-    fn read(&self) -> io::Result<Kept> {
+    fn read(&self) -> io::Result<KeptMark> {
         // The key first: once it says that there is a mark, there is one.
         let key = read(&self.dir.join(SIGNING_KEY_FILE))?.map(|sealed| self.open_signing_key(&sealed));
         let sealed = read(&self.dir.join(MARK_FILE))?;
         let mark = sealed.and_then(|sealed| Mark::from_bytes(self.root_key.open(MARK, &sealed).ok()?.expose()));
         Ok(match (mark, key) {
-            (Some(mark), _) => Kept::At(mark),
-            (None, Some(Ok((_, false)))) => Kept::Never,
-            (None, _) => Kept::Lost,
+            (Some(mark), _) => KeptMark::At(mark),
+            (None, Some(Ok((_, false)))) => KeptMark::Never,
+            (None, _) => KeptMark::Lost,
         })
     }
 
@@ -362,21 +362,21 @@ mod tests {
         let bench = Bench::new();
         let sealed = bench.sealed();
         let public = sealed.signing_key().unwrap().public().to_vec();
-        assert_eq!(sealed.read().unwrap(), Kept::Never);
+        assert_eq!(sealed.read().unwrap(), KeptMark::Never);
         let mark = Mark { number: 3, hash: [9; 32] };
         sealed.write(mark).unwrap();
-        assert_eq!(sealed.read().unwrap(), Kept::At(mark));
+        assert_eq!(sealed.read().unwrap(), KeptMark::At(mark));
         for _ in 0..2 {
             sealed.expect_mark().unwrap();
-            assert_eq!(bench.sealed().read().unwrap(), Kept::At(mark));
+            assert_eq!(bench.sealed().read().unwrap(), KeptMark::At(mark));
         }
         let stored = fs::read(bench.file(MARK_FILE)).unwrap();
         for lost in [&b""[..], b"mark", &stored[..stored.len() - 1]] {
             fs::write(bench.file(MARK_FILE), lost).unwrap();
-            assert_eq!(sealed.read().unwrap(), Kept::Lost);
+            assert_eq!(sealed.read().unwrap(), KeptMark::Lost);
         }
         fs::remove_file(bench.file(MARK_FILE)).unwrap();
-        assert_eq!(sealed.read().unwrap(), Kept::Lost);
+        assert_eq!(sealed.read().unwrap(), KeptMark::Lost);
         assert_eq!(sealed.signing_key().unwrap().public(), public);
     }
 
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(sealed.reseal(&rotating).await.unwrap(), 0);
         let new = RootKey::parse(STANDARD.encode([8; 32]).as_bytes()).unwrap();
         let bench = Bench { root_key: Arc::new(new), ..bench };
-        assert_eq!(bench.sealed().read().unwrap(), Kept::At(mark));
+        assert_eq!(bench.sealed().read().unwrap(), KeptMark::At(mark));
         assert!(bench.sealed().signing_key().is_ok());
     }
 }

@@ -20,7 +20,7 @@ use super::root_custody::{self, CustodyError};
 use crate::admin::Admin;
 use crate::audit::api::CloudTrail;
 use crate::audit::sink::Forwarder;
-use crate::audit::{Category, Deed, Event, SharedAudit};
+use crate::audit::{Category, Event, ServiceOperation, SharedAudit};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::crypto::SharedEntropy;
@@ -496,7 +496,7 @@ impl KeyUpkeep {
 
     /// The event of what the key service did of its own accord. (AWS: "RotateKey", "DeleteKey" in "AWS KMS log entries".)
     fn record(&self, name: &'static str, region: &str, key: &KeyArn) {
-        let deed = Deed {
+        let operation = ServiceOperation {
             source: EVENT_SOURCE,
             name,
             read_only: false,
@@ -504,7 +504,7 @@ impl KeyUpkeep {
             region,
             entropy: &*self.entropy,
         };
-        let mut event = Event::of_service(deed, self.clock.now(), key.account());
+        let mut event = Event::of_service(operation, self.clock.now(), key.account());
         event.resources.push(key_resource(key));
         event.service_event_details = Some(serde_json::json!({"keyId": key.id()}));
         self.audit.record(event);

@@ -47,7 +47,7 @@ pub enum End {
 
 /// What a life cycle has ended.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct LifecycleOutcome {
     /// How.
     pub how: End,
     /// The key.
@@ -65,7 +65,7 @@ pub trait Announce: Send + Sync {
     async fn announce(&self, bucket: &BucketRecord, key: &str) -> Result<Box<dyn Tell>, BoxError>;
 
     /// Has the access log of the bucket `name` tell of what was ended.
-    async fn log(&self, name: &str, bucket: &BucketRecord, ended: Ended);
+    async fn log(&self, name: &str, bucket: &BucketRecord, ended: LifecycleOutcome);
 }
 
 /// The targets that the operator has configured, by ARN. An account has the use of those whose ARNs are its own, and of others

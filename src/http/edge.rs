@@ -32,7 +32,7 @@ use super::failure::Failure;
 use super::internal::{self, Readiness};
 use super::proxy::TrustedProxies;
 use super::route::Route;
-use super::server::Place;
+use super::server::ConnectionSlot;
 use crate::audit::{Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
@@ -80,7 +80,7 @@ pub(super) struct Origin {
     /// For as many requests as may be handled at once, those among them whose streams the client has reset.
     pub(super) handlers: Arc<Semaphore>,
     /// The connection's place among those that are open and are waited for when draining, kept until its last handler has ended.
-    pub(super) _place: Place,
+    pub(super) _place: ConnectionSlot,
 }
 
 impl Edge {

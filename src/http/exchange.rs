@@ -14,7 +14,7 @@ use super::activity::{Open, Sending};
 use crate::audit::{Event, SharedAudit};
 use crate::telemetry::Metrics;
 use crate::telemetry::log::redact_query;
-use crate::telemetry::metrics::Ended;
+use crate::telemetry::metrics::EndedRequest;
 use crate::wire::{Answered, AtEnd, Ending, RequestContext};
 
 /// Bytes of a request's body, counted where it is read.
@@ -169,7 +169,7 @@ impl Drop for Exchange {
         // Whom a trusted proxy speaks for.
         let client = Some(self.cx.client).filter(|client| *client != self.cx.peer.ip()).map(display);
         self.metrics.in_flight.dec();
-        self.metrics.request(Ended {
+        self.metrics.request(EndedRequest {
             protocol,
             operation,
             status: self.status.filter(|_| self.complete).map(|status| status.as_u16()),

@@ -77,7 +77,7 @@ pub struct Server {
 }
 
 /// What a connection holds while it, or a handler of its requests, is at work.
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     _slot: OwnedSemaphorePermit,
     _waited_for: watch::Receiver<Phase>,
 }
@@ -260,7 +260,7 @@ impl Shared {
             activity: Arc::clone(&activity),
             stall: self.patience.stall,
             handlers: Arc::new(Semaphore::new(usize::try_from(self.limits.streams).unwrap_or(Semaphore::MAX_PERMITS))),
-            _place: Place { _slot: slot, _waited_for: phase.clone() },
+            _place: ConnectionSlot { _slot: slot, _waited_for: phase.clone() },
         });
         let edge = Arc::clone(&self.edge);
         let service = service_fn(move |request| Arc::clone(&edge).answer(Arc::clone(&origin), request));

@@ -18,7 +18,7 @@ use crate::crypto::{Secret, SecretBytes, SharedEntropy, random};
 use crate::kms::root::RootKey;
 use crate::kms::root::rotation::{Reseal, ResealError};
 use crate::policy::{Subject, SubjectKind};
-use crate::sigv4::{self, Found, Secrets, Signed};
+use crate::sigv4::{self, KeyLookup, Secrets, Signed};
 use crate::store::schema::PublicAccessBlock;
 use crate::store::{MetaStore, StoreError};
 
@@ -194,7 +194,7 @@ impl Directory {
     }
 
     /// What a request's session token says.
-    pub fn session(&self, signed: &Signed) -> Option<Arc<super::session::Opened>> {
+    pub fn session(&self, signed: &Signed) -> Option<Arc<super::session::OpenedSession>> {
         self.kept.as_ref()?.tokens.open(signed.access_key_id(), signed.session_token()?)
     }
 
@@ -248,7 +248,7 @@ impl Directory {
             issued: self.now()?,
             expires: i64::MAX,
             account: account.to_owned(),
-            who: super::session::Who::Role {
+            who: super::session::SessionPrincipal::Role {
                 name: role.name.clone(),
                 id: role.id.clone(),
                 session: session.to_owned(),
@@ -390,27 +390,28 @@ impl Kept {
 }
 
 impl Secrets for Directory {
-    fn find(&self, access_key_id: &str, session_token: Option<&str>, now: Timestamp) -> Found {
+    fn find(&self, access_key_id: &str, session_token: Option<&str>, now: Timestamp) -> KeyLookup {
         if let Some(root) = self.roots.get(access_key_id) {
             // Long-term keys have no token.
-            return session_token.map_or_else(|| Found::Secret(Arc::clone(&root.secret)), |_| Found::InvalidToken);
+            return session_token
+                .map_or_else(|| KeyLookup::Secret(Arc::clone(&root.secret)), |_| KeyLookup::InvalidToken);
         }
-        let Some(kept) = &self.kept else { return Found::Unknown };
+        let Some(kept) = &self.kept else { return KeyLookup::Unknown };
         if let Some(key) = kept.store.key(access_key_id) {
             return match session_token {
-                Some(_) => Found::InvalidToken,
-                None if key.active && self.accounts.contains_key(&key.account) => Found::Secret(key.secret),
-                None => Found::Unknown,
+                Some(_) => KeyLookup::InvalidToken,
+                None if key.active && self.accounts.contains_key(&key.account) => KeyLookup::Secret(key.secret),
+                None => KeyLookup::Unknown,
             };
         }
-        let Some(token) = session_token else { return Found::Unknown };
-        let Some(opened) = kept.tokens.open(access_key_id, token) else { return Found::InvalidToken };
+        let Some(token) = session_token else { return KeyLookup::Unknown };
+        let Some(opened) = kept.tokens.open(access_key_id, token) else { return KeyLookup::InvalidToken };
         let gone = !self.accounts.contains_key(&opened.record.account)
             || opened.subject(&kept.store.account(&opened.record.account)).is_none();
         match (gone, opened.is_over(now)) {
-            (true, _) => Found::InvalidToken,
-            (false, true) => Found::Expired(Arc::clone(&opened.secret)),
-            (false, false) => Found::Secret(Arc::clone(&opened.secret)),
+            (true, _) => KeyLookup::InvalidToken,
+            (false, true) => KeyLookup::Expired(Arc::clone(&opened.secret)),
+            (false, false) => KeyLookup::Secret(Arc::clone(&opened.secret)),
         }
     }
 }

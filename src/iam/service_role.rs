@@ -25,9 +25,9 @@ pub struct ServiceRole {
 /// The sessions that services have, by role and name. A service keeps one session for a while, as it does on AWS: what is kept
 /// for a session, such as S3's bucket keys, would else serve once.
 #[derive(Default)]
-pub(super) struct ServiceSessions(Mutex<HashMap<(String, String), Kept>>);
+pub(super) struct ServiceSessions(Mutex<HashMap<(String, String), CachedSession>>);
 
-struct Kept {
+struct CachedSession {
     /// Of the role's account: a policy that has changed asks for another session.
     generation: u64,
     issued: i64,
@@ -84,7 +84,7 @@ impl ServiceRole {
             sessions.clear();
         }
         let identity = Identity::new(&self.account, &subject, "");
-        sessions.insert(key, Kept { generation, issued: now, subject });
+        sessions.insert(key, CachedSession { generation, issued: now, subject });
         Some(identity)
     }
 }

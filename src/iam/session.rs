@@ -29,7 +29,7 @@ const VERSION: u8 = 1;
 const LABEL: &[u8] = b"strongroom/session/v1";
 /// Longest token that is looked at, in characters.
 const MAX_TOKEN: usize = 32 * 1024;
-/// Opened tokens kept at once.
+/// OpenedSession tokens kept at once.
 const KEPT: usize = 4096;
 
 /// What temporary credentials are.
@@ -50,7 +50,7 @@ pub struct SessionRecord {
     pub account: String,
     /// Whose they are.
     #[n(4)]
-    pub who: Who,
+    pub who: SessionPrincipal,
     /// What bounds them.
     #[n(5)]
     pub bounds: Option<Bounds>,
@@ -63,14 +63,14 @@ pub struct SessionRecord {
     /// The source identity.
     #[n(8)]
     pub source_identity: Option<String>,
-    /// Who vouched for a web identity.
+    /// SessionPrincipal vouched for a web identity.
     #[n(9)]
     pub provider: Option<String>,
 }
 
 /// Whose temporary credentials are.
 #[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
-pub enum Who {
+pub enum SessionPrincipal {
     /// The account's root (`GetSessionToken`).
     #[n(0)]
     Root,
@@ -130,7 +130,7 @@ impl fmt::Debug for SessionRecord {
 
 /// A token that was opened.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedSession {
     access_key_id: String,
     /// The secret access key.
     pub secret: Arc<SecretBytes>,
@@ -143,7 +143,7 @@ pub struct Opened {
 /// Seals and opens tokens.
 pub struct Tokens {
     cipher: Aes256GcmSiv,
-    opened: RwLock<HashMap<String, Arc<Opened>>>,
+    opened: RwLock<HashMap<String, Arc<OpenedSession>>>,
 }
 
 impl Tokens {
@@ -160,7 +160,7 @@ impl Tokens {
     }
 
     /// What `token` says, if it is one of ours for this access key.
-    pub fn open(&self, access_key_id: &str, token: &str) -> Option<Arc<Opened>> {
+    pub fn open(&self, access_key_id: &str, token: &str) -> Option<Arc<OpenedSession>> {
         if let Some(opened) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(token) {
             return (opened.access_key_id == access_key_id).then(|| Arc::clone(opened));
         }
@@ -172,7 +172,7 @@ impl Tokens {
         let plaintext = self.cipher.open(&aad(access_key_id), sealed).ok()?;
         let mut record: SessionRecord = from_value(plaintext.expose()).ok()?;
         let secret = SecretBytes::new(std::mem::take(&mut record.secret).into_bytes());
-        let opened = Arc::new(Opened {
+        let opened = Arc::new(OpenedSession {
             access_key_id: access_key_id.to_owned(),
             secret: Arc::new(secret),
             record,
@@ -191,7 +191,7 @@ fn aad(access_key_id: &str) -> Vec<u8> {
     [LABEL, access_key_id.as_bytes()].concat()
 }
 
-impl Opened {
+impl OpenedSession {
     /// Whether the session has ended.
     pub fn is_over(&self, now: Timestamp) -> bool {
         now.as_millisecond() >= self.record.expires
@@ -219,9 +219,9 @@ impl SessionRecord {
         // By its id: it may have got another name since.
         let user = |id: &str| account.user(&account.user_by_id(id)?.name);
         let subject = match &self.who {
-            Who::Root => Subject::root(id),
-            Who::User { id, .. } => (**user(id)?).clone(),
-            Who::Role { name, id: role_id, session } => {
+            SessionPrincipal::Root => Subject::root(id),
+            SessionPrincipal::User { id, .. } => (**user(id)?).clone(),
+            SessionPrincipal::Role { name, id: role_id, session } => {
                 let record = account.state.roles.get(name).filter(|role| role.id == *role_id)?;
                 let RoleView { arn, policies, boundary, .. } = &**account.role(name)?;
                 let session_arn = arn::session(id, &record.name, session);
@@ -232,7 +232,7 @@ impl SessionRecord {
                 subject.tags = overlaid(&record.tags, &self.tags);
                 subject
             }
-            Who::Federated { name, user: of } => {
+            SessionPrincipal::Federated { name, user: of } => {
                 let (by, policies, boundary, own) = match of {
                     Some((_, id)) => {
                         let user = user(id)?;
@@ -291,7 +291,7 @@ mod tests {
     use crate::iam::store::AccountState;
     use crate::iam::store::records::{Grants, UserRecord};
 
-    fn record(who: Who) -> SessionRecord {
+    fn record(who: SessionPrincipal) -> SessionRecord {
         SessionRecord {
             secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
             issued: 1_700_000_000_000,
@@ -310,7 +310,7 @@ mod tests {
     fn a_token_opens_beside_its_key_alone() {
         let entropy = SeededEntropy::new(1);
         let tokens = Tokens::new(&Secret::new([7; 32]));
-        let token = tokens.seal(&entropy, "ASIAONE", &record(Who::Root));
+        let token = tokens.seal(&entropy, "ASIAONE", &record(SessionPrincipal::Root));
         assert!(tokens.open("ASIATWO", &token).is_none());
         let opened = tokens.open("ASIAONE", &token).unwrap();
         assert_eq!(opened.secret.expose(), b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
@@ -333,10 +333,10 @@ mod tests {
     fn stored_forms_do_not_change() {
         let text = |text: &str| text.to_owned();
         let whose = [
-            ("root", Who::Root),
-            ("user", Who::User { name: text("a"), id: text("AIDA") }),
-            ("role", Who::Role { name: text("r"), id: text("AROA"), session: text("s") }),
-            ("federated", Who::Federated { name: text("f"), user: Some((text("a"), text("AIDA"))) }),
+            ("root", SessionPrincipal::Root),
+            ("user", SessionPrincipal::User { name: text("a"), id: text("AIDA") }),
+            ("role", SessionPrincipal::Role { name: text("r"), id: text("AROA"), session: text("s") }),
+            ("federated", SessionPrincipal::Federated { name: text("f"), user: Some((text("a"), text("AIDA"))) }),
         ];
         for (name, who) in whose {
             let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/iam");
@@ -352,12 +352,13 @@ mod tests {
 
     #[test]
     fn a_session_goes_with_its_user() {
-        let user = Who::User { name: "a".to_owned(), id: "AIDA".to_owned() };
+        let user = SessionPrincipal::User { name: "a".to_owned(), id: "AIDA".to_owned() };
         assert!(record(user).subject(&Compiled::default()).is_none());
-        let root = record(Who::Root).subject(&Compiled::default()).unwrap();
+        let root = record(SessionPrincipal::Root).subject(&Compiled::default()).unwrap();
         assert!(root.is_root() && root.session.is_some());
-        let federated =
-            record(Who::Federated { name: "f".to_owned(), user: None }).subject(&Compiled::default()).unwrap();
+        let federated = record(SessionPrincipal::Federated { name: "f".to_owned(), user: None })
+            .subject(&Compiled::default())
+            .unwrap();
         assert_eq!(federated.arn, "arn:aws:sts::111122223333:federated-user/f");
     }
 
@@ -377,7 +378,8 @@ mod tests {
         });
         let account = Compiled::new("111122223333", state, &Compiled::default());
         let by = ("a".to_owned(), "AIDA".to_owned());
-        let federated = record(Who::Federated { name: "f".to_owned(), user: Some(by) }).subject(&account).unwrap();
+        let federated =
+            record(SessionPrincipal::Federated { name: "f".to_owned(), user: Some(by) }).subject(&account).unwrap();
         assert_eq!(federated.tags, [tag("k", "v"), tag("Team", "blue")]);
     }
 

@@ -50,7 +50,7 @@ pub struct Verification {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BucketFindings {
     /// By kind and key.
-    pub protections: BTreeMap<Protection, Found>,
+    pub protections: BTreeMap<Protection, VerifiedCount>,
     /// What is wrong: the key (of an upload, with its id), and how.
     pub damages: Vec<Finding>,
     /// Keys that could not be used, and what the KMS said.
@@ -59,7 +59,7 @@ pub struct BucketFindings {
 
 /// A count of objects, open uploads included.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Found {
+pub struct VerifiedCount {
     /// Objects and open uploads.
     pub objects: u64,
     /// Their plaintext bytes.
@@ -145,7 +145,7 @@ impl Verification {
             after = Some(After::Version(last.key.clone(), last.version.order()));
             for found in page {
                 findings.damages.extend(heads.judge(&found));
-                let commit::Found { key, version, is_current } = found;
+                let commit::FoundVersion { key, version, is_current } = found;
                 let Version::Object(object) = version else { continue };
                 let what = if is_current { key.clone() } else { format!("{key} (version {})", object.version_id()) };
                 add(&mut counted, &object.protection, Tally::object(object.size));
@@ -186,7 +186,11 @@ impl Verification {
     }
 
     /// Versions behind `after`: fewer than there are in a page, where more cannot be read.
-    async fn read_page(&self, bucket: &BucketRecord, after: Option<&After>) -> Result<Vec<commit::Found>, StoreError> {
+    async fn read_page(
+        &self,
+        bucket: &BucketRecord,
+        after: Option<&After>,
+    ) -> Result<Vec<commit::FoundVersion>, StoreError> {
         let mut limit = PAGE;
         loop {
             match commit::read_versions(&*self.store, bucket.partition(), "", after, limit).await {
@@ -366,7 +370,7 @@ struct Heads {
 }
 
 impl Heads {
-    fn judge(&mut self, found: &commit::Found) -> Option<Finding> {
+    fn judge(&mut self, found: &commit::FoundVersion) -> Option<Finding> {
         let finding = |problem: &str| Some(Finding { what: found.key.clone(), problem: problem.to_owned() });
         if self.key.as_ref() != Some(&found.key) {
             let ended = self.end();

@@ -12,8 +12,8 @@ use super::{
     SharedKms, WrappedKey,
 };
 use crate::audit::{
-    Category, Deed, Event, Resource, SessionAttributes, SessionContext, SessionIssuer, SharedAudit, UserIdentity,
-    WebIdFederationData,
+    Category, Event, Resource, ServiceOperation, SessionAttributes, SessionContext, SessionIssuer, SharedAudit,
+    UserIdentity, WebIdFederationData,
 };
 use crate::clock::SharedClock;
 use crate::crypto::{Secret, SharedEntropy};
@@ -91,7 +91,7 @@ impl AuditedKms {
         if !self.audit.wants(Category::Management) {
             return result;
         }
-        let deed = Deed {
+        let operation = ServiceOperation {
             source: EVENT_SOURCE,
             name,
             read_only: true,
@@ -100,7 +100,7 @@ impl AuditedKms {
             entropy: &*self.entropy,
         };
         let identity = user_identity(&caller.subject, None);
-        let mut event = Event::of_service_call(deed, self.clock.now(), identity);
+        let mut event = Event::of_service_call(operation, self.clock.now(), identity);
         match &result {
             Ok(done) => event.resources = key(done).into_iter().map(key_resource).collect(),
             Err(error) => {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::error::KmsErrorKind;
-use super::local::{LocalKms, RemoteDeed, default_policy, untold};
+use super::local::{LocalKms, RemoteKeyUse, default_policy, untold};
 use super::{
     Caller, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, Kms, KmsError, Knowledge,
     SharedKms, WrappedKey,
@@ -54,8 +54,8 @@ impl Gated {
         action: &'static str,
         context: Option<&EncryptionContext>,
     ) -> Result<(), KmsError> {
-        let deed = RemoteDeed { caller, account: &self.account, arn, action, context };
-        self.local.judge_remote(&self.policy, &deed)
+        let key_use = RemoteKeyUse { caller, account: &self.account, arn, action, context };
+        self.local.judge_remote(&self.policy, &key_use)
     }
 
     /// Judges `caller` before anything is asked, where the ARN follows from what the key is called: whether that was so.

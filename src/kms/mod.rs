@@ -42,7 +42,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::crypto::{Secret, SecretBytes};
-use crate::policy::{Subject, Witness};
+use crate::policy::{DecisionRecorder, Subject};
 
 pub use arn::{KeyArn, KeyRef, resource_arn};
 pub use conditions::ConditionValues;
@@ -69,7 +69,7 @@ pub struct Caller {
     /// Whether a refusal names it the statement that denies, if the key is its account's.
     pub is_told_statements: bool,
     /// What sees how it is judged.
-    pub witness: Witness,
+    pub witness: DecisionRecorder,
     /// Whether a service writes the replica of an object for it. The data key is the source's then, for which `kms:Encrypt` must
     /// be allowed, and not `kms:GenerateDataKey`. (S3 user guide, "Replicating encrypted objects".)
     pub replicates: bool,
@@ -88,7 +88,7 @@ impl Caller {
             request_id: request_id.into(),
             conditions: None,
             is_told_statements: subject.is_root(),
-            witness: Witness::default(),
+            witness: DecisionRecorder::default(),
             replicates: false,
         }
     }
@@ -101,7 +101,7 @@ impl Caller {
     /// The same, with a witness of its own.
     #[must_use]
     pub fn watched(&self) -> Self {
-        Self { witness: Witness::watching(), ..self.clone() }
+        Self { witness: DecisionRecorder::watching(), ..self.clone() }
     }
 
     /// The root of `account`, asking by way of a service or directly.

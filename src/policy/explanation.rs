@@ -98,9 +98,9 @@ impl Decisions {
 /// Sees how a request is judged, for its event. Clones see the same; by default it sees nothing. Who watches makes no request
 /// another one: all are equal.
 #[derive(Clone, Default)]
-pub struct Witness(Option<Arc<Mutex<Decisions>>>);
+pub struct DecisionRecorder(Option<Arc<Mutex<Decisions>>>);
 
-impl Witness {
+impl DecisionRecorder {
     /// One that sees.
     pub fn watching() -> Self {
         Self(Some(Arc::default()))
@@ -120,15 +120,15 @@ impl Witness {
     }
 }
 
-impl PartialEq for Witness {
+impl PartialEq for DecisionRecorder {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl fmt::Debug for Witness {
+impl fmt::Debug for DecisionRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Witness")
+        f.write_str("DecisionRecorder")
     }
 }
 
@@ -144,13 +144,13 @@ mod tests {
     fn the_first_allowance_and_the_last_refusal_are_kept() {
         let (one, other) = (explanation("Allow", Some("a")), explanation("Allow", None));
         let (deny, missing) = (explanation("Deny", Some("d")), explanation("ImplicitDeny", None));
-        let witness = Witness::watching();
+        let witness = DecisionRecorder::watching();
         for seen in [&one, &deny, &other, &missing] {
             witness.clone().see(|| seen.clone());
         }
         assert_eq!(witness.decisions().decisive(false), Some(one));
         assert_eq!(witness.decisions().decisive(true), Some(missing));
-        let blind = Witness::default();
+        let blind = DecisionRecorder::default();
         blind.see(|| deny.clone());
         assert_eq!(blind.decisions().decisive(true), None);
     }

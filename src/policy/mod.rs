@@ -43,7 +43,7 @@ mod tests;
 
 pub use document::{Kind, MalformedPolicy, Policy, Statement};
 pub use evaluate::{Decision, Grant, Grounds, List, Policies, Source, decide};
-pub use explanation::{Decisions, Explanation, Witness};
+pub use explanation::{DecisionRecorder, Decisions, Explanation};
 pub use identity::check_identity;
 pub use keys::has_existing_tags;
 pub use naming::{Registry, admit, show};

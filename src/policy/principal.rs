@@ -12,14 +12,14 @@ pub enum Principals {
     /// Identity policies have none: they are about whom they are attached to.
     Unsaid,
     /// `Principal`.
-    These(Vec<Named>),
+    These(Vec<NamedPrincipal>),
     /// `NotPrincipal`.
-    AllBut(Vec<Named>),
+    AllBut(Vec<NamedPrincipal>),
 }
 
 /// One principal of a document.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Named {
+pub enum NamedPrincipal {
     /// `*`: everybody, anonymous requests too.
     Everybody,
     /// An account, by its id or its root's ARN: whomever the account itself lets.
@@ -78,9 +78,9 @@ impl Principals {
         let (Self::These(named) | Self::AllBut(named)) = self else { return Ok(()) };
         let mut resolved = Ok(());
         for named in named {
-            if let Named::CanonicalUser(id) = named {
+            if let NamedPrincipal::CanonicalUser(id) = named {
                 match account(id) {
-                    Some(id) => *named = Named::Account(id),
+                    Some(id) => *named = NamedPrincipal::Account(id),
                     None => resolved = Err(()),
                 }
             }
@@ -92,24 +92,24 @@ impl Principals {
     pub(super) fn is_everybody(&self) -> bool {
         match self {
             Self::Unsaid => false,
-            Self::These(named) => named.contains(&Named::Everybody),
+            Self::These(named) => named.contains(&NamedPrincipal::Everybody),
             Self::AllBut(_) => true,
         }
     }
 }
 
 /// Whether a denial of all but `named` excepts `principal`.
-fn except(named: &[Named], principal: Principal<'_>) -> bool {
-    let has = |wanted: &dyn Fn(&Named) -> bool| named.iter().any(wanted);
-    if has(&|named| *named == Named::Everybody) {
+fn except(named: &[NamedPrincipal], principal: Principal<'_>) -> bool {
+    let has = |wanted: &dyn Fn(&NamedPrincipal) -> bool| named.iter().any(wanted);
+    if has(&|named| *named == NamedPrincipal::Everybody) {
         return true;
     }
     let account = principal.account();
-    let has_account = || has(&|named| matches!(named, Named::Account(id) if Some(id.as_str()) == account));
+    let has_account = || has(&|named| matches!(named, NamedPrincipal::Account(id) if Some(id.as_str()) == account));
     let has_one = |arn: &str, unique: &str| {
         has(&|named| match named {
-            Named::Arn(name) => name == arn,
-            Named::Id(id) => id == unique,
+            NamedPrincipal::Arn(name) => name == arn,
+            NamedPrincipal::Id(id) => id == unique,
             _ => false,
         })
     };
@@ -130,7 +130,7 @@ fn role_of(session: &str) -> &str {
     session.split(':').next().unwrap_or(session)
 }
 
-impl Named {
+impl NamedPrincipal {
     fn names(&self, principal: Principal<'_>) -> Match {
         let of_account = |holds: bool| if holds { Match::Account } else { Match::None };
         let direct = |holds: bool| if holds { Match::Direct } else { Match::None };
@@ -178,9 +178,9 @@ impl Named {
 }
 
 /// Reads the value of `Principal`; `None` if it is no principal.
-pub(super) fn read(value: &Value) -> Option<Vec<Named>> {
+pub(super) fn read(value: &Value) -> Option<Vec<NamedPrincipal>> {
     if let Value::String(text) = value {
-        return (text == "*").then(|| vec![Named::Everybody]);
+        return (text == "*").then(|| vec![NamedPrincipal::Everybody]);
     }
     let mut named = Vec::new();
     for (kind, value) in value.as_object()? {
@@ -188,10 +188,10 @@ pub(super) fn read(value: &Value) -> Option<Vec<Named>> {
         for text in value.as_array().map_or(one, Vec::as_slice) {
             let text = text.as_str()?;
             named.push(match kind.as_str() {
-                "AWS" => Named::of_aws(text)?,
-                "Service" => Named::Service(text.to_owned()),
-                "CanonicalUser" => Named::CanonicalUser(text.to_owned()),
-                "Federated" => Named::Federated(text.to_owned()),
+                "AWS" => NamedPrincipal::of_aws(text)?,
+                "Service" => NamedPrincipal::Service(text.to_owned()),
+                "CanonicalUser" => NamedPrincipal::CanonicalUser(text.to_owned()),
+                "Federated" => NamedPrincipal::Federated(text.to_owned()),
                 _ => return None,
             });
         }

@@ -249,7 +249,7 @@ mod tests {
     use crate::clock::from_millis;
     use crate::crypto::random::SeededEntropy;
     use crate::s3::request::Query;
-    use crate::s3::service::Witness;
+    use crate::s3::service::AuditNotes;
     use crate::store::schema::VersionId;
     use crate::wire::{RequestContext, RequestId};
 
@@ -274,7 +274,7 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         };
         let headers: HeaderMap = headers.iter().map(header).collect();
-        let (query, witness) = (Query::parse(query).unwrap(), Witness::default());
+        let (query, witness) = (Query::parse(query).unwrap(), AuditNotes::default());
         let call = Call::anonymous(&cx, operation.row(), query, headers, &witness);
         let circumstances = Circumstances { about, ..Circumstances::new(&call, "r", from_millis(0), None) };
         match circumstances.find(key) {

@@ -10,10 +10,10 @@ use super::replication::{Candidate, Provenance, Replication, Replicator, Rule};
 use super::service::{Bucket, Call, S3};
 use super::{notification, operation::Operation};
 use crate::clock::SharedClock;
-use crate::events::{Announce, Carriers, Ended, EventCarrier, EventName, Subscriptions, Targets, message};
+use crate::events::{Announce, Carriers, EventCarrier, EventName, LifecycleOutcome, Subscriptions, Targets, message};
 use crate::iam::Identity;
 use crate::sse::SseKind;
-use crate::store::commit::{Deed, Tell};
+use crate::store::commit::{Change, Tell};
 use crate::store::outbox::{
     self, EventRecord, Lane, ReplicationAction, ReplicationFacts, ReplicationRecord, Sequencer,
 };
@@ -139,7 +139,7 @@ impl Announce for S3 {
         Ok(Box::new(self.consequences_of(cause, &bucket, key).await?))
     }
 
-    async fn log(&self, name: &str, bucket: &BucketRecord, ended: Ended) {
+    async fn log(&self, name: &str, bucket: &BucketRecord, ended: LifecycleOutcome) {
         self.log_ended(&self.bucket_of(name.to_owned(), bucket.clone()), ended).await;
     }
 }
@@ -360,25 +360,25 @@ impl Consequences {
 }
 
 impl Tell for Consequences {
-    fn tell(&self, batch: Batch, deed: Deed<'_>) -> Batch {
+    fn tell(&self, batch: Batch, change: Change<'_>) -> Batch {
         if self.subscriptions.is_none() && self.replication.is_none() {
             return batch;
         }
         let sequence = self.outboxes.sequencer.next(self.clock.now());
-        match deed {
-            Deed::Written(record, id) => {
+        match change {
+            Change::Written(record, id) => {
                 let batch = self.enter_written(batch, sequence, record, id);
                 self.enter_replications(batch, sequence, record, id)
             }
-            Deed::Changed(record, id) => {
+            Change::Changed(record, id) => {
                 let batch = self.enter_written(batch, sequence, record, id);
                 self.enter_changes(batch, sequence, record, id)
             }
-            Deed::Marked(id) => {
+            Change::Marked(id) => {
                 let batch = self.enter_event(batch, sequence, self.cause.marked, (Some(id), None), None);
                 self.enter_marker(batch, sequence, id)
             }
-            Deed::Removed(id) => self.enter_event(batch, sequence, self.cause.removed, (id, None), None),
+            Change::Removed(id) => self.enter_event(batch, sequence, self.cause.removed, (id, None), None),
         }
     }
 }

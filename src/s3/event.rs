@@ -11,7 +11,7 @@ use super::headers::text;
 use super::operation::{Operation, Row};
 use super::request::Target;
 use super::service::{Call, S3};
-use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
+use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
 use crate::crypto::Entropy;
 use crate::iam::{Explanation, Identity};
 use crate::sigv4::Kind;
@@ -86,7 +86,7 @@ impl S3 {
             return None;
         }
         let name = NAMES.iter().find(|(operation, _)| *operation == call.row.operation).map(|(_, name)| *name);
-        let deed = Deed {
+        let operation = ServiceOperation {
             source: EVENT_SOURCE,
             name: name.unwrap_or(call.row.name),
             read_only: matches!(call.row.method, Method::GET | Method::HEAD),
@@ -97,7 +97,7 @@ impl S3 {
         let identity = call.identity.as_ref().map_or_else(UserIdentity::anonymous, Identity::audited);
         let host = text(&call.headers, HOST.as_str());
         let said = Said { user_agent: text(&call.headers, USER_AGENT.as_str()), host };
-        let mut event = Event::of_request(deed, call.cx, said, identity);
+        let mut event = Event::of_request(operation, call.cx, said, identity);
         let mut parameters = parameters(call);
         let mut member = |name: &str, value: Option<&str>| {
             if let Some(value) = value {

@@ -11,7 +11,7 @@ use super::service::{Bucket, Call, S3};
 use super::version;
 use super::xml::XmlWriter;
 use crate::iam::{Account, Permit};
-use crate::store::commit::{self, After, Found};
+use crate::store::commit::{self, After, FoundVersion};
 use crate::store::schema::{Version, VersionId};
 use crate::wire::ResponseBody;
 
@@ -33,7 +33,7 @@ fn check_markers(key: Option<&str>, id: Option<&str>) -> Result<()> {
 
 /// A page of the walk.
 struct Page {
-    entries: Vec<Entry<Found>>,
+    entries: Vec<Entry<FoundVersion>>,
     truncated: bool,
 }
 
@@ -71,7 +71,7 @@ impl S3 {
         let mut etags = Vec::with_capacity(page.entries.len());
         for entry in &page.entries {
             etags.push(match entry {
-                Entry::Key(name, Found { version: Version::Object(record), .. }) => {
+                Entry::Key(name, FoundVersion { version: Version::Object(record), .. }) => {
                     Some(self.object_etag(bucket, name, record)?)
                 }
                 _ => None,
@@ -170,7 +170,7 @@ impl S3 {
     }
 }
 
-fn write_version(xml: &mut XmlWriter, name: &str, found: &Found, etag: Option<&str>, owner: Option<&Account>) {
+fn write_version(xml: &mut XmlWriter, name: &str, found: &FoundVersion, etag: Option<&str>, owner: Option<&Account>) {
     let of_the_version = |xml: &mut XmlWriter| {
         xml.text("Key", name);
         xml.text("VersionId", found.version.id());

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 
 use super::error::Result;
 use super::request::{Query, TargetKind};
-use super::sub_resource::{Named, SubResource, check_version};
+use super::sub_resource::{SubResource, SubResources, check_version};
 
 /// What picks a row among those of one method and target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -261,7 +261,7 @@ impl Operation {
     /// `MethodNotAllowed` if there is none, with what is allowed; `InvalidArgument`, `InvalidRequest` if the query contradicts
     /// itself.
     pub fn route(method: &Method, target: TargetKind, query: &Query, headers: &HeaderMap) -> Result<&'static Row> {
-        let named = Named::read(method, target, query)?;
+        let named = SubResources::read(method, target, query)?;
         let row = named
             .rows()
             .filter(|row| row.method == *method && named.admits(method))

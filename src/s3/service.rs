@@ -93,7 +93,7 @@ pub(super) struct Call<'r> {
     pub host: Option<String>,
     pub identity: Option<Identity>,
     pub signed: Option<Signed>,
-    pub witness: &'r Witness,
+    pub witness: &'r AuditNotes,
     /// Whether it is replication that asks, for its role.
     pub replicates: bool,
     /// Whether some policy by which it was judged asks for tags that objects have: what is read or changed after that is judged
@@ -103,7 +103,7 @@ pub(super) struct Call<'r> {
 
 /// What the audit learns while a request is carried out.
 #[derive(Default)]
-pub(super) struct Witness(Mutex<Seen>);
+pub(super) struct AuditNotes(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
@@ -112,12 +112,12 @@ struct Seen {
     name: Option<String>,
     /// The bucket, if it was looked for and exists.
     bucket: Option<Bucket>,
-    asked: Option<access_log::Asked>,
+    asked: Option<access_log::LoggedRequest>,
     asides: Vec<Aside>,
     decisions: Decisions,
 }
 
-impl Witness {
+impl AuditNotes {
     fn note<T>(&self, note: impl FnOnce(&mut Seen) -> T) -> T {
         note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -131,7 +131,7 @@ impl Witness {
     pub fn see_request(&self, row: &'static Row, query: &Query, target: &Target) {
         self.note(|seen| {
             seen.name = target.bucket().map(str::to_owned);
-            seen.asked = Some(access_log::Asked::new(row, query, target));
+            seen.asked = Some(access_log::LoggedRequest::new(row, query, target));
         });
     }
 
@@ -202,7 +202,7 @@ impl<'r> Call<'r> {
         row: &'static Row,
         query: Query,
         headers: HeaderMap,
-        witness: &'r Witness,
+        witness: &'r AuditNotes,
     ) -> Self {
         let (host, identity, signed, asks_for_tags) = (None, None, None, AtomicBool::new(false));
         Self { cx, row, query, headers, host, identity, signed, witness, replicates: false, asks_for_tags }
@@ -304,7 +304,7 @@ impl S3 {
         parts: Parts,
         body: RequestBody,
         answered: &mut Answered,
-        witness: &Witness,
+        witness: &AuditNotes,
     ) -> Result<Response<ResponseBody>> {
         let head = Head::of_parts(&parts);
         let host = head.host()?.map(String::from_utf8_lossy);
@@ -628,7 +628,7 @@ impl Protocol for S3 {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
         let mut answered = Answered { protocol: "s3", operation: "Unknown", access_key_id: None, error_code: None };
-        let witness = Witness::default();
+        let witness = AuditNotes::default();
         let log_head = access_log::Head::of(&parts);
         let of_control = control::is_asked(parts.uri.path(), &parts.headers);
         let cross_origin = CrossOrigin::of(&parts.method, &parts.headers).filter(|_| parts.method != Method::OPTIONS);
@@ -710,8 +710,8 @@ fn in_region(bucket: &Bucket, mut response: Response<ResponseBody>) -> Response<
 }
 
 /// Who may not look into a bucket is told where it is all the same. (API reference, HeadBucket.)
-fn tell_region(bucket: &Bucket, error: &S3Error, asked: Option<&access_log::Asked>, headers: &mut HeaderMap) {
-    let looks_into = |asked: &access_log::Asked| {
+fn tell_region(bucket: &Bucket, error: &S3Error, asked: Option<&access_log::LoggedRequest>, headers: &mut HeaderMap) {
+    let looks_into = |asked: &access_log::LoggedRequest| {
         matches!(asked.operation(), Operation::HeadBucket | Operation::ListObjects | Operation::ListObjectsV2)
     };
     if error.code.status() == StatusCode::FORBIDDEN && asked.is_some_and(looks_into) {

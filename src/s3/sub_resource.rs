@@ -121,7 +121,7 @@ impl SubResource {
 }
 
 /// The sub-resources that a request names, by key.
-pub struct Named {
+pub struct SubResources {
     target: TargetKind,
     /// Those that mean something at the target.
     own: Vec<&'static SubResource>,
@@ -129,7 +129,7 @@ pub struct Named {
     other: Option<&'static SubResource>,
 }
 
-impl Named {
+impl SubResources {
     /// Reads them off a query.
     ///
     /// # Errors

@@ -173,12 +173,12 @@ impl fmt::Display for Scope {
 pub trait Secrets {
     /// What is known of `access_key_id`, sent with this session token. Long-term keys have none and may not be sent with
     /// one; temporary keys are not known without theirs.
-    fn find(&self, access_key_id: &str, session_token: Option<&str>, now: Timestamp) -> Found;
+    fn find(&self, access_key_id: &str, session_token: Option<&str>, now: Timestamp) -> KeyLookup;
 }
 
 /// What is known of an access key.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum KeyLookup {
     /// It signs with this secret.
     Secret(Arc<SecretBytes>),
     /// It signed with this secret until its session ended.

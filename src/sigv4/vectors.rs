@@ -19,11 +19,11 @@ const SUITE_KEY: (&str, &str) = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYE
 struct OneKey<'a>((&'a str, &'a str), Option<&'a str>);
 
 impl Secrets for OneKey<'_> {
-    fn find(&self, access_key_id: &str, session_token: Option<&str>, _: Timestamp) -> Found {
+    fn find(&self, access_key_id: &str, session_token: Option<&str>, _: Timestamp) -> KeyLookup {
         match access_key_id == self.0.0 {
-            false => Found::Unknown,
-            true if session_token != self.1 => Found::InvalidToken,
-            true => Found::Secret(Arc::new(SecretBytes::new(self.0.1.as_bytes().to_vec()))),
+            false => KeyLookup::Unknown,
+            true if session_token != self.1 => KeyLookup::InvalidToken,
+            true => KeyLookup::Secret(Arc::new(SecretBytes::new(self.0.1.as_bytes().to_vec()))),
         }
     }
 }

@@ -6,8 +6,8 @@ use http::header::HOST;
 use super::canonical::{self, PathForm};
 use super::error::Window;
 use super::{
-    AmzDate, ChunkSignatures, Error, Found, GLOBAL_REGION, Head, Kind, Mismatch, PathRule, Presented, Scope, Secrets,
-    Service, SigningKey, SigningKeys,
+    AmzDate, ChunkSignatures, Error, GLOBAL_REGION, Head, KeyLookup, Kind, Mismatch, PathRule, Presented, Scope,
+    Secrets, Service, SigningKey, SigningKeys,
 };
 use crate::clock::Timestamp;
 use crate::crypto::constant_time_eq;
@@ -64,17 +64,17 @@ impl Verifier<'_> {
         let found = self.secrets.find(access_key_id, session_token, self.now);
         // An unknown key id takes the way of a wrong secret, so that the answer is not faster for it.
         let secret = match &found {
-            Found::Secret(secret) | Found::Expired(secret) => secret.expose(),
-            Found::Unknown | Found::InvalidToken => NO_SECRET,
+            KeyLookup::Secret(secret) | KeyLookup::Expired(secret) => secret.expose(),
+            KeyLookup::Unknown | KeyLookup::InvalidToken => NO_SECRET,
         };
         let (key, cached) = self.keys.key(access_key_id, secret, scope);
         let matched = matches(&key);
         match found {
-            Found::Unknown => return Err(Error::InvalidAccessKeyId { access_key_id: access_key_id.to_owned() }),
-            Found::InvalidToken => return Err(Error::InvalidToken),
-            Found::Secret(_) | Found::Expired(_) => matched?,
+            KeyLookup::Unknown => return Err(Error::InvalidAccessKeyId { access_key_id: access_key_id.to_owned() }),
+            KeyLookup::InvalidToken => return Err(Error::InvalidToken),
+            KeyLookup::Secret(_) | KeyLookup::Expired(_) => matched?,
         }
-        if matches!(found, Found::Expired(_)) {
+        if matches!(found, KeyLookup::Expired(_)) {
             return Err(Error::ExpiredToken);
         }
         if !cached {

@@ -89,9 +89,9 @@ pub use bucket::{
     revive_bucket, update_bucket,
 };
 pub use delete::{Deletion, Standing, delete_object, delete_version};
-pub use read::{After, Found, read_groups, read_marker, read_object, read_objects, read_version, read_versions};
+pub use read::{After, FoundVersion, read_groups, read_marker, read_object, read_objects, read_version, read_versions};
 pub use replica::write_replica;
-pub use tell::{Deed, Silent, Tell};
+pub use tell::{Change, Silent, Tell};
 pub use time::read_lock_time;
 pub use upload::{
     Part, Upload, abort_upload, complete_upload, create_upload, part_key, read_part, read_parts, read_upload,

@@ -298,7 +298,7 @@ mod tests {
         MemoryStore::new(Arc::new(SeededEntropy::new(1)))
     }
 
-    conformance::suite!(conformance::Kept::new(Arc::new(super::tests::memory()), ()));
+    conformance::suite!(conformance::OwnedStore::new(Arc::new(super::tests::memory()), ()));
 
     #[tokio::test]
     async fn a_full_store_refuses_to_grow_and_recovers() {

@@ -264,7 +264,7 @@ families! {
 
 /// A request that has ended, as the metrics see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
+pub struct EndedRequest {
     /// `s3`, `kms`, `query` (IAM and STS), `cloudtrail`, `admin`, `internal`.
     pub protocol: &'static str,
     /// The operation, as AWS names it.
@@ -286,8 +286,8 @@ impl Metrics {
     }
 
     /// Counts a request that has ended.
-    pub fn request(&self, ended: Ended) {
-        let Ended { protocol, operation, status, took, received, sent } = ended;
+    pub fn request(&self, ended: EndedRequest) {
+        let EndedRequest { protocol, operation, status, took, received, sent } = ended;
         let labels = OperationLabels { protocol, operation };
         let status = match status {
             None => "aborted",
@@ -340,7 +340,7 @@ mod tests {
         metrics.refresh_with(|metrics| {
             show_count(&metrics.audit_written, 8);
         });
-        metrics.request(Ended {
+        metrics.request(EndedRequest {
             protocol: "s3",
             operation: "PutObject",
             status: Some(200),

@@ -58,7 +58,7 @@ pub struct Syslog {
 /// What the header of a message says of its event.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Named {
+struct HeaderFields {
     event_time: String,
     event_name: String,
     error_code: Option<String>,
@@ -95,7 +95,7 @@ impl Syslog {
     fn message(&self, line: &[u8]) -> Vec<u8> {
         let line = line.trim_ascii_end();
         let parsed = Line::parse(line);
-        let named: Named = parsed.and_then(|line| serde_json::from_slice(line.event).ok()).unwrap_or_default();
+        let named: HeaderFields = parsed.and_then(|line| serde_json::from_slice(line.event).ok()).unwrap_or_default();
         let severity = if named.error_code.is_some() { WARNING } else { INFORMATIONAL };
         let sequence = parsed.map_or(1, |line| line.sequence.saturating_sub(1) % MOST_SEQUENCE + 1);
         let header = format!(

@@ -7,7 +7,7 @@ use super::Call;
 use super::failure::{ACCESS_DENIED, Result, lower_first};
 use super::operation::Operation;
 use super::params::Params;
-use crate::audit::{Category, Deed, Event, Resource, Said, UserIdentity};
+use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
 use crate::iam::arn;
 
 /// Members that never reach the log.
@@ -15,7 +15,7 @@ const WITHHELD: &[&str] = &["SecretAccessKey", "SessionToken", "WebIdentityToken
 
 /// A request before it is carried out.
 pub(super) fn begin(call: &Call<'_>, operation: &'static Operation, said: Said<'_>) -> Event {
-    let deed = Deed {
+    let operation = ServiceOperation {
         source: operation.service.event_source(),
         name: operation.name,
         read_only: operation.is_read_only(),
@@ -24,7 +24,7 @@ pub(super) fn begin(call: &Call<'_>, operation: &'static Operation, said: Said<'
         entropy: &*call.api.entropy,
     };
     let user = call.identity.map_or_else(UserIdentity::anonymous, crate::iam::Identity::audited);
-    let mut event = Event::of_request(deed, call.cx, said, user);
+    let mut event = Event::of_request(operation, call.cx, said, user);
     event.request_parameters = parameters(call.params);
     event
 }

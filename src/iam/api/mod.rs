@@ -29,7 +29,7 @@ use super::{Directory, Identity};
 use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis, iso8601_seconds};
 use crate::crypto::{SharedEntropy, digest};
-use crate::policy::Witness;
+use crate::policy::DecisionRecorder;
 use crate::sigv4::{Head, Presented, Signed, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -70,7 +70,7 @@ struct Call<'c> {
     params: &'c Params,
     user_agent: Option<&'c str>,
     now: Timestamp,
-    witness: Witness,
+    witness: DecisionRecorder,
 }
 
 impl<'c> Call<'c> {
@@ -161,7 +161,7 @@ impl QueryApi {
             params: &params,
             user_agent: said.user_agent,
             now: self.clock.now(),
-            witness: Witness::watching(),
+            witness: DecisionRecorder::watching(),
         };
         if self.audit.wants(Category::Management) {
             *event = Some(event::begin(&call, operation, said));

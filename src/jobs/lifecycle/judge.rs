@@ -3,12 +3,12 @@
 use super::calendar::Calendar;
 use super::rules::{Rules, Subject};
 use super::transition::TransitionClass;
-use crate::store::commit::Found;
+use crate::store::commit::FoundVersion;
 use crate::store::schema::{ObjectRecord, ReplicationStatus, Version, VersionId, Versioning};
 
 /// What is to be done.
 #[derive(Debug)]
-pub(super) enum Deed {
+pub(super) enum Action {
     /// The current version expires: it is removed, or gets a delete marker, as the bucket keeps versions.
     Expire { key: String, judged: Box<ObjectRecord> },
     /// A noncurrent version goes.
@@ -19,7 +19,7 @@ pub(super) enum Deed {
     Transition { key: String, judged: Box<ObjectRecord>, class: TransitionClass },
 }
 
-impl Deed {
+impl Action {
     /// What metrics call it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -54,9 +54,9 @@ impl<'r> Judge<'r> {
     }
 
     /// Judges what came by; `done` is told the key before, when all of its versions have come.
-    pub fn judge(&mut self, found: Found, deeds: &mut Vec<Deed>, done: &mut Option<String>) {
+    pub fn judge(&mut self, found: FoundVersion, actions: &mut Vec<Action>, done: &mut Option<String>) {
         if found.key != self.key {
-            let last = self.end_of_key(deeds);
+            let last = self.end_of_key(actions);
             if last.is_some() {
                 *done = last;
             }
@@ -65,31 +65,31 @@ impl<'r> Judge<'r> {
         let modified = found.version.modified();
         if found.is_current {
             match found.version {
-                Version::Object(object) => self.judge_current(found.key, object, deeds),
+                Version::Object(object) => self.judge_current(found.key, object, actions),
                 marker @ Version::Marker(_) => self.lone = Some(marker),
             }
         } else {
             self.lone = None;
-            deeds.extend(self.judge_noncurrent(found));
+            actions.extend(self.judge_noncurrent(found));
             self.noncurrent += 1;
         }
         self.since = Some(modified);
     }
 
     /// All versions of the key have come: judges its delete marker, if there was nothing else. The key, if there was one.
-    pub fn end_of_key(&mut self, deeds: &mut Vec<Deed>) -> Option<String> {
+    pub fn end_of_key(&mut self, actions: &mut Vec<Action>) -> Option<String> {
         let key = std::mem::take(&mut self.key);
         (self.noncurrent, self.since) = (0, None);
         if let Some(judged) = self.lone.take()
             && let Some(due) = self.rules.end_of_lone_marker(&key, judged.modified(), self.calendar)
             && due.at <= self.now
         {
-            deeds.push(Deed::Forget { key: key.clone(), judged });
+            actions.push(Action::Forget { key: key.clone(), judged });
         }
         (!key.is_empty()).then_some(key)
     }
 
-    fn judge_current(&self, key: String, object: Box<ObjectRecord>, deeds: &mut Vec<Deed>) {
+    fn judge_current(&self, key: String, object: Box<ObjectRecord>, actions: &mut Vec<Action>) {
         if !is_replicated(&object) {
             return;
         }
@@ -105,13 +105,13 @@ impl<'r> Judge<'r> {
             Versioning::Suspended => object.version_id() != VersionId::Null,
         };
         match class {
-            Some(class) if is_kept || !expires => deeds.push(Deed::Transition { key, judged: object, class }),
-            _ if expires => deeds.push(Deed::Expire { key, judged: object }),
+            Some(class) if is_kept || !expires => actions.push(Action::Transition { key, judged: object, class }),
+            _ if expires => actions.push(Action::Expire { key, judged: object }),
             _ => {}
         }
     }
 
-    fn judge_noncurrent(&self, found: Found) -> Option<Deed> {
+    fn judge_noncurrent(&self, found: FoundVersion) -> Option<Action> {
         let object = found.version.object();
         if object.is_some_and(|object| !is_replicated(object)) {
             return None;
@@ -125,12 +125,12 @@ impl<'r> Judge<'r> {
         let since = self.since.unwrap_or_else(|| found.version.modified());
         let due = self.rules.end_of_noncurrent(&subject, since, self.noncurrent, self.calendar);
         if due.is_some_and(|due| due.at <= self.now) {
-            return Some(Deed::Remove { judged: found.version, key: found.key });
+            return Some(Action::Remove { judged: found.version, key: found.key });
         }
         let (current, when) = (object?.attributes.storage_class.as_str(), (self.calendar, self.now));
         let class = self.rules.transition_of_noncurrent(&subject, current, (since, self.noncurrent), when)?;
         let Version::Object(judged) = found.version else { return None };
-        Some(Deed::Transition { key: found.key, judged, class })
+        Some(Action::Transition { key: found.key, judged, class })
     }
 }
 

@@ -145,7 +145,7 @@ impl Lifecycle {
             return Err(StoreError::Corrupt("life-cycle configuration".to_owned()));
         };
         let mut sweep = sweep::Sweep::new(self, (name, bucket), &rules, pass);
-        if let Kept::Gone = sweep.checkpoint().await? {
+        if let Checkpoint::Gone = sweep.checkpoint().await? {
             return Ok(Worked::Gone);
         }
         let worked = sweep.work().await?;
@@ -165,12 +165,12 @@ impl Lifecycle {
         Ok(worked)
     }
 
-    async fn keep(&self, bucket: &BucketRecord, pass: &Pass) -> Result<Kept, StoreError> {
+    async fn keep(&self, bucket: &BucketRecord, pass: &Pass) -> Result<Checkpoint, StoreError> {
         match put_cursor(&*self.store, bucket, CursorKind::Lifecycle, "", pass).await {
-            Ok(true) => Ok(Kept::Yes),
-            Ok(false) => Ok(Kept::Gone),
+            Ok(true) => Ok(Checkpoint::Yes),
+            Ok(false) => Ok(Checkpoint::Gone),
             // What is removed makes the room that the record needs.
-            Err(StoreError::NoSpace) => Ok(Kept::NoSpace),
+            Err(StoreError::NoSpace) => Ok(Checkpoint::NoSpace),
             Err(error) => Err(error),
         }
     }
@@ -189,7 +189,7 @@ enum Worked {
 
 /// Whether it is recorded how far a pass is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kept {
+enum Checkpoint {
     Yes,
     /// The store is full.
     NoSpace,

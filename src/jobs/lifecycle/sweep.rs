@@ -7,12 +7,12 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::cursor::{Pass, Stage};
-use super::judge::{Deed, Judge};
+use super::judge::{Action, Judge};
 use super::rules::Rules;
 use super::transition::TransitionClass;
-use super::{Kept, Lifecycle, Worked};
+use super::{Checkpoint, Lifecycle, Worked};
 use crate::crypto::random;
-use crate::events::{End, Ended};
+use crate::events::{End, LifecycleOutcome};
 use crate::store::commit::{
     self, After, Deletion, Place, Silent, Standing, Tell, Upload, WriteError, read_upload_pair,
 };
@@ -39,7 +39,7 @@ pub(super) struct Counts {
     pub failed: u64,
 }
 
-/// What became of one deed.
+/// What became of one action.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     Done,
@@ -98,14 +98,14 @@ impl<'l> Sweep<'l> {
                 }
             }
             self.pass.advance();
-            if let Kept::Gone = self.checkpoint().await? {
+            if let Checkpoint::Gone = self.checkpoint().await? {
                 return Ok(Worked::Gone);
             }
         }
         Ok(Worked::Done)
     }
 
-    pub async fn checkpoint(&self) -> Result<Kept, StoreError> {
+    pub async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
         self.life.keep(self.bucket, &self.pass).await
     }
 
@@ -114,9 +114,9 @@ impl<'l> Sweep<'l> {
         let Some(done) = done else { return Ok(None) };
         self.pass.after = done;
         Ok(match self.checkpoint().await? {
-            Kept::Gone => Some(Worked::Gone),
-            Kept::Yes if Instant::now() >= self.until => Some(Worked::Paused),
-            Kept::Yes | Kept::NoSpace => None,
+            Checkpoint::Gone => Some(Worked::Gone),
+            Checkpoint::Yes if Instant::now() >= self.until => Some(Worked::Paused),
+            Checkpoint::Yes | Checkpoint::NoSpace => None,
         })
     }
 
@@ -150,14 +150,14 @@ impl<'l> Sweep<'l> {
             if let Some(last) = page.last() {
                 after = Some(After::Version(last.key.clone(), last.version.order()));
             }
-            let (mut deeds, mut done) = (Vec::new(), None);
+            let (mut actions, mut done) = (Vec::new(), None);
             for found in page {
-                judge.judge(found, &mut deeds, &mut done);
+                judge.judge(found, &mut actions, &mut done);
             }
             if is_last {
-                done = judge.end_of_key(&mut deeds).or(done);
+                done = judge.end_of_key(&mut actions).or(done);
             }
-            self.carry_out(examined, deeds).await;
+            self.carry_out(examined, actions).await;
             let ended = self.advance(done).await?;
             if is_last || ended.is_some() {
                 return Ok(ended.unwrap_or(Worked::Done));
@@ -202,11 +202,11 @@ impl<'l> Sweep<'l> {
         }
     }
 
-    async fn carry_out(&mut self, examined: usize, deeds: Vec<Deed>) {
-        let asked = deeds.len();
+    async fn carry_out(&mut self, examined: usize, actions: Vec<Action>) {
+        let asked = actions.len();
         let fates: Vec<_> = {
             let this = &*self;
-            let tasks: Vec<_> = deeds.into_iter().map(|deed| this.carry_out_one(deed).boxed()).collect();
+            let tasks: Vec<_> = actions.into_iter().map(|action| this.carry_out_one(action).boxed()).collect();
             stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await
         };
         self.count(examined, fates);
@@ -227,7 +227,7 @@ impl<'l> Sweep<'l> {
     async fn abort_one(&self, upload: Upload) -> Fate {
         let fate = match commit::abort_upload(&*self.life.store, self.bucket.partition(), &upload).await {
             Ok(true) => {
-                self.log(Ended { how: End::Aborted, key: upload.key, version: None, size: None }).await;
+                self.log(LifecycleOutcome { how: End::Aborted, key: upload.key, version: None, size: None }).await;
                 Fate::Done
             }
             Ok(false) => Fate::Changed,
@@ -236,23 +236,23 @@ impl<'l> Sweep<'l> {
         self.note("abort_upload", fate)
     }
 
-    async fn carry_out_one(&self, deed: Deed) -> Fate {
-        let action = deed.name();
-        self.note(action, self.try_one(deed).await)
+    async fn carry_out_one(&self, action: Action) -> Fate {
+        let name = action.name();
+        self.note(name, self.try_one(action).await)
     }
 
-    /// Counts a deed in the metrics, as soon as it is done: who no longer finds the object finds it counted.
+    /// Counts an action in the metrics, as soon as it is done: who no longer finds the object finds it counted.
     fn note(&self, action: &'static str, fate: Fate) -> Fate {
         self.life.metrics.lifecycle_actions.get_or_create(&LifecycleLabels { action, outcome: fate.name() }).inc();
         fate
     }
 
-    async fn try_one(&self, deed: Deed) -> Fate {
-        match deed {
-            Deed::Expire { key, judged } => self.expire(&key, &judged).await,
-            Deed::Transition { key, judged, class } => self.transition(&key, &judged, class).await,
-            Deed::Remove { key, judged } => self.remove(key, judged, Standing::Noncurrent).await,
-            Deed::Forget { key, judged } => self.remove(key, judged, Standing::Alone).await,
+    async fn try_one(&self, action: Action) -> Fate {
+        match action {
+            Action::Expire { key, judged } => self.expire(&key, &judged).await,
+            Action::Transition { key, judged, class } => self.transition(&key, &judged, class).await,
+            Action::Remove { key, judged } => self.remove(key, judged, Standing::Noncurrent).await,
+            Action::Forget { key, judged } => self.remove(key, judged, Standing::Alone).await,
         }
     }
 
@@ -274,7 +274,7 @@ impl<'l> Sweep<'l> {
         match commit::delete_version(store, bucket, &key, id, claim, &*tell, admit).await {
             Ok(Some(gone)) => {
                 let (version, size) = (Some(gone.id()), gone.object().map(|object| object.size));
-                self.log(Ended { how: End::Expired, key, version, size }).await;
+                self.log(LifecycleOutcome { how: End::Expired, key, version, size }).await;
                 Fate::Done
             }
             Ok(None) => Fate::Changed,
@@ -303,7 +303,7 @@ impl<'l> Sweep<'l> {
                     Deletion::Marked(id) => (End::Marked, Some(id)),
                     _ => (End::Expired, None),
                 };
-                self.log(Ended { how, key: key.to_owned(), version, size: Some(judged.size) }).await;
+                self.log(LifecycleOutcome { how, key: key.to_owned(), version, size: Some(judged.size) }).await;
                 Fate::Done
             }
             Err(WriteError::Refused(fate)) => fate,
@@ -331,7 +331,7 @@ impl<'l> Sweep<'l> {
             Ok(Some(Version::Object(object))) => {
                 let how = End::Transitioned(class.as_str());
                 let version = self.bucket.versioning.keeps_versions().then_some(id);
-                let ended = Ended { how, key: key.to_owned(), version, size: Some(object.size) };
+                let ended = LifecycleOutcome { how, key: key.to_owned(), version, size: Some(object.size) };
                 self.log(ended).await;
                 Fate::Transitioned
             }
@@ -348,7 +348,7 @@ impl<'l> Sweep<'l> {
     }
 
     /// Has the bucket's access log tell of what was ended.
-    async fn log(&self, ended: Ended) {
+    async fn log(&self, ended: LifecycleOutcome) {
         if let Some(announcer) = self.life.announcer.as_ref().and_then(Weak::upgrade) {
             announcer.log(self.name, self.bucket, ended).await;
         }

@@ -10,8 +10,9 @@ use super::*;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::crypto::random::SeededEntropy;
 use crate::store::commit::{
-    Deletion, Found, NewRun, Place, Silent, Standing, configure_bucket, create_bucket, create_upload, delete_object,
-    delete_version, read_bucket, read_object, read_uploads, read_version, read_versions, update_version, write_object,
+    Deletion, FoundVersion, NewRun, Place, Silent, Standing, configure_bucket, create_bucket, create_upload,
+    delete_object, delete_version, read_bucket, read_object, read_uploads, read_version, read_versions, update_version,
+    write_object,
 };
 use crate::store::configuration::{delete_configuration, put_configuration};
 use crate::store::memory::MemoryStore;
@@ -160,7 +161,7 @@ impl Fixture {
     /// All versions, as `key` or, of delete markers, `-key`; the current ones with `*`.
     async fn versions(&self) -> Vec<String> {
         let found = read_versions(&*self.store, self.bucket().await.partition(), "", None, 10_000).await.unwrap();
-        let show = |found: &Found| {
+        let show = |found: &FoundVersion| {
             let (marker, current) = (found.version.object().is_none(), found.is_current);
             format!("{}{}{}", if marker { "-" } else { "" }, found.key, if current { "*" } else { "" })
         };
@@ -170,7 +171,7 @@ impl Fixture {
     /// The storage classes of all versions.
     async fn classes(&self) -> Vec<String> {
         let found = read_versions(&*self.store, self.bucket().await.partition(), "", None, 10_000).await.unwrap();
-        let class = |found: &Found| found.version.object().map(|object| object.attributes.storage_class.clone());
+        let class = |found: &FoundVersion| found.version.object().map(|object| object.attributes.storage_class.clone());
         found.iter().filter_map(class).collect()
     }
 
@@ -487,7 +488,7 @@ async fn a_noncurrent_version_that_was_replaced_or_is_current_again_stays() {
     let sweep = sweep::Sweep::new(&fixture.life, ("bucket", &bucket), &rules, Pass::begin(fixture.now(), 0));
     assert!(!sweep.removes("k", lone, Standing::Alone).await, "a version stands behind it");
 
-    // Between judgement and deed, the null version is replaced, and the marker upon the other one goes.
+    // Between judgement and action, the null version is replaced, and the marker upon the other one goes.
     fixture.write("null").await;
     let claim = crate::store::schema::Claim { now: 0, bypass: false };
     let admit = |_: &Version, _| Ok::<_, Infallible>(());

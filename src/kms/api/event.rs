@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::fields::lower_first;
 use super::operation::Operation;
 use super::{Failure, KmsApi};
-use crate::audit::{Category, Deed, Event, Resource, Said};
+use crate::audit::{Category, Event, Resource, Said, ServiceOperation};
 use crate::iam::Identity;
 use crate::kms::audited::{EVENT_SOURCE, key_resource};
 use crate::kms::{KeyArn, KeyRef, resource_arn};
@@ -56,7 +56,7 @@ pub(super) fn begin(
     identity: &Identity,
     request: &Value,
 ) -> Event {
-    let deed = Deed {
+    let operation = ServiceOperation {
         source: EVENT_SOURCE,
         name: operation.name,
         read_only: is_read_only(operation.name),
@@ -64,7 +64,7 @@ pub(super) fn begin(
         region: api.kms.region(),
         entropy: &*api.entropy,
     };
-    let mut event = Event::of_request(deed, cx, said, identity.audited());
+    let mut event = Event::of_request(operation, cx, said, identity.audited());
     event.request_parameters = Some(shown(request)).filter(|shown| *shown != Value::Object(Map::new())).into();
     event
 }

@@ -28,7 +28,7 @@ use crate::audit::{Category, Event, Said, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::iam::{self, Circumstances, Directory, Identity, Permit, Question, json::authenticate};
-use crate::policy::{Context, Witness};
+use crate::policy::{Context, DecisionRecorder};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
 use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
@@ -121,7 +121,7 @@ impl KmsApi {
         let caller = Caller {
             conditions: Some(conditions),
             is_told_statements: identity.is_told_statements,
-            witness: Witness::watching(),
+            witness: DecisionRecorder::watching(),
             ..Caller::new(&identity.subject, None, cx.id.id.as_str())
         };
         let result = self.perform(cx, operation, &identity, &document, &caller).await;

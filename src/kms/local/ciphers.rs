@@ -8,7 +8,7 @@ use super::blob::{self, BlobHeader};
 use super::default_policy;
 use super::keyring::{Key, raw_id};
 use super::material::{Material, MaterialSecret};
-use super::policy::Deed;
+use super::policy::KeyUse;
 use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, off_thread, operation};
 use crate::crypto::pair::oaep::OaepHash;
 use crate::crypto::pair::{KeyPair, PairKind};
@@ -86,7 +86,7 @@ impl LocalKms {
         name: Option<&KeyRef>,
         cipher: Cipher<'_>,
     ) -> Result<Decrypted, KmsError> {
-        self.open_by(caller, blob, name, cipher, Deed::from(("kms:Decrypt", cipher.context))).await
+        self.open_by(caller, blob, name, cipher, KeyUse::from(("kms:Decrypt", cipher.context))).await
     }
 
     /// Opens a ciphertext and encrypts it anew; also the key that had made it, and which of its materials (`ReEncrypt`).
@@ -101,10 +101,10 @@ impl LocalKms {
         to: (&KeyRef, Cipher<'_>),
     ) -> Result<((KeyArn, Option<String>), WrappedKey), KmsError> {
         let same_key = self.stays_under(caller, blob, from.0, to.0);
-        let deed = Deed { same_key, ..Deed::from(("kms:ReEncryptTo", to.1.context)) };
-        let target = self.usable(caller, to.0, deed, KeyUsage::EncryptDecrypt)?;
-        let deed = Deed { same_key, ..Deed::from(("kms:ReEncryptFrom", from.1.context)) };
-        let opened = self.open_by(caller, blob, from.0, from.1, deed).await?;
+        let key_use = KeyUse { same_key, ..KeyUse::from(("kms:ReEncryptTo", to.1.context)) };
+        let target = self.usable(caller, to.0, key_use, KeyUsage::EncryptDecrypt)?;
+        let key_use = KeyUse { same_key, ..KeyUse::from(("kms:ReEncryptFrom", from.1.context)) };
+        let opened = self.open_by(caller, blob, from.0, from.1, key_use).await?;
         let sealed = self.seal(&target, opened.plaintext.expose(), to.1)?;
         Ok(((opened.key_arn, opened.material_id), sealed))
     }
@@ -114,14 +114,14 @@ impl LocalKms {
         &self,
         caller: &Caller,
         name: &KeyRef,
-        deed: impl Into<Deed<'r>>,
+        key_use: impl Into<KeyUse<'r>>,
     ) -> Result<Arc<Key>, KmsError> {
-        let deed = deed.into();
-        let key = self.usable(caller, name, deed, KeyUsage::EncryptDecrypt)?;
+        let key_use = key_use.into();
+        let key = self.usable(caller, name, key_use, KeyUsage::EncryptDecrypt)?;
         if key.spec == KeySpec::SymmetricDefault {
             return Ok(key);
         }
-        let (spec, operation) = (key.spec.as_str(), operation(deed.action));
+        let (spec, operation) = (key.spec.as_str(), operation(key_use.action));
         let message = format!("{} key spec is {spec} which is not valid for {operation}.", key.arn);
         Err(KmsErrorKind::InvalidKeyUsage.with(message))
     }
@@ -174,15 +174,15 @@ impl LocalKms {
         blob: &[u8],
         name: Option<&KeyRef>,
         cipher: Cipher<'_>,
-        deed: Deed<'_>,
+        key_use: KeyUse<'_>,
     ) -> Result<Decrypted, KmsError> {
         let Some(hash) = cipher.algorithm.oaep() else {
-            return self.unwrap(caller, blob, name, cipher.context, deed);
+            return self.unwrap(caller, blob, name, cipher.context, key_use);
         };
         let name = name.ok_or_else(|| {
             KmsErrorKind::Validation.with("KeyId must be specified to decrypt with an asymmetric KMS key.")
         })?;
-        let key = self.usable(caller, name, Deed { context: None, ..deed }, KeyUsage::EncryptDecrypt)?;
+        let key = self.usable(caller, name, KeyUse { context: None, ..key_use }, KeyUsage::EncryptDecrypt)?;
         check_algorithm(&key, cipher.algorithm)?;
         no_context(cipher.context)?;
         let key_arn = key.arn.clone();
@@ -221,7 +221,7 @@ impl LocalKms {
         blob: &[u8],
         name: Option<&KeyRef>,
         context: &EncryptionContext,
-        deed: Deed<'_>,
+        key_use: KeyUse<'_>,
     ) -> Result<Decrypted, KmsError> {
         let header = BlobHeader::read(blob).filter(|_| blob.len() <= MAX_BLOB);
         let present = header.as_ref().and_then(|header| self.ring().by_raw_id(&header.key).cloned());
@@ -229,13 +229,13 @@ impl LocalKms {
         // "A short key ID is also acceptable when decrypting symmetric ciphertexts": the ciphertext says whose it is.
         let is_repeated = |id: &str| !is_own && header.as_ref().is_some_and(|header| raw_id(id) == Some(header.key));
         let name = name.filter(|name| !matches!(name, KeyRef::Id(id) if is_repeated(id)));
-        let named = name.map(|name| self.find(caller, name, deed.action)).transpose()?;
+        let named = name.map(|name| self.find(caller, name, key_use.action)).transpose()?;
         if let Some(named) = &named {
             if named.record.account != caller.account {
                 // By nothing that is wrong besides is a stranger told that there is the key.
-                self.permit(caller, named, deed)?;
+                self.permit(caller, named, key_use)?;
             }
-            check_usage(named, deed.action, KeyUsage::EncryptDecrypt)?;
+            check_usage(named, key_use.action, KeyUsage::EncryptDecrypt)?;
             check_algorithm(named, EncryptionAlgorithm::SymmetricDefault)?;
         }
         let header = header.ok_or_else(invalid_ciphertext)?;
@@ -256,7 +256,7 @@ impl LocalKms {
             let message = || format!("Key '{}' does not exist", key.arn);
             return Err(if is_own { KmsErrorKind::NotFound.with(message()) } else { unknown() });
         }
-        self.permit(caller, &key, deed).map_err(|refusal| if may_know { refusal } else { unknown() })?;
+        self.permit(caller, &key, key_use).map_err(|refusal| if may_know { refusal } else { unknown() })?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         let material = key.material(&header.material).filter(|material| !material.pending);
         let material = material.ok_or_else(invalid_ciphertext)?;
@@ -293,7 +293,7 @@ impl Kms for LocalKms {
         key: Option<&KeyRef>,
         context: &EncryptionContext,
     ) -> Result<Decrypted, KmsError> {
-        let opened = self.unwrap(caller, blob, key, context, Deed::from(("kms:Decrypt", context)))?;
+        let opened = self.unwrap(caller, blob, key, context, KeyUse::from(("kms:Decrypt", context)))?;
         self.used(&opened.key_arn, "Decrypt", caller);
         Ok(opened)
     }

@@ -8,18 +8,18 @@ use std::borrow::Cow;
 
 use super::LocalKms;
 use super::keyring::Key;
-use super::policy::Deed;
+use super::policy::KeyUse;
 use crate::clock::iso8601;
 use crate::kms::{Caller, EncryptionContext};
 use crate::policy::{Context, Found};
 
-/// The circumstances of `deed`, done by `caller` to `key`, if there is one yet.
+/// The circumstances of `key_use`, done by `caller` to `key`, if there is one yet.
 #[derive(Clone, Copy)]
 pub(super) struct Circumstances<'r> {
     pub kms: &'r LocalKms,
     pub caller: &'r Caller,
     pub key: Option<&'r Key>,
-    pub deed: Deed<'r>,
+    pub key_use: KeyUse<'r>,
 }
 
 impl Context for Circumstances<'_> {
@@ -30,7 +30,7 @@ impl Context for Circumstances<'_> {
             _ => Found::None,
         };
         let found = match (found, &self.caller.conditions) {
-            (Found::None, Some(values)) => values.find(self.deed.action, key),
+            (Found::None, Some(values)) => values.find(self.key_use.action, key),
             (found, _) => found,
         };
         match found {
@@ -62,7 +62,7 @@ impl Circumstances<'_> {
     }
 
     fn of_key(&self, name: &str) -> Found<'_> {
-        let (caller, key, context) = (self.caller, self.key, self.deed.context);
+        let (caller, key, context) = (self.caller, self.key, self.key_use.context);
         match name {
             "calleraccount" => Found::of(Some(caller.account.as_str())),
             "viaservice" => Found::of(caller.via_service.as_deref()),
@@ -72,7 +72,7 @@ impl Circumstances<'_> {
             "keyorigin" => Found::of(key.map(|key| if key.is_external() { "EXTERNAL" } else { "AWS_KMS" })),
             "multiregion" => Found::of(key.map(|_| "false")),
             "resourcealiases" => key.map_or(Found::None, |key| self.aliases(key)),
-            "reencryptonsamekey" => Found::of(self.deed.same_key.map(truth)),
+            "reencryptonsamekey" => Found::of(self.key_use.same_key.map(truth)),
             // Services use symmetric keys alone.
             "encryptionalgorithm" if caller.via_service.is_some() || caller.conditions.is_none() => {
                 Found::of(context.map(|_| "SYMMETRIC_DEFAULT"))

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::circumstances::Circumstances;
 use super::keyring::{Key, raw_id};
-use super::policy::{Deed, takes_effect};
+use super::policy::{KeyUse, takes_effect};
 use super::records::{GrantRecord, Pairs, grant_key, to_value};
 use super::{LocalKms, Need, denied, untold};
 use crate::clock::{Timestamp, from_millis};
@@ -47,7 +47,7 @@ impl Grantee {
 
 /// How a grant names somebody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Named {
+pub(super) enum MatchedAs {
     /// By itself.
     Itself,
     /// As a session of its role.
@@ -123,13 +123,13 @@ impl LocalKms {
         let key = self.find(caller, name, "kms:CreateGrant")?;
         // The context that a grant is bound to is what policies are asked about.
         let context = terms.constraints.subset.as_ref().or(terms.constraints.equals.as_ref());
-        let deed = Deed { context, ..Deed::from("kms:CreateGrant") };
-        self.permit(caller, &key, deed)?;
+        let key_use = KeyUse { context, ..KeyUse::from("kms:CreateGrant") };
+        self.permit(caller, &key, key_use)?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         check_terms(&key, &terms)?;
         let grantee_id = self.unique_id(&terms.grantee)?;
         let retiring_id = terms.retiring.as_ref().map_or(Ok(None), |retiring| self.unique_id(retiring))?;
-        if !self.is_allowed_by_policy(caller, &key, deed) {
+        if !self.is_allowed_by_policy(caller, &key, key_use) {
             self.check_inheritance(caller, &key, &terms)?;
         }
         let of_name = |grant: &GrantRecord| grant.name.is_some() && grant.name == terms.name;
@@ -235,7 +235,7 @@ impl LocalKms {
         };
         let operations = to_grant(owner, &found).terms.operations;
         let as_grantee = named_grantee(caller, &found).filter(|_| operations.contains(&GrantOperation::RetireGrant));
-        let by_name = |named: &Named| *named != Named::Account;
+        let by_name = |named: &MatchedAs| *named != MatchedAs::Account;
         let named = named_retiring(caller, &found).filter(by_name).or(as_grantee.filter(by_name));
         // The key's account and one that may retire the grant leave it to whom their policies let.
         let is_delegate = owner.record.account == caller.account || retiring_account(&found) == Some(&caller.account);
@@ -289,8 +289,8 @@ impl LocalKms {
     /// permission".)
     fn check_inheritance(&self, caller: &Caller, key: &Key, terms: &GrantTerms) -> Result<(), KmsError> {
         const ACTION: &str = "kms:CreateGrant";
-        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed: ACTION.into() };
-        let covers = |(grant, named): &(Grant, Named)| {
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), key_use: ACTION.into() };
+        let covers = |(grant, named): &(Grant, MatchedAs)| {
             let by = &grant.terms;
             by.operations.contains(&GrantOperation::CreateGrant)
                 && terms.operations.iter().all(|operation| by.operations.contains(operation))
@@ -309,7 +309,7 @@ impl LocalKms {
     }
 
     /// The grants of `key` to `caller`, to the role whose session it is, or to its account; and to which of them.
-    fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<(Grant, Named)> {
+    fn grants_to(&self, key: &Key, caller: &Caller) -> Vec<(Grant, MatchedAs)> {
         let is_named = |grant: &GrantRecord| named_grantee(caller, grant).is_some();
         let to = self.select_grants(key, is_named, |grant| {
             named_grantee(caller, grant).map(|named| (to_grant(key, grant), named))
@@ -424,19 +424,19 @@ fn root_of(account: &str) -> String {
 }
 
 /// How the grantee names `caller`, if at all.
-fn named_grantee(caller: &Caller, grant: &GrantRecord) -> Option<Named> {
+fn named_grantee(caller: &Caller, grant: &GrantRecord) -> Option<MatchedAs> {
     let to_principal = !grant.grantee_is_service;
     to_principal.then(|| named(caller, &grant.grantee, grant.grantee_id.as_deref())).flatten()
 }
 
 /// How the principal that may retire the grant names `caller`, if at all.
-fn named_retiring(caller: &Caller, grant: &GrantRecord) -> Option<Named> {
+fn named_retiring(caller: &Caller, grant: &GrantRecord) -> Option<MatchedAs> {
     let Some((name, false)) = &grant.retiring else { return None };
     named(caller, name, grant.retiring_id.as_deref())
 }
 
 /// How the ARN of a principal names `caller`; by its unique id, if that is known.
-fn named(caller: &Caller, name: &str, id: Option<&str>) -> Option<Named> {
+fn named(caller: &Caller, name: &str, id: Option<&str>) -> Option<MatchedAs> {
     let subject = &caller.subject;
     let whole = root_of(&caller.account);
     let arn = if name == caller.account { whole.as_str() } else { name };
@@ -447,9 +447,9 @@ fn named(caller: &Caller, name: &str, id: Option<&str>) -> Option<Named> {
     // Services and those without credentials are of no account.
     let has_account = matches!(subject.kind, SubjectKind::User | SubjectKind::Role(_) | SubjectKind::Federated(_));
     match (is_itself, is_role) {
-        (true, _) => Some(Named::Itself),
-        (false, true) => Some(Named::Role),
-        (false, false) => (has_account && id.is_none() && arn == whole).then_some(Named::Account),
+        (true, _) => Some(MatchedAs::Itself),
+        (false, true) => Some(MatchedAs::Role),
+        (false, false) => (has_account && id.is_none() && arn == whole).then_some(MatchedAs::Account),
     }
 }
 

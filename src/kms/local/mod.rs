@@ -32,7 +32,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 
 use self::keyring::{Key, Keyring, raw_id};
 use self::material::open_key;
-use self::policy::{Deed, denied};
+use self::policy::{KeyUse, denied};
 use self::records::{ALIAS_TABLE, AliasRecord, GRANT_TABLE, GrantRecord, KEY_TABLE, USAGE_TABLE};
 use self::usage::{LastUses, Written};
 use super::error::{KmsError, KmsErrorKind};
@@ -50,7 +50,7 @@ pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
 pub use ciphers::{Cipher, MAX_PLAINTEXT};
 pub use grants::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee};
 pub use import::{Import, ImportParameters, Wrapping};
-pub use policy::{Beside, MAX_POLICY, RemoteDeed, default_policy, untold};
+pub use policy::{Beside, MAX_POLICY, RemoteKeyUse, default_policy, untold};
 pub use rotation::{DEFAULT_PERIOD, ImportEntry, MaterialEntry, MaterialState, RotationStatus};
 pub use state::{KeyState, Need};
 pub use upkeep::Tended;
@@ -264,14 +264,14 @@ impl LocalKms {
         &self,
         caller: &Caller,
         name: &KeyRef,
-        deed: impl Into<Deed<'r>>,
+        key_use: impl Into<KeyUse<'r>>,
         usage: KeyUsage,
     ) -> Result<Arc<Key>, KmsError> {
-        let deed = deed.into();
-        let key = self.find(caller, name, deed.action)?;
-        self.permit(caller, &key, deed)?;
+        let key_use = key_use.into();
+        let key = self.find(caller, name, key_use.action)?;
+        self.permit(caller, &key, key_use)?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
-        check_usage(&key, deed.action, usage)?;
+        check_usage(&key, key_use.action, usage)?;
         Ok(key)
     }
 

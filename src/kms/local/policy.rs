@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::circumstances::Circumstances;
-use super::grants::Named;
+use super::grants::MatchedAs;
 use super::keyring::Key;
 use super::records::KeyRecord;
 use super::{KeyMetadata, LocalKms, Need};
@@ -21,20 +21,20 @@ pub const MAX_POLICY: usize = 32 * 1024;
 
 /// What is done to a key: the IAM action, and the encryption context of those that have one.
 #[derive(Clone, Copy)]
-pub(super) struct Deed<'r> {
+pub(super) struct KeyUse<'r> {
     pub action: &'static str,
     pub context: Option<&'r EncryptionContext>,
     /// Whether a ciphertext stays under its key, of `ReEncrypt`.
     pub same_key: Option<bool>,
 }
 
-impl From<&'static str> for Deed<'static> {
+impl From<&'static str> for KeyUse<'static> {
     fn from(action: &'static str) -> Self {
         Self { action, context: None, same_key: None }
     }
 }
 
-impl<'r> From<(&'static str, &'r EncryptionContext)> for Deed<'r> {
+impl<'r> From<(&'static str, &'r EncryptionContext)> for KeyUse<'r> {
     fn from((action, context): (&'static str, &'r EncryptionContext)) -> Self {
         Self { action, context: Some(context), same_key: None }
     }
@@ -143,22 +143,27 @@ impl LocalKms {
         self.try_change(caller, name, "kms:PutKeyPolicy", Need::Any, change).await.map(drop)
     }
 
-    /// Whether the key's policy, its grants and the caller's own policies let `caller` do `deed`; another account administers no
+    /// Whether the key's policy, its grants and the caller's own policies let `caller` do `key_use`; another account administers no
     /// key, whatever they say.
-    pub(super) fn permit<'r>(&self, caller: &Caller, key: &Key, deed: impl Into<Deed<'r>>) -> Result<(), KmsError> {
-        let deed = deed.into();
-        if key.record.account != caller.account && !ACROSS_ACCOUNTS.contains(&deed.action) {
-            return Err(denied(caller, key, deed.action));
+    pub(super) fn permit<'r>(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        key_use: impl Into<KeyUse<'r>>,
+    ) -> Result<(), KmsError> {
+        let key_use = key_use.into();
+        if key.record.account != caller.account && !ACROSS_ACCOUNTS.contains(&key_use.action) {
+            return Err(denied(caller, key, key_use.action));
         }
-        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
-        let decision = judge_key(caller, key, deed.action, &circumstances);
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), key_use };
+        let decision = judge_key(caller, key, key_use.action, &circumstances);
         if let Decision::NotAllowed(_) = decision
-            && let Some(grant) = self.grant_for((caller, key), deed.action, deed.context, &circumstances)
+            && let Some(grant) = self.grant_for((caller, key), key_use.action, key_use.context, &circumstances)
         {
-            caller.witness.see(|| Explanation::by_grant(deed.action, &grant));
+            caller.witness.see(|| Explanation::by_grant(key_use.action, &grant));
             return Ok(());
         }
-        settle(caller, (key.arn.as_str(), &key.record.account), deed.action, decision)
+        settle(caller, (key.arn.as_str(), &key.record.account), key_use.action, decision)
     }
 
     /// Whether `caller` may retire a grant of `key`: by the grant that names it (its id, and how), or as one of an account that
@@ -169,11 +174,11 @@ impl LocalKms {
         &self,
         caller: &Caller,
         key: &Key,
-        named_by: Option<(&str, Named)>,
+        named_by: Option<(&str, MatchedAs)>,
         is_delegate: bool,
     ) -> Result<(), KmsError> {
         const ACTION: &str = "kms:RetireGrant";
-        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed: ACTION.into() };
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), key_use: ACTION.into() };
         let ask = Ask {
             action: ACTION,
             resource: key.arn.as_str(),
@@ -205,8 +210,8 @@ impl LocalKms {
         context: Option<&EncryptionContext>,
     ) -> Option<Beside> {
         let key = self.find(caller, &KeyRef::from(arn), "kms:DescribeKey").ok()?;
-        let deed = Deed { context, ..Deed::from("kms:DescribeKey") };
-        let circumstances = Circumstances { kms: self, caller, key: Some(&key), deed };
+        let key_use = KeyUse { context, ..KeyUse::from("kms:DescribeKey") };
+        let circumstances = Circumstances { kms: self, caller, key: Some(&key), key_use };
         if key.record.aws_managed {
             return Some(Beside::Service(judge_key(caller, &key, action, &circumstances).is_allowed()));
         }
@@ -214,10 +219,10 @@ impl LocalKms {
         Some(grant.map_or(Beside::Nothing, Beside::Grant))
     }
 
-    /// Whether the key's policy by itself, or what it hands the decision to, lets `caller` do `deed`.
-    pub(super) fn is_allowed_by_policy(&self, caller: &Caller, key: &Key, deed: Deed<'_>) -> bool {
-        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed };
-        judge_key(caller, key, deed.action, &circumstances).is_allowed()
+    /// Whether the key's policy by itself, or what it hands the decision to, lets `caller` do `key_use`.
+    pub(super) fn is_allowed_by_policy(&self, caller: &Caller, key: &Key, key_use: KeyUse<'_>) -> bool {
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), key_use };
+        judge_key(caller, key, key_use.action, &circumstances).is_allowed()
     }
 
     /// Whether `caller` may look at the key that S3 manages for its account, which is not there yet: it may be any.
@@ -226,8 +231,8 @@ impl LocalKms {
         let policy = Policy::parse(&managed_policy(account, self.region()), Kind::Key);
         let policy = policy.map_err(|error| KmsErrorKind::MalformedPolicyDocument.with(error.0))?;
         let arn = resource_arn(self.region(), account, "key/*");
-        let deed = RemoteDeed { caller, account, arn: &arn, action: "kms:DescribeKey", context: None };
-        self.judge_remote(&policy, &deed)
+        let key_use = RemoteKeyUse { caller, account, arn: &arn, action: "kms:DescribeKey", context: None };
+        self.judge_remote(&policy, &key_use)
     }
 
     /// The policy that `text` is, as it is kept.
@@ -254,7 +259,7 @@ impl LocalKms {
         may_lock_out: bool,
     ) -> Result<(), KmsError> {
         const ACTION: &str = "kms:PutKeyPolicy";
-        let circumstances = Circumstances { kms: self, caller, key: Some(key), deed: ACTION.into() };
+        let circumstances = Circumstances { kms: self, caller, key: Some(key), key_use: ACTION.into() };
         let (account, arn) = (&key.record.account, key.arn.as_str());
         if may_lock_out || judge(caller, account, arn, policy, ACTION, &circumstances).is_allowed() {
             return Ok(());
@@ -341,18 +346,23 @@ fn judge<'p>(
 }
 
 /// Whether a grant that names `caller` so gives it anything, the key's policy denying nothing.
-pub(super) fn takes_effect(caller: &Caller, named: Named, (arn, action): (&str, &str), context: &dyn Context) -> bool {
+pub(super) fn takes_effect(
+    caller: &Caller,
+    named: MatchedAs,
+    (arn, action): (&str, &str),
+    context: &dyn Context,
+) -> bool {
     let owner = caller.account.as_str();
     let ask = Ask { action, resource: arn, owner, policy: None, policy_must_allow: false, context };
     match named {
-        Named::Itself => true,
-        Named::Role => caller.subject.judge_beside(&ask, Given::Everybody, false).is_allowed(),
-        Named::Account => caller.subject.judge_ask(&ask).is_allowed(),
+        MatchedAs::Itself => true,
+        MatchedAs::Role => caller.subject.judge_beside(&ask, Given::Everybody, false).is_allowed(),
+        MatchedAs::Account => caller.subject.judge_ask(&ask).is_allowed(),
     }
 }
 
 /// A use of a key that is not kept here.
-pub struct RemoteDeed<'r> {
+pub struct RemoteKeyUse<'r> {
     /// Who asks.
     pub caller: &'r Caller,
     /// The account that the key belongs to.
@@ -370,10 +380,10 @@ impl LocalKms {
     ///
     /// # Errors
     /// `AccessDeniedException`, in AWS's words.
-    pub fn judge_remote(&self, policy: &Policy, deed: &RemoteDeed<'_>) -> Result<(), KmsError> {
-        let RemoteDeed { caller, account, arn, action, context } = *deed;
-        let deed = Deed { action, context, same_key: None };
-        let circumstances = Circumstances { kms: self, caller, key: None, deed };
+    pub fn judge_remote(&self, policy: &Policy, key_use: &RemoteKeyUse<'_>) -> Result<(), KmsError> {
+        let RemoteKeyUse { caller, account, arn, action, context } = *key_use;
+        let key_use = KeyUse { action, context, same_key: None };
+        let circumstances = Circumstances { kms: self, caller, key: None, key_use };
         settle(caller, (arn, account), action, judge(caller, account, arn, policy, action, &circumstances))
     }
 }

@@ -120,7 +120,7 @@ struct Session {
 }
 
 /// What a refused call says of its token.
-enum Standing {
+enum TokenState {
     Valid,
     Ended,
     /// It may be either.
@@ -198,9 +198,9 @@ impl Client {
             answer => return answer,
         };
         match self.standing(&session, &text).await? {
-            Standing::Valid => return Err(Failure::Refused { status: 403, text }),
-            Standing::Ended => self.let_go(&session, true).await,
-            Standing::Untold => self.let_go(&session, false).await,
+            TokenState::Valid => return Err(Failure::Refused { status: 403, text }),
+            TokenState::Ended => self.let_go(&session, true).await,
+            TokenState::Untold => self.let_go(&session, false).await,
         }
         let session = self.session().await?;
         self.send(method, path, Some(&session.token), body).await
@@ -233,17 +233,17 @@ impl Client {
     }
 
     /// What is to be thought of a token with which a call was refused in these words.
-    async fn standing(&self, session: &Session, text: &str) -> Result<Standing, Failure> {
+    async fn standing(&self, session: &Session, text: &str) -> Result<TokenState, Failure> {
         if text.contains(ENDED) {
-            return Ok(Standing::Ended);
+            return Ok(TokenState::Ended);
         }
         if !session.looks_up {
             // Another one costs a login, and a lease there, unless it is read from a file.
             let is_believed = self.server.login.renews_itself() && session.since.elapsed() < BELIEVED;
-            return Ok(if is_believed { Standing::Valid } else { Standing::Untold });
+            return Ok(if is_believed { TokenState::Valid } else { TokenState::Untold });
         }
         let can = self.looks_up(&session.token).await?;
-        Ok(if can.is_some() { Standing::Valid } else { Standing::Ended })
+        Ok(if can.is_some() { TokenState::Valid } else { TokenState::Ended })
     }
 
     /// What the server says of a token to itself; `None` if it does not let it ask.

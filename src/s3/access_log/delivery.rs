@@ -295,7 +295,7 @@ impl S3 {
             ("aws:principalisawsservice", "true"),
             ("aws:principalservicename", SERVICE),
         ];
-        let context: &dyn Context = &Circumstances(&circumstances);
+        let context: &dyn Context = &ConditionKeys(&circumstances);
         let (at, gives) = ((resource.as_str(), bucket.record.account.as_str()), (gives.0.as_deref(), gives.1));
         Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, gives, context)?)
     }
@@ -317,10 +317,10 @@ impl S3 {
     }
 }
 
-/// Circumstances that are a list.
-struct Circumstances<'c>(&'c [(&'c str, &'c str)]);
+/// Condition keys and their values.
+struct ConditionKeys<'c>(&'c [(&'c str, &'c str)]);
 
-impl Context for Circumstances<'_> {
+impl Context for ConditionKeys<'_> {
     fn find(&self, key: &str) -> crate::policy::Found<'_> {
         self.0.find(key)
     }

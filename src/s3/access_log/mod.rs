@@ -23,7 +23,7 @@ use super::render;
 use super::request::{Query, Target, TargetKind};
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
-use crate::events::{End, Ended};
+use crate::events::{End, LifecycleOutcome};
 use crate::iam::{Identity, Permit};
 use crate::sigv4::{Kind, Signed};
 use crate::store::schema::ConfigurationKind;
@@ -69,13 +69,13 @@ pub(super) struct Access<'r> {
     pub cx: &'r RequestContext,
     pub head: &'r Head,
     pub bucket: &'r Bucket,
-    pub asked: Option<&'r Asked>,
+    pub asked: Option<&'r LoggedRequest>,
     /// Whether an access control list let it in.
     pub by_list: bool,
 }
 
 /// What was asked, by whom.
-pub(super) struct Asked {
+pub(super) struct LoggedRequest {
     row: &'static Row,
     identity: Option<Identity>,
     authentication: Option<&'static str>,
@@ -123,7 +123,7 @@ impl Head {
     }
 }
 
-impl Asked {
+impl LoggedRequest {
     /// Which operation.
     pub fn operation(&self) -> Operation {
         self.row.operation
@@ -224,7 +224,7 @@ impl S3 {
 
     /// Writes the line of what the life cycle has ended in `bucket`. There is no request: most fields are empty.
     /// (S3 user guide, "S3 Lifecycle and logging".)
-    pub(super) async fn log_ended(&self, bucket: &Bucket, ended: Ended) {
+    pub(super) async fn log_ended(&self, bucket: &Bucket, ended: LifecycleOutcome) {
         let Some(logging) = self.logging_of(bucket).await else { return };
         let (now, id) = (self.clock.now(), RequestId::draw(&*self.entropy));
         let line = Line {

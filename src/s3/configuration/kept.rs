@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::super::error::{ErrorCode, Result, S3Error};
 use super::super::tags::{Tagged, check_tag};
 use super::super::xml::{self, XmlWriter};
-use super::Asked;
+use super::PutDocument;
 
 /// Days before which an object may not be archived, by tier, and after which it must have been.
 /// (S3 API reference, Tiering.)
@@ -25,7 +25,7 @@ struct Status {
 }
 
 /// `AccelerateConfiguration`. (S3 API reference, PutBucketAccelerateConfiguration.)
-pub(super) fn accelerate(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn accelerate(asked: &PutDocument<'_>) -> Result<String> {
     if asked.bucket.name.contains('.') {
         return Err(S3Error::new(
             ErrorCode::InvalidRequest,
@@ -36,18 +36,18 @@ pub(super) fn accelerate(asked: &Asked<'_>) -> Result<String> {
 }
 
 /// `AbacStatus`. (S3 API reference, PutBucketAbac.)
-pub(super) fn abac(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn abac(asked: &PutDocument<'_>) -> Result<String> {
     status(asked, "AbacStatus", &["Enabled", "Disabled"])
 }
 
-fn status(asked: &Asked<'_>, root: &str, words: &[&str]) -> Result<String> {
+fn status(asked: &PutDocument<'_>, root: &str, words: &[&str]) -> Result<String> {
     let Status { status } = xml::read(asked.document, root)?;
     let status = status.filter(|status| words.contains(&status.as_str())).ok_or_else(malformed)?;
     Ok(XmlWriter::fragment(|xml| xml.text("Status", status)))
 }
 
 /// `RequestPaymentConfiguration`. (S3 API reference, PutBucketRequestPayment.)
-pub(super) fn request_payment(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn request_payment(asked: &PutDocument<'_>) -> Result<String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Document {
@@ -142,12 +142,12 @@ impl Filter {
 }
 
 /// Holds the id inside the document to that of the request.
-fn check_id(asked: &Asked<'_>, id: &str) -> Result<()> {
+fn check_id(asked: &PutDocument<'_>, id: &str) -> Result<()> {
     if id == asked.id { Ok(()) } else { Err(ErrorCode::IdMismatch.into()) }
 }
 
 /// `MetricsConfiguration`. (S3 API reference, PutBucketMetricsConfiguration.)
-pub(super) fn metrics(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn metrics(asked: &PutDocument<'_>) -> Result<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Document {
@@ -166,7 +166,7 @@ pub(super) fn metrics(asked: &Asked<'_>) -> Result<String> {
 }
 
 /// `AnalyticsConfiguration`. (S3 API reference, PutBucketAnalyticsConfiguration.)
-pub(super) fn analytics(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn analytics(asked: &PutDocument<'_>) -> Result<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Document {
@@ -234,7 +234,7 @@ pub(super) fn analytics(asked: &Asked<'_>) -> Result<String> {
 }
 
 /// `IntelligentTieringConfiguration`. (S3 API reference, PutBucketIntelligentTieringConfiguration.)
-pub(super) fn intelligent_tiering(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn intelligent_tiering(asked: &PutDocument<'_>) -> Result<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Document {
@@ -287,12 +287,12 @@ mod tests {
     use super::super::tests::bucket;
     use super::*;
 
-    type Parse = fn(&Asked<'_>) -> Result<String>;
+    type Parse = fn(&PutDocument<'_>) -> Result<String>;
 
     fn parse(parse: Parse, root: &str, contents: &str) -> Result<String> {
         let bucket = bucket("b");
         let document = format!("<{root} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{root}>");
-        parse(&Asked { bucket: &bucket, id: "i", document: document.as_bytes() })
+        parse(&PutDocument { bucket: &bucket, id: "i", document: document.as_bytes() })
     }
 
     /// Each comes back as it went in.
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(tiering(90, "COLD"), ErrorCode::MalformedXml);
         let dotted = bucket("a.b");
         let document = b"<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>";
-        let refused = accelerate(&Asked { bucket: &dotted, id: "", document }).unwrap_err();
+        let refused = accelerate(&PutDocument { bucket: &dotted, id: "", document }).unwrap_err();
         assert_eq!(refused.code, ErrorCode::InvalidRequest);
     }
 }

@@ -37,7 +37,7 @@ const MAX_ID: usize = 64;
 const PARSED: usize = 4096;
 
 /// A document that was put.
-pub(super) struct Asked<'a> {
+pub(super) struct PutDocument<'a> {
     /// The bucket it is for.
     pub bucket: &'a Bucket,
     /// The id that the request names; empty for kinds without ids.
@@ -68,7 +68,7 @@ enum Verb {
 struct Row {
     kind: Kind,
     root: &'static str,
-    parse: fn(&Asked<'_>) -> Result<String>,
+    parse: fn(&PutDocument<'_>) -> Result<String>,
     put: Operation,
     get: Operation,
     delete: Option<Operation>,
@@ -85,7 +85,7 @@ impl Row {
         kind: Kind,
         root: &'static str,
         (put, get): (Operation, Operation),
-        parse: fn(&Asked<'_>) -> Result<String>,
+        parse: fn(&PutDocument<'_>) -> Result<String>,
     ) -> Self {
         Self {
             kind,
@@ -229,7 +229,7 @@ static ROWS: &[Row] = &[
 ];
 
 /// Stands where a module of its own judges what is put.
-fn elsewhere(_: &Asked<'_>) -> Result<String> {
+fn elsewhere(_: &PutDocument<'_>) -> Result<String> {
     Err(ErrorCode::NotImplemented.into())
 }
 
@@ -315,7 +315,7 @@ impl S3 {
         if document.is_empty() {
             return Err(ErrorCode::MissingRequestBody.into());
         }
-        let contents = (row.parse)(&Asked { bucket, id: id.unwrap_or_default(), document })?;
+        let contents = (row.parse)(&PutDocument { bucket, id: id.unwrap_or_default(), document })?;
         self.keep_configuration(bucket, row.kind, id, contents).await?;
         Ok(render::empty(row.put_status))
     }

@@ -17,7 +17,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, text};
 use super::render;
 use super::request::Target;
-use super::service::{Bucket, S3, Witness};
+use super::service::{AuditNotes, Bucket, S3};
 use crate::store::schema::ConfigurationKind;
 use crate::wire::ResponseBody;
 
@@ -56,7 +56,7 @@ impl S3 {
         &self,
         target: &Target,
         headers: &HeaderMap,
-        witness: &Witness,
+        witness: &AuditNotes,
     ) -> Result<Response<ResponseBody>> {
         let Some(origin) = text(headers, ORIGIN) else {
             return Err(S3Error::new(ErrorCode::BadRequest, "Insufficient information. Origin request header needed."));

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::s3::configuration::Asked;
+use crate::s3::configuration::PutDocument;
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::xml::{self, XmlWriter};
 
@@ -60,7 +60,7 @@ impl Question<'_> {
 ///
 /// # Errors
 /// `MalformedXML`, `InvalidRequest`, in AWS's words.
-pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
+pub(in crate::s3) fn canonical(asked: &PutDocument<'_>) -> Result<String> {
     let Cors { rules } = xml::read(asked.document, ROOT)?;
     if rules.is_empty() {
         return Err(ErrorCode::MalformedXml.into());
@@ -164,7 +164,7 @@ mod tests {
 
     fn put(rules: &str) -> Result<String> {
         let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rules}</{ROOT}>");
-        canonical(&Asked { bucket: &bucket("b"), id: "", document: document.as_bytes() })
+        canonical(&PutDocument { bucket: &bucket("b"), id: "", document: document.as_bytes() })
     }
 
     fn rule(contents: &str) -> String {

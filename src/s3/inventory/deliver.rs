@@ -29,10 +29,10 @@ pub(super) struct Delivery<'d> {
     pub key: &'d str,
 }
 
-/// The circumstances of a delivery, by condition key.
-struct Circumstances<'c>(Vec<(&'static str, &'c str)>);
+/// The condition keys of a delivery, and their values.
+struct ConditionKeys<'c>(Vec<(&'static str, &'c str)>);
 
-impl Context for Circumstances<'_> {
+impl Context for ConditionKeys<'_> {
     fn find(&self, key: &str) -> Found<'_> {
         self.0.as_slice().find(key)
     }
@@ -40,7 +40,7 @@ impl Context for Circumstances<'_> {
 
 /// What the configuration has the destination asked for of encryption; without a word of it, the bucket's default is none of the
 /// asking.
-struct Asked {
+struct RequestedEncryption {
     method: &'static str,
     /// The key's ARN.
     key: Option<String>,
@@ -84,13 +84,16 @@ impl S3 {
     }
 
     /// What conditions see of the encryption that reports are to have: the method, and the key by its ARN, as of any upload.
-    async fn asked_of(&self, destination: &Destination, caller: &Caller) -> Option<Asked> {
+    async fn asked_of(&self, destination: &Destination, caller: &Caller) -> Option<RequestedEncryption> {
         Some(match destination.encryption.as_ref()? {
-            Encryption::S3 => Asked { method: "AES256", key: None },
+            Encryption::S3 => RequestedEncryption { method: "AES256", key: None },
             Encryption::Kms(named) => {
                 // What cannot be found is what it was named; to write under it fails later.
                 let arn = self.sse.key_arn(caller, &KeyRef::parse(named)).await;
-                Asked { method: "aws:kms", key: Some(arn.map_or_else(|_| named.clone(), |arn| arn.to_string())) }
+                RequestedEncryption {
+                    method: "aws:kms",
+                    key: Some(arn.map_or_else(|_| named.clone(), |arn| arn.to_string())),
+                }
             }
         })
     }
@@ -101,7 +104,7 @@ impl S3 {
         source: &Bucket,
         bucket: &Bucket,
         key: &ObjectKey,
-        asked: Option<&Asked>,
+        asked: Option<&RequestedEncryption>,
     ) -> Result<Permit> {
         let policy = self.policy_of(bucket)?.ok_or(ErrorCode::AccessDenied)?;
         let (arn, resource, now) = (source.arn(), bucket.arn_of(key), iso8601(self.clock.now()));
@@ -117,7 +120,7 @@ impl S3 {
         ];
         circumstances.extend(asked.map(|asked| (METHOD, asked.method)));
         circumstances.extend(asked.and_then(|asked| Some((EFFECTIVE_KEY, asked.key.as_deref()?))));
-        let circumstances = Circumstances(circumstances);
+        let circumstances = ConditionKeys(circumstances);
         let at = (resource.as_str(), bucket.record.account.as_str());
         Ok(iam::authorize_service(SERVICE, "s3:PutObject", at, (Some(&policy), Grant::None), &circumstances)?)
     }

@@ -13,7 +13,7 @@ mod report;
 use http::Response;
 
 use super::access::About;
-use super::configuration::{Asked, MAX_DOCUMENT};
+use super::configuration::{MAX_DOCUMENT, PutDocument};
 use super::error::Result;
 use super::service::{Bucket, Call, S3};
 use super::xml::XmlWriter;
@@ -21,7 +21,7 @@ use crate::wire::{RequestBody, ResponseBody};
 use document::Inventory;
 
 /// `InventoryConfiguration`. (S3 API reference, PutBucketInventoryConfiguration.)
-pub(super) fn canonical(asked: &Asked<'_>) -> Result<String> {
+pub(super) fn canonical(asked: &PutDocument<'_>) -> Result<String> {
     let inventory = Inventory::read(asked.document, asked.id)?;
     Ok(XmlWriter::fragment(|xml| inventory.write(xml)))
 }

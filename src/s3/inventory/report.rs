@@ -26,7 +26,7 @@ use crate::s3::error::{Result, S3Error};
 use crate::s3::service::{Bucket, S3};
 use crate::sse::{Envelope, KmsProtection};
 use crate::store::StoreError;
-use crate::store::commit::{self, After, Found};
+use crate::store::commit::{self, After, FoundVersion};
 use crate::store::configuration::read_configurations;
 use crate::store::cursor::{cursor_ids, delete_cursor, put_cursor, read_cursor};
 use crate::store::schema::{
@@ -218,7 +218,8 @@ impl S3 {
             } else {
                 let from = after.as_ref().map_or("", |mark| mark.key.as_str());
                 let objects = commit::read_objects(&*self.store, partition, prefix, from, PAGE).await?;
-                let found = |(key, object)| Found { key, version: Version::Object(Box::new(object)), is_current: true };
+                let found =
+                    |(key, object)| FoundVersion { key, version: Version::Object(Box::new(object)), is_current: true };
                 objects.into_iter().map(found).collect()
             };
             let (count, is_last) = (page.len(), page.len() < PAGE);
@@ -237,12 +238,12 @@ impl S3 {
         Ok((rows, after))
     }
 
-    fn row(&self, making: &Making<'_>, found: &Found) -> Result<Vec<Value>> {
+    fn row(&self, making: &Making<'_>, found: &FoundVersion) -> Result<Vec<Value>> {
         making.columns.iter().map(|column| self.value(making, found, *column)).collect()
     }
 
-    fn value(&self, making: &Making<'_>, found: &Found, column: Column) -> Result<Value> {
-        let Found { key, version, is_current } = found;
+    fn value(&self, making: &Making<'_>, found: &FoundVersion, column: Column) -> Result<Value> {
+        let FoundVersion { key, version, is_current } = found;
         let object = version.object();
         let of_object = |value: fn(&ObjectRecord) -> Value| object.map_or(Value::Null, value);
         Ok(match column {

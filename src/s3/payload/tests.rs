@@ -18,7 +18,7 @@ use crate::crypto::SecretBytes;
 use crate::crypto::digest::sha256;
 use crate::s3::checksum::{Algorithm, Checksum};
 use crate::s3::error::S3Error;
-use crate::sigv4::{AmzDate, Found, Head, Presented, Secrets, Service, Signed, Signer, SigningKeys, Verifier};
+use crate::sigv4::{AmzDate, Head, KeyLookup, Presented, Secrets, Service, Signed, Signer, SigningKeys, Verifier};
 use crate::wire::{BoxError, RequestBody};
 
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -33,10 +33,10 @@ const REQUIRED: Requirements =
 struct OneKey;
 
 impl Secrets for OneKey {
-    fn find(&self, access_key_id: &str, _: Option<&str>, _: Timestamp) -> Found {
+    fn find(&self, access_key_id: &str, _: Option<&str>, _: Timestamp) -> KeyLookup {
         match access_key_id {
-            ACCESS_KEY => Found::Secret(Arc::new(SecretBytes::new(SECRET.to_vec()))),
-            _ => Found::Unknown,
+            ACCESS_KEY => KeyLookup::Secret(Arc::new(SecretBytes::new(SECRET.to_vec()))),
+            _ => KeyLookup::Unknown,
         }
     }
 }

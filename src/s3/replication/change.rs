@@ -16,7 +16,7 @@ use super::super::markings::no_lock;
 use super::super::object_lock::may_replace;
 use super::super::operation::Operation;
 use super::super::request::ObjectKey;
-use super::super::service::{Bucket, S3, Witness};
+use super::super::service::{AuditNotes, Bucket, S3};
 use super::reason::Reason;
 use super::remote::Remote;
 use super::{Failure, Replicator, Rule, replica_id};
@@ -99,7 +99,7 @@ impl Replicator {
         record: &ObjectRecord,
     ) -> Result<(), Failure> {
         let Change { bucket, key, rule, role, .. } = *change;
-        let (cx, witness) = (self.s3.own_request(), Witness::default());
+        let (cx, witness) = (self.s3.own_request(), AuditNotes::default());
         let call = self.s3.call_of_role(&cx, bucket, role, Operation::GetObject, &witness)?;
         self.s3.authorize_source_of_change(&call, bucket, key, (record, facet)).await?;
         let id = replica_id(record);
@@ -114,7 +114,7 @@ impl S3 {
     /// again.
     async fn change_replica(&self, change: &Change<'_>, facet: Facet, record: &ObjectRecord) -> Result<(), Failure> {
         let Change { bucket, key, rule, role, .. } = *change;
-        let (cx, witness) = (self.own_request(), Witness::default());
+        let (cx, witness) = (self.own_request(), AuditNotes::default());
         let call = self.call_of_role(&cx, bucket, role, operation_of(facet, record), &witness)?;
         self.authorize_source_of_change(&call, bucket, key, (record, facet)).await?;
         let target = self.find_replica_bucket(rule).await?;

@@ -9,7 +9,7 @@ use super::super::error::{Result, S3Error};
 use super::super::service::{Bucket, S3};
 use super::{Candidate, Failure, Provenance, Replication, Rule};
 use crate::events::EventName;
-use crate::store::commit::{self, After, Deed, Found, Tell};
+use crate::store::commit::{self, After, Change, FoundVersion, Tell};
 use crate::store::outbox::{self, ReplicationAction, ReplicationRecord, Waiting};
 use crate::store::schema::{ObjectRecord, Record as _, ReplicationState, ReplicationStatus, Version};
 use crate::store::{Batch, StoreError};
@@ -23,9 +23,9 @@ const AT_ONCE: usize = 64;
 struct Requeue<'c>(&'c Consequences);
 
 impl Tell for Requeue<'_> {
-    fn tell(&self, batch: Batch, deed: Deed<'_>) -> Batch {
-        match deed {
-            Deed::Changed(record, id) => self.0.replicate(batch, record, id),
+    fn tell(&self, batch: Batch, change: Change<'_>) -> Batch {
+        match change {
+            Change::Changed(record, id) => self.0.replicate(batch, record, id),
             _ => batch,
         }
     }
@@ -89,7 +89,7 @@ impl S3 {
         bucket: &Bucket,
         rule: &Rule,
         replication: &Replication,
-        found: Found,
+        found: FoundVersion,
     ) -> Result<()> {
         let Version::Object(record) = &found.version else { return Ok(()) };
         if !wants(replication, rule, &found.key, record) {

@@ -9,7 +9,7 @@ use super::super::markings::{Markings, no_lock};
 use super::super::operation::Operation;
 use super::super::put::Origin;
 use super::super::request::ObjectKey;
-use super::super::service::{Bucket, Call, S3, Witness, no_such_bucket};
+use super::super::service::{AuditNotes, Bucket, Call, S3, no_such_bucket};
 use super::super::{checksum::Algorithm, object::Object};
 use super::reason::Reason;
 use super::{Errand, Failure, Rule};
@@ -23,7 +23,7 @@ impl S3 {
     pub(super) async fn replicate_locally(&self, errand: &Errand<'_>) -> Result<(), Failure> {
         let Errand { bucket, key, id, object, rule, role } = *errand;
         let cx = self.own_request();
-        let witness = Witness::default();
+        let witness = AuditNotes::default();
         let call = self.call_of_role(&cx, bucket, role, Operation::PutObject, &witness)?;
         let record = &object.record;
         let mut tags = self.authorize_source(&call, bucket, key, record).await?;
@@ -112,7 +112,7 @@ impl S3 {
         (rule, role): (&Rule, &str),
     ) -> Result<(), Failure> {
         let cx = self.own_request();
-        let witness = Witness::default();
+        let witness = AuditNotes::default();
         let call = self.call_of_role(&cx, bucket, role, Operation::DeleteObject, &witness)?;
         self.authorize_source_of_marker(&call, bucket).await?;
         let marking = ("s3:ReplicateDelete", Reason::DstDelObjNotPermitted);

@@ -9,7 +9,7 @@ use super::super::consequences::Cause;
 use super::super::error::{Result, S3Error};
 use super::super::operation::Operation;
 use super::super::request::ObjectKey;
-use super::super::service::{S3, Witness};
+use super::super::service::{AuditNotes, S3};
 use super::change::Change;
 use super::configuration::BUCKET_ARN;
 use super::reason::Reason;
@@ -178,7 +178,7 @@ impl Replicator {
             }
             (Version::Marker(marker), ReplicationAction::DeleteMarker) => match remote {
                 Some(remote) => {
-                    let (cx, witness) = (self.s3.own_request(), Witness::default());
+                    let (cx, witness) = (self.s3.own_request(), AuditNotes::default());
                     let call = self.s3.call_of_role(&cx, &bucket, role, Operation::GetObject, &witness)?;
                     self.s3.authorize_source_of_marker(&call, &bucket).await?;
                     let named = (rule.destination.bucket_name(), key.as_str());
@@ -201,7 +201,7 @@ impl Replicator {
         waiting: &Waiting<ReplicationRecord>,
     ) -> Result<Option<String>, Failure> {
         let cx = self.s3.own_request();
-        let witness = Witness::default();
+        let witness = AuditNotes::default();
         let call = self.s3.call_of_role(&cx, errand.bucket, errand.role, Operation::GetObject, &witness)?;
         let object = errand.object;
         let tags = self.s3.authorize_source(&call, errand.bucket, errand.key, &object.record).await?;

@@ -22,7 +22,7 @@ use super::super::access::About;
 use super::super::error::{ErrorCode, Result, S3Error};
 use super::super::operation::Operation;
 use super::super::request::{ObjectKey, Query};
-use super::super::service::{Bucket, Call, S3, Witness};
+use super::super::service::{AuditNotes, Bucket, Call, S3};
 use super::Failure;
 use super::reason::Reason;
 use crate::clock::iso8601;
@@ -98,7 +98,7 @@ impl S3 {
         bucket: &Bucket,
         role_arn: &str,
         operation: Operation,
-        witness: &'c Witness,
+        witness: &'c AuditNotes,
     ) -> Result<Call<'c>, Failure> {
         let denied = |text: String| {
             let error = S3Error::new(ErrorCode::AccessDenied, text);

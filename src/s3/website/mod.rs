@@ -20,7 +20,7 @@ use super::headers::{insert, text};
 use super::operation::Operation;
 use super::render;
 use super::request::{ObjectKey, Query, Target, virtual_bucket};
-use super::service::{Bucket, Call, S3, Witness, no_such_bucket};
+use super::service::{AuditNotes, Bucket, Call, S3, no_such_bucket};
 use crate::sigv4::Head;
 use crate::store::schema::ConfigurationKind;
 use crate::wire::percent::{percent_decode, percent_encode};
@@ -55,14 +55,20 @@ impl S3 {
     }
 
     /// Shows what a visitor of the website of the bucket `name` asks for.
-    pub(super) async fn visit(&self, cx: &RequestContext, name: String, parts: Parts, witness: &Witness) -> Shown {
+    pub(super) async fn visit(&self, cx: &RequestContext, name: String, parts: Parts, witness: &AuditNotes) -> Shown {
         match self.try_to_show(cx, name, parts, witness).await {
             Ok(shown) => shown,
             Err(error) => Shown { response: page::of_error(&error, None, &cx.id), failure: Some(error) },
         }
     }
 
-    async fn try_to_show(&self, cx: &RequestContext, name: String, parts: Parts, witness: &Witness) -> Result<Shown> {
+    async fn try_to_show(
+        &self,
+        cx: &RequestContext,
+        name: String,
+        parts: Parts,
+        witness: &AuditNotes,
+    ) -> Result<Shown> {
         let path = percent_decode(parts.uri.path(), false).ok_or(ErrorCode::InvalidUri)?;
         let key = path.strip_prefix('/').unwrap_or(&path).to_owned();
         let target = match &*key {

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::s3::configuration::Asked;
+use crate::s3::configuration::PutDocument;
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::xml::{self, XmlWriter};
 
@@ -85,7 +85,7 @@ pub(super) struct Destination<'w> {
 ///
 /// # Errors
 /// `MalformedXML`, `InvalidArgument`, `InvalidRequest`, in AWS's words.
-pub(in crate::s3) fn canonical(asked: &Asked<'_>) -> Result<String> {
+pub(in crate::s3) fn canonical(asked: &PutDocument<'_>) -> Result<String> {
     let website: Website = xml::read(asked.document, ROOT)?;
     website.check()?;
     Ok(XmlWriter::fragment(|xml| website.write(xml)))
@@ -267,7 +267,7 @@ mod tests {
 
     fn put(contents: &str) -> Result<String> {
         let document = format!("<{ROOT} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{contents}</{ROOT}>");
-        canonical(&Asked { bucket: &bucket("b"), id: "", document: document.as_bytes() })
+        canonical(&PutDocument { bucket: &bucket("b"), id: "", document: document.as_bytes() })
     }
 
     const INDEX: &str = "<IndexDocument><Suffix>index.html</Suffix></IndexDocument>";

@@ -1,7 +1,7 @@
 //! Deletions: of a key, which may leave its versions, and of versions.
 
 use super::head::Head;
-use super::tell::{Deed, Tell};
+use super::tell::{Change, Tell};
 use super::{Place, WriteError, count_replacement, live_batch, read_versioning, release_body};
 use crate::store::schema::{
     Claim, MarkerRecord, ObjectRecord, Others, Record as _, Table, Version, VersionId, Versioning, escape,
@@ -38,7 +38,7 @@ pub async fn delete_object<E>(
         let batch = live_batch(versioning);
         let (batch, deletion) = if versioning.keeps_versions() {
             let (batch, id) = head.replace(store, versioning, Version::Marker(marker.clone()), batch).await?;
-            (tell.tell(batch, Deed::Marked(id)), Deletion::Marked(id))
+            (tell.tell(batch, Change::Marked(id)), Deletion::Marked(id))
         } else {
             let Some(old) = head.object() else {
                 // A commit would have said that versions are kept by now.
@@ -51,7 +51,7 @@ pub async fn delete_object<E>(
             };
             let batch = count_replacement(head.put(head.expected(batch), None), Some(old), None);
             let batch = release_body(store, bucket, old, batch).await?;
-            (tell.tell(batch, Deed::Removed(None)), Deletion::Removed)
+            (tell.tell(batch, Change::Removed(None)), Deletion::Removed)
         };
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(deletion),
@@ -165,7 +165,7 @@ async fn commit_removal(
         Some(object) => release_body(store, bucket, object, count_replacement(batch, Some(object), None)).await?,
         None => batch,
     };
-    store.commit(bucket, tell.tell(batch, Deed::Removed(Some(gone.id())))).await
+    store.commit(bucket, tell.tell(batch, Change::Removed(Some(gone.id())))).await
 }
 
 /// The removal of the version `id` of a key that has noncurrent versions and, by `head`, no current one: the newest of the

@@ -137,7 +137,7 @@ pub enum After {
 
 /// A version that a walk came by.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Found {
+pub struct FoundVersion {
     /// The object's key.
     pub key: String,
     /// The version.
@@ -158,7 +158,7 @@ pub async fn read_versions(
     prefix: &str,
     after: Option<&After>,
     limit: usize,
-) -> Result<Vec<Found>, StoreError> {
+) -> Result<Vec<FoundVersion>, StoreError> {
     read_groups(store, bucket, (prefix, None), after, limit).await
 }
 
@@ -172,7 +172,7 @@ pub async fn read_groups(
     (prefix, skip): (&str, Option<&Skip>),
     after: Option<&After>,
     limit: usize,
-) -> Result<Vec<Found>, StoreError> {
+) -> Result<Vec<FoundVersion>, StoreError> {
     // The head of the key where the walk is may have been come by, and what it would stand for not.
     let skip = match (skip, after) {
         (Some(skip), Some(After::Version(key, _))) => {
@@ -209,7 +209,7 @@ pub async fn read_groups(
                 Table::Marker => Version::Marker(MarkerRecord::from_value(&value)?),
                 _ => Version::from_value(&value)?,
             };
-            found.push(Found { key: name_of(&key)?, version, is_current: table != Table::Noncurrent });
+            found.push(FoundVersion { key: name_of(&key)?, version, is_current: table != Table::Noncurrent });
         }
     }
     if let Some(After::Version(key, order)) = after {

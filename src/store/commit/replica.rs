@@ -2,7 +2,7 @@
 
 use super::head::Head;
 use super::read::locate;
-use super::tell::Deed;
+use super::tell::Change;
 use super::{NewRun, Place, WriteError, count_replacement, inline_copy, live_batch, take_back};
 use crate::store::schema::{Record as _, Version, Versioning, noncurrent_key};
 use crate::store::{Batch, MetaStore, Outcome, Partition, RunId};
@@ -29,8 +29,8 @@ pub async fn write_replica<E>(
         }
         let batch = stand(store, (bucket, key), &head, &version, live_batch(versioning)).await?;
         let batch = match &version {
-            Version::Object(record) => tell.tell(batch, Deed::Written(record, id)),
-            Version::Marker(_) => tell.tell(batch, Deed::Marked(id)),
+            Version::Object(record) => tell.tell(batch, Change::Written(record, id)),
+            Version::Marker(_) => tell.tell(batch, Change::Marked(id)),
         };
         let expectations = batch.expectations.len();
         let inline = run.as_ref().and_then(inline_copy);

@@ -5,7 +5,7 @@ use crate::store::schema::{ObjectRecord, VersionId};
 
 /// What a commit does to a key.
 #[derive(Clone, Copy, Debug)]
-pub enum Deed<'d> {
+pub enum Change<'d> {
     /// A version is written.
     Written(&'d ObjectRecord, VersionId),
     /// A delete marker is set.
@@ -18,8 +18,8 @@ pub enum Deed<'d> {
 
 /// Adds to commits what is to be told of them. Asked in every attempt, after what the key has now was read.
 pub trait Tell: Send + Sync {
-    /// `batch`, with what there is to tell of `deed`.
-    fn tell(&self, batch: Batch, deed: Deed<'_>) -> Batch;
+    /// `batch`, with what there is to tell of `change`.
+    fn tell(&self, batch: Batch, change: Change<'_>) -> Batch;
 }
 
 /// Tells nothing.
@@ -27,7 +27,7 @@ pub trait Tell: Send + Sync {
 pub struct Silent;
 
 impl Tell for Silent {
-    fn tell(&self, batch: Batch, _deed: Deed<'_>) -> Batch {
+    fn tell(&self, batch: Batch, _change: Change<'_>) -> Batch {
         batch
     }
 }

@@ -262,7 +262,7 @@ async fn assert_heads_are_right(store: &MemoryStore) {
         let currents: Vec<bool> = of_key.iter().map(|found| found.is_current).collect();
         assert!(currents[0] && !currents[1..].contains(&true), "exactly one is current, and the newest: {of_key:?}");
         assert!(of_key.windows(2).all(|pair| pair[0].version.order() > pair[1].version.order()), "{of_key:?}");
-        let nulls: Vec<&Found> = of_key.iter().filter(|found| found.version.id() == VersionId::Null).collect();
+        let nulls: Vec<&FoundVersion> = of_key.iter().filter(|found| found.version.id() == VersionId::Null).collect();
         assert!(nulls.len() < 2, "{of_key:?}");
         let null_at = nulls.first().filter(|found| !found.is_current).map(|found| found.version.order());
         assert_eq!(of_key[0].version.null_at(), null_at, "{of_key:?}");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::head::Head;
 use super::read::locate;
 use super::replica::stand;
-use super::tell::Deed;
+use super::tell::Change;
 use super::{NewRun, Place, WriteError, inline_copy, live_batch, read_versioning, release_run, take_back};
 use crate::store::schema::{
     self, ObjectRecord, PartRecord, Record as _, Table, UploadRecord, Version, VersionId, Versioning, escape, key_of,
@@ -189,7 +189,7 @@ pub async fn complete_upload<E>(
                 (stand(store, (bucket, &upload.key), &head, &new, batch).await?, id)
             }
         };
-        let batch = tell.tell(batch, Deed::Written(record, id));
+        let batch = tell.tell(batch, Change::Written(record, id));
         let of_the_key = batch.expectations.len();
         let mut batch = upload.end(parts, batch).delete(upload_key(&upload.key, upload.id));
         for part in parts {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::head::Head;
 use super::read::locate;
-use super::tell::{Deed, Tell};
+use super::tell::{Change, Tell};
 use super::{NewRun, Place, WriteError, count_replacement, inline_copy, live_batch, read_versioning, take_back};
 use crate::store::schema::{ObjectRecord, Protection, Version, VersionId};
 use crate::store::{Batch, MetaStore, Outcome, Partition, RunId};
@@ -27,7 +27,7 @@ pub async fn write_object<E>(
         admit(head.object()).map_err(WriteError::Refused)?;
         let new = Version::Object(Box::new(record.clone()));
         let (batch, id) = head.replace(store, versioning, new, live_batch(versioning)).await?;
-        let batch = tell.tell(batch, Deed::Written(record, id));
+        let batch = tell.tell(batch, Change::Written(record, id));
         let expectations = batch.expectations.len();
         let inline = inline_copy(&run);
         match store.commit(bucket, run.add_to(batch)).await? {
@@ -71,7 +71,7 @@ pub async fn update_version<E>(
         let batch = Batch::new().expect(found.key.clone(), Some(found.value.clone()));
         let batch = batch.put(found.key.clone(), Bytes::from(found.encode(new.clone())));
         let batch = count_replacement(batch, Some(old), Some(&new));
-        let batch = tell.tell(batch, Deed::Changed(&new, new.version_id()));
+        let batch = tell.tell(batch, Change::Changed(&new, new.version_id()));
         if let Outcome::Applied = store.commit(bucket, batch).await? {
             return Ok(Some(Version::Object(Box::new(new))));
         }

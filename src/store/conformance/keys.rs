@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Kept, P, commit};
+use super::{OwnedStore, P, commit};
 use crate::store::{Batch, KeyRange, Outcome, Pair, Partition, Skip, Tally};
 
-pub(in crate::store) async fn commits_are_compare_and_swap(kept: &Kept) {
+pub(in crate::store) async fn commits_are_compare_and_swap(kept: &OwnedStore) {
     let store = &kept.store;
     let key = b"k".to_vec();
     assert_eq!(store.get(P, &key).await.unwrap(), None);
@@ -29,7 +29,7 @@ pub(in crate::store) async fn commits_are_compare_and_swap(kept: &Kept) {
     assert_eq!(commit(store, Batch::new().expect(b"empty".to_vec(), None)).await, Outcome::conflict(0));
 }
 
-pub(in crate::store) async fn mutations_apply_in_order(kept: &Kept) {
+pub(in crate::store) async fn mutations_apply_in_order(kept: &OwnedStore) {
     let store = &kept.store;
     let key = b"k".to_vec();
     let batch = Batch::new().put(key.clone(), &b"1"[..]).delete(key.clone()).put(key.clone(), &b"2"[..]);
@@ -40,7 +40,7 @@ pub(in crate::store) async fn mutations_apply_in_order(kept: &Kept) {
     assert_eq!(store.get(P, &key).await.unwrap(), None);
 }
 
-pub(in crate::store) async fn one_of_many_wins(kept: &Kept) {
+pub(in crate::store) async fn one_of_many_wins(kept: &OwnedStore) {
     let store = &kept.store;
     for round in 0..3_u8 {
         let mut tasks = Vec::new();
@@ -63,7 +63,7 @@ pub(in crate::store) async fn one_of_many_wins(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn concurrent_increments_are_all_counted(kept: &Kept) {
+pub(in crate::store) async fn concurrent_increments_are_all_counted(kept: &OwnedStore) {
     let store = &kept.store;
     let key = b"counter".to_vec();
     let mut tasks = Vec::new();
@@ -89,7 +89,7 @@ pub(in crate::store) async fn concurrent_increments_are_all_counted(kept: &Kept)
     assert_eq!(store.get(P, &key).await.unwrap().unwrap(), 320_u32.to_be_bytes().to_vec());
 }
 
-pub(in crate::store) async fn counts_add_up(kept: &Kept) {
+pub(in crate::store) async fn counts_add_up(kept: &OwnedStore) {
     let store = &kept.store;
     let count = |key: &str, difference| Batch::new().count(key.as_bytes().to_vec(), difference);
     let mut tasks = Vec::new();
@@ -120,7 +120,7 @@ pub(in crate::store) async fn counts_add_up(kept: &Kept) {
     assert_eq!(tally(b"Kb").await, None, "nothing has no value");
 }
 
-pub(in crate::store) async fn partitions_are_apart(kept: &Kept) {
+pub(in crate::store) async fn partitions_are_apart(kept: &OwnedStore) {
     let store = &kept.store;
     let others = [Partition([6; 16]), Partition([8; 16])];
     for partition in others {
@@ -137,7 +137,7 @@ pub(in crate::store) async fn partitions_are_apart(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn scans_keep_their_bounds(kept: &Kept) {
+pub(in crate::store) async fn scans_keep_their_bounds(kept: &OwnedStore) {
     let store = &kept.store;
     let mut batch = Batch::new();
     for key in [&b"Oa"[..], b"Oa\0", b"Ob", b"Ob\xff", b"Oc", b"P"] {
@@ -164,7 +164,7 @@ pub(in crate::store) async fn scans_keep_their_bounds(kept: &Kept) {
     assert_eq!(store.scan(P, &prefix, 9).await.unwrap().len(), 1);
 }
 
-pub(in crate::store) async fn scans_cross_tables(kept: &Kept) {
+pub(in crate::store) async fn scans_cross_tables(kept: &OwnedStore) {
     let store = &kept.store;
     let keys: Vec<Vec<u8>> = [&b"C"[..], b"D", b"D1", b"D2", b"D\xff\xff", b"E", b"F"].map(<[u8]>::to_vec).to_vec();
     let batch = keys.iter().rev().fold(Batch::new(), |batch, key| batch.put(key.clone(), key.clone()));
@@ -181,7 +181,7 @@ pub(in crate::store) async fn scans_cross_tables(kept: &Kept) {
 }
 
 /// A pair that moves from one range to the other and back is always found in exactly one.
-pub(in crate::store) async fn scans_see_one_state(kept: &Kept) {
+pub(in crate::store) async fn scans_see_one_state(kept: &OwnedStore) {
     let here = |at: u8| vec![b'a' + at, 0];
     assert_eq!(commit(&kept.store, Batch::new().put(here(0), vec![1])).await, Outcome::Applied);
     let store = Arc::clone(&kept.store);
@@ -204,7 +204,7 @@ pub(in crate::store) async fn scans_see_one_state(kept: &Kept) {
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 2]);
 }
 
-pub(in crate::store) async fn scans_pass_by_what_they_are_told_to(kept: &Kept) {
+pub(in crate::store) async fn scans_pass_by_what_they_are_told_to(kept: &OwnedStore) {
     let keys = ["a", "b/1", "b/2", "b/3", "c", "d/1", "e", "f/1", "f/2"];
     let some: Batch = keys.iter().fold(Batch::new(), |batch, key| batch.put(key.as_bytes().to_vec(), *key));
     assert_eq!(commit(&kept.store, some).await, Outcome::Applied);

@@ -1,6 +1,6 @@
 //! One suite for every backend: the contracts of [`super`], as tests, those of keys (`keys`) and of runs (`runs`), and random
 //! batches beside a plain map (`model`). A backend's tests say
-//! `conformance::suite!(factory)`, where the expression yields a [`Kept`] store, empty and fresh at each evaluation.
+//! `conformance::suite!(factory)`, where the expression yields a [`OwnedStore`] store, empty and fresh at each evaluation.
 
 mod keys;
 mod model;
@@ -21,13 +21,13 @@ pub(super) use self::runs::*;
 pub(super) const P: Partition = Partition([7; 16]);
 
 /// A store, and what must outlive it (its directory).
-pub(super) struct Kept {
+pub(super) struct OwnedStore {
     pub(super) store: SharedStore,
     slack: Option<u64>,
     _guard: Box<dyn Any>,
 }
 
-impl Kept {
+impl OwnedStore {
     /// A store that gives back every byte.
     pub(super) fn new(store: SharedStore, guard: impl Any) -> Self {
         Self { store, slack: None, _guard: Box::new(guard) }

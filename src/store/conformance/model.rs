@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Kept, P, is_gone, pattern};
+use super::{OwnedStore, P, is_gone, pattern};
 use crate::store::{Batch, Expectation, KeyRange, Mutation, Outcome, Pair, RunId};
 
 /// A step of the random test: what to expect, what to change.
 type Step = (Vec<(u8, Option<u8>)>, Vec<(u8, Option<u8>)>);
 
 /// Applies random batches to a store and to a plain map, and compares.
-pub(in crate::store) fn random_batches_agree_with_the_model(factory: impl Fn() -> Kept) {
+pub(in crate::store) fn random_batches_agree_with_the_model(factory: impl Fn() -> OwnedStore) {
     let key_and_value = || (0..6_u8, proptest::option::of(0..3_u8));
     let lists = (proptest::collection::vec(key_and_value(), 0..3), proptest::collection::vec(key_and_value(), 0..4));
     let steps = proptest::collection::vec(lists, 1..40);
@@ -30,7 +30,7 @@ pub(in crate::store) fn random_batches_agree_with_the_model(factory: impl Fn() -
     result.unwrap();
 }
 
-async fn agree(kept: &Kept, steps: Vec<Step>) {
+async fn agree(kept: &OwnedStore, steps: Vec<Step>) {
     let store = &kept.store;
     // Keys on both sides of the table of small runs.
     let key = |n: u8| vec![b'C' + n / 2, n];

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::{Kept, P, commit, is_gone, pattern, put_run};
+use super::{OwnedStore, P, commit, is_gone, pattern, put_run};
 use crate::store::{Batch, KeyRange, Outcome, Partition, RunId, SharedStore, StoreError};
 
-pub(in crate::store) async fn runs_live_from_adoption_to_release(kept: &Kept) {
+pub(in crate::store) async fn runs_live_from_adoption_to_release(kept: &OwnedStore) {
     let store = &kept.store;
     let before = store.usage();
     let bytes = pattern(1, 100_000);
@@ -27,7 +27,7 @@ pub(in crate::store) async fn runs_live_from_adoption_to_release(kept: &Kept) {
     assert_eq!(store.usage().run_bytes, before.run_bytes);
 }
 
-pub(in crate::store) async fn shared_runs_live_until_the_last_release(kept: &Kept) {
+pub(in crate::store) async fn shared_runs_live_until_the_last_release(kept: &OwnedStore) {
     let store = &kept.store;
     let (before, bytes) = (store.usage().run_bytes, pattern(1, 100_000));
     let run = put_run(&**store, "k", &bytes, None, 100_000).await;
@@ -46,7 +46,7 @@ pub(in crate::store) async fn shared_runs_live_until_the_last_release(kept: &Kep
     assert_eq!(store.usage().run_bytes, before);
 }
 
-pub(in crate::store) async fn what_is_gone_cannot_be_shared(kept: &Kept) {
+pub(in crate::store) async fn what_is_gone_cannot_be_shared(kept: &OwnedStore) {
     let store = &kept.store;
     let run = put_run(&**store, "k", &pattern(1, 50_000), None, 50_000).await;
     let alive = put_run(&**store, "l", &pattern(2, 50_000), None, 50_000).await;
@@ -59,7 +59,7 @@ pub(in crate::store) async fn what_is_gone_cannot_be_shared(kept: &Kept) {
     kept.assert_reclaimed().await;
 }
 
-pub(in crate::store) async fn shares_race_with_releases(kept: &Kept) {
+pub(in crate::store) async fn shares_race_with_releases(kept: &OwnedStore) {
     let store = &kept.store;
     let bytes = pattern(3, 100_000);
     for _ in 0..20 {
@@ -84,7 +84,7 @@ pub(in crate::store) async fn shares_race_with_releases(kept: &Kept) {
     kept.assert_reclaimed().await;
 }
 
-pub(in crate::store) async fn conflicts_discard_runs(kept: &Kept) {
+pub(in crate::store) async fn conflicts_discard_runs(kept: &OwnedStore) {
     let store = &kept.store;
     let first = put_run(&**store, "k", &pattern(1, 50_000), None, 50_000).await;
     let mut writer = store.create(None).await.unwrap();
@@ -98,7 +98,7 @@ pub(in crate::store) async fn conflicts_discard_runs(kept: &Kept) {
     kept.assert_reclaimed().await;
 }
 
-pub(in crate::store) async fn pinned_runs_outlive_their_release(kept: &Kept) {
+pub(in crate::store) async fn pinned_runs_outlive_their_release(kept: &OwnedStore) {
     let store = &kept.store;
     let (one, two) = (pattern(1, 700_000), pattern(2, 90_000));
     let first = put_run(&**store, "a", &one, None, 100_000).await;
@@ -130,7 +130,7 @@ async fn release_beside<T>(store: &SharedStore, run: RunId, readers: Vec<JoinHan
     }
 }
 
-pub(in crate::store) async fn pins_race_with_releases(kept: &Kept) {
+pub(in crate::store) async fn pins_race_with_releases(kept: &OwnedStore) {
     let store = &kept.store;
     let bytes = pattern(3, 200_000);
     for _ in 0..20 {
@@ -156,7 +156,7 @@ pub(in crate::store) async fn pins_race_with_releases(kept: &Kept) {
     kept.assert_reclaimed().await;
 }
 
-pub(in crate::store) async fn dropped_runs_leave_nothing(kept: &Kept) {
+pub(in crate::store) async fn dropped_runs_leave_nothing(kept: &OwnedStore) {
     let store = &kept.store;
     let before = store.usage().run_bytes;
     let mut writer = store.create(Some(3 << 20)).await.unwrap();
@@ -171,7 +171,7 @@ pub(in crate::store) async fn dropped_runs_leave_nothing(kept: &Kept) {
 }
 
 /// Runs made in the rooms that their writers lend, a half at a time, whatever their hints said.
-pub(in crate::store) async fn rooms_keep_what_is_put_there(kept: &Kept) {
+pub(in crate::store) async fn rooms_keep_what_is_put_there(kept: &OwnedStore) {
     const FRAME: usize = 65_552;
     let store = &kept.store;
     for (number, (length, hint)) in [
@@ -207,7 +207,7 @@ pub(in crate::store) async fn rooms_keep_what_is_put_there(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn ranges_are_exact(kept: &Kept) {
+pub(in crate::store) async fn ranges_are_exact(kept: &OwnedStore) {
     let store = &kept.store;
     let bytes = pattern(3, 1_300_001);
     let id = put_run(&**store, "k", &bytes, None, 33_333).await;
@@ -233,7 +233,7 @@ pub(in crate::store) async fn ranges_are_exact(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn long_runs_come_back(kept: &Kept) {
+pub(in crate::store) async fn long_runs_come_back(kept: &OwnedStore) {
     let store = &kept.store;
     let bytes = pattern(4, 21 << 20);
     for (key, hint, step) in [("hinted", Some(21 << 20), 1 << 20), ("unknown", None, 300_000)] {
@@ -247,7 +247,7 @@ pub(in crate::store) async fn long_runs_come_back(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn hints_are_only_hints(kept: &Kept) {
+pub(in crate::store) async fn hints_are_only_hints(kept: &OwnedStore) {
     let store = &kept.store;
     let bytes = pattern(5, 777_777);
     for hint in [0, 1, 4096, 100_000, 777_776, 777_778, 4 << 20] {
@@ -257,7 +257,7 @@ pub(in crate::store) async fn hints_are_only_hints(kept: &Kept) {
     kept.assert_reclaimed().await;
 }
 
-pub(in crate::store) async fn empty_runs_exist(kept: &Kept) {
+pub(in crate::store) async fn empty_runs_exist(kept: &OwnedStore) {
     let store = &kept.store;
     for hint in [None, Some(0), Some(10)] {
         let id = put_run(&**store, "k", b"", hint, 1).await;
@@ -268,7 +268,7 @@ pub(in crate::store) async fn empty_runs_exist(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn runs_interleave(kept: &Kept) {
+pub(in crate::store) async fn runs_interleave(kept: &OwnedStore) {
     let store = &kept.store;
     let mut tasks = Vec::new();
     for writer in 0..12_u64 {
@@ -306,7 +306,7 @@ pub(in crate::store) async fn runs_interleave(kept: &Kept) {
     }
 }
 
-pub(in crate::store) async fn releases_race_with_reads(kept: &Kept) {
+pub(in crate::store) async fn releases_race_with_reads(kept: &OwnedStore) {
     let store = &kept.store;
     for round in 0..12 {
         let bytes = pattern(round, 400_000);
@@ -337,7 +337,7 @@ pub(in crate::store) async fn releases_race_with_reads(kept: &Kept) {
     kept.assert_reclaimed().await;
 }
 
-pub(in crate::store) async fn releasing_nothing_is_no_error(kept: &Kept) {
+pub(in crate::store) async fn releasing_nothing_is_no_error(kept: &OwnedStore) {
     let store = &kept.store;
     let batch = Batch::new().put(b"k".to_vec(), &b"v"[..]).release(RunId([9; 16]));
     assert_eq!(commit(store, batch).await, Outcome::Applied);

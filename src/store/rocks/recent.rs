@@ -20,11 +20,11 @@ pub(super) type Place = (SegmentId, u64);
 pub(super) struct Recent {
     /// Bytes of memory that they may take.
     limit: usize,
-    kept: RwLock<Kept>,
+    kept: RwLock<RecentWrites>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct RecentWrites {
     writes: BTreeMap<Place, Bytes>,
     /// Where each is, the oldest first, and how many bytes of memory it takes.
     order: VecDeque<(Place, usize)>,

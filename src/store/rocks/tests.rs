@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::conformance::{Kept, P, fill, pattern, put_run};
+use super::super::conformance::{OwnedStore, P, fill, pattern, put_run};
 use super::*;
 use crate::crypto::SystemEntropy;
 
@@ -22,9 +22,9 @@ fn open(options: &Options) -> Arc<RocksStore> {
     RocksStore::open(options, Arc::new(SystemEntropy::new())).unwrap()
 }
 
-fn fresh(adapt: impl Fn(Options) -> Options) -> Kept {
+fn fresh(adapt: impl Fn(Options) -> Options) -> OwnedStore {
     let dir = TempDir::new().unwrap();
-    Kept::new(open(&adapt(options(dir.path()))), dir)
+    OwnedStore::new(open(&adapt(options(dir.path()))), dir)
 }
 
 mod direct {

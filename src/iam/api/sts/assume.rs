@@ -14,7 +14,7 @@ use super::super::authority::{ContextKeys, circumstances};
 use super::super::failure::{Failure, Result, access_denied, invalid_parameter, validation};
 use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
-use crate::iam::session::Who;
+use crate::iam::session::SessionPrincipal;
 use crate::iam::store::records::{RoleRecord, Tag};
 use crate::iam::store::{Compiled, RoleView};
 use crate::policy::{Ask, Explanation, Subject, SubjectKind, is_account_id};
@@ -84,8 +84,12 @@ impl Role {
     }
 
     /// Whose the credentials of a session of this name are.
-    pub fn who(&self, session: &str) -> Who {
-        Who::Role { name: self.record.name.clone(), id: self.record.id.clone(), session: session.to_owned() }
+    pub fn who(&self, session: &str) -> SessionPrincipal {
+        SessionPrincipal::Role {
+            name: self.record.name.clone(),
+            id: self.record.id.clone(),
+            session: session.to_owned(),
+        }
     }
 
     /// `AssumedRoleUser`.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::failure::{Result, access_denied, packed_policy_too_large, validation};
 use super::super::{Call, policies, time};
-use crate::iam::session::{Bounds, SessionRecord, Who};
+use crate::iam::session::{Bounds, SessionPrincipal, SessionRecord};
 
 /// Longest session policy, in characters, and most managed ones. (AWS: "IAM and AWS STS quotas".)
 const MAX_POLICY: usize = 2048;
@@ -73,7 +73,7 @@ pub(super) fn packed_size(bounds: Option<&Bounds>, tags: &[(String, String)]) ->
 pub(super) fn issue(
     call: &Call<'_>,
     account: &str,
-    who: Who,
+    who: SessionPrincipal,
     seconds: i64,
     fill: impl FnOnce(&mut SessionRecord),
 ) -> Value {

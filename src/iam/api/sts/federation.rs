@@ -6,7 +6,7 @@ use super::super::Call;
 use super::super::failure::{Result, access_denied, invalid_parameter};
 use super::credentials::{bounds, check_second_factor, issue, packed_size};
 use crate::iam::arn;
-use crate::iam::session::{Bounds, Who};
+use crate::iam::session::{Bounds, SessionPrincipal};
 use crate::policy::SubjectKind;
 
 /// Seconds: the least, the most, what is meant if none are named, and the most of a root's.
@@ -22,10 +22,10 @@ pub(in super::super) async fn session_token(call: &Call<'_>) -> Result<Value> {
         _ if identity.subject.session.is_some() => {
             return Err(access_denied("Cannot call GetSessionToken with session credentials"));
         }
-        SubjectKind::Root => Who::Root,
+        SubjectKind::Root => SessionPrincipal::Root,
         _ => {
             let name = identity.subject.name.clone().unwrap_or_default();
-            Who::User { name, id: identity.subject.id.clone() }
+            SessionPrincipal::User { name, id: identity.subject.id.clone() }
         }
     };
     check_second_factor(call)?;
@@ -43,7 +43,7 @@ pub(in super::super) async fn federation_token(call: &Call<'_>) -> Result<Value>
         (bounds(call, account)?, call.params.tags_without("Tags", invalid_parameter)?, seconds(call)?);
     let packed = packed_size(bounds.as_ref(), &tags)?;
     let user = identity.subject.name.clone().map(|user| (user, identity.subject.id.clone()));
-    let who = Who::Federated { name: name.to_owned(), user };
+    let who = SessionPrincipal::Federated { name: name.to_owned(), user };
     let credentials = issue(call, account, who, seconds, |record| {
         // Without a policy the session may do nothing but what resources' own policies give.
         record.bounds = Some(bounds.unwrap_or_else(Bounds::default));

@@ -1,4 +1,4 @@
-//! Who asks, and whose an access key is.
+//! SessionPrincipal asks, and whose an access key is.
 
 use serde_json::{Value, json};
 

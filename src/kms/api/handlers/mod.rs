@@ -31,7 +31,7 @@ const PAGE: usize = 100;
 
 /// What an operation does with a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Deed {
+enum KeyRole {
     /// It uses its material: GetKeyLastUsage tells of it, and it takes GrantTokens.
     Use,
     /// None of that, but it takes GrantTokens.
@@ -41,14 +41,14 @@ enum Deed {
 }
 
 macro_rules! handlers {
-    (($kms:ident, $caller:ident, $fields:ident) $($name:ident $deed:ident $does:expr;)*) => {
+    (($kms:ident, $caller:ident, $fields:ident) $($name:ident $key_role:ident $does:expr;)*) => {
         /// The operations that are served.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum Handler { $($name,)* }
 
         impl Handler {
-            const fn deed(self) -> (&'static str, Deed) {
-                match self { $(Self::$name => (stringify!($name), Deed::$deed),)* }
+            const fn key_role(self) -> (&'static str, KeyRole) {
+                match self { $(Self::$name => (stringify!($name), KeyRole::$key_role),)* }
             }
         }
 
@@ -129,12 +129,12 @@ pub(super) async fn perform(
     fields: &Fields<'_>,
     _permit: Permit,
 ) -> Result<Value, Failure> {
-    let (name, deed) = handler.deed();
-    if deed != Deed::Other {
+    let (name, key_role) = handler.key_role();
+    if key_role != KeyRole::Other {
         kms.check_grant_tokens(&fields.grant_tokens()?)?;
     }
     let answer = dispatch(handler, kms, caller, *fields).await?;
-    if deed == Deed::Use {
+    if key_role == KeyRole::Use {
         // Those answer with the ARNs of the keys that they used.
         let arns = ["SourceKeyId", "KeyId"].iter().filter_map(|name| answer[*name].as_str()?.parse().ok());
         arns.for_each(|arn| kms.used(&arn, name, caller));

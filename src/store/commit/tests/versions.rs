@@ -34,7 +34,7 @@ fn name(key: u8) -> String {
 
 /// From each version on, and from the beginning, what stands for a group is found if and only if some of the group is there, and
 /// what is in no group is found as it is.
-async fn assert_groups_are_found(store: &MemoryStore, all: &[Found]) {
+async fn assert_groups_are_found(store: &MemoryStore, all: &[FoundVersion]) {
     let starts = all.iter().map(|found| After::Version(found.key.clone(), found.version.order())).map(Some);
     for after in starts.chain([None]) {
         let left = read_versions(store, BUCKET, "", after.as_ref(), usize::MAX).await.unwrap();
@@ -44,7 +44,7 @@ async fn assert_groups_are_found(store: &MemoryStore, all: &[Found]) {
                 name.starts_with(group).then(|| schema::behind_prefix(key, group)).flatten()
             });
             let found = read_groups(store, BUCKET, ("", Some(&skip)), after.as_ref(), usize::MAX).await.unwrap();
-            let merged = |versions: &[Found]| {
+            let merged = |versions: &[FoundVersion]| {
                 let mut entries: Vec<_> = versions
                     .iter()
                     .map(|found| (!found.key.starts_with(group)).then(|| (found.key.clone(), found.version.id())))
