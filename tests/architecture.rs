@@ -30,7 +30,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("tikv_jemallocator", &["main.rs"]),
-    ("StatusCode", &["http/", "s3/", "kms/api/", "audit/api.rs", "iam/api/", "admin/", "wire/", "cli/graph.rs"]),
+    ("StatusCode", &["http/", "s3/", "kms/api/", "audit/api.rs", "iam/api/", "admin/", "wire/"]),
     ("HeaderMap", &["http/", "s3/", "kms/api/", "audit/api.rs", "wire/", "sigv4/", "sse/headers.rs", "sse/headers/"]),
 ];
 

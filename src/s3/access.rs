@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::acl::ANONYMOUS;
+use super::call::{Bucket, Call};
 use super::circumstances::{BUCKET_TAG, Circumstances, EFFECTIVE_KEY, EXISTING_TAG, METHOD, RESOURCE_TAG};
 use super::error::{ErrorCode, Result, S3Error};
 use super::markings::parse_until;
 use super::operation::Operation;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::standing::{Asker, Standing};
 use super::tags::{self, Tags};
 use crate::clock::{Timestamp, from_millis, iso8601};

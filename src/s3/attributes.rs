@@ -3,6 +3,7 @@
 use http::Response;
 
 use super::access::About;
+use super::call::{Bucket, Call};
 use super::checksum::Kind;
 use super::checksum::render::write_part_xml;
 use super::error::{ErrorCode, Result, S3Error};
@@ -10,7 +11,7 @@ use super::get::insert_modified;
 use super::object::{Object, part_count};
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::version::{VERSION_ID, insert_version};
 use super::xml::XmlWriter;
 use crate::iam::Permit;

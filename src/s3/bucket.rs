@@ -5,12 +5,13 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::access::Creation;
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, refuse_not_offered};
 use super::list::{decode_token, encode_token, incorrect_token};
 use super::render;
 use super::request::is_bucket_name;
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use super::tags::{TagSet, Tagged};
 use super::xml::{self, XmlWriter};
 use crate::crypto::random;

@@ -4,9 +4,10 @@
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use super::xml::{self, XmlWriter};
 use crate::iam::Permit;
 use crate::policy::{self, Kind, Policy};

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 use http::header::{HeaderName, REFERER, USER_AGENT};
 
 use super::access::{About, AskedEncryption, AskedLock, Creation};
+use super::call::{Bucket, Call};
 use super::copy::CopySource;
 use super::operation::Operation;
-use super::service::{Bucket, Call};
 use super::tags::Tags;
 use crate::clock::{Timestamp, iso8601};
 use crate::policy::{Context, Found};
@@ -248,8 +248,8 @@ mod tests {
     use super::*;
     use crate::clock::from_millis;
     use crate::crypto::random::SeededEntropy;
+    use crate::s3::call::AuditNotes;
     use crate::s3::request::Query;
-    use crate::s3::service::AuditNotes;
     use crate::store::schema::VersionId;
     use crate::wire::{RequestContext, RequestId};
 

@@ -6,6 +6,7 @@ use http::Response;
 use http::header::HeaderMap;
 use serde::{Deserialize, Deserializer};
 
+use super::call::{Bucket, Call};
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksum, Checksums};
 use super::condition::Preconditions;
@@ -17,7 +18,7 @@ use super::parts::{ENCRYPTION_WANTED, part_algorithm};
 use super::put::{Origin, insert_id};
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::{self, XmlWriter};
 use crate::crypto::digest;
 use crate::iam::Permit;

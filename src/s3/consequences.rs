@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use async_trait::async_trait;
 
+use super::call::{Bucket, Call};
 use super::error::Result;
 use super::replication::{Candidate, Provenance, Replication, Replicator, Rule};
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::{notification, operation::Operation};
 use crate::clock::SharedClock;
 use crate::events::{Announce, Carriers, EventCarrier, EventName, LifecycleOutcome, Subscriptions, Targets, message};

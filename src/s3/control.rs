@@ -9,11 +9,12 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::access::About;
 use super::bucket_policy::{BLOCK, write_public_access_block};
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::render;
 use super::request::Target;
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use super::tags::{self, MAX_DOCUMENT, Tags};
 use super::xml::XmlWriter;
 use crate::policy::is_account_id;

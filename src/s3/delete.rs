@@ -7,13 +7,14 @@ use serde::Deserialize;
 
 use super::access::About;
 use super::access_log::Aside;
+use super::call::{Bucket, Call};
 use super::condition::Preconditions;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{has_digest, insert};
 use super::markings::check_bypass;
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use super::version::{DELETE_MARKER, VERSION_ID, insert_version};
 use super::xml::{self, XmlWriter};
 use crate::crypto::random;

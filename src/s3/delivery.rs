@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 
 use super::acl::ObjectAccess;
+use super::call::Bucket;
 use super::checksum::Algorithm;
 use super::condition::Preconditions;
 use super::consequences::Cause;
@@ -14,7 +15,7 @@ use super::markings::Markings;
 use super::payload::PayloadPlan;
 use super::put::NewObject;
 use super::request::ObjectKey;
-use super::service::{Bucket, S3};
+use super::service::S3;
 use crate::events::EventName;
 use crate::iam::Permit;
 use crate::kms::Caller;

@@ -5,12 +5,13 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
+use super::call::Call;
 use super::control;
 use super::error::S3Error;
 use super::headers::text;
 use super::operation::{Operation, Row};
 use super::request::Target;
-use super::service::{Call, S3};
+use super::service::S3;
 use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
 use crate::crypto::Entropy;
 use crate::iam::{Explanation, Identity};

@@ -6,6 +6,7 @@ use http::header::{
 use http::{HeaderName, Response, StatusCode};
 
 use super::access::About;
+use super::call::{Bucket, Call};
 use super::checksum::render::{write_headers, write_part_headers};
 use super::condition::{ByteRange, Preconditions, Present, Purpose};
 use super::error::{ErrorCode, Result, S3Error};
@@ -18,7 +19,7 @@ use super::put::insert_number;
 use super::reader::ObjectReader;
 use super::render;
 use super::request::{ObjectKey, Query};
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::version::{VERSION_ID, insert_version};
 use crate::clock::{from_millis, http_date};
 use crate::iam::Permit;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use http::Response;
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
 use super::request::{Query, out_of_range};
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::XmlWriter;
 use crate::iam::Permit;
 use crate::store::schema::{ObjectRecord, Record as _, Table, behind_prefix, escape, prefix_of, unescape};

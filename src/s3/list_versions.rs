@@ -3,11 +3,12 @@
 
 use http::Response;
 
+use super::call::{Bucket, Call};
 use super::error::{Result, S3Error};
 use super::list::{Entry, Listed, Listing, write_common_prefixes};
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::version;
 use super::xml::XmlWriter;
 use crate::iam::{Account, Permit};

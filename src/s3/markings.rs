@@ -7,12 +7,13 @@ use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 
 use super::access::About;
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{has_digest, insert};
 use super::operation::Operation;
 use super::put::insert_number;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::tags::{self, Tags};
 use crate::clock::{Timestamp, from_millis, iso8601};
 use crate::iam::Permit;

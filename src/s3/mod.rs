@@ -26,6 +26,7 @@ mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
 mod buffer;
+mod call;
 pub mod checksum;
 mod circumstances;
 mod complete;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::Response;
 use minicbor::bytes::ByteVec;
 
+use super::call::{Bucket, Call};
 use super::checksum;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::insert;
 use super::list::{Entry, Listed, Listing, Position, write_common_prefixes};
 use super::render;
 use super::request::{ObjectKey, virtual_bucket};
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use super::xml::XmlWriter;
 use crate::clock::{from_millis, parse_http_date};
 use crate::crypto::{Entropy, random};

@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::{self, Empty, XmlWriter};
 use crate::crypto::random;
 use crate::events::message::{self, TEST_EVENT};

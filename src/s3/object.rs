@@ -2,10 +2,11 @@
 
 use minicbor::bytes::ByteVec;
 
+use super::call::{Bucket, Call};
 use super::checksum::{Algorithm, Checksums};
 use super::error::{ErrorCode, Result, S3Error};
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use crate::crypto::random;
 use crate::sse::{self, CustomerKey, Envelope, EtagOf, EtagScope, ObjectName, Scope};
 use crate::store::commit::{Part, WriteError};

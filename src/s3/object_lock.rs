@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::access::{About, AskedLock};
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::require_digest;
 use super::markings::{mode_of, name_of, no_lock, parse_until, past, status_of};
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::{self, XmlWriter};
 use crate::clock::{from_millis, iso8601};
 use crate::iam::Permit;

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Response, StatusCode};
 
+use super::call::{Bucket, Call};
 use super::checksum::render::{write_part_headers, write_part_xml};
 use super::checksum::{self, Algorithm, Checksums};
 use super::error::{ErrorCode, Result, S3Error};
@@ -14,7 +15,7 @@ use super::put::MAX_PUT;
 use super::reader::ObjectReader;
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::upload::Sealed;
 use super::xml::XmlWriter;
 use crate::iam::Permit;

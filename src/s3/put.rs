@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use minicbor::bytes::ByteVec;
 
 use super::acl::ObjectAccess;
+use super::call::{Bucket, Call};
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::{Preconditions, Present};
@@ -17,7 +18,7 @@ use super::payload::{PayloadPlan, Verified};
 use super::render;
 use super::replication::ORIGIN;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::upload::Sealed;
 use super::version::{self, VERSION_ID};
 use crate::crypto::random;

@@ -14,13 +14,14 @@
 use bytes::Bytes;
 use minicbor::bytes::ByteVec;
 
+use super::call::{Bucket, Call};
 use super::checksum::{Algorithm, Checksums, Kind};
 use super::copy::{Copied, Copy, Source};
 use super::error::Result;
 use super::object::{part_count, run_header};
 use super::put::Stored;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use crate::crypto::random;
 use crate::sse::{ObjectName, Scope};
 use crate::store::commit::{self, NewRun, Part, SharedRuns, data_key, part_key};

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 
 use super::access::About;
 use super::acl::{ANONYMOUS, granted};
+use super::call::{Bucket, Call};
 use super::error::{Result, S3Error};
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::version::Missing;
 use crate::iam::Identity;
 use crate::iam::resource::{Brought, Buckets};

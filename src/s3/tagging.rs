@@ -3,12 +3,13 @@
 use http::{Response, StatusCode};
 
 use super::access::About;
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::require_digest;
 use super::operation::Operation;
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use super::tags::{self, MAX_DOCUMENT, Tagged, Tags};
 use super::version::{Missing, VERSION_ID, insert_version};
 use crate::iam::Permit;

@@ -3,9 +3,9 @@
 
 use serde::Deserialize;
 
+use super::call::Call;
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
-use super::service::Call;
 use super::xml::{self, XmlWriter};
 use crate::wire::percent::percent_decode;
 

@@ -1,10 +1,11 @@
 //! The transport rules: a customer's key passes only over TLS, and what concerns a KMS object passes only over TLS and only signed with Signature Version
 //! 4, whoever asks, so the rules are judged before authorisation. (S3: userguide/UsingKMSEncryption.)
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::operation::Operation;
 use super::request::{ObjectKey, Target};
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::version::Missing;
 use crate::sse::{self, Envelope};
 use crate::store::schema::VersionId;

@@ -8,10 +8,11 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::access::{About, AskedEncryption};
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml;
 use crate::kms::KeyRef;
 use crate::kms::services::EMBEDDED;

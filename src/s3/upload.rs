@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use minicbor::bytes::ByteVec;
 
+use super::call::Call;
 use super::checksum::Algorithm;
 use super::error::{ErrorCode, Result};
 use super::payload::{self, PayloadPlan, PayloadStream, Requirements, Verified};
 use super::put::MAX_PUT;
-use super::service::{Call, S3};
+use super::service::S3;
 use crate::crypto::{SharedEntropy, random};
 use crate::sse::{ObjectKey, RunHeader, Sealer};
 use crate::store::commit::NewRun;

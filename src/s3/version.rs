@@ -2,10 +2,11 @@
 
 use http::header::{HeaderMap, HeaderName};
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::insert;
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use crate::clock::{from_millis, http_date};
 use crate::store::commit;
 use crate::store::schema::{MarkerRecord, ObjectRecord, Version, VersionId};

@@ -3,9 +3,10 @@
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::render;
-use super::service::{Bucket, Call, S3, no_such_bucket};
+use super::service::{S3, no_such_bucket};
 use super::xml::{self, XmlWriter};
 use crate::iam::Permit;
 use crate::store::commit::{self, WriteError};

@@ -16,12 +16,13 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri, Version};
 
 use super::acl::{Granting, ObjectAccess, full_control, is_public};
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::text;
 use super::operation::{BodyKind, Operation, Row};
 use super::render;
 use super::request::{Query, Target, TargetKind};
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::XmlWriter;
 use crate::events::{End, LifecycleOutcome};
 use crate::iam::{Identity, Permit};

@@ -13,9 +13,10 @@ mod read;
 
 use std::sync::{Arc, LazyLock};
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::request::ObjectKey;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use crate::iam::{Account, Identity};
 use crate::policy::Grant;
 use crate::store::schema::{AclGrant, Grantee, Group, Ownership, Permission};

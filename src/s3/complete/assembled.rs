@@ -3,13 +3,14 @@
 use http::header::HeaderMap;
 
 use super::NamedPart;
+use crate::s3::call::Bucket;
 use crate::s3::checksum::{self, Checksums, Kind};
 use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::headers::text;
 use crate::s3::multipart::encode_upload_id;
 use crate::s3::object::run_header;
 use crate::s3::parts::{DEFAULT_ALGORITHM, part_algorithm};
-use crate::s3::service::{Bucket, S3};
+use crate::s3::service::S3;
 use crate::sse::{self, Scope};
 use crate::store::commit::{Part, Upload};
 use crate::store::schema::PartSpan;

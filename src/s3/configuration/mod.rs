@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Response, StatusCode};
 
+use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result};
 use super::headers::require_digest;
 use super::list::{decode_token, encode_token};
 use super::operation::Operation;
 use super::render;
-use super::service::{Bucket, Call, S3, no_content, no_such_bucket};
+use super::service::{S3, no_content, no_such_bucket};
 use super::xml::XmlWriter;
 use crate::iam::Permit;
 use crate::store::configuration::{

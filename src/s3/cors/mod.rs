@@ -13,11 +13,12 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 
+use super::call::{AuditNotes, Bucket};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, text};
 use super::render;
 use super::request::Target;
-use super::service::{AuditNotes, Bucket, S3};
+use super::service::S3;
 use crate::store::schema::ConfigurationKind;
 use crate::wire::ResponseBody;
 

@@ -8,11 +8,12 @@ use crate::iam::{self, Permit};
 use crate::kms::{Caller, ConditionValues, KeyRef};
 use crate::policy::{Context, Found, Grant, Subject};
 use crate::s3::acl::ObjectAccess;
+use crate::s3::call::Bucket;
 use crate::s3::circumstances::{EFFECTIVE_KEY, METHOD};
 use crate::s3::delivery::ServiceWrite;
 use crate::s3::error::{ErrorCode, Result};
 use crate::s3::request::ObjectKey;
-use crate::s3::service::{Bucket, S3, no_such_bucket};
+use crate::s3::service::{S3, no_such_bucket};
 use crate::sse::{Plan, SseRequest};
 
 /// As which reports are delivered. (S3 user guide, "Creating a destination bucket policy".)

@@ -13,9 +13,10 @@ mod report;
 use http::Response;
 
 use super::access::About;
+use super::call::{Bucket, Call};
 use super::configuration::{MAX_DOCUMENT, PutDocument};
 use super::error::Result;
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::XmlWriter;
 use crate::wire::{RequestBody, ResponseBody};
 use document::Inventory;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::call::{Bucket, Call};
 use super::configuration::Parsed;
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, require_digest};
 use super::render;
-use super::service::{Bucket, Call, S3, no_content};
+use super::service::{S3, no_content};
 use crate::clock::{from_millis, http_date};
 use crate::crypto::random;
 use crate::iam::Permit;

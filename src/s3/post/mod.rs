@@ -14,6 +14,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
 
 use super::access::REQUEST_CHARGED;
+use super::call::{Bucket, Call};
 use super::checksum::Algorithm;
 use super::checksum::render::write_headers;
 use super::condition::Preconditions;
@@ -24,7 +25,7 @@ use super::payload::PayloadPlan;
 use super::put::{MAX_PUT, NewObject, insert_id};
 use super::render;
 use super::request::{ObjectKey, Target};
-use super::service::{Bucket, Call, S3};
+use super::service::S3;
 use super::xml::XmlWriter;
 use crate::iam::Permit;
 use crate::sigv4::{self, Signed, SignedPolicy};

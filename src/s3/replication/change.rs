@@ -11,12 +11,13 @@
 use std::time::Duration;
 
 use super::super::access::About;
+use super::super::call::{AuditNotes, Bucket};
 use super::super::error::{ErrorCode, Result, S3Error};
 use super::super::markings::no_lock;
 use super::super::object_lock::may_replace;
 use super::super::operation::Operation;
 use super::super::request::ObjectKey;
-use super::super::service::{AuditNotes, Bucket, S3};
+use super::super::service::S3;
 use super::reason::Reason;
 use super::remote::Remote;
 use super::{Failure, Replicator, Rule, replica_id};

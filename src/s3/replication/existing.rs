@@ -4,9 +4,10 @@
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
+use super::super::call::Bucket;
 use super::super::consequences::{Cause, Consequences};
 use super::super::error::{Result, S3Error};
-use super::super::service::{Bucket, S3};
+use super::super::service::S3;
 use super::{Candidate, Failure, Provenance, Replication, Rule};
 use crate::events::EventName;
 use crate::store::commit::{self, After, Change, FoundVersion, Tell};

@@ -2,6 +2,7 @@
 //! sealed bytes.
 
 use super::super::access::{About, AskedEncryption, method_of};
+use super::super::call::{AuditNotes, Bucket, Call};
 use super::super::condition::Preconditions;
 use super::super::copy::{Copy, Source};
 use super::super::error::{ErrorCode, Result, S3Error};
@@ -9,7 +10,7 @@ use super::super::markings::{Markings, no_lock};
 use super::super::operation::Operation;
 use super::super::put::Origin;
 use super::super::request::ObjectKey;
-use super::super::service::{AuditNotes, Bucket, Call, S3, no_such_bucket};
+use super::super::service::{S3, no_such_bucket};
 use super::super::{checksum::Algorithm, object::Object};
 use super::reason::Reason;
 use super::{Errand, Failure, Rule};

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::super::call::AuditNotes;
 use super::super::consequences::Cause;
 use super::super::error::{Result, S3Error};
 use super::super::operation::Operation;
 use super::super::request::ObjectKey;
-use super::super::service::{AuditNotes, S3};
+use super::super::service::S3;
 use super::change::Change;
 use super::configuration::BUCKET_ARN;
 use super::reason::Reason;

@@ -19,10 +19,11 @@
 use http::HeaderMap;
 
 use super::super::access::About;
+use super::super::call::{AuditNotes, Bucket, Call};
 use super::super::error::{ErrorCode, Result, S3Error};
 use super::super::operation::Operation;
 use super::super::request::{ObjectKey, Query};
-use super::super::service::{AuditNotes, Bucket, Call, S3};
+use super::super::service::S3;
 use super::Failure;
 use super::reason::Reason;
 use crate::clock::iso8601;

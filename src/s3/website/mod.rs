@@ -15,12 +15,13 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use super::call::{AuditNotes, Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, text};
 use super::operation::Operation;
 use super::render;
 use super::request::{ObjectKey, Query, Target, virtual_bucket};
-use super::service::{AuditNotes, Bucket, Call, S3, no_such_bucket};
+use super::service::{S3, no_such_bucket};
 use crate::sigv4::Head;
 use crate::store::schema::ConfigurationKind;
 use crate::wire::percent::{percent_decode, percent_encode};
