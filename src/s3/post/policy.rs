@@ -204,7 +204,8 @@ mod tests {
 
     fn judge(conditions: &str, fields: &[(&str, &str)]) -> Result<(), String> {
         let fields = Fields::of(fields);
-        let named = conditions.replacen('[', r#"[{"bucket":"b"},"#, 1).replace(",]", "]");
+        let own = conditions.strip_prefix('[').unwrap();
+        let named = [r#"[{"bucket":"b"}"#, if own == "]" { "" } else { "," }, own].concat();
         let judged = policy(&named).unwrap().judge(&fields, "b", from_millis(0));
         judged.map_err(|error| error.message.into_owned())
     }
