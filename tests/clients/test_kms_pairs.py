@@ -321,6 +321,14 @@ def test_operations_that_a_key_is_not_for(kms, make, shared_key):
     for key in (symmetric, mac):
         with refused("UnsupportedOperationException", 400):
             kms.get_public_key(**key)
+    # Recorded on AWS: a ciphertext of another key is told of before what the key named is for.
+    blob = kms.encrypt(**symmetric, Plaintext=b"p")["CiphertextBlob"]
+    text = "The key ID in the request does not identify a CMK that can perform this operation."
+    for key in (mac, signer):
+        with refused("IncorrectKeyException", 400, text):
+            kms.decrypt(**key, CiphertextBlob=blob)
+        with refused("IncorrectKeyException", 400, text):
+            kms.re_encrypt(CiphertextBlob=blob, SourceKeyId=key["KeyId"], DestinationKeyId=symmetric["KeyId"])
 
 
 def test_s3_tells_that_a_key_is_not_for_it(s3, bucket, make):

@@ -235,15 +235,17 @@ impl LocalKms {
                 // By nothing that is wrong besides is a stranger told that there is the key.
                 self.permit(caller, named, key_use)?;
             }
+            // That the ciphertext is another key's is told before what the one named is not for. (Recorded on AWS:
+            // test_error_messaging_for_invalid_keys.)
+            if header.as_ref().is_some_and(|header| header.key != named.raw_id) {
+                return Err(KmsErrorKind::IncorrectKey
+                    .with("The key ID in the request does not identify a CMK that can perform this operation."));
+            }
             check_usage(named, key_use.action, KeyUsage::EncryptDecrypt)?;
             check_algorithm(named, EncryptionAlgorithm::SymmetricDefault)?;
         }
         let header = header.ok_or_else(invalid_ciphertext)?;
         let may_know = named.is_some() || is_own;
-        if named.is_some_and(|named| named.raw_id != header.key) {
-            return Err(KmsErrorKind::IncorrectKey
-                .with("The key ID in the request does not identify a CMK that can perform this operation."));
-        }
         // The ciphertext alone has named it: that is no reason to tell a stranger whose it is, or that it is there.
         let unknown = || {
             KmsErrorKind::AccessDenied.with(

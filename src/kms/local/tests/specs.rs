@@ -177,7 +177,7 @@ async fn keys_serve_their_own_usage_alone() {
         let oaep = Cipher { algorithm: EncryptionAlgorithm::RsaesOaepSha1, context: &none };
         let uses = [
             (KeyUsage::EncryptDecrypt, "Encrypt", kms.encrypt(&caller, &name, b"p", &none).await.map(drop)),
-            (KeyUsage::EncryptDecrypt, "Decrypt", kms.decrypt(&caller, &blob, Some(&name), &none).await.map(drop)),
+            (KeyUsage::EncryptDecrypt, "Decrypt", kms.decrypt(&caller, b"no blob", Some(&name), &none).await.map(drop)),
             (KeyUsage::EncryptDecrypt, "Decrypt", kms.decrypt_by(&caller, &blob, Some(&name), oaep).await.map(drop)),
             (KeyUsage::EncryptDecrypt, "GenerateDataKey", kms.generate_data_key(&caller, &name, &none).await.map(drop)),
             (
@@ -204,6 +204,8 @@ async fn keys_serve_their_own_usage_alone() {
             (KeyUsage::SignVerify, "Verify", kms.verify(&caller, &name, sign, raw(b"m"), vec![1]).await.map(drop)),
             (KeyUsage::KeyAgreement, "DeriveSharedSecret", kms.shared_secret(&caller, &name, vec![]).await.map(drop)),
         ];
+        let other = kms.decrypt(&caller, &blob, Some(&name), &none).await.unwrap_err();
+        assert_eq!(other.kind, KmsErrorKind::IncorrectKey, "{usage:?}: the ciphertext names another key");
         for (needed, operation, result) in uses.into_iter().filter(|(needed, ..)| *needed != usage) {
             let error = result.expect_err(operation);
             let told = format!("{arn} key usage is {} which is not valid for {operation}.", usage.as_str());
