@@ -70,12 +70,11 @@ impl LocalKms {
     /// `UnsupportedOperationException` of keys that do not rotate, and as the key's state and policy say.
     pub async fn enable_rotation(&self, caller: &Caller, name: &KeyRef, period: u32) -> Result<(), KmsError> {
         let now = self.clock.now().as_millisecond();
-        let change = |key: &Key, record: &mut KeyRecord| {
-            rotates_by_itself(key)?;
+        let change = |_: &Key, record: &mut KeyRecord| {
             record.rotation = Some(RotationRecord { period, next: later(now, period) });
             Ok(())
         };
-        self.change_rotation(caller, name, "kms:EnableKeyRotation", change).await.map(drop)
+        self.change_rotation(caller, name, "kms:EnableKeyRotation", rotates_by_itself, change).await.map(drop)
     }
 
     /// Turns automatic rotation off.
@@ -83,12 +82,11 @@ impl LocalKms {
     /// # Errors
     /// As [`Self::enable_rotation`].
     pub async fn disable_rotation(&self, caller: &Caller, name: &KeyRef) -> Result<(), KmsError> {
-        let change = |key: &Key, record: &mut KeyRecord| {
-            rotates_by_itself(key)?;
+        let change = |_: &Key, record: &mut KeyRecord| {
             record.rotation = None;
             Ok(())
         };
-        self.change_rotation(caller, name, "kms:DisableKeyRotation", change).await.map(drop)
+        self.change_rotation(caller, name, "kms:DisableKeyRotation", rotates_by_itself, change).await.map(drop)
     }
 
     /// A key's automatic rotation.
@@ -138,7 +136,7 @@ impl LocalKms {
             }
             Ok(())
         };
-        let key = self.change_rotation(caller, name, "kms:RotateKeyOnDemand", change).await?;
+        let key = self.change_rotation(caller, name, "kms:RotateKeyOnDemand", is_symmetric, change).await?;
         Ok(key.arn.clone())
     }
 
@@ -196,12 +194,14 @@ impl LocalKms {
         caller: &Caller,
         name: &KeyRef,
         action: &'static str,
+        rotates: impl FnOnce(&Key) -> Result<(), KmsError>,
         change: impl FnOnce(&Key, &mut KeyRecord) -> Result<(), KmsError>,
     ) -> Result<Arc<Key>, KmsError> {
-        // That a key never rotates is told before that it does not now.
+        // That a key never rotates is told before that it does not now. (AWS: developer guide, "Key states of AWS KMS keys":
+        // automatic rotation of keys with imported material, which may be pending.)
         let key = self.find(caller, name, action)?;
         self.permit_change(caller, &key, action)?;
-        is_symmetric(&key)?;
+        rotates(&key)?;
         self.try_change(caller, name, action, Need::Use, change).await
     }
 
@@ -228,6 +228,7 @@ fn is_symmetric(key: &Key) -> Result<(), KmsError> {
 }
 
 fn rotates_by_itself(key: &Key) -> Result<(), KmsError> {
+    is_symmetric(key)?;
     if key.is_external() {
         let message = format!("{} origin is EXTERNAL which is not valid for this operation.", key.arn);
         return Err(KmsErrorKind::UnsupportedOperation.with(message));

@@ -152,6 +152,11 @@ async fn new_material_waits_for_its_rotation() {
     let fixture = Fixture::new().await;
     let (kms, caller) = (&fixture.kms, direct(OWNER));
     let name = external(kms, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
+    let changes = [kms.enable_rotation(&caller, &name, 90).await, kms.disable_rotation(&caller, &name).await];
+    for error in changes.map(Result::unwrap_err) {
+        assert_eq!(error.kind, KmsErrorKind::UnsupportedOperation, "also while its material is pending");
+    }
+    assert_eq!(kms.rotate_on_demand(&caller, &name).await.unwrap_err().kind, KmsErrorKind::InvalidState);
     let first = import(kms, &name, &[7; 32], Some(true)).await.unwrap();
     let old = kms.encrypt(&caller, &name, b"old", &context()).await.unwrap();
     let error = kms.rotate_on_demand(&caller, &name).await.unwrap_err();
