@@ -136,7 +136,8 @@ async fn secrets_are_shared_over_the_curves() {
         assert_eq!(secret.expose(), peer.agree(&public).unwrap().expose());
         assert!(!external);
         let error = kms.shared_secret(&caller, &name, b"no key".to_vec()).await.unwrap_err();
-        assert_eq!(error.kind, KmsErrorKind::Validation);
+        assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::Validation, ""));
+        assert!(error.source.is_some(), "the reason is kept");
     }
 }
 
