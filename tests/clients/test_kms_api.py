@@ -142,6 +142,8 @@ def test_names_that_name_no_key(kms, prefix):
         "fake-key-id": "Invalid keyId 'fake-key-id'",
         UNKNOWN.replace("-", ""): f"Invalid keyId '{UNKNOWN.replace('-', '')}'",
         UNKNOWN: f"Key '{prefix}:key/{UNKNOWN}' does not exist",
+        "mrk-fake-key-id": "Invalid keyId 'mrk-fake-key-id'",
+        f"mrk-{UNKNOWN.replace('-', '')}": f"Key '{prefix}:key/mrk-{UNKNOWN.replace('-', '')}' does not exist",
         f"{prefix}:key/{UNKNOWN}": f"Key '{prefix}:key/{UNKNOWN}' does not exist",
         f"{prefix}:key/{UNKNOWN}".replace("us-east-1", "us-west-2"): "Invalid arn us-west-2",
         "alias/none": f"Alias {prefix}:alias/none is not found.",

@@ -534,6 +534,12 @@ async fn refusals_are_worded_as_aws_words_them() {
         ("DescribeKey", json!({"KeyId": "fake-key-id"}), "NotFoundException", "Invalid keyId 'fake-key-id'".to_owned()),
         (
             "DescribeKey",
+            json!({"KeyId": "mrk-0123456789abcdef0123456789abcdef"}),
+            "NotFoundException",
+            format!("Key 'arn:aws:kms:{REGION}:{ACCOUNT}:key/mrk-0123456789abcdef0123456789abcdef' does not exist"),
+        ),
+        (
+            "DescribeKey",
             json!({"KeyId": arn.replace(REGION, "us-west-2")}),
             "NotFoundException",
             "Invalid arn us-west-2".to_owned(),

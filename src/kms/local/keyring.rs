@@ -116,6 +116,13 @@ pub(super) fn raw_id(id: &str) -> Option<KeyId> {
     well_formed.then(|| uuid::Uuid::try_parse(id).ok()).flatten().map(uuid::Uuid::into_bytes)
 }
 
+/// Whether it is the id of a multi-Region key. There are none here, but what has the form of one is not malformed. (AWS:
+/// developer guide, "Multi-Region keys in AWS KMS": `mrk-` and 32 hex digits.)
+pub(super) fn is_multi_region(id: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    id.strip_prefix("mrk-").is_some_and(|digits| digits.len() == 32 && digits.bytes().all(is_digit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +134,14 @@ mod tests {
             ["fake-key-id", "00000000000040008000000000000001", "mrk-fake", "", "{0000000-0000-4000-8000-000000000001}"]
         {
             assert!(raw_id(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_of_multi_region_keys_have_one_form() {
+        assert!(is_multi_region("mrk-0123456789abcdef0123456789abcdef"));
+        for bad in ["mrk-fake", "mrk-", "0123456789abcdef0123456789abcdef", "mrk-0123456789abcdef0123456789abcdeg"] {
+            assert!(!is_multi_region(bad), "{bad}");
         }
     }
 }

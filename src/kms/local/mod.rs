@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use self::keyring::{Key, Keyring, raw_id};
+use self::keyring::{Key, Keyring, is_multi_region, raw_id};
 use self::material::open_key;
 use self::policy::{KeyUse, denied};
 use self::records::{ALIAS_TABLE, AliasRecord, GRANT_TABLE, GrantRecord, KEY_TABLE, USAGE_TABLE};
@@ -221,7 +221,9 @@ impl LocalKms {
         let ring = self.ring();
         let key = match name {
             KeyRef::Id(id) => {
-                raw_id(id).ok_or_else(|| not_found(format!("Invalid keyId '{id}'")))?;
+                if raw_id(id).is_none() && !is_multi_region(id) {
+                    return Err(not_found(format!("Invalid keyId '{id}'")));
+                }
                 let key = ring.keys.get(id).filter(|key| key.record.account == caller.account);
                 key.ok_or_else(|| missing(&caller.account, id))?
             }
