@@ -305,6 +305,8 @@ def test_what_is_not_offered(kms, key):
     for operation, members in refusals:
         with refused("UnsupportedOperationException", 400):
             operation(**members)
+    with refused("UnsupportedOperationException", 400, f"{key['Arn']} is not a multi-region primary key."):
+        kms.replicate_key(KeyId=key["KeyId"], ReplicaRegion="us-west-2")
 
 
 def test_there_are_no_custom_key_stores(kms):

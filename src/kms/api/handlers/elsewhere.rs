@@ -41,21 +41,21 @@ pub(super) fn no_key_store(fields: Fields<'_>) -> Result<(), Failure> {
     }
 }
 
-/// ReplicateKey: no key here is a multi-Region primary key.
+/// ReplicateKey: no key here is a multi-Region primary key. (Recorded on AWS: test_replicate_replica_key_should_fail.)
 pub(super) fn replicate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    single_region(kms, caller, fields, ("ReplicaRegion", "kms:ReplicateKey"))
+    single_region(kms, caller, fields, ("ReplicaRegion", "kms:ReplicateKey", "multi-region primary key"))
 }
 
 /// UpdatePrimaryRegion: no key here is a multi-Region key.
 pub(super) fn update_primary(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    single_region(kms, caller, fields, ("PrimaryRegion", "kms:UpdatePrimaryRegion"))
+    single_region(kms, caller, fields, ("PrimaryRegion", "kms:UpdatePrimaryRegion", "multi-Region key"))
 }
 
 fn single_region(
     kms: &LocalKms,
     caller: &Caller,
     fields: Fields<'_>,
-    (member, action): (&str, &'static str),
+    (member, action, what): (&str, &'static str, &str),
 ) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
     let region = fields.required_text(member, 32)?;
@@ -65,7 +65,7 @@ fn single_region(
     }
     let key = kms.metadata(caller, &name, action)?;
     key.state.allow(Need::Use, key.arn.as_str())?;
-    let message = format!("{} is not a multi-Region key.", key.arn);
+    let message = format!("{} is not a {what}.", key.arn);
     Err(refuse(KmsErrorKind::UnsupportedOperation, message))
 }
 
