@@ -82,6 +82,17 @@ pub struct GrantTerms {
     pub name: Option<String>,
 }
 
+impl GrantTerms {
+    /// Whether `other` grants the same under the same name: in which order it lists its operations says nothing.
+    fn are_those_of(&self, other: &Self) -> bool {
+        let Self { grantee, retiring, operations, constraints, name } = self;
+        let within = |one: &[GrantOperation], all: &[GrantOperation]| one.iter().all(|it| all.contains(it));
+        (grantee, retiring, constraints, name) == (&other.grantee, &other.retiring, &other.constraints, &other.name)
+            && within(operations, &other.operations)
+            && within(&other.operations, operations)
+    }
+}
+
 /// A grant.
 #[derive(Clone, Debug)]
 pub struct Grant {
@@ -134,7 +145,7 @@ impl LocalKms {
         }
         let of_name = |grant: &GrantRecord| grant.name.is_some() && grant.name == terms.name;
         let of_name = self.select_grants(&key, of_name, GrantRecord::clone);
-        if let Some(same) = of_name.iter().find(|grant| self.shown_grant(&key, grant).terms == terms) {
+        if let Some(same) = of_name.iter().find(|grant| self.shown_grant(&key, grant).terms.are_those_of(&terms)) {
             return Ok((same.id.clone(), self.token(&key, &same.id)));
         }
         if self.select_grants(&key, |_| true, |_| ()).len() >= MOST_GRANTS {

@@ -118,6 +118,11 @@ async fn grants_are_kept_and_listed() {
     let (again, other_token) = kms.create_grant(&caller, &name, terms(Some("n")), false).await.unwrap();
     assert_eq!(again, id, "the same name and terms are the same grant");
     assert_ne!(token, other_token);
+    let mut reordered = terms(Some("n"));
+    reordered.operations.reverse();
+    assert_ne!(reordered, terms(Some("n")));
+    let (again, _) = kms.create_grant(&caller, &name, reordered, false).await.unwrap();
+    assert_eq!(again, id, "nor does the order of the operations make another");
     kms.create_grant(&caller, &name, terms(None), false).await.unwrap();
     kms.create_grant(&caller, &name, terms(None), false).await.unwrap();
     kms.create_grant(&caller, &KeyRef::from(&other), terms(Some("n")), false).await.unwrap();
