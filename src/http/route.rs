@@ -9,11 +9,12 @@
 //! | host `sts.` or `iam.` of amazonaws.com | query |
 //! | `POST /` with `X-Amz-Target` of CloudTrail | CloudTrail |
 //! | `POST /` with any other `X-Amz-Target` | KMS |
+//! | `POST /` signed for `kms` or `cloudtrail` | that |
 //! | `POST /` with a form (`Action=...`) and no query, unless the host is a bucket's | query |
 //! | `GET /` or `POST /` with `Action` and `Version` in its query | query |
 //! | all else | S3 |
 
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderName, Method, Request};
 
 const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -62,6 +63,12 @@ impl Route {
             let cloudtrail = target.to_str().is_ok_and(|target| target.contains("CloudTrail_"));
             return if cloudtrail { Self::CloudTrail } else { Self::Kms };
         }
+        // Without a target there is no operation, which that service is to say in its own form.
+        match signed_for(request) {
+            Some("cloudtrail") => return Self::CloudTrail,
+            Some("kms") => return Self::Kms,
+            _ => {}
+        }
         match request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
             // Some clients say so of whatever they send: a deletion of many objects is a `POST /?delete` at a bucket's host.
             Some(form) if form.starts_with("application/x-www-form-urlencoded") => {
@@ -76,6 +83,14 @@ impl Route {
 fn is_query(query: &str) -> bool {
     let has = |name: &str| query.split('&').any(|pair| pair.starts_with(name));
     has("Action=") && has("Version=20")
+}
+
+/// The service in the credential scope of a request that is signed in its `Authorization` header
+/// (`Credential=KEY/DATE/REGION/SERVICE/aws4_request`).
+fn signed_for<B>(request: &Request<B>) -> Option<&str> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, credential) = header.strip_prefix("AWS4-")?.split_once("Credential=")?;
+    credential.split([',', ' ']).next()?.split('/').nth_back(1)
 }
 
 /// The name that a request's host has, without its port and the dot that may end it.
@@ -124,6 +139,14 @@ mod tests {
         assert_eq!(route("POST", "/", &look_up), Route::CloudTrail);
         assert_eq!(route("POST", "https://cloudtrail.us-east-1.amazonaws.com/", &[]), Route::CloudTrail);
         assert_eq!(route("POST", "/", &form), Route::Query);
+        let signed = |service: &str| {
+            let scope = format!("AKIDEXAMPLE/20260101/us-east-1/{service}/aws4_request");
+            let header = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature=00");
+            route("POST", "/", &[("authorization", &header), form[0]])
+        };
+        assert_eq!((signed("kms"), signed("cloudtrail")), (Route::Kms, Route::CloudTrail));
+        assert_eq!((signed("sts"), signed("iam"), signed("s3")), (Route::Query, Route::Query, Route::Query));
+        assert_eq!(route("POST", "/", &[("authorization", "AWS4-HMAC-SHA256 Credential=kms")]), Route::S3);
         for method in ["GET", "POST"] {
             assert_eq!(route(method, "/?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::Query);
             assert_eq!(route(method, "/bucket?Action=GetCallerIdentity&Version=2011-06-15", &[]), Route::S3);
