@@ -337,6 +337,16 @@ impl Event {
         }
     }
 
+    /// Its id, by which it is looked up.
+    pub fn id(&self) -> &str {
+        &self.event_id
+    }
+
+    /// The id of the request that it is about.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// It is told to the accounts that own its resources, and to the caller's: each has an event of its own.
     /// (AWS: "sharedEventID example", CloudTrail user guide.)
     pub fn tell_owners(&mut self, entropy: &dyn Entropy) {

@@ -79,17 +79,12 @@ impl AuditedKms {
         Self { inner, audit, region, clock, entropy }
     }
 
-    /// Records what became of `name`; if the audit is required, nothing is handed out without its event.
-    async fn record<T>(
-        &self,
-        name: &'static str,
-        caller: &Caller,
-        parameters: Map<String, Value>,
-        result: Result<T, KmsError>,
-        key: impl FnOnce(&T) -> Vec<&KeyArn>,
-    ) -> Result<T, KmsError> {
+    /// The event of a call of `name` that is to be made, where events are wanted; and the caller, as it is watched, with the
+    /// ids of the event and of the request that it tells of: those the key's last use names.
+    fn begin(&self, name: &'static str, caller: &Caller) -> (Caller, Option<Event>) {
+        let mut caller = caller.watched();
         if !self.audit.wants(Category::Management) {
-            return result;
+            return (caller, None);
         }
         let operation = ServiceOperation {
             source: EVENT_SOURCE,
@@ -99,8 +94,23 @@ impl AuditedKms {
             region: &self.region,
             entropy: &*self.entropy,
         };
-        let identity = user_identity(&caller.subject, None);
-        let mut event = Event::of_service_call(operation, self.clock.now(), identity);
+        let event = Event::of_service_call(operation, self.clock.now(), user_identity(&caller.subject, None));
+        caller.event_id = Some(event.id().to_owned());
+        if let Some(id) = event.request_id() {
+            id.clone_into(&mut caller.request_id);
+        }
+        (caller, Some(event))
+    }
+
+    /// Records what became of a call; if the audit is required, nothing is handed out without its event.
+    async fn record<T>(
+        &self,
+        (caller, event): (Caller, Option<Event>),
+        parameters: Map<String, Value>,
+        result: Result<T, KmsError>,
+        key: impl FnOnce(&T) -> Vec<&KeyArn>,
+    ) -> Result<T, KmsError> {
+        let Some(mut event) = event else { return result };
         match &result {
             Ok(done) => event.resources = key(done).into_iter().map(key_resource).collect(),
             Err(error) => {
@@ -138,10 +148,10 @@ impl Kms for AuditedKms {
         key: &KeyRef,
         context: &EncryptionContext,
     ) -> Result<GeneratedKey, KmsError> {
-        let caller = &caller.watched();
-        let result = self.inner.generate_data_key(caller, key, context).await;
+        let call = self.begin("GenerateDataKey", caller);
+        let result = self.inner.generate_data_key(&call.0, key, context).await;
         let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
-        self.record("GenerateDataKey", caller, parameters, result, |made| vec![&made.wrapped.key_arn]).await
+        self.record(call, parameters, result, |made| vec![&made.wrapped.key_arn]).await
     }
 
     async fn decrypt(
@@ -151,12 +161,12 @@ impl Kms for AuditedKms {
         key: Option<&KeyRef>,
         context: &EncryptionContext,
     ) -> Result<Decrypted, KmsError> {
-        let caller = &caller.watched();
-        let result = self.inner.decrypt(caller, blob, key, context).await;
+        let call = self.begin("Decrypt", caller);
+        let result = self.inner.decrypt(&call.0, blob, key, context).await;
         let key = key.map(ToString::to_string);
         let parameters =
             parameters(json!({"keyId": key, "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}), (CONTEXT, context));
-        self.record("Decrypt", caller, parameters, result, |opened| vec![&opened.key_arn]).await
+        self.record(call, parameters, result, |opened| vec![&opened.key_arn]).await
     }
 
     async fn encrypt(
@@ -166,13 +176,13 @@ impl Kms for AuditedKms {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
-        let caller = &caller.watched();
-        let result = self.inner.encrypt(caller, key, plaintext, context).await;
+        let call = self.begin("Encrypt", caller);
+        let result = self.inner.encrypt(&call.0, key, plaintext, context).await;
         let parameters = parameters(
             json!({"keyId": key.to_string(), "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}),
             (CONTEXT, context),
         );
-        self.record("Encrypt", caller, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
+        self.record(call, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
     }
 
     async fn wrap_data_key(
@@ -182,11 +192,11 @@ impl Kms for AuditedKms {
         data_key: &Secret<32>,
         context: &EncryptionContext,
     ) -> Result<WrappedKey, KmsError> {
-        let caller = &caller.watched();
-        let result = self.inner.wrap_data_key(caller, key, data_key, context).await;
-        let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
         // What a copy asks of AWS KMS.
-        self.record("GenerateDataKey", caller, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
+        let call = self.begin("GenerateDataKey", caller);
+        let result = self.inner.wrap_data_key(&call.0, key, data_key, context).await;
+        let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
+        self.record(call, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
     }
 
     async fn re_encrypt(
@@ -196,8 +206,8 @@ impl Kms for AuditedKms {
         from: (Option<&KeyRef>, &EncryptionContext),
         to: (&KeyRef, &EncryptionContext),
     ) -> Result<WrappedKey, KmsError> {
-        let caller = &caller.watched();
-        let result = self.inner.re_encrypt(caller, blob, from, to).await;
+        let call = self.begin("ReEncrypt", caller);
+        let result = self.inner.re_encrypt(&call.0, blob, from, to).await;
         let members = json!({
             "sourceKeyId": from.0.map(ToString::to_string),
             "sourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
@@ -206,7 +216,7 @@ impl Kms for AuditedKms {
         });
         let mut members = parameters(members, ("sourceEncryptionContext", from.1));
         members.extend(parameters(json!({}), ("destinationEncryptionContext", to.1)));
-        self.record("ReEncrypt", caller, members, result, |wrapped| vec![&wrapped.key_arn]).await
+        self.record(call, members, result, |wrapped| vec![&wrapped.key_arn]).await
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {

@@ -63,6 +63,8 @@ pub struct Caller {
     pub via_service: Option<String>,
     /// The request that caused the call, for the audit.
     pub request_id: String,
+    /// The event of the call, if the audit takes one.
+    pub event_id: Option<String>,
     /// What the request itself brings to the conditions of policies; `None` of calls that services make for somebody. Of those that
     /// they make of their own accord: on behalf of what.
     pub conditions: Option<Arc<ConditionValues>>,
@@ -86,6 +88,7 @@ impl Caller {
             subject: Arc::clone(subject),
             via_service,
             request_id: request_id.into(),
+            event_id: None,
             conditions: None,
             is_told_statements: subject.is_root(),
             witness: DecisionRecorder::default(),

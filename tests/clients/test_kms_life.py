@@ -1,5 +1,6 @@
 """A KMS key's life: rotation, tags, imported material, grants, last uses; pages and refusals."""
 
+import json
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
@@ -259,7 +260,7 @@ def test_grants_that_are_refused(kms, key):
 # --- the rest ----------------------------------------------------------------------------------------------------------
 
 
-def test_last_usage(kms, s3, bucket, key):
+def test_last_usage(server, kms, s3, bucket, key):
     name = {"KeyId": key["KeyId"]}
     answer = kms.get_key_last_usage(**name)
     assert (answer["KeyId"], answer["KeyLastUsage"]) == (key["Arn"], {})
@@ -272,7 +273,22 @@ def test_last_usage(kms, s3, bucket, key):
     assert (last["Operation"], last["KmsRequestId"]) == ("Encrypt", request)
     assert abs(last["Timestamp"] - datetime.now(timezone.utc)) < timedelta(minutes=1)
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=key["Arn"])
-    assert kms.get_key_last_usage(**name)["KeyLastUsage"]["Operation"] == "GenerateDataKey"
+    used = kms.get_key_last_usage(**name)["KeyLastUsage"]
+    assert used["Operation"] == "GenerateDataKey" and used["CloudTrailEventId"] != last["CloudTrailEventId"]
+    for use in (last, used):
+        wanted = [{"AttributeKey": "EventId", "AttributeValue": use["CloudTrailEventId"]}]
+        [event] = server.client("cloudtrail").lookup_events(LookupAttributes=wanted)["Events"]
+        assert event["EventName"] == use["Operation"]
+        assert json.loads(event["CloudTrailEvent"])["requestID"] == use["KmsRequestId"]
+
+
+def test_last_usage_without_an_audit(new_server, tmp_path):
+    config = tmp_path / "strongroom.toml"
+    config.write_text("[audit]\nenabled = false\n")
+    kms = new_server(arguments=["--config", config]).client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.encrypt(KeyId=key, Plaintext=b"x")
+    assert kms.get_key_last_usage(KeyId=key)["KeyLastUsage"].keys() == {"Operation", "Timestamp", "KmsRequestId"}
 
 
 def test_objects_outlive_the_rotation_of_their_key(kms, s3, bucket, key):

@@ -121,6 +121,7 @@ impl KmsApi {
         let caller = Caller {
             conditions: Some(conditions),
             is_told_statements: identity.is_told_statements,
+            event_id: event.as_ref().map(|event| event.id().to_owned()),
             witness: DecisionRecorder::watching(),
             ..Caller::new(&identity.subject, None, cx.id.id.as_str())
         };

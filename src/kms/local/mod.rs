@@ -54,7 +54,7 @@ pub use policy::{Beside, MAX_POLICY, RemoteKeyUse, default_policy, untold};
 pub use rotation::{DEFAULT_PERIOD, ImportEntry, MaterialEntry, MaterialState, RotationStatus};
 pub use state::{KeyState, Need};
 pub use upkeep::Tended;
-pub use usage::KeyLastUsage;
+pub use usage::{KeyLastUsage, LastUse};
 
 /// Key pairs that are made at once.
 const MAKERS: usize = 2;

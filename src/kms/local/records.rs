@@ -201,6 +201,9 @@ pub(super) struct UsageRecord {
     pub at: i64,
     #[n(2)]
     pub request_id: String,
+    /// The id of the audit's event, if there was one.
+    #[n(3)]
+    pub event_id: Option<String>,
 }
 
 /// Reads a stored form.
@@ -311,7 +314,9 @@ mod tests {
         hold("grant.bin", &grant);
         let ids = (Some("AROAREADER".to_owned()), Some("AIDAALICE".to_owned()));
         hold("grant_by_ids.bin", &GrantRecord { grantee_id: ids.0, retiring_id: ids.1, ..grant });
-        hold("usage.bin", &UsageRecord { operation: "Sign".to_owned(), at: 1, request_id: "R".to_owned() });
+        let usage = UsageRecord { operation: "Sign".to_owned(), at: 1, request_id: "R".to_owned(), event_id: None };
+        hold("usage.bin", &usage);
+        hold("usage-with-event.bin", &UsageRecord { event_id: Some("E".to_owned()), ..usage });
         assert!(from_value::<KeyRecord>(&[9, 9]).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! When a key was last used, for what, and by which request (`GetKeyLastUsage`).
+//! When a key was last used, for what, by which request, and which event tells of it (`GetKeyLastUsage`).
 //!
 //! Each successful use is noted in memory, and all that were noted are written down together by
 //! [`LocalKms::write_uses`], each second while there are any and when the server stops. *A crash loses the notes of the last
@@ -37,8 +37,21 @@ pub struct KeyLastUsage {
     pub arn: KeyArn,
     /// When it was made, and tracking began.
     pub created: Timestamp,
-    /// The operation, its time and the request's id, if it was ever used.
-    pub last: Option<(String, Timestamp, String)>,
+    /// If it was ever used.
+    pub last: Option<LastUse>,
+}
+
+/// What it was last used for.
+#[derive(Clone, Debug)]
+pub struct LastUse {
+    /// AWS's name of the operation.
+    pub operation: String,
+    /// When.
+    pub at: Timestamp,
+    /// The request's id.
+    pub request_id: String,
+    /// The id of the audit's event, if there was one.
+    pub event_id: Option<String>,
 }
 
 impl LocalKms {
@@ -48,6 +61,7 @@ impl LocalKms {
             operation: operation.to_owned(),
             at: self.clock.now().as_millisecond(),
             request_id: caller.request_id.clone(),
+            event_id: caller.event_id.clone(),
         };
         let mut uses = self.last_uses.lock().unwrap_or_else(PoisonError::into_inner);
         match uses.get_mut(arn.id()) {
@@ -64,12 +78,13 @@ impl LocalKms {
     pub fn last_usage(&self, caller: &Caller, name: &KeyRef) -> Result<KeyLastUsage, KmsError> {
         let key = self.visible(caller, name, "kms:GetKeyLastUsage")?;
         let uses = self.last_uses.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = uses.get(&key.record.id).map(|(record, _)| record);
-        Ok(KeyLastUsage {
-            arn: key.arn.clone(),
-            created: from_millis(key.record.created),
-            last: last.map(|last| (last.operation.clone(), from_millis(last.at), last.request_id.clone())),
-        })
+        let last = uses.get(&key.record.id).map(|(record, _)| LastUse {
+            operation: record.operation.clone(),
+            at: from_millis(record.at),
+            request_id: record.request_id.clone(),
+            event_id: record.event_id.clone(),
+        });
+        Ok(KeyLastUsage { arn: key.arn.clone(), created: from_millis(key.record.created), last })
     }
 
     /// Writes down the uses that are not yet, and forgets those of keys that are gone.

@@ -100,8 +100,11 @@ pub(super) async fn cancel_deletion(kms: &LocalKms, caller: &Caller, fields: Fie
 pub(super) fn last_usage(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let usage = kms.last_usage(caller, &key_not_alias(fields)?)?;
     let mut last = json!({});
-    if let Some((operation, at, request)) = usage.last {
-        last = json!({"Operation": operation, "Timestamp": seconds(at), "KmsRequestId": request});
+    if let Some(used) = usage.last {
+        last = json!({"Operation": used.operation, "Timestamp": seconds(used.at), "KmsRequestId": used.request_id});
+        if let Some(event) = used.event_id {
+            last["CloudTrailEventId"] = event.into();
+        }
     }
     Ok(json!({
         "KeyId": usage.arn.as_str(),
