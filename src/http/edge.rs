@@ -1,9 +1,9 @@
 //! The edge: what happens to every request, whatever its protocol.
 //!
-//! 1. a request id is drawn and the exchange's record begun;
-//! 2. the protocol is chosen and called; a panic in it is answered with the protocol's own internal error;
-//! 3. a response that must have no body loses it, and gets `Server`, `x-amz-request-id` and `x-amz-id-2` (hyper adds
-//!    `Date`).
+//! 1. the protocol is chosen, a request id of its form drawn, and the exchange's record begun;
+//! 2. the protocol is called; a panic in it is answered with the protocol's own internal error;
+//! 3. a response that must have no body loses it, and gets `Server`, and `x-amz-request-id` and `x-amz-id-2` where those
+//!    name it (hyper adds `Date`).
 //!
 //! What was begun is finished, and recorded, also if the client does not wait for it ([`super::detach`]).
 
@@ -124,8 +124,10 @@ impl Edge {
     }
 
     async fn handle(self: Arc<Self>, origin: Arc<Origin>, request: Request<Incoming>) -> Response<Outbound> {
+        let route = Route::of(&request, |host| self.protocols.s3.owns_host(host));
+        let draw = if route.is_rpc() { RequestId::draw_uuid } else { RequestId::draw };
         let cx = RequestContext {
-            id: RequestId::draw(self.entropy.as_ref()),
+            id: draw(self.entropy.as_ref()),
             received: self.clock.now(),
             peer: origin.peer,
             client: self.proxies.client(origin.peer, request.headers()),
@@ -143,7 +145,6 @@ impl Edge {
             Arc::clone(&self.audit),
         );
         let head = request.method() == Method::HEAD;
-        let route = Route::of(&request, |host| self.protocols.s3.owns_host(host));
         let activity = Arc::clone(&origin.activity);
         let request = request.map(|body| Inbound::new(body, flow.clone(), origin).boxed_unsync());
         // What a handler holds when it panics is dropped; the stores keep their invariants by atomic commits alone.
@@ -162,7 +163,9 @@ impl Edge {
             // What the client may still send can not be told from its next request.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        for (name, value) in [(X_AMZ_REQUEST_ID, &cx.id.id), (X_AMZ_ID_2, &cx.id.extended)] {
+        // The handlers of the other protocols name the request in their own way.
+        let ids = [(X_AMZ_REQUEST_ID, &cx.id.id), (X_AMZ_ID_2, &cx.id.extended)];
+        for (name, value) in ids.into_iter().filter(|_| !route.is_rpc()) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }

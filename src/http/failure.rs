@@ -66,7 +66,7 @@ impl Failure {
         let mut response = Response::new(ResponseBody::from(body));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if matches!(route, Route::CloudTrail | Route::Kms | Route::Query)
+        if route.is_rpc()
             && let Ok(value) = HeaderValue::from_str(&id.id)
         {
             response.headers_mut().insert(X_AMZN_REQUEST_ID, value);

@@ -37,6 +37,12 @@ pub(super) enum Route {
 }
 
 impl Route {
+    /// Whether it is one of AWS's JSON and query protocols. There `x-amzn-RequestId` names a request, by a UUID, and S3's two
+    /// headers are not there.
+    pub(super) fn is_rpc(self) -> bool {
+        matches!(self, Self::CloudTrail | Self::Kms | Self::Query)
+    }
+
     /// The protocol that `request` speaks; `is_bucket` says whether a host is one of a bucket or its website, below which
     /// every path is a key.
     pub(super) fn of<B>(request: &Request<B>, is_bucket: impl Fn(&str) -> bool) -> Self {

@@ -52,12 +52,12 @@ pub struct TlsInfo {
     pub cipher_suite: &'static str,
 }
 
-/// `x-amz-request-id` and `x-amz-id-2`.
+/// What a request is called: by S3 in `x-amz-request-id` and `x-amz-id-2`, by AWS's other services in `x-amzn-RequestId`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestId {
-    /// Sixteen upper-case letters and digits, as S3's.
+    /// Sixteen upper-case letters and digits, as S3's, or a UUID.
     pub id: String,
-    /// The extended id: base64 of 56 random bytes.
+    /// The extended id, which only S3 has: base64 of 56 random bytes.
     pub extended: String,
 }
 
@@ -68,6 +68,12 @@ impl RequestId {
         let bytes = random::identifier::<72>(entropy);
         let id = bytes[..16].iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
         Self { id, extended: STANDARD.encode(&bytes[16..]) }
+    }
+
+    /// A fresh UUID, as the JSON and query protocols have it.
+    pub fn draw_uuid(entropy: &dyn Entropy) -> Self {
+        let uuid = uuid::Builder::from_random_bytes(random::identifier(entropy)).into_uuid();
+        Self { id: uuid.as_hyphenated().to_string(), extended: String::new() }
     }
 }
 
@@ -140,5 +146,14 @@ mod tests {
         assert_eq!(id.id.len(), 16);
         assert!(id.id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
         assert_eq!(id.extended.len(), 76);
+    }
+
+    #[test]
+    fn request_ids_of_the_other_services_are_uuids() {
+        let entropy = crate::crypto::random::SeededEntropy::new(1);
+        let id = RequestId::draw_uuid(&entropy);
+        assert_eq!(uuid::Uuid::try_parse(&id.id).unwrap().get_version_num(), 4);
+        assert_eq!((id.id.len(), id.extended.as_str()), (36, ""));
+        assert_ne!(RequestId::draw_uuid(&entropy), id);
     }
 }

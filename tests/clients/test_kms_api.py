@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -384,7 +385,8 @@ def test_the_form_of_answers(server):
     answer = call(server, "ListKeys", {"Limit": 1})
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
-    assert answer.headers["x-amzn-RequestId"]
+    assert uuid.UUID(answer.headers["x-amzn-RequestId"]).version == 4
+    assert not {"x-amz-request-id", "x-amz-id-2"} & {name.lower() for name in answer.headers}
     assert "Keys" in json.loads(answer.body)
     answer = call(server, "DescribeKey", {"KeyId": "fake-key-id"})
     assert answer.status == 400
