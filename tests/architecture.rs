@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
 /// What only some modules may name: the name, and the paths (below `src/`) that may.
 const RESERVED: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto/"]),
+    ("aws_lc_sys", &["crypto/pair/ffi.rs"]),
     ("aws_sdk_kms", &["kms/aws/"]),
     ("aws_config", &["kms/aws/"]),
     ("rocksdb", &["store/rocks/"]),

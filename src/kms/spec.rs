@@ -1,7 +1,7 @@
 //! What kinds of key there are, what each is for, and by which algorithms. (AWS: API reference, CreateKey, "KeySpec" and
 //! "KeyUsage".)
 //!
-//! The names are AWS's. What is missing here cannot be done with aws-lc-rs: SM2, Ed25519ph.
+//! The names are AWS's. What is missing here cannot be done with aws-lc: SM2.
 
 use crate::crypto::mac::MacHash;
 use crate::crypto::pair::kem::MlKemSet;
@@ -114,6 +114,7 @@ named! {
         EcdsaSha512 "ECDSA_SHA_512",
         MlDsaShake256 "ML_DSA_SHAKE_256",
         Ed25519Sha512 "ED25519_SHA_512",
+        Ed25519PhSha512 "ED25519_PH_SHA_512",
     }
 }
 
@@ -289,7 +290,7 @@ impl KeySpec {
                 Hash::Sha384 => &[S::EcdsaSha384],
                 Hash::Sha512 => &[S::EcdsaSha512],
             },
-            MaterialKind::Pair(PairKind::Ed25519) => &[S::Ed25519Sha512],
+            MaterialKind::Pair(PairKind::Ed25519) => &[S::Ed25519Sha512, S::Ed25519PhSha512],
             MaterialKind::Pair(PairKind::MlDsa(_)) => &[S::MlDsaShake256],
             MaterialKind::Pair(PairKind::MlKem(_)) | MaterialKind::Symmetric | MaterialKind::Mac(_) => &[],
         }
@@ -316,6 +317,7 @@ impl SigningAlgorithm {
             Self::EcdsaSha512 => Scheme::Ecdsa(Hash::Sha512),
             Self::MlDsaShake256 => Scheme::MlDsa,
             Self::Ed25519Sha512 => Scheme::Ed25519,
+            Self::Ed25519PhSha512 => Scheme::Ed25519ph,
         }
     }
 }

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from support.calls import refused
 from support.data import content
+from support.ed25519 import ed25519ph_verifies
 
 MESSAGE = b"a message to sign"
 HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
@@ -153,7 +154,7 @@ def test_openssl_signs_and_kms_verifies(kms, openssl, spec):
 
 def test_ed25519(kms, make, openssl):
     key = make("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
-    assert key["SigningAlgorithms"] == ["ED25519_SHA_512"]
+    assert key["SigningAlgorithms"] == ["ED25519_SHA_512", "ED25519_PH_SHA_512"]
     asked = {"KeyId": key["KeyId"], "Message": MESSAGE, "SigningAlgorithm": "ED25519_SHA_512"}
     signature = kms.sign(**asked)["Signature"]
     openssl(
@@ -166,8 +167,29 @@ def test_ed25519(kms, make, openssl):
     assert kms.verify(**asked, Signature=signature)["SignatureValid"] is True
     with refused("ValidationException", 400):
         kms.sign(**asked, MessageType="DIGEST")
-    with refused("UnsupportedOperationException", 400):
-        kms.sign(**(asked | {"SigningAlgorithm": "ED25519_PH_SHA_512"}))
+
+
+def test_ed25519_of_digests(kms, make):
+    key = make("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
+    algorithm = "ED25519_PH_SHA_512"
+    digest = {"Message": hashlib.sha512(MESSAGE).digest(), "MessageType": "DIGEST"}
+    asked = {"KeyId": key["KeyId"], "SigningAlgorithm": algorithm}
+    signed = kms.sign(**asked, **digest)
+    assert (signed["SigningAlgorithm"], len(signed["Signature"])) == (algorithm, 64)
+    assert kms.verify(**asked, **digest, Signature=signed["Signature"])["SignatureValid"] is True
+    # "The input is hashed twice: once by you and once by KMS": what is signed is the digest as a message.
+    public = kms.get_public_key(KeyId=key["KeyId"])["PublicKey"][-32:]
+    assert ed25519ph_verifies(public, digest["Message"], signed["Signature"])
+    assert not ed25519ph_verifies(public, MESSAGE, signed["Signature"])
+    with refused("KMSInvalidSignatureException", 400, ""):
+        kms.verify(**asked, **(digest | {"Message": bytes(64)}), Signature=signed["Signature"])
+    with refused("KMSInvalidSignatureException", 400, ""):
+        pure = {"KeyId": key["KeyId"], "SigningAlgorithm": "ED25519_SHA_512"}
+        kms.verify(**pure, Message=digest["Message"], Signature=signed["Signature"])
+    with refused("ValidationException", 400, f"Algorithm {algorithm} does not support the message type RAW."):
+        kms.sign(**asked, Message=MESSAGE)
+    with refused("ValidationException", 400, f"Digest is invalid length for algorithm {algorithm}."):
+        kms.sign(**asked, **(digest | {"Message": bytes(32)}))
 
 
 @pytest.mark.parametrize(("spec", "length"), [("ML_DSA_44", 2420), ("ML_DSA_65", 3309), ("ML_DSA_87", 4627)])

@@ -3,6 +3,7 @@
 //!
 //! Pairs are made by aws-lc's own generator: its API takes no other source of randomness. It cleanses what it frees.
 
+mod ffi;
 pub mod kem;
 pub mod oaep;
 
@@ -16,6 +17,7 @@ use aws_lc_rs::signature::{
     RsaKeyPair, RsaSignatureEncoding, UnparsedPublicKey, VerificationAlgorithm,
 };
 
+use self::ffi::NativeKey;
 use self::kem::{KemKey, MlKemSet};
 use self::oaep::OaepKey;
 use super::SecretBytes;
@@ -105,6 +107,8 @@ pub enum Scheme {
     Ecdsa(Hash),
     /// Ed25519, not prehashed.
     Ed25519,
+    /// Ed25519ph, with an empty context.
+    Ed25519ph,
     /// ML-DSA, pure, with an empty context.
     MlDsa,
 }
@@ -148,7 +152,7 @@ pub struct KeyPair {
 enum Opened {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
+    Ed25519(Ed25519KeyPair, NativeKey),
     MlDsa(PqdsaKeyPair),
     Oaep(OaepKey),
     Ecdh(agreement::PrivateKey),
@@ -200,7 +204,8 @@ impl KeyPair {
                 Opened::Ecdh(agreement::PrivateKey::from_private_key_der(algorithm, pkcs8).map_err(malformed)?)
             }
             (PairKind::Ed25519, Purpose::Sign) => {
-                Opened::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map_err(malformed)?)
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map_err(malformed)?;
+                Opened::Ed25519(pair, NativeKey::parse(pkcs8)?)
             }
             (PairKind::MlDsa(set), Purpose::Sign) => {
                 Opened::MlDsa(PqdsaKeyPair::from_pkcs8(set.signing(), pkcs8).map_err(malformed)?)
@@ -246,8 +251,11 @@ impl KeyPair {
                 };
                 signature.map(|signature| signature.as_ref().to_vec()).map_err(failed)
             }
-            (Opened::Ed25519(pair), Scheme::Ed25519) => {
+            (Opened::Ed25519(pair, _), Scheme::Ed25519) => {
                 pair.try_sign(raw(message)?).map(|signature| signature.as_ref().to_vec()).map_err(failed)
+            }
+            (Opened::Ed25519(pair, native), Scheme::Ed25519ph) => {
+                ffi::ed25519ph_sign(native, pair.public_key().as_ref(), &sha512(message)?)
             }
             (Opened::MlDsa(pair), Scheme::MlDsa) => {
                 let mut signature = vec![0; pair.algorithm().signature_len()];
@@ -274,7 +282,10 @@ impl KeyPair {
                 let algorithm: &'static signature::EcdsaVerificationAlgorithm = pair.algorithm();
                 verify(&UnparsedPublicKey::new(algorithm, &self.public), hash, message, signature)?
             }
-            (Opened::Ed25519(pair), Scheme::Ed25519) => {
+            (Opened::Ed25519(pair, _), Scheme::Ed25519ph) => {
+                return ffi::ed25519ph_verify(pair.public_key().as_ref(), &sha512(message)?, signature);
+            }
+            (Opened::Ed25519(pair, _), Scheme::Ed25519) => {
                 UnparsedPublicKey::new(&signature::ED25519, pair.public_key()).verify(raw(message)?, signature)
             }
             (Opened::MlDsa(_), Scheme::MlDsa) => {
@@ -341,7 +352,7 @@ impl Opened {
         let der = match self {
             Self::Rsa(pair) => pair.public_key().as_der(),
             Self::Ecdsa(pair) => pair.public_key().as_der(),
-            Self::Ed25519(pair) => pair.public_key().as_der(),
+            Self::Ed25519(pair, _) => pair.public_key().as_der(),
             Self::MlDsa(pair) => pair.public_key().as_der(),
             Self::Oaep(key) => return Ok(key.public().to_vec()),
             Self::Kem(key) => return Ok(key.public().to_vec()),
@@ -439,6 +450,16 @@ fn raw(message: Message<'_>) -> Result<&[u8], PairError> {
     }
 }
 
+/// What a scheme signs that prehashes by SHA-512.
+fn sha512(message: Message<'_>) -> Result<[u8; 64], PairError> {
+    match message {
+        Message::Raw(message) => {
+            digest::digest(&digest::SHA512, message).as_ref().try_into().map_err(|_| PairError::Failed)
+        }
+        Message::Digest(digest) => digest.try_into().map_err(|_| PairError::DigestLength),
+    }
+}
+
 fn verify(
     key: &UnparsedPublicKey<&Vec<u8>>,
     hash: Hash,
@@ -459,7 +480,7 @@ fn rsa_encoding(scheme: Scheme) -> Option<&'static RsaSignatureEncoding> {
         Scheme::RsaPkcs1(Hash::Sha256) => &signature::RSA_PKCS1_SHA256,
         Scheme::RsaPkcs1(Hash::Sha384) => &signature::RSA_PKCS1_SHA384,
         Scheme::RsaPkcs1(Hash::Sha512) => &signature::RSA_PKCS1_SHA512,
-        Scheme::Ecdsa(_) | Scheme::Ed25519 | Scheme::MlDsa => return None,
+        Scheme::Ecdsa(_) | Scheme::Ed25519 | Scheme::Ed25519ph | Scheme::MlDsa => return None,
     })
 }
 
@@ -471,7 +492,7 @@ fn rsa_verification(scheme: Scheme) -> Option<&'static dyn VerificationAlgorithm
         Scheme::RsaPkcs1(Hash::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
         Scheme::RsaPkcs1(Hash::Sha384) => &signature::RSA_PKCS1_2048_8192_SHA384,
         Scheme::RsaPkcs1(Hash::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
-        Scheme::Ecdsa(_) | Scheme::Ed25519 | Scheme::MlDsa => return None,
+        Scheme::Ecdsa(_) | Scheme::Ed25519 | Scheme::Ed25519ph | Scheme::MlDsa => return None,
     })
 }
 

@@ -65,6 +65,37 @@ fn digests_are_signed_as_their_messages_are() {
     }
 }
 
+/// RFC 8032, section 7.3.
+#[test]
+fn ed25519ph_signs_as_the_rfc_does() {
+    let seed = hex::decode("833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42").unwrap();
+    // RFC 8410, section 7.
+    let pkcs8 = [&hex::decode("302e020100300506032b657004220420").unwrap()[..], &seed].concat();
+    let pair = KeyPair::open(PairKind::Ed25519, Purpose::Sign, &pkcs8).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, b"abc");
+    let (scheme, message) = (Scheme::Ed25519ph, Message::Digest(digest.as_ref()));
+    let mut signature = pair.sign(scheme, message).unwrap();
+    assert_eq!(
+        hex::encode(&signature),
+        "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41\
+         31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406"
+    );
+    assert_eq!(pair.sign(scheme, Message::Raw(b"abc")).as_ref(), Ok(&signature));
+    assert_eq!(pair.verify(scheme, message, &signature), Ok(()));
+    assert_eq!(pair.verify(scheme, Message::Raw(b"abc"), &signature), Ok(()));
+    assert_eq!(pair.verify(Scheme::Ed25519, Message::Raw(b"abc"), &signature), Err(PairError::BadSignature));
+    assert_eq!(pair.verify(scheme, message, &signature[1..]), Err(PairError::BadSignature));
+    assert_eq!(
+        open(PairKind::Ed25519, Purpose::Sign).verify(scheme, message, &signature),
+        Err(PairError::BadSignature)
+    );
+    signature[0] ^= 1;
+    assert_eq!(pair.verify(scheme, message, &signature), Err(PairError::BadSignature));
+    assert_eq!(pair.sign(scheme, Message::Digest(&[0; 32])), Err(PairError::DigestLength));
+    let mldsa = open(PairKind::MlDsa(MlDsaSet::Set44), Purpose::Sign);
+    assert_eq!(mldsa.sign(scheme, message), Err(PairError::Unsuited));
+}
+
 #[test]
 fn ring_verifies_what_is_signed() {
     // SubjectPublicKeyInfo of an uncompressed point: a header of fixed length, then the point.

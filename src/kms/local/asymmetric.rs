@@ -53,8 +53,9 @@ impl LocalKms {
         algorithm: SigningAlgorithm,
         message: Signable,
     ) -> Result<(KeyArn, Vec<u8>), KmsError> {
-        let work = move |pair: &KeyPair| pair.sign(algorithm.scheme(), message.as_message());
-        self.with_signer(caller, name, algorithm, "kms:Sign", work).await
+        let kind = message.kind();
+        let work = move |pair: &KeyPair| pair.sign(algorithm.scheme(), message.for_algorithm(algorithm)?);
+        self.with_signer(caller, name, (algorithm, kind), "kms:Sign", work).await
     }
 
     /// Verifies a signature of a message or its digest (`Verify`).
@@ -69,8 +70,9 @@ impl LocalKms {
         message: Signable,
         signature: Vec<u8>,
     ) -> Result<KeyArn, KmsError> {
-        let work = move |pair: &KeyPair| pair.verify(algorithm.scheme(), message.as_message(), &signature);
-        self.with_signer(caller, name, algorithm, "kms:Verify", work).await.map(|(arn, ())| arn)
+        let kind = message.kind();
+        let work = move |pair: &KeyPair| pair.verify(algorithm.scheme(), message.for_algorithm(algorithm)?, &signature);
+        self.with_signer(caller, name, (algorithm, kind), "kms:Verify", work).await.map(|(arn, ())| arn)
     }
 
     /// The public half of an asymmetric key (`GetPublicKey`).
@@ -137,7 +139,7 @@ impl LocalKms {
         &self,
         caller: &Caller,
         name: &KeyRef,
-        algorithm: SigningAlgorithm,
+        (algorithm, kind): (SigningAlgorithm, &'static str),
         action: &'static str,
         work: impl FnOnce(&KeyPair) -> Result<T, PairError> + Send + 'static,
     ) -> Result<(KeyArn, T), KmsError> {
@@ -147,20 +149,34 @@ impl LocalKms {
         }
         let arn = key.arn.clone();
         let result = off_thread(move || pair(&key).map(work)).await??;
-        result.map(|result| (arn, result)).map_err(|error| refused(error, algorithm))
+        result.map(|result| (arn, result)).map_err(|error| refused(error, algorithm, kind))
     }
 }
 
 impl Signable {
-    fn as_message(&self) -> Message<'_> {
+    /// Its `MessageType`.
+    const fn kind(&self) -> &'static str {
         match self {
-            Self::Raw(message) => Message::Raw(message),
-            Self::Digest(digest) => Message::Digest(digest),
+            Self::Raw(_) => "RAW",
+            Self::Digest(_) => "DIGEST",
+        }
+    }
+
+    /// What the algorithm is given.
+    fn for_algorithm(&self, algorithm: SigningAlgorithm) -> Result<Message<'_>, PairError> {
+        let is_prehashed = algorithm == SigningAlgorithm::Ed25519PhSha512;
+        match self {
+            Self::Raw(_) if is_prehashed => Err(PairError::Unsuited),
+            // "KMS still performs the SHA-512 prehash … This means the input is hashed twice: once by you and once by KMS." (API
+            // reference, Sign)
+            Self::Digest(digest) if is_prehashed && digest.len() == 64 => Ok(Message::Raw(digest)),
+            Self::Raw(message) => Ok(Message::Raw(message)),
+            Self::Digest(digest) => Ok(Message::Digest(digest)),
         }
     }
 }
 
-fn refused(error: PairError, algorithm: SigningAlgorithm) -> KmsError {
+fn refused(error: PairError, algorithm: SigningAlgorithm, kind: &str) -> KmsError {
     let algorithm = algorithm.as_str();
     match error {
         PairError::BadSignature => KmsErrorKind::InvalidSignature.with(""),
@@ -168,7 +184,7 @@ fn refused(error: PairError, algorithm: SigningAlgorithm) -> KmsError {
             KmsErrorKind::Validation.with(format!("Digest is invalid length for algorithm {algorithm}."))
         }
         PairError::Unsuited => {
-            KmsErrorKind::Validation.with(format!("Algorithm {algorithm} does not support the message type DIGEST."))
+            KmsErrorKind::Validation.with(format!("Algorithm {algorithm} does not support the message type {kind}."))
         }
         PairError::Malformed | PairError::Failed => KmsErrorKind::Internal.because("signing failed", error),
     }

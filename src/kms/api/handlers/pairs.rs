@@ -14,8 +14,8 @@ use crate::kms::{Caller, KeySpec};
 
 /// Most bytes of a public key. (AWS: API reference, DeriveSharedSecret.)
 const MAX_PUBLIC_KEY: usize = 8192;
-/// Signing algorithms that AWS knows and aws-lc-rs cannot do.
-const FOREIGN_ALGORITHMS: [&str; 2] = ["SM2DSA", "ED25519_PH_SHA_512"];
+/// Signing algorithms that AWS knows and aws-lc cannot do.
+const FOREIGN_ALGORITHMS: [&str; 1] = ["SM2DSA"];
 /// The specs that GenerateDataKeyPair knows, ours or not.
 const PAIR_SPECS: &[&str] = &[
     "RSA_2048",

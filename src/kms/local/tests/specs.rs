@@ -50,10 +50,12 @@ async fn every_signing_spec_signs_by_each_of_its_algorithms() {
         }
         let name = make(&fixture, spec, KeyUsage::SignVerify).await;
         for &algorithm in spec.signing_algorithms() {
-            let (_, signature) = fixture.kms.sign(&caller, &name, algorithm, raw(b"message")).await.unwrap();
+            let of_digests = algorithm == SigningAlgorithm::Ed25519PhSha512;
+            let message = |byte| if of_digests { Signable::Digest(vec![byte; 64]) } else { raw(&[byte]) };
+            let (_, signature) = fixture.kms.sign(&caller, &name, algorithm, message(1)).await.unwrap();
             let reopened = fixture.reopened().await;
-            reopened.verify(&caller, &name, algorithm, raw(b"message"), signature.clone()).await.unwrap();
-            let error = reopened.verify(&caller, &name, algorithm, raw(b"other"), signature).await.unwrap_err();
+            reopened.verify(&caller, &name, algorithm, message(1), signature.clone()).await.unwrap();
+            let error = reopened.verify(&caller, &name, algorithm, message(2), signature).await.unwrap_err();
             assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::InvalidSignature, ""), "{spec:?}");
         }
         let key = fixture.kms.public_key(&caller, &name).unwrap();
