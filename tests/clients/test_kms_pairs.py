@@ -230,9 +230,23 @@ def test_ml_kem(kms, make, spec, length):
         kms.sign(KeyId=key, Message=b"x", SigningAlgorithm="ML_DSA_SHAKE_256")
 
 
-def test_data_key_pairs_of_ml_kem_are_not_offered(kms, shared_key):
-    with refused("UnsupportedOperationException", 400):
-        kms.generate_data_key_pair(KeyId=shared_key["KeyId"], KeyPairSpec="ML_KEM_512")
+@pytest.mark.parametrize("spec", ["ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"])
+def test_data_key_pairs_of_ml_kem(kms, shared_key, spec):
+    pair = kms.generate_data_key_pair(KeyId=shared_key["KeyId"], KeyPairSpec=spec)
+    assert (pair["KeyId"], pair["KeyPairSpec"]) == (shared_key["Arn"], spec)
+    assert kms.decrypt(CiphertextBlob=pair["PrivateKeyCiphertextBlob"])["Plaintext"] == pair["PrivateKeyPlaintext"]
+    # "The DER-encoded PKCS8 PrivateKeyInfo contains the private key in seed format": [0] of 64 bytes, and nothing else.
+    assert pair["PrivateKeyPlaintext"][-68:-64] == bytes.fromhex("04428040")
+    if spec != "ML_KEM_512":  # which the other implementation does not know
+        private = serialization.load_der_private_key(pair["PrivateKeyPlaintext"], None)
+        public = private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        assert public == pair["PublicKey"]
+        secret, ciphertext = serialization.load_der_public_key(pair["PublicKey"]).encapsulate()
+        assert private.decapsulate(ciphertext) == secret
+    bare = kms.generate_data_key_pair_without_plaintext(KeyId=shared_key["KeyId"], KeyPairSpec=spec)
+    assert "PrivateKeyPlaintext" not in bare and bare["PublicKey"] != pair["PublicKey"]
 
 
 def test_a_digest_of_the_wrong_length(kms, make):

@@ -1,11 +1,13 @@
 //! ML-KEM (FIPS 203): a secret is made together with the ciphertext that gives it to the holder of the private key.
 //!
-//! The private key is the decapsulation key of FIPS 203, which has the encapsulation key in it; aws-lc writes no PKCS #8 of
-//! it. The public one travels as a SubjectPublicKeyInfo like all others.
+//! The private key is the decapsulation key of FIPS 203, which has the encapsulation key in it; of pairs that are made for
+//! others it is a PKCS #8 of the seed. The public one travels as a SubjectPublicKeyInfo like all others.
 
 use aws_lc_rs::kem::{self, Algorithm, Ciphertext, DecapsulationKey, EncapsulationKey};
+use aws_lc_rs::rand;
 
 use super::PairError;
+use super::ffi::NativeKey;
 use crate::crypto::SecretBytes;
 
 /// An ML-KEM parameter set.
@@ -18,6 +20,16 @@ pub enum MlKemSet {
     /// ML-KEM-1024.
     Set1024,
 }
+
+/// What stands before the 64 bytes of a seed in a PKCS #8: the version, the algorithm, `[0]` in an octet string (RFC 9935,
+/// section 6).
+const PKCS8_HEAD: [u8; 22] = [
+    0x30, 0x54, 0x02, 0x01, 0x00, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x04, 0x00, 0x04,
+    0x42, 0x80, 0x40,
+];
+/// Where in it the last byte of the object identifier is.
+const PKCS8_ARC: usize = 17;
+const SEED_LENGTH: usize = 64;
 
 /// A pair that is opened.
 pub struct KemKey {
@@ -32,6 +44,19 @@ impl MlKemSet {
     pub(super) fn generate(self) -> Result<SecretBytes, PairError> {
         let key = DecapsulationKey::generate(self.algorithm()).and_then(|key| key.key_bytes());
         key.map(|bytes| SecretBytes::new(bytes.as_ref().to_vec())).map_err(|_| PairError::Failed)
+    }
+
+    /// A fresh pair for somebody else: the private key as PKCS #8 with its seed alone (RFC 9935, section 6), and the public
+    /// key's SubjectPublicKeyInfo.
+    pub(super) fn generate_pair(self) -> Result<(SecretBytes, Vec<u8>), PairError> {
+        let mut document = Vec::with_capacity(PKCS8_HEAD.len() + SEED_LENGTH);
+        document.extend(PKCS8_HEAD);
+        document[PKCS8_ARC] = self.arc();
+        document.resize(PKCS8_HEAD.len() + SEED_LENGTH, 0);
+        rand::fill(&mut document[PKCS8_HEAD.len()..]).map_err(|_| PairError::Failed)?;
+        let private = SecretBytes::new(document);
+        let public = KemKey::open_pkcs8(self, private.expose())?.public().to_vec();
+        Ok((private, public))
     }
 
     const fn algorithm(self) -> &'static Algorithm {
@@ -49,6 +74,11 @@ impl MlKemSet {
             Self::Set768 => 3,
             Self::Set1024 => 4,
         }
+    }
+
+    /// Bytes of a decapsulation key: FIPS 203, table 3.
+    const fn private(self) -> usize {
+        768 * self.rank() + 96
     }
 
     /// The last byte of the object identifier (2.16.840.1.101.3.4.4.N).
@@ -87,6 +117,11 @@ impl KemKey {
             der,
             ciphertext: set.ciphertext(),
         })
+    }
+
+    /// Opens a private key that is a PKCS #8 of its seed.
+    fn open_pkcs8(set: MlKemSet, pkcs8: &[u8]) -> Result<Self, PairError> {
+        Self::open(set, NativeKey::parse(pkcs8)?.raw_private(set.private())?.expose())
     }
 
     /// The public key's SubjectPublicKeyInfo.
@@ -147,5 +182,28 @@ mod tests {
             assert!(KemKey::open(set, &private.expose()[1..]).is_err());
         }
         assert!(KemKey::open(MlKemSet::Set768, MlKemSet::Set512.generate().unwrap().expose()).is_err());
+    }
+
+    #[test]
+    fn pairs_for_others_come_from_the_seed_in_their_pkcs8() {
+        for set in [MlKemSet::Set512, MlKemSet::Set768, MlKemSet::Set1024] {
+            let (private, public) = set.generate_pair().unwrap();
+            let (head, seed) = private.expose().split_at(PKCS8_HEAD.len());
+            assert_eq!((private.expose().len(), seed.len(), head[PKCS8_ARC]), (86, SEED_LENGTH, set.arc()));
+            let key = KemKey::open_pkcs8(set, private.expose()).unwrap();
+            assert_eq!(key.public(), public);
+            let (ciphertext, secret) = key.encapsulate().unwrap();
+            assert_eq!(key.decapsulate(&ciphertext).unwrap().expose(), secret.expose());
+            let mut other = private.expose().to_vec();
+            *other.last_mut().unwrap() ^= 1;
+            // The seed's second half is what other ciphertexts are answered from: the public key does not depend on it.
+            assert_eq!(KemKey::open_pkcs8(set, &other).unwrap().public(), public);
+            other[PKCS8_HEAD.len()] ^= 1;
+            assert_ne!(KemKey::open_pkcs8(set, &other).unwrap().public(), public);
+            assert_ne!(set.generate_pair().unwrap().1, public);
+            assert!(KemKey::open_pkcs8(set, &other[1..]).is_err());
+        }
+        let (private, _) = MlKemSet::Set512.generate_pair().unwrap();
+        assert!(KemKey::open_pkcs8(MlKemSet::Set768, private.expose()).is_err());
     }
 }

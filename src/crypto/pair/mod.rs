@@ -33,7 +33,7 @@ pub enum PairKind {
     Ed25519,
     /// ML-DSA.
     MlDsa(MlDsaSet),
-    /// ML-KEM. Its private key is no PKCS #8, but the decapsulation key of FIPS 203.
+    /// ML-KEM. Its private key is the decapsulation key of FIPS 203, and PKCS #8 only where it is somebody else's.
     MlKem(MlKemSet),
 }
 
@@ -177,6 +177,19 @@ impl PairKind {
             Self::MlKem(set) => return set.generate(),
         };
         pkcs8.map(|document| SecretBytes::new(document.as_ref().to_vec())).map_err(failed)
+    }
+
+    /// A fresh pair for somebody else: the private key as PKCS #8, and the public key's SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_pair(self) -> Result<(SecretBytes, Vec<u8>), PairError> {
+        if let Self::MlKem(set) = self {
+            return set.generate_pair();
+        }
+        let private = self.generate()?;
+        let public = KeyPair::open(self, Purpose::Sign, private.expose())?.public().to_vec();
+        Ok((private, public))
     }
 }
 

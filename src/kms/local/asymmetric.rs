@@ -3,7 +3,7 @@
 use super::ciphers::pair;
 use super::{LocalKms, Need, incompatible, off_thread};
 use crate::crypto::SecretBytes;
-use crate::crypto::pair::{KeyPair, Message, PairError, PairKind, Purpose};
+use crate::crypto::pair::{KeyPair, Message, PairError, PairKind};
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::spec::{MaterialKind, SigningAlgorithm};
 use crate::kms::{Caller, EncryptionContext, KeyArn, KeyRef, KeySpec, KeyUsage, WrappedKey};
@@ -123,12 +123,7 @@ impl LocalKms {
         action: &'static str,
     ) -> Result<GeneratedPair, KmsError> {
         self.symmetric(caller, name, (action, context))?;
-        let made = self.make(move || {
-            let private = kind.generate()?;
-            let public = KeyPair::open(kind, Purpose::Sign, private.expose())?.public().to_vec();
-            Ok((private, public))
-        });
-        let (private, public) = made.await?;
+        let (private, public) = self.make(move || kind.generate_pair()).await?;
         // Making the pair takes time: the key may have been disabled meanwhile.
         let key = self.symmetric(caller, name, (action, context))?;
         let wrapped = self.wrap(&key, private.expose(), context)?;
@@ -193,7 +188,10 @@ fn refused(error: PairError, algorithm: SigningAlgorithm, kind: &str) -> KmsErro
 /// The kind of pair that GenerateDataKeyPair makes for `spec`, if it makes such.
 pub fn data_pair(spec: KeySpec) -> Option<PairKind> {
     match spec.material() {
-        MaterialKind::Pair(kind @ (PairKind::Rsa(_) | PairKind::Ec(_) | PairKind::Ed25519)) => Some(kind),
-        _ => None,
+        // "The DER-encoded PKCS8 PrivateKeyInfo contains the private key in seed format" (API reference, GenerateDataKeyPair).
+        MaterialKind::Pair(kind @ (PairKind::Rsa(_) | PairKind::Ec(_) | PairKind::Ed25519 | PairKind::MlKem(_))) => {
+            Some(kind)
+        }
+        MaterialKind::Pair(PairKind::MlDsa(_)) | MaterialKind::Symmetric | MaterialKind::Mac(_) => None,
     }
 }

@@ -156,6 +156,9 @@ async fn data_key_pairs_are_wrapped() {
         let made = kms.generate_pair(&caller, &name, &context(), kind, "kms:GenerateDataKeyPair").await.unwrap();
         let opened = kms.decrypt(&caller, &made.wrapped.blob, None, &context()).await.unwrap();
         assert_eq!(opened.plaintext.expose(), made.private.expose());
+        if let PairKind::MlKem(_) = kind {
+            continue; // Which crypto::pair::kem opens from its seed.
+        }
         let pair = crate::crypto::pair::KeyPair::open(kind, Purpose::Sign, made.private.expose()).unwrap();
         assert_eq!(pair.public(), made.public);
     }
