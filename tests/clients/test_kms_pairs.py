@@ -192,8 +192,11 @@ def test_ed25519_of_digests(kms, make):
         kms.sign(**asked, **(digest | {"Message": bytes(32)}))
 
 
-@pytest.mark.parametrize(("spec", "length"), [("ML_DSA_44", 2420), ("ML_DSA_65", 3309), ("ML_DSA_87", 4627)])
-def test_ml_dsa(kms, make, spec, length):
+@pytest.mark.parametrize(
+    ("spec", "length", "public_length"),
+    [("ML_DSA_44", 2420, 1312), ("ML_DSA_65", 3309, 1952), ("ML_DSA_87", 4627, 2592)],
+)
+def test_ml_dsa(kms, make, spec, length, public_length):
     key = make(spec, "SIGN_VERIFY")
     asked = {"KeyId": key["KeyId"], "Message": MESSAGE, "SigningAlgorithm": "ML_DSA_SHAKE_256"}
     signature = kms.sign(**asked)["Signature"]
@@ -201,8 +204,19 @@ def test_ml_dsa(kms, make, spec, length):
     assert kms.verify(**asked, Signature=signature)["SignatureValid"] is True
     with refused("KMSInvalidSignatureException", 400, ""):
         kms.verify(**(asked | {"Message": b"other"}), Signature=signature)
-    with refused("UnsupportedOperationException", 400):
-        kms.sign(**(asked | {"Message": bytes(64), "MessageType": "EXTERNAL_MU"}))
+    # FIPS 204, section 6.2: with an empty context. The key itself ends its SubjectPublicKeyInfo.
+    public = kms.get_public_key(KeyId=key["KeyId"])["PublicKey"][-public_length:]
+    mu = hashlib.shake_256(hashlib.shake_256(public).digest(64) + b"\0\0" + MESSAGE).digest(64)
+    by_mu = asked | {"Message": mu, "MessageType": "EXTERNAL_MU"}
+    assert kms.verify(**by_mu, Signature=signature)["SignatureValid"] is True
+    signature = kms.sign(**by_mu)["Signature"]
+    assert kms.verify(**asked, Signature=signature)["SignatureValid"] is True
+    with refused("KMSInvalidSignatureException", 400, ""):
+        kms.verify(**(by_mu | {"Message": bytes(64)}), Signature=signature)
+    with refused("ValidationException", 400, "Digest is invalid length for algorithm ML_DSA_SHAKE_256."):
+        kms.sign(**(by_mu | {"Message": bytes(63)}))
+    with refused("ValidationException", 400):
+        kms.sign(**asked, MessageType="DIGEST")
 
 
 @pytest.mark.parametrize(("spec", "length"), [("ML_KEM_512", 768), ("ML_KEM_768", 1088), ("ML_KEM_1024", 1568)])

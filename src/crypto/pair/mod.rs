@@ -120,6 +120,8 @@ pub enum Message<'m> {
     Raw(&'m [u8]),
     /// Its digest, made by whoever asks.
     Digest(&'m [u8]),
+    /// Of ML-DSA, its representative mu, made by whoever asks from the message and the public key (FIPS 204, section 6.2).
+    Mu(&'m [u8]),
 }
 
 /// Why a pair does not do as asked.
@@ -153,7 +155,7 @@ enum Opened {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair, NativeKey),
-    MlDsa(PqdsaKeyPair),
+    MlDsa(PqdsaKeyPair, NativeKey),
     Oaep(OaepKey),
     Ecdh(agreement::PrivateKey),
     Kem(KemKey),
@@ -221,7 +223,8 @@ impl KeyPair {
                 Opened::Ed25519(pair, NativeKey::parse(pkcs8)?)
             }
             (PairKind::MlDsa(set), Purpose::Sign) => {
-                Opened::MlDsa(PqdsaKeyPair::from_pkcs8(set.signing(), pkcs8).map_err(malformed)?)
+                let pair = PqdsaKeyPair::from_pkcs8(set.signing(), pkcs8).map_err(malformed)?;
+                Opened::MlDsa(pair, NativeKey::parse(pkcs8)?)
             }
             (PairKind::MlKem(set), Purpose::Encapsulate) => Opened::Kem(KemKey::open(set, pkcs8)?),
             (PairKind::Rsa(_), Purpose::Agree | Purpose::Encapsulate)
@@ -253,6 +256,7 @@ impl KeyPair {
                 match message {
                     Message::Raw(message) => pair.sign(encoding, &SystemRandom::new(), message, &mut signature),
                     Message::Digest(digest) => pair.sign_digest(encoding, &import(hash, digest)?, &mut signature),
+                    Message::Mu(_) => return Err(PairError::Unsuited),
                 }
                 .map_err(failed)?;
                 Ok(signature)
@@ -261,6 +265,7 @@ impl KeyPair {
                 let signature = match message {
                     Message::Raw(message) => pair.sign(&SystemRandom::new(), message),
                     Message::Digest(digest) => pair.sign_digest(&import(hash, digest)?),
+                    Message::Mu(_) => return Err(PairError::Unsuited),
                 };
                 signature.map(|signature| signature.as_ref().to_vec()).map_err(failed)
             }
@@ -270,7 +275,10 @@ impl KeyPair {
             (Opened::Ed25519(pair, native), Scheme::Ed25519ph) => {
                 ffi::ed25519ph_sign(native, pair.public_key().as_ref(), &sha512(message)?)
             }
-            (Opened::MlDsa(pair), Scheme::MlDsa) => {
+            (Opened::MlDsa(pair, native), Scheme::MlDsa) => {
+                if let Message::Mu(mu) = message {
+                    return native.sign_mu(exactly_64(mu)?, pair.algorithm().signature_len());
+                }
                 let mut signature = vec![0; pair.algorithm().signature_len()];
                 let length = pair.sign(raw(message)?, &mut signature).map_err(failed)?;
                 signature.truncate(length);
@@ -301,7 +309,10 @@ impl KeyPair {
             (Opened::Ed25519(pair, _), Scheme::Ed25519) => {
                 UnparsedPublicKey::new(&signature::ED25519, pair.public_key()).verify(raw(message)?, signature)
             }
-            (Opened::MlDsa(_), Scheme::MlDsa) => {
+            (Opened::MlDsa(_, native), Scheme::MlDsa) => {
+                if let Message::Mu(mu) = message {
+                    return native.verify_mu(exactly_64(mu)?, signature);
+                }
                 let PairKind::MlDsa(set) = self.kind else { return Err(PairError::Unsuited) };
                 UnparsedPublicKey::new(set.verification(), &self.public).verify(raw(message)?, signature)
             }
@@ -366,7 +377,7 @@ impl Opened {
             Self::Rsa(pair) => pair.public_key().as_der(),
             Self::Ecdsa(pair) => pair.public_key().as_der(),
             Self::Ed25519(pair, _) => pair.public_key().as_der(),
-            Self::MlDsa(pair) => pair.public_key().as_der(),
+            Self::MlDsa(pair, _) => pair.public_key().as_der(),
             Self::Oaep(key) => return Ok(key.public().to_vec()),
             Self::Kem(key) => return Ok(key.public().to_vec()),
             Self::Ecdh(key) => key.compute_public_key().and_then(|public| public.as_der()),
@@ -459,18 +470,21 @@ fn import(hash: Hash, bytes: &[u8]) -> Result<Digest, PairError> {
 fn raw(message: Message<'_>) -> Result<&[u8], PairError> {
     match message {
         Message::Raw(message) => Ok(message),
-        Message::Digest(_) => Err(PairError::Unsuited),
+        Message::Digest(_) | Message::Mu(_) => Err(PairError::Unsuited),
     }
 }
 
 /// What a scheme signs that prehashes by SHA-512.
 fn sha512(message: Message<'_>) -> Result<[u8; 64], PairError> {
     match message {
-        Message::Raw(message) => {
-            digest::digest(&digest::SHA512, message).as_ref().try_into().map_err(|_| PairError::Failed)
-        }
-        Message::Digest(digest) => digest.try_into().map_err(|_| PairError::DigestLength),
+        Message::Raw(message) => exactly_64(digest::digest(&digest::SHA512, message).as_ref()).copied(),
+        Message::Digest(digest) => exactly_64(digest).copied(),
+        Message::Mu(_) => Err(PairError::Unsuited),
     }
+}
+
+fn exactly_64(digest: &[u8]) -> Result<&[u8; 64], PairError> {
+    digest.try_into().map_err(|_| PairError::DigestLength)
 }
 
 fn verify(
@@ -482,6 +496,7 @@ fn verify(
     Ok(match message {
         Message::Raw(message) => key.verify(message, signature),
         Message::Digest(digest) => key.verify_digest(&import(hash, digest)?, signature),
+        Message::Mu(_) => return Err(PairError::Unsuited),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Each kind of pair signs, verifies, agrees or decrypts what it should and nothing else; signatures are also verified
 //! by another library where it can.
 
+use super::ffi::testing::shake256;
 use super::oaep::{OaepHash, testing};
 use super::*;
 use crate::crypto::digest::sha256;
@@ -94,6 +95,36 @@ fn ed25519ph_signs_as_the_rfc_does() {
     assert_eq!(pair.sign(scheme, Message::Digest(&[0; 32])), Err(PairError::DigestLength));
     let mldsa = open(PairKind::MlDsa(MlDsaSet::Set44), Purpose::Sign);
     assert_eq!(mldsa.sign(scheme, message), Err(PairError::Unsuited));
+}
+
+#[test]
+fn an_external_mu_is_signed_as_its_message_is() {
+    for (set, length) in [(MlDsaSet::Set44, 1312), (MlDsaSet::Set65, 1952), (MlDsaSet::Set87, 2592)] {
+        let (kind, scheme, raw) = (PairKind::MlDsa(set), Scheme::MlDsa, Message::Raw(b"message"));
+        let pair = open(kind, Purpose::Sign);
+        // The key itself ends its SubjectPublicKeyInfo (RFC 9881).
+        let public = &pair.public()[pair.public().len() - length..];
+        let mu = shake256(&[&shake256(&[public]), &[0, 0], b"message"]);
+        let (mu, other) = (Message::Mu(&mu), Message::Mu(&[7; 64]));
+        let mut of_mu = pair.sign(scheme, mu).unwrap();
+        let of_message = pair.sign(scheme, raw).unwrap();
+        assert_eq!(pair.verify(scheme, raw, &of_mu), Ok(()), "{set:?}");
+        assert_eq!(pair.verify(scheme, mu, &of_message), Ok(()), "{set:?}");
+        let bad = Err(PairError::BadSignature);
+        assert_eq!(pair.verify(scheme, other, &of_mu), bad);
+        assert_eq!(pair.verify(scheme, mu, &of_mu[1..]), bad);
+        assert_eq!(pair.verify(scheme, mu, b""), bad);
+        assert_eq!(open(kind, Purpose::Sign).verify(scheme, mu, &of_mu), bad);
+        of_mu[0] ^= 1;
+        assert_eq!(pair.verify(scheme, mu, &of_mu), bad);
+        assert_eq!(pair.sign(scheme, Message::Mu(&[7; 63])), Err(PairError::DigestLength));
+        assert_eq!(pair.verify(scheme, Message::Mu(&[7; 65]), &of_mu), Err(PairError::DigestLength));
+    }
+    for (kind, scheme) in SIGNING.into_iter().filter(|(_, scheme)| *scheme != Scheme::MlDsa) {
+        let pair = open(kind, Purpose::Sign);
+        assert_eq!(pair.sign(scheme, Message::Mu(&[7; 64])), Err(PairError::Unsuited), "{kind:?}");
+        assert_eq!(pair.verify(scheme, Message::Mu(&[7; 64]), b"s"), Err(PairError::Unsuited), "{kind:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub enum Signable {
     Raw(Vec<u8>),
     /// A message's digest.
     Digest(Vec<u8>),
+    /// Of ML-DSA, a message's representative mu.
+    ExternalMu(Vec<u8>),
 }
 
 /// A public key as the API shows it.
@@ -154,6 +156,7 @@ impl Signable {
         match self {
             Self::Raw(_) => "RAW",
             Self::Digest(_) => "DIGEST",
+            Self::ExternalMu(_) => "EXTERNAL_MU",
         }
     }
 
@@ -167,6 +170,7 @@ impl Signable {
             Self::Digest(digest) if is_prehashed && digest.len() == 64 => Ok(Message::Raw(digest)),
             Self::Raw(message) => Ok(Message::Raw(message)),
             Self::Digest(digest) => Ok(Message::Digest(digest)),
+            Self::ExternalMu(mu) => Ok(Message::Mu(mu)),
         }
     }
 }

@@ -146,14 +146,11 @@ pub(super) async fn generate(
 
 fn message(fields: Fields<'_>) -> Result<Signable, Failure> {
     let message = fields.required_blob("Message", MAX_MESSAGE)?;
-    match fields.choice("MessageType", &["RAW", "DIGEST", "EXTERNAL_MU"])? {
-        None | Some("RAW") => Ok(Signable::Raw(message)),
-        Some("DIGEST") => Ok(Signable::Digest(message)),
-        Some(other) => {
-            let message = format!("MessageType {other} is not supported by this key service.");
-            Err(refuse(KmsErrorKind::UnsupportedOperation, message))
-        }
-    }
+    Ok(match fields.choice("MessageType", &["RAW", "DIGEST", "EXTERNAL_MU"])? {
+        Some("DIGEST") => Signable::Digest(message),
+        Some("EXTERNAL_MU") => Signable::ExternalMu(message),
+        _ => Signable::Raw(message),
+    })
 }
 
 fn algorithm(fields: Fields<'_>) -> Result<SigningAlgorithm, Failure> {
