@@ -324,6 +324,7 @@ def test_metadata_beyond_ascii_are_encoded_words(server, s3, bucket):
         ("=?UTF-8?B?YWJj?=", "abc"),
         ("=?UTF-8?B?AAECAw==?=", "=?UTF-8?B?AAECAw==?="),
         ("=?UTF-8?B?77+9?=", "=?UTF-8?B?77+9?="),
+        ("=?UTF-8?B?=GGG?=", "=?UTF-8?B?77+9Ye+/vQ==?="),
         ("=?none", "=?none"),
     ):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", Metadata={"m": sent})
