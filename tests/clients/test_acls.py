@@ -115,6 +115,17 @@ def test_what_a_bucket_may_be_created_with(s3, server, bucket_names, owner):
         s3.create_bucket(Bucket=name, ACL="public-read", ObjectOwnership="ObjectWriter")
     with refused("InvalidArgument", 400, "Invalid x-amz-object-ownership header: Nobody"):
         s3.create_bucket(Bucket=name, ObjectOwnership="Nobody")
+def test_the_list_of_a_delete_marker(s3, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    with refused("NoSuchKey", 404):
+        s3.get_object_acl(Bucket=bucket, Key="k")
+    for options in ({"VersionId": marker}, {"VersionId": marker, "ACL": "private"}, {"ACL": "private"}):
+        call = s3.put_object_acl if "ACL" in options else s3.get_object_acl
+        with refused("MethodNotAllowed", 405):
+            call(Bucket=bucket, Key="k", **options)
+
+
     unset = signed(server, "PUT", f"/{name}", headers={"x-amz-object-ownership": ""})
     assert (unset.status, unset.code) == (400, "InvalidArgument")
     assert unset.error["Message"].strip() == "Invalid x-amz-object-ownership header:"
