@@ -109,17 +109,18 @@ impl S3 {
         of: Of,
         body: RequestBody,
     ) -> Result<Vec<AclGrant>> {
-        if !bucket.has_acls() {
-            return Err(ErrorCode::AccessControlListNotSupported.into());
-        }
         let requested = Requested::of_headers(&call.headers, &self.directory)?;
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
-        match requested {
-            Some(_) if !document.is_empty() => Err(ErrorCode::UnexpectedContent.into()),
-            Some(requested) => requested.expand(owner, self.canonical_id(&bucket.record.account), of),
-            None if document.is_empty() => Err(ErrorCode::MissingSecurityHeader.with("MissingHeaderName", "x-amz-acl")),
-            None => read_document(&document, owner, &self.directory),
-        }
+        let grants = match requested {
+            Some(_) if !document.is_empty() => return Err(ErrorCode::UnexpectedContent.into()),
+            Some(requested) => requested.expand(owner, self.canonical_id(&bucket.record.account), of)?,
+            None if document.is_empty() => {
+                return Err(ErrorCode::MissingSecurityHeader.with("MissingHeaderName", "x-amz-acl"));
+            }
+            None => read_document(&document, owner, &self.directory)?,
+        };
+        // Only of a list that is well-formed. (Recorded on AWS, `test_s3_bucket_acl_exceptions`.)
+        if bucket.has_acls() { Ok(grants) } else { Err(ErrorCode::AccessControlListNotSupported.into()) }
     }
 
     fn acl_document(&self, owner: Option<&Account>, grants: Option<&[AclGrant]>) -> Response<ResponseBody> {
