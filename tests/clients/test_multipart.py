@@ -254,6 +254,15 @@ def test_list_uploads(s3, bucket):
         more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
     assert [key for key, _ in found] == keys
     assert {upload_id for _, upload_id in found} == set(ids)
+    # A marker's id is of its key; of an upload that has ended nobody knows.
+    with refused("InvalidArgument", 400, "Invalid uploadId marker") as refusal:
+        s3.list_multipart_uploads(Bucket=bucket, KeyMarker="b", UploadIdMarker=ids[-1])
+    assert (refusal.error["ArgumentName"], refusal.error["ArgumentValue"]) == ("upload-id-marker", ids[-1])
+    s3.abort_multipart_upload(Bucket=bucket, Key="d", UploadId=ids[-1])
+    page = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="c/1", UploadIdMarker=ids[-1])
+    assert (page.get("Uploads", []), page["IsTruncated"]) == ([], False)
+    s3.create_multipart_upload(Bucket=bucket, Key="d")
+    assert ("Prefix" in whole, none["Prefix"]) == (False, "none")
     after = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="b")
     assert [upload["Key"] for upload in after["Uploads"]] == ["c/1", "d"]
 
