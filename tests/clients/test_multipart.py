@@ -298,6 +298,15 @@ def test_copying_ranges_that_are_refused(s3, bucket, upload):
         s3.upload_part_copy(CopySourceIfMatch='"0123456789abcdef0123456789abcdef"', **name)
 
 
+def test_copied_parts_show_the_checksum_that_was_asked_for(plain_s3, bucket):
+    plain_s3.put_object(Bucket=bucket, Key="source", Body=b"x")
+    for asked, shown in (({}, set()), ({"ChecksumAlgorithm": "CRC32"}, {"ChecksumCRC32"})):
+        begun = plain_s3.create_multipart_upload(Bucket=bucket, Key="k", **asked)
+        name = {"Bucket": bucket, "Key": "k", "UploadId": begun["UploadId"], "PartNumber": 1}
+        result = plain_s3.upload_part_copy(CopySource=f"{bucket}/source", **name)["CopyPartResult"]
+        assert set(result) == {"ETag", "LastModified"} | shown
+
+
 def test_copied_parts_take_no_metadata(server, s3, bucket, upload):
     s3.put_object(Bucket=bucket, Key="source", Body=b"x")
     query = [("partNumber", "1"), ("uploadId", upload["UploadId"])]
