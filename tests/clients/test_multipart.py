@@ -470,7 +470,8 @@ def test_a_parts_own_checksum(plain_s3, bucket, algorithm, kind):
     for number, expected in enumerate(given, 1):
         for read in (plain_s3.get_object, plain_s3.head_object):
             answer = read(Bucket=bucket, Key="k", PartNumber=number, ChecksumMode="ENABLED")
-            assert (answer[name], answer["ChecksumType"]) == (expected[name], kind)
+            shown = (answer.get(name), answer.get("ChecksumType"))
+            assert shown == ((expected[name], kind) if kind == "COMPOSITE" else (None, None))
             assert name not in headers_of(read(Bucket=bucket, Key="k", PartNumber=number))
 
 
