@@ -322,6 +322,27 @@ def test_copied_parts_take_no_metadata(server, s3, bucket, upload):
     assert signed(server, "PUT", f"/{bucket}/k", query, headers=headers).status == 200
 
 
+def test_a_completion_of_no_upload_without_parts(s3, bucket):
+    with refused("NoSuchUpload", 404) as refusal:
+        s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId="fakeid")
+    assert refusal.error["UploadId"] == "fakeid"
+
+
+def test_a_full_objects_checksum_is_said_with_its_type(plain_s3, bucket):
+    for algorithm, is_taken in (("CRC32C", False), ("CRC32", False), ("CRC64NVME", True)):
+        name = {"Bucket": bucket, "Key": algorithm}
+        begun = plain_s3.create_multipart_upload(ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT", **name)
+        name |= {"UploadId": begun["UploadId"]}
+        given = {f"Checksum{algorithm}": checksum(algorithm, b"x")}
+        parts = {"Parts": [completed(1, plain_s3.upload_part(PartNumber=1, Body=b"x", **name, **given)) | given]}
+        if not is_taken:
+            message = f"The {algorithm.lower()} you specified did not match the calculated checksum."
+            with refused("BadDigest", 400, message):
+                plain_s3.complete_multipart_upload(MultipartUpload=parts, **name, **given)
+        kind = {} if is_taken else {"ChecksumType": "FULL_OBJECT"}
+        plain_s3.complete_multipart_upload(MultipartUpload=parts, **name, **given, **kind)
+
+
 def test_completions_that_name_no_parts(s3, upload):
     with refused("InvalidRequest", 400, "You must specify at least one part"):
         s3.complete_multipart_upload(**upload)
@@ -492,8 +513,10 @@ def test_the_kind_of_checksum_may_not_change(plain_s3, bucket):
         message = (
             f"The upload was created using the {begun} checksum mode. The complete request must use the same checksum mode."
         )
-        with refused("InvalidRequest", 400, message):
-            plain_s3.complete_multipart_upload(MultipartUpload={"Parts": done}, ChecksumType=asked, **name)
+        bare = [{key: part[key] for key in ("PartNumber", "ETag")} for part in done]
+        for parts in (done, bare):
+            with refused("InvalidRequest", 400, message):
+                plain_s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, ChecksumType=asked, **name)
         plain_s3.complete_multipart_upload(MultipartUpload={"Parts": done}, ChecksumType=begun, **name)
 
 
