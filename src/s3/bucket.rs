@@ -1,6 +1,6 @@
 //! Buckets: create, head, delete, list, location.
 
-use http::header::{HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, refuse_not_offered};
 use super::list::{decode_token, encode_token, incorrect_token};
 use super::render;
-use super::request::is_bucket_name;
+use super::request::{is_bucket_name, virtual_bucket};
 use super::service::{S3, no_content};
 use super::tags::{TagSet, Tagged};
 use super::xml::{self, XmlWriter};
@@ -43,15 +43,69 @@ struct CreateBucketConfiguration {
     tags: Option<TagSet>,
 }
 
-/// Whether `name` has the form of an AWS region's, in a part of the world that has regions.
+/// AWS's regions. (AWS Regions and Availability Zones user guide; those of its partitions in China, for the US government and
+/// for Europe's sovereignty too.)
+const REGIONS: &[&str] = &[
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eusc-de-east-1",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// Whether `name` is an AWS region's.
 fn is_region(name: &str) -> bool {
-    const PARTS: &[&str] = &["af", "ap", "ca", "cn", "eu", "il", "me", "mx", "sa", "us", "us-gov"];
-    let fields = name.rsplitn(3, '-').collect::<Vec<_>>();
-    match fields[..] {
-        [number, place, part] => {
-            number.parse::<u8>().is_ok() && place.bytes().all(|b| b.is_ascii_lowercase()) && PARTS.contains(&part)
+    name == IRELAND || REGIONS.contains(&name)
+}
+
+/// Where a new bucket is, as it was asked for by `host`. Elsewhere than in us-east-1 AWS names its host (recorded on AWS,
+/// `test_create_bucket_head_bucket`), if there are such under this host.
+fn new_place(region: &str, host: Option<&str>, bases: &[String], name: &str) -> String {
+    let below = format!("{name}.");
+    match host {
+        Some(host) if region != CLASSIC_REGION => {
+            let is_named = host.get(..below.len()).is_some_and(|head| head.eq_ignore_ascii_case(&below));
+            let named = if is_named { host.to_owned() } else { format!("{below}{host}") };
+            match virtual_bucket(&named, bases) {
+                Some(bucket) if bucket == name => format!("http://{named}/"),
+                _ => format!("/{name}"),
+            }
         }
-        _ => name == IRELAND,
+        _ => format!("/{name}"),
     }
 }
 
@@ -138,7 +192,8 @@ impl S3 {
             Some(_) => return Err(ErrorCode::BucketAlreadyOwnedByYou.with("BucketName", name)),
         }
         let mut response = render::empty(StatusCode::OK);
-        insert(response.headers_mut(), LOCATION, &format!("/{name}"));
+        let place = new_place(&self.settings.region, call.host.as_deref(), &self.settings.base_domains, name);
+        insert(response.headers_mut(), LOCATION, &place);
         insert(response.headers_mut(), HeaderName::from_static("x-amz-bucket-arn"), &format!("arn:aws:s3:::{name}"));
         Ok(response)
     }
@@ -205,6 +260,7 @@ impl S3 {
     pub(super) fn head_bucket(bucket: &Bucket, _permit: Permit) -> Response<ResponseBody> {
         let mut response = render::empty(StatusCode::OK);
         let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         insert(headers, HeaderName::from_static(BUCKET_REGION), &bucket.record.region);
         insert(headers, HeaderName::from_static("x-amz-access-point-alias"), "false");
         insert(headers, HeaderName::from_static("x-amz-bucket-arn"), &bucket.arn());
@@ -292,8 +348,19 @@ mod tests {
         for region in ["eu-west-2", "us-gov-east-1", "ap-southeast-3", "EU"] {
             assert!(is_region(region), "{region}");
         }
-        for other in ["nonsense", "mars-north-1", "eu-west", "eu-west-x", ""] {
+        for other in ["nonsense", "mars-north-1", "eu-east-1", "eu-west", "eu-west-x", ""] {
             assert!(!is_region(other), "{other}");
         }
+    }
+
+    #[test]
+    fn new_buckets_are_below_the_host_elsewhere_than_in_us_east_1() {
+        let bases = ["localhost".to_owned()];
+        let place = |region, host| new_place(region, host, &bases, "b");
+        assert_eq!(place("us-east-1", Some("localhost:9000")), "/b");
+        assert_eq!(place("eu-west-1", Some("localhost:9000")), "http://b.localhost:9000/");
+        assert_eq!(place("eu-west-1", Some("b.localhost")), "http://b.localhost/");
+        assert_eq!(place("eu-west-1", Some("127.0.0.1:9000")), "/b");
+        assert_eq!(place("eu-west-1", None), "/b");
     }
 }

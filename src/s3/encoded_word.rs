@@ -68,17 +68,36 @@ impl<'t> Word<'t> {
         let (encoding, text) = text.split_once('?')?;
         let (encoded, rest) = text.split_once("?=")?;
         let bytes = match encoding {
-            "B" | "b" => STANDARD.decode(encoded).ok()?,
+            "B" | "b" => unbase64(encoded)?,
             "Q" | "q" => unquote(encoded)?,
             _ => return None,
         };
+        let is_base64 = encoding.eq_ignore_ascii_case("B");
         let text = match &*charset.to_ascii_uppercase() {
+            "UTF-8" | "US-ASCII" if is_base64 => String::from_utf8_lossy(&bytes).into_owned(),
             "UTF-8" | "US-ASCII" => String::from_utf8(bytes).ok()?,
             "ISO-8859-1" => bytes.into_iter().map(char::from).collect(),
             _ => return None,
         };
         Some(Self { text, rest })
     }
+}
+
+/// The bytes of the B encoding, read as leniently as AWS does: padding may be missing, and where it stands in the place of data,
+/// it counts as ones. (Recorded on AWS, `test_user_metadata_rfc2047_bad_b64_encoded`.)
+fn unbase64(encoded: &str) -> Option<Vec<u8>> {
+    if let Ok(bytes) = STANDARD.decode(encoded) {
+        return Some(bytes);
+    }
+    let data = encoded.strip_suffix("==").or_else(|| encoded.strip_suffix('=')).unwrap_or(encoded);
+    let missing = (4 - data.len() % 4) % 4;
+    if missing == 3 {
+        return None;
+    }
+    let whole = data.replace('=', "/") + &"A".repeat(missing);
+    let mut bytes = STANDARD.decode(whole).ok()?;
+    bytes.truncate(bytes.len() - missing);
+    Some(bytes)
 }
 
 /// The bytes of the Q encoding.
@@ -118,6 +137,7 @@ mod tests {
             ("\0\u{1}\u{2}\u{3}", "=?UTF-8?B?AAECAw==?="),
             ("Ä\u{84}", "=?UTF-8?B?w4TChA==?="),
             ("\u{fffd}", "=?UTF-8?B?77+9?="),
+            ("\u{fffd}a\u{fffd}", "=?UTF-8?B?77+9Ye+/vQ==?="),
         ] {
             assert_eq!(encode(text), word);
             assert_eq!(decode(word), text);
@@ -132,6 +152,8 @@ mod tests {
             ("=?UTF-8?Q?actually-ascii?=", "actually-ascii"),
             ("=?utf-8?b?YWJj?=", "abc"),
             ("=?iso-8859-1?q?caf=e9?=", "café"),
+            ("=?UTF-8?B?YWI?=", "ab"),
+            ("=?UTF-8?B?=GGG?=", "\u{fffd}a\u{fffd}"),
             ("a =?UTF-8?Q?=C3=A9?= b", "a é b"),
             ("=?UTF-8?Q?a?= \t =?UTF-8?B?Yg==?= c", "ab c"),
             ("x=?UTF-8?Q?a?==?UTF-8?Q?b?=", "xab"),
@@ -152,7 +174,8 @@ mod tests {
             "=?UTF-8?Q?=ff?=",
             "=?UTF-8?Q?=4?=",
             "=?UTF-8?Q?=+4?=",
-            "=?UTF-8?B?=GGG?=",
+            "=?UTF-8?B?YWJj*?=",
+            "=?UTF-8?B?YWJjZ?=",
             "=?UTF-8?Q?a?b?=",
         ] {
             assert_eq!(decode(other), other);

@@ -7,6 +7,7 @@ use http::{HeaderName, Response, StatusCode};
 
 use super::access::About;
 use super::call::{Bucket, Call};
+use super::checksum::Kind;
 use super::checksum::render::{write_headers, write_part_headers};
 use super::condition::{ByteRange, Preconditions, Present, Purpose};
 use super::error::{ErrorCode, Result, S3Error};
@@ -138,7 +139,8 @@ impl S3 {
 }
 
 impl S3 {
-    /// Sets the header of a part's checksum, and what the object's covers; of an upload that named no algorithm, as AWS, none.
+    /// Sets the header of a part's checksum, and what the object's covers, where that is composed of its parts'. Of a full object
+    /// AWS shows none. (Recorded on AWS, `test_complete_multipart_parts_checksum_full_object`.)
     async fn tell_part(
         &self,
         bucket: &Bucket,
@@ -151,7 +153,7 @@ impl S3 {
         let found = commit::read_parts(&*self.store, bucket.partition(), *upload, number - 1, 1).await?;
         if let (Some(part), Some(kind)) = (found.first(), &object.record.checksum_kind)
             && part.number == number
-            && kind.by_default != Some(true)
+            && kind.covers == Kind::Composite.as_str()
         {
             write_part_headers(&Self::part_checksums(object_key, &object.record, part)?, headers);
             insert(headers, HeaderName::from_static("x-amz-checksum-type"), &kind.covers);

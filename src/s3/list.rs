@@ -251,6 +251,8 @@ impl S3 {
             |xml| {
                 xml.text("KeyCount", page.entries.len());
                 xml.optional("ContinuationToken", token);
+                // (Recorded on AWS, `test_list_objects_v2_continuation_start_after`.)
+                let start_after = start_after.filter(|_| token.is_none());
                 xml.optional("StartAfter", start_after.map(|after| listing.show(after)));
                 if page.truncated {
                     xml.optional("NextContinuationToken", page.last().map(encode_token));

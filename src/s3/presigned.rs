@@ -1,5 +1,6 @@
-//! What the query of a presigned request says in the place of headers: whoever presigns may move `x-amz-` headers into the
-//! URL, so that its user need not know of them. (AWS: "Authenticating Requests: Using Query Parameters".)
+//! What the query of a presigned request says in the place of headers: whoever presigns may move `x-amz-` headers, and the
+//! conditions by entity tag, into the URL, so that its user need not know of them. (AWS: "Authenticating Requests: Using Query
+//! Parameters"; the conditions as recorded on AWS, `test_pre_signed_url_if_none_match`.)
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,6 +10,9 @@ use super::request::Query;
 
 /// What such parameters begin with, in any case.
 const PREFIX: &str = "x-amz-";
+
+/// The conditions that a query can make.
+const CONDITIONS: &[&str] = &["if-match", "if-none-match"];
 
 /// Parameters that are the signature's own.
 const OF_THE_SIGNATURE: &[&str] = &[
@@ -49,10 +53,11 @@ pub fn with_parameters(headers: &HeaderMap, query: &Query) -> Result<Option<Head
 
 /// Whether the parameter called `name`, in lower case, is a header in another place.
 fn stands_for_header(name: &str) -> bool {
-    name.starts_with(PREFIX)
+    let is_of_amz = name.starts_with(PREFIX)
         && !OF_THE_SIGNATURE.contains(&name)
         && !OF_THE_BODY.contains(&name)
-        && Algorithm::from_header(name).is_none()
+        && Algorithm::from_header(name).is_none();
+    is_of_amz || CONDITIONS.contains(&name)
 }
 
 #[cfg(test)]
@@ -82,6 +87,12 @@ mod tests {
         );
         assert_eq!(added(&[], "x-amz-acl=private"), pairs(&[]));
         assert_eq!(added(&[("x-amz-acl", "public-read")], &signed("x-amz-acl=private")), pairs(&[]));
+        assert_eq!(
+            added(&[], &signed("If-None-Match=%2A&if-match=%22e%22")),
+            pairs(&[("if-none-match", "*"), ("if-match", "\"e\"")])
+        );
+        assert_eq!(added(&[], "If-None-Match=*"), pairs(&[]));
+        assert_eq!(added(&[("if-match", "a")], &signed("If-Match=b")), pairs(&[]));
         // Encryption that was asked for is never left out.
         for name in [
             "x-amz-server-side-encryption",

@@ -14,7 +14,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::headers::{insert, insert_etag, read_attributes};
 use super::lifecycle::insert_expiration;
 use super::markings::Markings;
-use super::payload::{PayloadPlan, Verified};
+use super::payload::{PayloadPlan, Requirements, Verified};
 use super::render;
 use super::replication::ORIGIN;
 use super::request::ObjectKey;
@@ -137,6 +137,7 @@ impl S3 {
         let access = self.access_of_new(call, bucket, key).await?;
         let conditions = Preconditions::of_write(&call.headers)?;
         let required = self.data_requirements(plan.shows_md5(), Algorithm::Crc64Nvme);
+        let required = Requirements { tells_hex: true, ..required };
         let payload = PayloadPlan::parse(&call.headers, call.signed.as_ref(), &required)?;
         self.judge_write(bucket, key, &conditions).await?;
         let consequences = self.consequences(call, bucket, key.as_str()).await?;

@@ -26,7 +26,11 @@ impl S3 {
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
         let found = self.find(bucket, key, call.version()?).await;
-        let record = found.map_err(|missing| missing.tell_of_part(call, key))?;
+        let record = found.map_err(|missing| match missing {
+            // (Recorded on AWS, `get-no-key-tags`.)
+            Missing::Key => ErrorCode::NoSuchKey.with("Key", format!("{}/{}", bucket.name, key.as_str())),
+            other => other.tell_of_part(call, key),
+        })?;
         self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &record).await?;
         let mut response = render::document(tags::document(&record.tags));
         insert_version(response.headers_mut(), VERSION_ID, bucket, record.version_id());

@@ -161,6 +161,7 @@ impl S3 {
             max_length: MAX_PUT,
             // Of all but SSE-S3 objects the entity tag is random, and an MD5 would cost five times what encryption does.
             md5: shows_md5,
+            tells_hex: false,
             checksum: Some(checksum),
             also: None,
             stall: self.settings.body_timeout,
@@ -190,7 +191,8 @@ impl S3 {
         limit: usize,
     ) -> Result<Bytes> {
         let stall = self.settings.body_timeout;
-        let required = Requirements { max_length: limit as u64, md5: false, checksum: None, also: None, stall };
+        let max_length = limit as u64;
+        let required = Requirements { max_length, md5: false, tells_hex: false, checksum: None, also: None, stall };
         let plan = PayloadPlan::parse(headers, call.signed.as_ref(), &required).map_err(|error| match error.code {
             // A document is no entity that is stored.
             ErrorCode::EntityTooLarge => payload::too_long(limit),

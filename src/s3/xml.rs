@@ -40,9 +40,14 @@ impl XmlWriter {
 
     /// A document whose root element holds nothing but text.
     pub fn document_with_text(root: &str, text: &str) -> String {
-        Self::document(root, |xml| {
+        let document = Self::document(root, |xml| {
             let _ = Escaped(&mut xml.0).write_str(text);
-        })
+        });
+        // Without any it is one tag, as from AWS. (Recorded there, `test_response_structure_get_bucket_location`.)
+        match document.strip_suffix(&format!("></{root}>")) {
+            Some(start) if text.is_empty() => format!("{start}/>"),
+            _ => document,
+        }
     }
 
     /// A document whose root element holds `contents`, made by [`Self::fragment`].
@@ -272,6 +277,13 @@ mod tests {
         for far in [i64::MIN, i64::MAX] {
             assert!(time(far).ends_with("</T>"));
         }
+    }
+
+    #[test]
+    fn a_root_without_text_is_one_tag() {
+        let root = |text| XmlWriter::document_with_text("A", text);
+        assert!(root("").ends_with(&format!("<A xmlns=\"{NAMESPACE}\"/>")), "{}", root(""));
+        assert!(root("b").ends_with(">b</A>"));
     }
 
     #[test]

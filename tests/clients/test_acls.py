@@ -91,6 +91,18 @@ def test_new_buckets_have_no_lists(s3, bucket, owner):
             s3.put_bucket_acl(Bucket=bucket, ACL=acl)
         with refused("AccessControlListNotSupported", 400, refusal):
             s3.put_object_acl(Bucket=bucket, Key="k", ACL=acl)
+    # What is wrong with a list is told first.
+    for options, code in (
+        ({"GrantRead": "uri=http://acs.amazonaws.com/groups/s3/FakeGroup"}, "InvalidArgument"),
+        ({"GrantRead": "id=wrong-id"}, "InvalidArgument"),
+        ({"ACL": "fake-acl"}, "InvalidArgument"),
+        ({"AccessControlPolicy": {}}, "MalformedACLError"),
+        ({}, "MissingSecurityHeader"),
+        ({"ACL": "private", "AccessControlPolicy": {"Owner": {"ID": owner}, "Grants": []}}, "UnexpectedContent"),
+    ):
+        for call, name in ((s3.put_bucket_acl, {}), (s3.put_object_acl, {"Key": "k"})):
+            with refused(code, 400):
+                call(Bucket=bucket, **name, **options)
     for options in ({"ACL": "public-read"}, {"ACL": "bucket-owner-read"}, {"GrantRead": f"uri={ALL_USERS}"}):
         with refused("AccessControlListNotSupported", 400, refusal):
             s3.put_object(Bucket=bucket, Key="k", Body=DATA, **options)
@@ -101,6 +113,17 @@ def test_new_buckets_have_no_lists(s3, bucket, owner):
     for options in ({"ACL": "bucket-owner-full-control"}, {"GrantFullControl": f"id={owner}"}):
         s3.put_object(Bucket=bucket, Key="k", Body=DATA, **options)
     assert grants_of(s3.get_object_acl(Bucket=bucket, Key="k")) == [(owner, "FULL_CONTROL")]
+
+
+def test_the_list_of_a_delete_marker(s3, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    with refused("NoSuchKey", 404):
+        s3.get_object_acl(Bucket=bucket, Key="k")
+    for options in ({"VersionId": marker}, {"VersionId": marker, "ACL": "private"}, {"ACL": "private"}):
+        call = s3.put_object_acl if "ACL" in options else s3.get_object_acl
+        with refused("MethodNotAllowed", 405):
+            call(Bucket=bucket, Key="k", **options)
 
 
 def test_what_a_bucket_may_be_created_with(s3, server, bucket_names, owner):

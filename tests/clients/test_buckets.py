@@ -14,6 +14,7 @@ def test_life(s3, bucket_names):
     assert headers_of(made)["location"] == f"/{name}"
     head = s3.head_bucket(Bucket=name)
     assert head["BucketRegion"] == "us-east-1"
+    assert headers_of(head)["content-type"] == "application/xml"
     assert name in [entry["Name"] for entry in s3.list_buckets()["Buckets"]]
     assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] is None
     assert status_of(s3.delete_bucket(Bucket=name)) == 204
@@ -147,7 +148,9 @@ def test_other_regions(new_server):
     server = new_server(region="eu-west-1")
     s3 = server.client("s3")
     here = {"LocationConstraint": "eu-west-1"}
-    s3.create_bucket(Bucket="abroad", CreateBucketConfiguration=here)
+    made = s3.create_bucket(Bucket="abroad", CreateBucketConfiguration=here)
+    # Where the host's name is no base of buckets' names, nothing is below it.
+    assert made["Location"] in ("/abroad", f"http://abroad.{server.host}/")
     assert s3.get_bucket_location(Bucket="abroad")["LocationConstraint"] == "eu-west-1"
     assert s3.head_bucket(Bucket="abroad")["BucketRegion"] == "eu-west-1"
     message = "Your previous request to create the named bucket succeeded and you already own it."

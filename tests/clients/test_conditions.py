@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support.calls import body_of, in_parallel, keys_of, multipart, refused, status_of, upload_parts, versions_of
+from support.requests import Signer, send
 
 OTHER = '"0123456789abcdef0123456789abcdef"'
 
@@ -72,6 +73,19 @@ def test_conditions_of_writes(s3, any_bucket):
     with refused("NoSuchKey", 404):
         s3.put_object(Body=b"x", IfMatch=tag, **name)
     s3.put_object(Body=b"three", IfNoneMatch="*", **name)
+
+
+def test_conditions_in_the_query_of_presigned_writes(server, s3, bucket):
+    signer = Signer.of(server)
+    tag = s3.put_object(Bucket=bucket, Key="k", Body=b"old")["ETag"]
+    for query, status in (
+        ([("If-None-Match", "*")], 412),
+        ([("if-match", OTHER)], 412),
+        ([("If-Match", tag)], 200),
+    ):
+        url = signer.presign("PUT", f"/{bucket}/k", query)
+        assert send(server, "PUT", url, {"host": server.host}, b"new").status == status, query
+        assert body_of(s3.get_object(Bucket=bucket, Key="k")) == (b"new" if status == 200 else b"old")
 
 
 def test_conditions_that_writes_do_not_know(s3, bucket):

@@ -127,6 +127,9 @@ def test_what_is_echoed(s3, tree):
     two = s3.list_objects_v2(Bucket=tree, Prefix="a/", Delimiter="/", MaxKeys=7, StartAfter="a")
     assert (two["Name"], two["Prefix"], two["Delimiter"], two["MaxKeys"]) == (tree, "a/", "/", 7)
     assert two["StartAfter"] == "a"
+    first = s3.list_objects_v2(Bucket=tree, MaxKeys=1, StartAfter="a")
+    rest = s3.list_objects_v2(Bucket=tree, StartAfter="a", ContinuationToken=first["NextContinuationToken"])
+    assert "StartAfter" not in rest
     assert two["KeyCount"] == 3
     assert two["IsTruncated"] is False
     assert "NextContinuationToken" not in two

@@ -265,6 +265,7 @@ def test_buckets_in_pages(server, s3, bucket_names):
     for region, message in (
         ("eu-west-1", "Requests with bucket-region specified must be made to the corresponding regional endpoint"),
         ("nowhere", "Argument value nowhere is not a valid AWS Region"),
+        ("eu-east-1", "Argument value eu-east-1 is not a valid AWS Region"),
     ):
         answer = signed(server, "GET", "/", [("bucket-region", region)])
         assert (answer.status, answer.code, answer.error["Message"]) == (400, "InvalidArgument", message)

@@ -324,6 +324,7 @@ def test_metadata_beyond_ascii_are_encoded_words(server, s3, bucket):
         ("=?UTF-8?B?YWJj?=", "abc"),
         ("=?UTF-8?B?AAECAw==?=", "=?UTF-8?B?AAECAw==?="),
         ("=?UTF-8?B?77+9?=", "=?UTF-8?B?77+9?="),
+        ("=?UTF-8?B?=GGG?=", "=?UTF-8?B?77+9Ye+/vQ==?="),
         ("=?none", "=?none"),
     ):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", Metadata={"m": sent})
@@ -370,7 +371,7 @@ def test_content_md5(plain_s3, bucket):
     plain_s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ContentMD5=good)
     with refused("BadDigest", 400, "The Content-MD5 you specified did not match what we received.") as refusal:
         plain_s3.put_object(Bucket=bucket, Key="k", Body=b"other", ContentMD5=good)
-    assert refusal.error["ExpectedDigest"] in (good, hashlib.md5(b"hello").hexdigest())
+    assert refusal.error["ExpectedDigest"] == hashlib.md5(b"hello").hexdigest()
     assert refusal.error["CalculatedDigest"] == base64_text(hashlib.md5(b"other").digest())
     with refused("InvalidDigest", 400, "The Content-MD5 you specified was invalid."):
         plain_s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ContentMD5="bm90IGFuIG1kNQ==")

@@ -354,6 +354,14 @@ def test_fields_that_are_missing(server, bucket, missing):
     assert answer.error["Message"].startswith("Bucket POST must contain a field named")
 
 
+def test_a_policy_that_nobody_signed(server, s3, bucket):
+    fields = {"key": "k"} | sign(server, [{"bucket": bucket}, {"key": "k"}])
+    unsigned = {name: value for name, value in fields.items() if name in ("key", "policy")}
+    answer = post(server, bucket, unsigned)
+    assert (answer.status, answer.code, answer.error["Message"]) == (403, "AccessDenied", "Access Denied")
+    assert keys_of(s3, bucket) == []
+
+
 def test_signature_version_2_is_not_supported(server, s3, bucket):
     made = server.client("s3", config=Config(signature_version="s3")).generate_presigned_post(bucket, "k")
     answer = post(server, bucket, made["fields"])

@@ -118,9 +118,10 @@ def test_tags_of_versions(s3, bucket):
 
 
 def test_objects_that_are_not_there(s3, bucket):
-    for call in (s3.get_object_tagging, s3.delete_object_tagging):
-        with refused("NoSuchKey", 404):
+    for call, named in ((s3.get_object_tagging, f"{bucket}/k"), (s3.delete_object_tagging, "k")):
+        with refused("NoSuchKey", 404) as refusal:
             call(Bucket=bucket, Key="k")
+        assert refusal.error["Key"] == named
     with refused("NoSuchKey", 404):
         s3.put_object_tagging(Bucket=bucket, Key="k", Tagging=tag_set(a="b"))
 

@@ -93,6 +93,8 @@ def test_suspended_writes_replace_the_null_version(s3, versioned):
     first = put(s3, versioned, "k", b"1")
     keep(s3, versioned, "Suspended")
     assert put(s3, versioned, "k", b"2") is None
+    # A copy tells of it, unlike a PutObject.
+    assert s3.copy_object(Bucket=versioned, Key="k", CopySource=f"{versioned}/k?versionId={first}")["VersionId"] == "null"
     assert versions_of(s3, versioned) == [("k", "null", True, False), ("k", first, False, False)]
     put(s3, versioned, "k", b"3")
     assert len(versions_of(s3, versioned)) == 2

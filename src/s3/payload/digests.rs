@@ -18,6 +18,7 @@ pub(super) struct Digests {
     also: Option<Hasher>,
     signed_sha256: Option<[u8; 32]>,
     content_md5: Option<[u8; 16]>,
+    tells_hex: bool,
     planned: PlannedChecksum,
 }
 
@@ -38,6 +39,7 @@ impl Digests {
             also: plan.also.map(Hasher::new),
             signed_sha256: plan.sha256,
             content_md5: plan.content_md5,
+            tells_hex: plan.tells_hex,
             planned: plan.checksum,
         }
     }
@@ -68,8 +70,9 @@ impl Digests {
         if let (Some(sent), Some(computed)) = (self.content_md5, md5)
             && sent != computed
         {
+            let expected = if self.tells_hex { hex::encode(sent) } else { STANDARD.encode(sent) };
             return Err(ErrorCode::BadDigest
-                .with("ExpectedDigest", STANDARD.encode(sent))
+                .with("ExpectedDigest", expected)
                 .with("CalculatedDigest", STANDARD.encode(computed)));
         }
         let shared = |algorithm| match algorithm {

@@ -21,6 +21,9 @@ pub struct Requirements {
     pub max_length: u64,
     /// Whether it needs the MD5 even if the client sent none.
     pub md5: bool,
+    /// Whether whoever sent another MD5 than the body's is told it in hexadecimal, as by AWS's PutObject, and not in base64, as by
+    /// its UploadPart. (Recorded on AWS, `test_s3_invalid_content_md5`.)
+    pub tells_hex: bool,
     /// The checksum it needs if the client sent none.
     pub checksum: Option<Algorithm>,
     /// The checksum it needs whatever the client sent.
@@ -42,6 +45,7 @@ pub struct PayloadPlan {
     pub(super) also: Option<Algorithm>,
     /// Whether to compute an MD5.
     pub(super) md5: bool,
+    pub(super) tells_hex: bool,
     pub(super) stall: Duration,
 }
 
@@ -114,6 +118,7 @@ impl PayloadPlan {
             sha256,
             content_md5,
             md5: required.md5 || content_md5.is_some(),
+            tells_hex: required.tells_hex,
             stall: required.stall,
         })
     }
@@ -128,6 +133,7 @@ impl PayloadPlan {
             checksum: required.checksum.map_or(PlannedChecksum::None, PlannedChecksum::Computed),
             also: required.also.filter(|also| required.checksum != Some(*also)),
             md5: required.md5,
+            tells_hex: required.tells_hex,
             stall: required.stall,
         }
     }

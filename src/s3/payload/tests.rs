@@ -27,8 +27,14 @@ const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 const SIGNED_CHUNKS_TRAILER: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
-const REQUIRED: Requirements =
-    Requirements { max_length: 1 << 20, md5: false, checksum: None, also: None, stall: Duration::from_secs(5) };
+const REQUIRED: Requirements = Requirements {
+    max_length: 1 << 20,
+    md5: false,
+    tells_hex: false,
+    checksum: None,
+    also: None,
+    stall: Duration::from_secs(5),
+};
 
 struct OneKey;
 
@@ -280,6 +286,9 @@ fn content_md5_is_held_against_the_body() {
     assert_eq!(error.message, "The Content-MD5 you specified did not match what we received.");
     assert_eq!(detail(&error, "ExpectedDigest"), "jXd/OF09/siBXSD3SWAm3A==");
     assert_ne!(detail(&error, "CalculatedDigest"), "");
+    let plan = PayloadPlan::parse(&map(&headers), None, &Requirements { tells_hex: true, ..REQUIRED });
+    let error = refused(read(plan, vec![Bytes::from_static(b"dat4")]));
+    assert_eq!(detail(&error, "ExpectedDigest"), "8d777f385d3dfec8815d20f7496026dc");
     for bad in ["", "jXd/OF09", "%"] {
         let error = refused(receive(&[("content-length", "4"), ("content-md5", bad)], b"data"));
         assert_eq!(error.code, ErrorCode::InvalidDigest, "{bad}");
