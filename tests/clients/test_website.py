@@ -205,6 +205,15 @@ def test_a_site_that_is_not_public(s3, bucket, visit):
     assert b"secret" not in answer.body
 
 
+def test_a_site_whose_visitors_would_pay(s3, site, visit):
+    """S3 user guide, "Website endpoints": who is not known pays nothing, and a website shows them nothing."""
+    s3.put_bucket_request_payment(Bucket=site, RequestPaymentConfiguration={"Payer": "Requester"})
+    answer = visit(site, "/")
+    assert (answer.status, answer.headers["x-amz-error-code"]) == (403, "AccessDenied")
+    s3.put_bucket_request_payment(Bucket=site, RequestPaymentConfiguration={"Payer": "BucketOwner"})
+    assert visit(site, "/").status == 200
+
+
 def test_who_may_not_list_does_not_learn_what_is_missing(s3, site, visit):
     open_to_all(s3, site, "s3:GetObject")
     assert visit(site, "/nothing").status == 403

@@ -101,6 +101,8 @@ impl S3 {
         witness.see(self.event_of(&call, &target));
         let bucket = self.find_bucket(&name).await?.ok_or_else(|| no_such_bucket(&name))?;
         witness.see_bucket(&bucket);
+        // Nobody pays who is not known: a website shows nothing where requesters do.
+        self.judge_payment(&call, &bucket).await?;
         let website = self.website_of(&bucket).await?;
         if let Some(RedirectAll { host_name, protocol }) = &website.redirect_all_requests_to {
             let (host, protocol) = (Some(host_name.as_str()), protocol.as_deref());
