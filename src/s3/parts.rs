@@ -45,6 +45,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
+        Self::refuse_blocked_customer_keys(call, bucket, key)?;
         sse::headers::refuse_on_read(&call.headers)?;
         let customer = sse::headers::key_to_write(&call.headers)?;
         let number = required_part_number(call)?;
@@ -80,6 +81,7 @@ impl S3 {
         key: &ObjectKey,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
+        Self::refuse_blocked_customer_keys(call, bucket, key)?;
         sse::headers::refuse_on_read(&call.headers)?;
         refuse_directive(&call.headers)?;
         let customer = sse::headers::key_to_write(&call.headers)?;

@@ -169,6 +169,16 @@ impl S3 {
     /// # Errors
     /// `AccessDenied` where the bucket takes no customer-provided keys, before anything is said about the key.
     pub(super) fn plan(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<Plan> {
+        Self::refuse_blocked_customer_keys(call, bucket, key)?;
+        Ok(Plan::decide(SseRequest::parse(&call.headers)?, bucket.default_encryption().as_ref()))
+    }
+
+    /// Refuses new data under customer-provided keys where the bucket takes none, parts of uploads that were begun before too.
+    /// (API reference, UploadPart, UploadPartCopy: "Server-side encryption".)
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) fn refuse_blocked_customer_keys(call: &Call<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
         if sse::headers::asks_for_customer_key(&call.headers) && !bucket.record.allows_customer_keys {
             let message = format!(
                 "User: {} is not authorized to perform: {} on resource: \"{}\" because this bucket has blocked \
@@ -180,7 +190,7 @@ impl S3 {
             );
             return Err(S3Error::new(ErrorCode::AccessDenied, message));
         }
-        Ok(Plan::decide(SseRequest::parse(&call.headers)?, bucket.default_encryption().as_ref()))
+        Ok(())
     }
 
     /// Judges a write's conditions before its body is asked for. The commit judges again.

@@ -124,6 +124,21 @@ def test_a_blocked_write_with_a_customers_key(s3, bucket):
         )
 
 
+def test_parts_of_an_upload_that_was_begun_before_the_block(s3, bucket):
+    customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    configure(s3, bucket, "AES256", BlockedEncryptionTypes={"EncryptionType": ["NONE"]})
+    s3.put_object(Bucket=bucket, Key="source", Body=DATA)
+    begun = s3.create_multipart_upload(Bucket=bucket, Key="k", **customer)["UploadId"]
+    upload = {"Bucket": bucket, "Key": "k", "UploadId": begun, "PartNumber": 1, **customer}
+    s3.upload_part(Body=DATA, **upload)
+    configure(s3, bucket, "AES256", BlockedEncryptionTypes={"EncryptionType": ["SSE-C"]})
+    with refused("AccessDenied", 403):
+        s3.upload_part(Body=DATA, **upload)
+    with refused("AccessDenied", 403):
+        s3.upload_part_copy(CopySource={"Bucket": bucket, "Key": "source"}, **upload)
+    s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=begun)
+
+
 # --- precedence ----------------------------------------------------------------------------------------------------------
 
 
