@@ -83,10 +83,11 @@ impl S3 {
                 let by_default = bucket.default_encryption().is_some_and(|default| default.is_kms());
                 Ok(by_default && !call.headers.contains_key(sse::headers::METHOD))
             }
-            Operation::GetObject
-            | Operation::HeadObject
-            | Operation::GetObjectAttributes
-            | Operation::UpdateObjectEncryption => self.is_kms_object(bucket, key, call.version().ok().flatten()).await,
+            // Whatever it was, a KMS object is what it becomes.
+            Operation::UpdateObjectEncryption => Ok(true),
+            Operation::GetObject | Operation::HeadObject | Operation::GetObjectAttributes => {
+                self.is_kms_object(bucket, key, call.version().ok().flatten()).await
+            }
             Operation::UploadPart | Operation::UploadPartCopy | Operation::CompleteMultipartUpload => {
                 let Ok(upload) = self.upload(call, bucket, key).await else { return Ok(false) };
                 Ok(Envelope::from_bytes(&upload.record.envelope)?.uses_kms())
