@@ -83,7 +83,7 @@ pub fn compose(origin: &Origin<'_>, event: &EventRecord, sequence: u64, etag: Op
                 object: Object {
                     key: url_encode(&event.key),
                     size: event.size.filter(|_| !beside_object),
-                    etag,
+                    etag: etag.or(etag_of_marker(name)),
                     version_id: event.version.as_deref(),
                     sequencer: (!beside_object).then_some(sequencer.as_str()),
                 },
@@ -96,6 +96,11 @@ pub fn compose(origin: &Origin<'_>, event: &EventRecord, sequence: u64, etag: Op
     })
 }
 
+/// What stands for the ETag of a delete marker, which has none.
+fn etag_of_marker(name: Option<EventName>) -> Option<&'static str> {
+    name.is_some_and(EventName::is_of_marker).then_some(ETAG_OF_MARKER)
+}
+
 fn for_event_bridge(
     origin: &Origin<'_>,
     event: &EventRecord,
@@ -104,7 +109,6 @@ fn for_event_bridge(
     etag: Option<&str>,
 ) -> serde_json::Value {
     let beside_object = name.is_some_and(EventName::is_beside_object);
-    let is_of_marker = name.is_some_and(EventName::is_of_marker);
     let mut object = json!({"key": event.key});
     let member = |object: &mut serde_json::Value, name: &str, value: Option<serde_json::Value>| {
         if let Some(value) = value {
@@ -112,7 +116,7 @@ fn for_event_bridge(
         }
     };
     member(&mut object, "size", event.size.filter(|_| !beside_object).map(Into::into));
-    member(&mut object, "etag", etag.or(is_of_marker.then_some(ETAG_OF_MARKER)).map(Into::into));
+    member(&mut object, "etag", etag.or(etag_of_marker(name)).map(Into::into));
     member(&mut object, "version-id", event.version.as_deref().map(Into::into));
     member(&mut object, "sequencer", (!beside_object).then_some(sequencer.into()));
     let mut detail = json!({
@@ -129,7 +133,8 @@ fn for_event_bridge(
     member(&mut detail, "reason", (!event.reason.is_empty()).then_some(event.reason.as_str().into()));
     let deletion = match name {
         Some(EventName::ObjectRemovedDelete | EventName::LifecycleExpirationDelete) => Some("Permanently Deleted"),
-        _ => is_of_marker.then_some("Delete Marker Created"),
+        Some(name) if name.is_of_marker() => Some("Delete Marker Created"),
+        _ => None,
     };
     member(&mut detail, "deletion-type", deletion.map(Into::into));
     member(&mut detail, "destination-storage-class", event.transitioned.as_deref().map(Into::into));

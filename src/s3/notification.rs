@@ -142,7 +142,7 @@ impl Configuration {
 fn judge_arn(service: Service, arn: &str, region: Option<&str>) -> Result<()> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [scheme, partition, named, of_region, account, name] = parts[..] else {
-        return Err(S3Error::argument(element(service), arn, "The ARN is not well formed"));
+        return Err(S3Error::argument(element(service), arn, "The ARN could not be parsed"));
     };
     let well_formed = scheme == "arn"
         && partition.starts_with("aws")
@@ -419,7 +419,7 @@ mod tests {
         let twice = queue("a", put, "") + &queue("a", "s3:ObjectRemoved:*", "");
         assert_eq!(refused(&twice), argument("Same ID used for multiple configurations. IDs must be unique"));
         for (arn, message) in [
-            ("nonsense", "The ARN is not well formed"),
+            ("nonsense", "The ARN could not be parsed"),
             ("arn:aws:sns:us-east-1:000000000000:t", "The ARN is not well formed"),
             ("arn:aws:sqs:us-east-1:1:q", "The ARN is not well formed"),
             (

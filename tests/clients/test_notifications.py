@@ -200,6 +200,7 @@ def test_versions_and_markers_are_told_of(told):
     told.s3.delete_object(Bucket=bucket, Key="k", VersionId=first)
     marked, removed = told.topic.records(2)
     assert (marked["eventName"], marked["s3"]["object"]["versionId"]) == ("ObjectRemoved:DeleteMarkerCreated", marker)
+    assert marked["s3"]["object"]["eTag"] == "d41d8cd98f00b204e9800998ecf8427e"
     assert (removed["eventName"], removed["s3"]["object"]["versionId"]) == ("ObjectRemoved:Delete", first)
 
 
