@@ -19,7 +19,7 @@ use strongroom::crypto::random::SeededEntropy;
 use strongroom::kms::local::{LocalKms, NewKey};
 use strongroom::kms::root::RootKey;
 use strongroom::kms::{Caller, EncryptionContext, KeyRef, Kms};
-use strongroom::sigv4::{Found, Head, Presented, Secrets, Service, Signer, SigningKeys, Verifier};
+use strongroom::sigv4::{Head, KeyLookup, Presented, Secrets, Service, Signer, SigningKeys, Verifier};
 use strongroom::sse::{ObjectKey, ObjectName, Opener, Plan, RunHeader, Sealer, ServerKey, Sse, SseRequest};
 use strongroom::store::memory::MemoryStore;
 use tokio::runtime::Runtime;
@@ -36,8 +36,8 @@ const FRAME_SIZE: usize = 64 << 10;
 struct OneKey(Arc<SecretBytes>);
 
 impl Secrets for OneKey {
-    fn find(&self, access_key_id: &str, _session_token: Option<&str>, _now: Timestamp) -> Found {
-        if access_key_id == ACCESS_KEY_ID { Found::Secret(Arc::clone(&self.0)) } else { Found::Unknown }
+    fn find(&self, access_key_id: &str, _session_token: Option<&str>, _now: Timestamp) -> KeyLookup {
+        if access_key_id == ACCESS_KEY_ID { KeyLookup::Secret(Arc::clone(&self.0)) } else { KeyLookup::Unknown }
     }
 }
 

@@ -436,7 +436,8 @@ fn omit(document: &mut Value, name: &str) {
 /// As much of a text as an event has.
 fn beginning(mut text: String) -> String {
     if text.len() > MAX_TEXT {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        let end = (0..=MAX_TEXT).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+        text.truncate(end);
     }
     text
 }
