@@ -196,6 +196,7 @@ def test_a_boundary_bounds(iam, identities, user, bucket):
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == DATA
     shown = iam.get_user(UserName=user.name)["User"]["PermissionsBoundary"]
     assert shown["PermissionsBoundaryArn"].endswith("AmazonS3ReadOnlyAccess")
+    assert shown["PermissionsBoundaryType"] == "Policy"
     iam.delete_user_permissions_boundary(UserName=user.name)
     s3.put_object(Bucket=bucket, Key="k", Body=DATA)
 

@@ -254,12 +254,10 @@ pub(super) fn optional_tags(tags: &[(String, String)]) -> Value {
     if tags.is_empty() { Value::Null } else { shown_tags(tags) }
 }
 
-/// A boundary as answers carry it.
+/// A boundary as answers carry it: its type is `Policy`, as recorded on AWS, and not what the API's model says.
 pub(super) fn shown_boundary(boundary: Option<&str>) -> Value {
-    boundary.map_or(
-        Value::Null,
-        |arn| json!({"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn}),
-    )
+    let shown = |arn| json!({"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn});
+    boundary.map_or(Value::Null, shown)
 }
 
 #[cfg(test)]

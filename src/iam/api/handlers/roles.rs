@@ -69,8 +69,10 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
         if call.params.given("Description").is_some() {
             role.description.clone_from(&description);
         }
-        // API reference, UpdateRole: "If you do not specify a value for this setting, the default value of one hour is applied."
-        role.max_session = max_session;
+        // What is not given stays, as recorded on AWS (LocalStack, `test_update_role`), whatever the API reference says.
+        if call.params.given("MaxSessionDuration").is_some() {
+            role.max_session = max_session;
+        }
         Ok(json!({}))
     })
     .await
