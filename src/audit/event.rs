@@ -296,7 +296,7 @@ impl Event {
 
     /// A call that one service makes of another on behalf of `identity`.
     pub fn of_service_call(operation: ServiceOperation<'_>, at: Timestamp, identity: UserIdentity) -> Self {
-        let request_id = Some(id_of(random::identifier(operation.entropy)));
+        let request_id = Some(random::uuid(random::identifier(operation.entropy)));
         Self { request_id, ..Self::new(operation, at, identity.by_service()) }
     }
 
@@ -323,7 +323,7 @@ impl Event {
             response_elements: Value::Null,
             additional_event_data: None,
             request_id: None,
-            event_id: id_of(random::identifier(operation.entropy)),
+            event_id: random::uuid(random::identifier(operation.entropy)),
             read_only: operation.read_only,
             resources: Vec::new(),
             event_type: "AwsApiCall",
@@ -361,8 +361,8 @@ impl Event {
         if let Some(first) = accounts.next() {
             self.recipient_account_id = first;
         }
-        self.copies = accounts.map(|account| (account, id_of(random::identifier(entropy)))).collect();
-        self.shared_event_id = (!self.copies.is_empty()).then(|| id_of(random::identifier(entropy)));
+        self.copies = accounts.map(|account| (account, random::uuid(random::identifier(entropy)))).collect();
+        self.shared_event_id = (!self.copies.is_empty()).then(|| random::uuid(random::identifier(entropy)));
     }
 
     /// Adds a member to what the service adds.
@@ -440,8 +440,4 @@ fn beginning(mut text: String) -> String {
         text.truncate(end);
     }
     text
-}
-
-fn id_of(random: [u8; 16]) -> String {
-    uuid::Builder::from_random_bytes(random).into_uuid().as_hyphenated().to_string()
 }

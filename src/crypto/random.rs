@@ -33,6 +33,11 @@ pub fn identifier<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     out
 }
 
+/// A UUID of `random` bytes, of version 4, in 36 characters. (RFC 9562, section 5.4.)
+pub fn uuid(random: [u8; 16]) -> String {
+    uuid::Builder::from_random_bytes(random).into_uuid().to_string()
+}
+
 /// How many bytes are drawn at once for the identifiers of a thread: a draw costs more than its bytes.
 const DRAWN: usize = 1024;
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::name::EventName;
 use crate::clock::{from_millis, iso8601, iso8601_seconds};
 use crate::crypto::digest::sha256;
+use crate::crypto::random;
 use crate::store::outbox::EventRecord;
 use crate::wire::percent::url_encode;
 
@@ -143,7 +144,7 @@ fn for_event_bridge(
     id.copy_from_slice(&sha256(format!("{}{sequencer}{}", origin.bucket, event.request_id).as_bytes())[..16]);
     json!({
         "version": "0",
-        "id": uuid::Builder::from_random_bytes(id).into_uuid().to_string(),
+        "id": random::uuid(id),
         "detail-type": name.and_then(EventName::detail_type).unwrap_or_default(),
         "source": "aws.s3",
         "account": origin.owner,

@@ -244,7 +244,7 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
-        let fresh_id = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
+        let fresh_id = || random::uuid(random::bytes(&*self.entropy));
         let subscriptions = parse(&document, &self.settings.region, fresh_id)?;
         self.find_event_bus(bucket, &subscriptions)?;
         let skips = call.header("x-amz-skip-destination-validation").is_some_and(|v| v.eq_ignore_ascii_case("true"));

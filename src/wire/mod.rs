@@ -72,8 +72,7 @@ impl RequestId {
 
     /// A fresh UUID, as the JSON and query protocols have it.
     pub fn draw_uuid(entropy: &dyn Entropy) -> Self {
-        let uuid = uuid::Builder::from_random_bytes(random::identifier(entropy)).into_uuid();
-        Self { id: uuid.as_hyphenated().to_string(), extended: String::new() }
+        Self { id: random::uuid(random::identifier(entropy)), extended: String::new() }
     }
 }
 

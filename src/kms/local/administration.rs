@@ -284,7 +284,7 @@ impl LocalKms {
     }
 
     fn new_record(&self, caller: &Caller, new: NewKey, plain: Option<&SecretBytes>, aws_managed: bool) -> KeyRecord {
-        let id = uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
+        let id = random::uuid(random::bytes(&*self.entropy));
         let created = self.clock.now().as_millisecond();
         let seal = |plain| {
             let material_id = material::new_id(&*self.entropy);

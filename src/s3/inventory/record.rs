@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 
 use super::document::Frequency;
 use super::manifest::DataFile;
+use crate::crypto::random;
 use crate::jobs::lifecycle::Calendar;
 use crate::store::schema::Record;
 
@@ -78,7 +79,7 @@ impl Report {
         for (byte, add) in bytes[12..].iter_mut().zip(number.to_be_bytes()) {
             *byte ^= add;
         }
-        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+        random::uuid(bytes)
     }
 }
 

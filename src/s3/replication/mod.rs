@@ -130,7 +130,7 @@ impl S3 {
         let present = self.replication_of(bucket).await?;
         let id_of = |rule: &Rule| {
             let kept = present.as_ref().and_then(|present| present.same_rule(rule)).map(|kept| kept.id.clone());
-            let fresh = || uuid::Builder::from_random_bytes(random::bytes(&*self.entropy)).into_uuid().to_string();
+            let fresh = || random::uuid(random::bytes(&*self.entropy));
             kept.unwrap_or_else(fresh)
         };
         let replication = Replication::parse(&document, id_of)?;
