@@ -15,7 +15,7 @@ use super::error::{ErrorCode, Result, S3Error};
 use super::get::TRIES;
 use super::lifecycle::insert_expiration;
 use super::multipart::{encode_upload_id, no_such_upload, upload_id};
-use super::parts::{ENCRYPTION_WANTED, part_algorithm};
+use super::parts::ENCRYPTION_WANTED;
 use super::put::{Origin, insert_id};
 use super::render;
 use super::request::ObjectKey;
@@ -25,7 +25,7 @@ use crate::crypto::digest;
 use crate::iam::Permit;
 use crate::sse::{self, Envelope, Scope};
 use crate::store::commit::{self, Upload};
-use crate::store::schema::{Body, ChecksumKind, ObjectRecord, UploadRecord, Version, VersionId};
+use crate::store::schema::{Body, ObjectRecord, UploadRecord, Version, VersionId};
 use crate::wire::{RequestBody, ResponseBody};
 
 /// Longest CompleteMultipartUpload document: 10 000 parts with their checksums.
@@ -202,8 +202,7 @@ impl S3 {
         let mut record = ObjectRecord {
             attributes: upload.record.attributes.clone(),
             checksums,
-            checksum_kind: Self::checksum_kind(&assembled.checksums)
-                .map(|kind| ChecksumKind { by_default: part_algorithm(upload).is_none().then_some(true), ..kind }),
+            checksum_kind: Self::checksum_kind(&assembled.checksums),
             tags: upload.record.tags.clone(),
             retention: self.retention_of_upload(bucket, upload.record.retention).await?,
             legal_hold: upload.record.legal_hold,

@@ -450,7 +450,8 @@ pub struct ChecksumKind {
     /// `COMPOSITE` or `FULL_OBJECT`.
     #[n(1)]
     pub covers: String,
-    /// `true` of an upload in parts that named no algorithm: the object has the default one, and its parts have none to show.
+    /// `true` of an upload in parts that named no algorithm, in records from before parts showed their checksums in composed
+    /// objects alone. Nothing reads it any more.
     #[n(2)]
     pub by_default: Option<bool>,
 }
