@@ -1,15 +1,12 @@
 //! What several operations ask of documents and of managed policies.
 
 use super::Call;
-use super::failure::{Result, constraint, invalid_input, limit_exceeded, no_such_entity, validation};
+use super::failure::{Result, invalid_input, limit_exceeded, no_such_entity, validation};
 use crate::iam::managed;
 use crate::iam::store::records::Grants;
 use crate::iam::store::{AccountState, Holder};
 use crate::iam::{arn, store::records::PolicyRecord};
 use crate::policy::{Kind, Policy, check_identity};
-
-/// Longest document that is read at all, in characters. (AWS: API reference, `policyDocumentType`.)
-const MAX_DOCUMENT: usize = 131_072;
 
 /// A document of `kind`, without the white space around it.
 pub(super) fn document(call: &Call<'_>, member: &str, kind: Kind<'_>) -> Result<String> {
@@ -28,11 +25,7 @@ pub(super) fn identity_document(call: &Call<'_>, member: &str, is_managed: bool)
 }
 
 fn read<'c>(call: &'c Call<'_>, member: &str) -> Result<&'c str> {
-    let text = call.params.required(member)?.trim();
-    if text.chars().count() > MAX_DOCUMENT {
-        return Err(constraint("...", member, &format!("have length less than or equal to {MAX_DOCUMENT}")));
-    }
-    Ok(text)
+    Ok(call.params.required(member)?.trim())
 }
 
 /// How long a document counts as: white space does not. (AWS: "IAM and AWS STS quotas".)

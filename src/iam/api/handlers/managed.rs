@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::policies::{grants, grants_mut, name_of};
 use super::{encoded, optional_tags, paged};
 use crate::iam::api::failure::{
-    Failure, Result, already_exists, constraint, delete_conflict, limit_exceeded, no_such_entity, validation,
+    Failure, Result, already_exists, delete_conflict, limit_exceeded, no_such_entity, validation,
 };
 use crate::iam::api::{Call, policies, time};
 use crate::iam::arn;
@@ -25,9 +25,6 @@ const OF_AWS_CREATED: i64 = 1_423_161_600_000;
 pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
     let name = call.params.name("PolicyName", MAX_NAME)?;
     let description = call.params.text("Description");
-    if let Some(text) = description.filter(|text| text.chars().count() > 1000) {
-        return Err(constraint(text, "Description", "have length less than or equal to 1000"));
-    }
     let created = call.now.as_millisecond();
     let policy = PolicyRecord {
         id: call.directory().draw_id::<17>("ANPA"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{encoded, optional_tags, paged, shown_boundary};
 use crate::iam::api::failure::{
-    Failure, Result, already_exists, constraint, delete_conflict, limit_exceeded, missing as required, no_such_entity,
+    Failure, Result, already_exists, delete_conflict, limit_exceeded, missing as required, no_such_entity,
 };
 use crate::iam::api::{Call, policies, time};
 use crate::iam::arn;
@@ -29,7 +29,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
         trust: trust(call, "AssumeRolePolicyDocument")?,
         boundary: policies::boundary(call, "PermissionsBoundary")?,
         tags: call.params.tags("Tags")?,
-        description: description(call)?,
+        description: description(call),
         max_session: max_session(call)?,
     };
     call.change(|state| {
@@ -63,7 +63,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
     let name = call.params.name("RoleName", MAX_NAME)?;
-    let (description, max_session) = (description(call)?, max_session(call)?);
+    let (description, max_session) = (description(call), max_session(call)?);
     call.change(|state| {
         let role = state.roles.get_mut(name).ok_or_else(|| missing(name))?;
         if call.params.given("Description").is_some() {
@@ -81,7 +81,7 @@ pub(super) async fn update_description(call: &Call<'_>) -> Result<Value> {
     if call.params.given("Description").is_none() {
         return Err(required("Description"));
     }
-    let description = description(call)?;
+    let description = description(call);
     let role = call
         .change(|state| {
             let role = state.roles.get_mut(name).ok_or_else(|| missing(name))?;
@@ -136,18 +136,8 @@ fn trust(call: &Call<'_>, member: &str) -> Result<String> {
     Ok(policy::admit(&text, Kind::Trust, call.directory())?)
 }
 
-fn description(call: &Call<'_>) -> Result<Option<String>> {
-    let text = call.params.text("Description");
-    match text {
-        Some(text) if text.chars().count() > 1000 => {
-            Err(constraint(text, "Description", "have length less than or equal to 1000"))
-        }
-        Some(text) if !text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{a1}'..='\u{ff}')) => {
-            let pattern = r"satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*";
-            Err(constraint(text, "Description", pattern))
-        }
-        text => Ok(text.map(str::to_owned)),
-    }
+fn description(call: &Call<'_>) -> Option<String> {
+    call.params.text("Description").map(str::to_owned)
 }
 
 /// The longest session that the request says, in seconds, or else the default.

@@ -10,8 +10,8 @@ use crate::iam::session::{Bounds, SessionPrincipal};
 use crate::policy::SubjectKind;
 
 /// Seconds: the least, the most, what is meant if none are named, and the most of a root's.
-const LEAST: i64 = 900;
-const MOST: i64 = 129_600;
+pub(in super::super) const LEAST: i64 = 900;
+pub(in super::super) const MOST: i64 = 129_600;
 const DEFAULT: i64 = 43_200;
 const MOST_OF_ROOT: i64 = 3600;
 

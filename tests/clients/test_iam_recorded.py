@@ -1,0 +1,114 @@
+"""What AWS's IAM and STS answered when LocalStack's tests were recorded on it (tests/aws/services/iam and sts, of 2025 and 2026): its
+words, and the members of its answers. Each test names those it follows."""
+
+import contextlib
+
+import pytest
+from botocore.config import Config
+
+from support.calls import refused
+from support.identities import Identities, allow, document, trust
+
+# Requests as they are, whatever the client's model asks for.
+UNCHECKED = Config(parameter_validation=False)
+BROKEN = "failed to satisfy constraint: Member must"
+TRUSTED = trust({"Service": "s3.amazonaws.com"})
+
+
+@pytest.fixture(scope="module")
+def server(two_account_server):
+    return two_account_server()
+
+
+@pytest.fixture(scope="module")
+def iam(server):
+    return server.client("iam", config=UNCHECKED)
+
+
+@pytest.fixture
+def provider(iam):
+    arn = iam.create_open_id_connect_provider(Url="https://recorded.example.com")["OpenIDConnectProviderArn"]
+    yield arn
+    with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+        iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+
+
+def tag(key, value="x"):
+    return {"Key": key, "Value": value}
+
+
+def test_keys_of_tags_to_remove_are_keys_of_tags(iam, identities, provider):
+    """test_role_tag_errors, test_policy_tag_update_errors."""
+    role, user = identities.role(TRUSTED)["RoleName"], identities.user(keys=False).name
+    policy = identities.policy(document(allow("s3:*", "*")))
+    text = (
+        rf"1 validation error detected: Value at 'tagKeys' {BROKEN} satisfy constraint: [Member must have length less than or "
+        r"equal to 128, Member must have length greater than or equal to 1, Member must satisfy regular expression pattern: "
+        r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+, Member must not be null]"
+    )
+    for untag in (
+        lambda keys: iam.untag_role(RoleName=role, TagKeys=keys),
+        lambda keys: iam.untag_user(UserName=user, TagKeys=keys),
+        lambda keys: iam.untag_policy(PolicyArn=policy, TagKeys=keys),
+        lambda keys: iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=provider, TagKeys=keys),
+    ):
+        for bad in ("k" * 129, "", "a*"):
+            with refused("ValidationError", 400, text):
+                untag(["a", bad])
+        with refused("ValidationError", 400, f"1 validation error detected: Value at 'tagKeys' {BROKEN} have length less than or equal to 50"):
+            untag([str(at) for at in range(51)])
+
+
+def test_values_are_not_repeated(iam, identities):
+    """test_role_tag_errors, test_virtual_mfa_device_errors, test_invalid_update_parameters, test_list_virtual_mfa_devices."""
+    one, user = "1 validation error detected: Value at", identities.user().name
+    key = iam.list_access_keys(UserName=user)["AccessKeyMetadata"][0]["AccessKeyId"]
+    role = {"RoleName": identities.name(), "AssumeRolePolicyDocument": TRUSTED}
+    pattern = r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+"
+    for tags, told in (
+        ([tag(str(at)) for at in range(51)], f"{one} 'tags' {BROKEN} have length less than or equal to 50"),
+        ([tag("k" * 129)], f"{one} 'tags.1.member.key' {BROKEN} have length less than or equal to 128"),
+        ([tag("a", "v" * 257)], f"{one} 'tags.1.member.value' {BROKEN} have length less than or equal to 256"),
+        ([tag("a*")], f"{one} 'tags.1.member.key' {BROKEN} {pattern}"),
+    ):
+        with refused("ValidationError", 400, told):
+            iam.create_role(**role, Tags=tags)
+    with refused("ValidationError", 400, f"{one} 'path' {BROKEN} have length less than or equal to 512"):
+        iam.create_role(**role, Path=f"/{'p' * 511}/")
+    with refused("ValidationError", 400, f"{one} 'status' {BROKEN} satisfy enum value set"):
+        iam.update_access_key(UserName=user, AccessKeyId=key, Status="Invalid")
+    with refused("ValidationError", 400, "Invalid Marker."):
+        iam.list_virtual_mfa_devices(Marker="invalid-marker-value")
+
+
+def test_identity_providers(iam):
+    """test_create_open_id_connect_provider_validation_errors."""
+
+    def lengths(most, least):
+        return (
+            f"satisfy constraint: [Member must have length less than or equal to {most}, Member must have length greater than "
+            f"or equal to {least}]"
+        )
+
+    text = (
+        f"3 validation errors detected: Value at 'clientIDList' {BROKEN} {lengths(255, 1)}; Value at 'thumbprintList' {BROKEN} "
+        f"{lengths(40, 40)}; Value at 'url' {BROKEN} have length less than or equal to 255"
+    )
+    with refused("ValidationError", 400, text):
+        iam.create_open_id_connect_provider(Url="a" * 256, ThumbprintList=["a" * 41], ClientIDList=["a" * 256])
+
+
+def test_sts_repeats_values_and_tells_all_at_once(server, account):
+    """test_federation_token_policy_too_long, test_assume_role_session_name_too_long."""
+    sts = server.client("sts", config=UNCHECKED)
+    policy = document(*[allow("s3:GetObject", f"arn:aws:s3:::bucket/folder-{at}/*") for at in range(30)])
+    text = f"1 validation error detected: Value '{policy}' at 'policy' {BROKEN} have length less than or equal to 2048"
+    with refused("ValidationError", 400, text):
+        sts.get_federation_token(Name="TestUser", DurationSeconds=900, Policy=policy)
+    name = "s" * 65
+    text = (
+        f"2 validation errors detected: Value '{name}' at 'roleSessionName' {BROKEN} have length less than or equal to 64; "
+        f"Value '899' at 'durationSeconds' {BROKEN} have value greater than or equal to 900"
+    )
+    with refused("ValidationError", 400, text):
+        sts.assume_role(RoleArn=f"arn:aws:iam::{account}:role/none", RoleSessionName=name, DurationSeconds=899)
