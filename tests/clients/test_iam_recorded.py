@@ -37,6 +37,52 @@ def tag(key, value="x"):
     return {"Key": key, "Value": value}
 
 
+def test_tags_of_policies_and_providers_have_a_case(iam, identities, provider):
+    """TestPolicyTags; of providers: IAM user guide, "Tags for AWS Identity and Access Management resources"."""
+    policy = identities.policy(document(allow("s3:*", "*")))
+    for named, kind in (({"PolicyArn": policy}, "policy"), ({"OpenIDConnectProviderArn": provider}, "open_id_connect_provider")):
+        of_kind = lambda deed, more=(): getattr(iam, f"{deed}_{kind}")(**named, **dict(more))
+        listed = lambda: getattr(iam, f"list_{kind}_tags")(**named)["Tags"]
+        of_kind("tag", {"Tags": [tag("a", "lower"), tag("A", "upper")]})
+        assert listed() == [tag("A", "upper"), tag("a", "lower")]
+        of_kind("tag", {"Tags": [tag("A", "other")]})
+        assert listed() == [tag("A", "other"), tag("a", "lower")]
+        of_kind("untag", {"TagKeys": ["a"]})
+        assert listed() == [tag("A", "other")]
+        with refused("InvalidInput", 400, "Duplicate tag keys found."):
+            of_kind("tag", {"Tags": [tag("0"), tag("0")]})
+    role = identities.role(TRUSTED)["RoleName"]
+    text = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+    for other in ("a", "A"):
+        with refused("InvalidInput", 400, text):
+            iam.tag_role(RoleName=role, Tags=[tag("a"), tag(other)])
+
+
+def test_conditions_see_both_of_two_tags_that_differ_in_case(iam, identities, user_with):
+    """A condition on one of them is not got round by the other."""
+    policy = identities.policy(document(allow("s3:*", "*")))
+    asked = {"StringEquals": {"aws:RequestTag/team": "red"}}
+    barred = user_with(allow("iam:*", "*"), allow("iam:TagPolicy", "*", Condition=asked) | {"Effect": "Deny"})("iam")
+    for keys in (("team", "Team"), ("Team", "team")):
+        with refused("AccessDenied", 403):
+            barred.tag_policy(PolicyArn=policy, Tags=[tag(keys[0], "blue"), tag(keys[1], "red")])
+    barred.tag_policy(PolicyArn=policy, Tags=[tag("team", "blue"), tag("Team", "green")])
+    held = {"StringEquals": {"aws:ResourceTag/team": "green"}}
+    with refused("AccessDenied", 403):
+        user_with(allow("iam:*", "*"), allow("iam:GetPolicy", "*", Condition=held) | {"Effect": "Deny"})("iam").get_policy(
+            PolicyArn=policy
+        )
+
+
+def test_tags_of_a_policy_are_listed_by_their_lengths(iam, identities):
+    """test_policy_tag_order."""
+    policy = identities.policy(document(allow("s3:*", "*")))
+    iam.tag_policy(PolicyArn=policy, Tags=[tag(key) for key in ("abc", "b", "z", "a")])
+    pages = iam.get_paginator("list_policy_tags").paginate(PolicyArn=policy, PaginationConfig={"PageSize": 2})
+    assert [[entry["Key"] for entry in page["Tags"]] for page in pages] == [["a", "b"], ["z", "abc"]]
+    assert [entry["Key"] for entry in iam.get_policy(PolicyArn=policy)["Policy"]["Tags"]] == ["abc", "b", "z", "a"]
+
+
 def test_keys_of_tags_to_remove_are_keys_of_tags(iam, identities, provider):
     """test_role_tag_errors, test_policy_tag_update_errors."""
     role, user = identities.role(TRUSTED)["RoleName"], identities.user(keys=False).name
@@ -81,8 +127,8 @@ def test_values_are_not_repeated(iam, identities):
         iam.list_virtual_mfa_devices(Marker="invalid-marker-value")
 
 
-def test_identity_providers(iam):
-    """test_create_open_id_connect_provider_validation_errors."""
+def test_identity_providers(iam, provider):
+    """test_create_open_id_connect_provider_validation_errors, test_open_id_connect_provider_tags_limit."""
 
     def lengths(most, least):
         return (
@@ -96,6 +142,10 @@ def test_identity_providers(iam):
     )
     with refused("ValidationError", 400, text):
         iam.create_open_id_connect_provider(Url="a" * 256, ThumbprintList=["a" * 41], ClientIDList=["a" * 256])
+    named = {"OpenIDConnectProviderArn": provider}
+    iam.tag_open_id_connect_provider(**named, Tags=[tag(str(at)) for at in range(50)])
+    with refused("LimitExceeded", 409, "The number of tags has reached the maximum limit."):
+        iam.tag_open_id_connect_provider(**named, Tags=[tag("more")])
 
 
 def test_sts_repeats_values_and_tells_all_at_once(server, account):

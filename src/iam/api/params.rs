@@ -29,6 +29,31 @@ pub(super) struct Params {
     operation: Option<&'static Operation>,
 }
 
+/// Which keys of tags are the same. (IAM user guide, "Tags for AWS Identity and Access Management resources": those of users and
+/// roles have no case, those of all else have one.)
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TagCase {
+    Ignored,
+    Kept,
+}
+
+impl TagCase {
+    /// Whether these are one key.
+    pub fn is_same(self, one: &str, other: &str) -> bool {
+        match self {
+            Self::Ignored => one.eq_ignore_ascii_case(other),
+            Self::Kept => one == other,
+        }
+    }
+
+    const fn duplicates(self) -> &'static str {
+        match self {
+            Self::Ignored => "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+            Self::Kept => "Duplicate tag keys found.",
+        }
+    }
+}
+
 impl Params {
     /// Reads a form or a query; `None` if it is neither, or has names deeper than any operation's.
     pub fn parse(text: &str) -> Option<Self> {
@@ -53,6 +78,13 @@ impl Params {
         });
         self.operation = operation;
         self
+    }
+
+    /// Which keys of tags are the same to the operation.
+    pub fn tag_case(&self) -> TagCase {
+        let name = self.operation.map_or("", |operation| operation.name);
+        let has_case = ["Policy", "OpenIDConnectProvider"].iter().any(|kind| name.ends_with(kind));
+        if has_case { TagCase::Kept } else { TagCase::Ignored }
     }
 
     /// What a member breaks: STS repeats the value, IAM does not.
@@ -204,15 +236,15 @@ impl Params {
     /// A list of tags; `refusal` is what keys that are there twice, or are AWS's, are refused with.
     pub fn tags_without(&self, name: &str, refusal: fn(&'static str) -> Failure) -> Result<Vec<Tag>> {
         check_faults(&self.tag_faults(name))?;
-        let mut tags = Vec::<Tag>::new();
+        let (case, mut tags) = (self.tag_case(), Vec::<Tag>::new());
         for member in self.members(name) {
             let part = |part: &str| self.given(&format!("{member}.{part}")).unwrap_or_default();
             let (key, value) = (part("Key"), part("Value"));
             if is_reserved_tag_key(key) {
                 return Err(refusal("Tag keys beginning with 'aws:' are reserved for system use."));
             }
-            if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
-                return Err(refusal("Duplicate tag keys found. Please note that Tag keys are case insensitive."));
+            if tags.iter().any(|(other, _)| case.is_same(other, key)) {
+                return Err(refusal(case.duplicates()));
             }
             tags.push((key.to_owned(), value.to_owned()));
         }
@@ -403,6 +435,26 @@ mod tests {
                 "2 validation errors detected: Value 'a*' at 'tags.1.member.key' {failed} {TAG_KEY_PATTERN}; Value null at 'tags.2.member.value' {failed} not be null"
             )
         );
+    }
+
+    #[test]
+    fn keys_of_tags_have_a_case_but_those_of_users_roles_and_sessions() {
+        let form = |other: &str| {
+            format!("Tags.member.1.Key=a&Tags.member.1.Value=1&Tags.member.2.Key={other}&Tags.member.2.Value=2")
+        };
+        let told = |operation: &str, other: &str| {
+            let read = of(operation, &form(other)).tags("Tags");
+            read.map(|tags| tags.len()).map_err(|failure| failure.message.into_owned())
+        };
+        let ignored = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+        for operation in ["CreateUser", "TagUser", "CreateRole", "TagRole", "AssumeRole", "GetFederationToken"] {
+            assert_eq!(told(operation, "A"), Err(ignored.to_owned()), "{operation}");
+            assert_eq!(told(operation, "a"), Err(ignored.to_owned()), "{operation}");
+        }
+        for operation in ["CreatePolicy", "TagPolicy", "CreateOpenIDConnectProvider", "TagOpenIDConnectProvider"] {
+            assert_eq!(told(operation, "A"), Ok(2), "{operation}");
+            assert_eq!(told(operation, "a"), Err("Duplicate tag keys found.".to_owned()), "{operation}");
+        }
     }
 
     #[test]
