@@ -169,21 +169,6 @@ def test_an_alias_is_one_accounts(server, iam, identities):
     other.delete_account_alias(AccountAlias=alias)
 
 
-def test_a_role_that_is_updated_gets_the_default_session(iam, account, identities):
-    """As the API reference has it; the description stays."""
-    name = identities.role(trust({"AWS": account}), MaxSessionDuration=7200)["RoleName"]
-
-    def told():
-        role = iam.get_role(RoleName=name)["Role"]
-        return role.get("Description"), role["MaxSessionDuration"]
-
-    assert told() == (None, 7200)
-    iam.update_role(RoleName=name, Description="what it is for")
-    assert told() == ("what it is for", 3600)
-    iam.update_role(RoleName=name, MaxSessionDuration=7200)
-    assert told() == ("what it is for", 7200)
-
-
 def test_members_have_their_limits(server, iam, account):
     name, arn = "x" * 65, "arn:aws:iam::aws:policy/AdministratorAccess"
     text = (

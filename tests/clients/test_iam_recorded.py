@@ -37,6 +37,39 @@ def tag(key, value="x"):
     return {"Key": key, "Value": value}
 
 
+def test_a_role_keeps_what_an_update_does_not_name(iam, identities):
+    """test_update_role."""
+    role = identities.role(TRUSTED, Description="initial", MaxSessionDuration=7200)["RoleName"]
+
+    def told():
+        role_now = iam.get_role(RoleName=role)["Role"]
+        return role_now.get("Description"), role_now["MaxSessionDuration"]
+
+    assert told() == ("initial", 7200)
+    iam.update_role(RoleName=role)
+    assert told() == ("initial", 7200)
+    iam.update_role(RoleName=role, Description="what it is for")
+    assert told() == ("what it is for", 7200)
+    iam.update_role(RoleName=role, MaxSessionDuration=3600)
+    assert told() == ("what it is for", 3600)
+    iam.update_role(RoleName=role, Description="")
+    assert told() == (None, 3600)
+
+
+def test_what_a_role_is_for_is_told_where_it_is_read(iam, identities):
+    """test_create_role_defaults, test_role_permissions_boundary_lifecycle, test_update_role."""
+    made = identities.role(TRUSTED, Description="initial", MaxSessionDuration=7200)
+    base = {"Arn", "AssumeRolePolicyDocument", "CreateDate", "Path", "RoleId", "RoleName"}
+    assert made.keys() == base
+    read = base | {"Description", "MaxSessionDuration"}
+    assert iam.get_role(RoleName=made["RoleName"])["Role"].keys() == read | {"RoleLastUsed"}
+    pages = iam.get_paginator("list_roles").paginate()
+    [listed] = [role for page in pages for role in page["Roles"] if role["Arn"] == made["Arn"]]
+    assert listed.keys() == read
+    described = iam.update_role_description(RoleName=made["RoleName"], Description="other")["Role"]
+    assert described.keys() == base | {"Description"} and described["Description"] == "other"
+
+
 def test_tags_of_policies_and_providers_have_a_case(iam, identities, provider):
     """TestPolicyTags; of providers: IAM user guide, "Tags for AWS Identity and Access Management resources"."""
     policy = identities.policy(document(allow("s3:*", "*")))

@@ -174,9 +174,6 @@ impl Detail<'_> {
                 let mut shown = roles::shown(call, role, true);
                 shown["InstanceProfileList"] = json!([]);
                 shown["RoleLastUsed"] = roles::last_used(call, role);
-                for other in ["Description", "MaxSessionDuration"] {
-                    shown[other] = Value::Null;
-                }
                 with_policies(&mut shown, "RolePolicyList", &role.grants);
                 shown
             }

@@ -14,6 +14,8 @@ use crate::policy::{self, Kind};
 
 /// Most roles of an account. (AWS: "IAM and AWS STS quotas".)
 const MOST_ROLES: usize = 1000;
+/// Seconds of the longest session, where nothing is said.
+const DEFAULT_SESSION: u32 = 3600;
 /// Longest trust policy, in characters.
 const MAX_TRUST: usize = 2048;
 const MAX_NAME: usize = 64;
@@ -30,7 +32,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
         boundary: policies::boundary(call, "PermissionsBoundary")?,
         tags: call.params.tags("Tags")?,
         description: description(call),
-        max_session: max_session(call)?,
+        max_session: max_session(call)?.unwrap_or(DEFAULT_SESSION),
     };
     call.change(|state| {
         if state.roles.get(name).is_some() {
@@ -51,6 +53,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
     let (state, name) = (call.state(), call.params.name("RoleName", MAX_NAME)?);
     let role = find(&state, name)?;
     let mut shown = shown(call, role, true);
+    describe(&mut shown, role);
     shown["RoleLastUsed"] = last_used(call, role);
     Ok(json!({"Role": shown}))
 }
@@ -58,7 +61,12 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Value> {
 pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
     let (state, prefix) = (call.state(), call.params.text("PathPrefix").unwrap_or("/"));
     let roles = state.roles.iter().filter(|role| role.path.starts_with(prefix));
-    paged(call, "Roles", roles.map(|role| (role.name.to_lowercase(), shown(call, role, false))))
+    let described = |role: &RoleRecord| {
+        let mut shown = shown(call, role, false);
+        describe(&mut shown, role);
+        shown
+    };
+    paged(call, "Roles", roles.map(|role| (role.name.to_lowercase(), described(role))))
 }
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
@@ -69,8 +77,10 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Value> {
         if call.params.given("Description").is_some() {
             role.description.clone_from(&description);
         }
-        // API reference, UpdateRole: "If you do not specify a value for this setting, the default value of one hour is applied."
-        role.max_session = max_session;
+        // What is not given stays, whatever the API reference says. (Recorded on AWS: LocalStack's test_update_role.)
+        if let Some(max_session) = max_session {
+            role.max_session = max_session;
+        }
         Ok(json!({}))
     })
     .await
@@ -89,7 +99,9 @@ pub(super) async fn update_description(call: &Call<'_>) -> Result<Value> {
             Ok(role.clone())
         })
         .await?;
-    Ok(json!({"Role": shown(call, &role, true)}))
+    let mut shown = shown(call, &role, true);
+    shown["Description"] = role.description.clone().into();
+    Ok(json!({"Role": shown}))
 }
 
 pub(super) async fn update_trust(call: &Call<'_>) -> Result<Value> {
@@ -140,16 +152,23 @@ fn description(call: &Call<'_>) -> Option<String> {
     call.params.text("Description").map(str::to_owned)
 }
 
-/// The longest session that the request says, in seconds, or else the default.
-fn max_session(call: &Call<'_>) -> Result<u32> {
+/// The longest session that the request says, in seconds.
+fn max_session(call: &Call<'_>) -> Result<Option<u32>> {
     let seconds = call.params.number("MaxSessionDuration", 3600, 43_200)?;
-    Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(3600))
+    Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()))
 }
 
 /// When a role was used last, and where: nothing of one that never was.
 pub(super) fn last_used(call: &Call<'_>, role: &RoleRecord) -> Value {
     let last = call.directory().last_use(&role.id);
     last.map_or_else(|| json!({}), |last| json!({"LastUsedDate": time(last.at), "Region": last.region}))
+}
+
+/// What a role is for and how long its sessions may be, which the answers that make it do not tell. (Recorded on AWS: LocalStack's
+/// `test_create_role_defaults` and `test_update_role`.)
+fn describe(shown: &mut Value, role: &RoleRecord) {
+    shown["Description"] = role.description.clone().into();
+    shown["MaxSessionDuration"] = role.max_session.into();
 }
 
 /// A role as answers carry it; lists do without tags and boundary.
@@ -162,8 +181,6 @@ pub(super) fn shown(call: &Call<'_>, role: &RoleRecord, whole: bool) -> Value {
         "Arn": arn::role(call.account(), &role.path, &role.name),
         "CreateDate": time(role.created),
         "AssumeRolePolicyDocument": encoded(&trust),
-        "Description": role.description,
-        "MaxSessionDuration": role.max_session,
     });
     if whole {
         shown["PermissionsBoundary"] = shown_boundary(role.boundary.as_deref());
