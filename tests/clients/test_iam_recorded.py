@@ -70,6 +70,35 @@ def test_what_a_role_is_for_is_told_where_it_is_read(iam, identities):
     assert described.keys() == base | {"Description"} and described["Description"] == "other"
 
 
+def test_boundaries(iam, account, identities):
+    """test_role_permissions_boundary_lifecycle, test_role_permissions_boundary_errors."""
+    role, user = identities.role(TRUSTED)["RoleName"], identities.user(keys=False).name
+    policy = identities.policy(document(allow("s3:*", "*")))
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy)
+    iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=policy)
+    shown = {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": policy}
+    details = iam.get_account_authorization_details(Filter=["Role", "User"], MaxItems=1000)
+    assert iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"] == shown
+    assert iam.get_user(UserName=user)["User"]["PermissionsBoundary"] == shown
+    for kind, name in (("Role", role), ("User", user)):
+        [detail] = [detail for detail in details[f"{kind}DetailList"] if detail[f"{kind}Name"] == name]
+        assert detail["PermissionsBoundary"] == shown
+    absent, no_policy = f"arn:aws:iam::{account}:policy/none", f"arn:aws:iam::{account}:not_a_policy/invalid"
+    made = {"RoleName": identities.name(), "AssumeRolePolicyDocument": TRUSTED}
+    for bound in (
+        lambda arn: iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn),
+        lambda arn: iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=arn),
+        lambda arn: iam.create_role(**made, PermissionsBoundary=arn),
+        lambda arn: iam.create_user(UserName=identities.name(), PermissionsBoundary=arn),
+    ):
+        with refused("NoSuchEntity", 404, f"Scope ARN: {absent} does not exist or is not attachable."):
+            bound(absent)
+        with refused("InvalidInput", 400, f"ARN {no_policy} is not valid."):
+            bound(no_policy)
+    iam.delete_role_permissions_boundary(RoleName=role)
+    iam.delete_user_permissions_boundary(UserName=user)
+
+
 def test_tags_of_policies_and_providers_have_a_case(iam, identities, provider):
     """TestPolicyTags; of providers: IAM user guide, "Tags for AWS Identity and Access Management resources"."""
     policy = identities.policy(document(allow("s3:*", "*")))

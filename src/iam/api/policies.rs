@@ -1,7 +1,7 @@
 //! What several operations ask of documents and of managed policies.
 
 use super::Call;
-use super::failure::{Result, invalid_input, limit_exceeded, no_such_entity, validation};
+use super::failure::{Failure, Result, invalid_input, limit_exceeded, no_such_entity, validation};
 use crate::iam::managed;
 use crate::iam::store::records::Grants;
 use crate::iam::store::{AccountState, Holder};
@@ -68,14 +68,26 @@ pub(super) fn check_arn(policy: &str) -> Result<&str> {
     }
 }
 
-/// Refuses a managed policy that is not there.
-pub(super) fn check_attachable(call: &Call<'_>, state: &AccountState, policy: Option<&str>) -> Result<()> {
-    match policy {
-        Some(policy) if managed::find(policy).is_none() && find(call.account(), state, policy).is_none() => {
-            Err(no_such_entity(format!("Policy {policy} does not exist or is not attachable.")))
-        }
-        _ => Ok(()),
+/// Refuses to attach a managed policy that is not there.
+pub(super) fn check_attachable(call: &Call<'_>, state: &AccountState, policy: &str) -> Result<()> {
+    if is_there(call, state, policy) { Ok(()) } else { Err(not_attachable(policy)) }
+}
+
+/// Refuses a boundary that is not there. (Recorded on AWS: LocalStack's test_role_permissions_boundary_errors.)
+pub(super) fn check_boundary(call: &Call<'_>, state: &AccountState, boundary: Option<&str>) -> Result<()> {
+    match boundary.filter(|policy| !is_there(call, state, policy)) {
+        Some(policy) => Err(no_such_entity(format!("Scope ARN: {policy} does not exist or is not attachable."))),
+        None => Ok(()),
     }
+}
+
+fn is_there(call: &Call<'_>, state: &AccountState, policy: &str) -> bool {
+    managed::find(policy).is_some() || find(call.account(), state, policy).is_some()
+}
+
+/// The policy is not there, or may not be attached.
+pub(super) fn not_attachable(policy: &str) -> Failure {
+    no_such_entity(format!("Policy {policy} does not exist or is not attachable."))
 }
 
 /// The customer managed policy with this ARN.

@@ -246,7 +246,7 @@ async fn attach(call: &Call<'_>, holder: Holder) -> Result<Value> {
             };
             return Err(limit_exceeded(format!("Cannot exceed quota for {quota}: {MOST_ATTACHED}")));
         }
-        policies::check_attachable(call, state, Some(arn))?;
+        policies::check_attachable(call, state, arn)?;
         grants_mut(state, holder, name)?.attached.push(arn.to_owned());
         Ok(Value::Null)
     })

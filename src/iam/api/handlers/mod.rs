@@ -254,12 +254,10 @@ pub(super) fn optional_tags(tags: &[(String, String)]) -> Value {
     if tags.is_empty() { Value::Null } else { shown_tags(tags) }
 }
 
-/// A boundary as answers carry it.
+/// A boundary as answers carry it: of a type that the API reference does not have. (Recorded on AWS: LocalStack's
+/// `test_role_permissions_boundary_lifecycle`.)
 pub(super) fn shown_boundary(boundary: Option<&str>) -> Value {
-    boundary.map_or(
-        Value::Null,
-        |arn| json!({"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn}),
-    )
+    boundary.map_or(Value::Null, |arn| json!({"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
         if state.roles.len() >= MOST_ROLES {
             return Err(limit_exceeded(format!("Cannot exceed quota for RolesPerAccount: {MOST_ROLES}")));
         }
-        policies::check_attachable(call, state, role.boundary.as_deref())?;
+        policies::check_boundary(call, state, role.boundary.as_deref())?;
         state.roles.insert(role.clone());
         Ok(())
     })
