@@ -623,8 +623,7 @@ AT_LEAST = "failed to satisfy constraint: Member must have length greater than o
 
 def test_parameters_are_held_to_the_model(server, iam, identities, user):
     lax = server.client("iam", config=Config(parameter_validation=False))
-    unparsed = "Invalid ARN:  Could not be parsed!"
-    with refused("ValidationError", 400, unparsed):
+    with refused("ValidationError", 400, "ARN longpolicynamebutnoarn is not valid."):
         iam.attach_user_policy(UserName=user.name, PolicyArn="longpolicynamebutnoarn")
     with refused("InvalidInput", 400):
         iam.attach_user_policy(UserName=user.name, PolicyArn=user.arn)

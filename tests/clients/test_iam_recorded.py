@@ -189,8 +189,66 @@ def test_values_are_not_repeated(iam, identities):
         iam.list_virtual_mfa_devices(Marker="invalid-marker-value")
 
 
+def test_policies_that_are_not_there(iam, account, identities):
+    """test_policy_version_errors, test_list_entities_for_policy_errors, test_policy_tag_update_errors."""
+    absent, policy = f"arn:aws:iam::{account}:policy/TestNonExistingPolicy", identities.policy(document(allow("s3:*", "*")))
+    for arn, version in ((absent, "v1"), (policy, "v9"), (policy, "v1.a-b"), (policy, "v99999999999")):
+        text = f"Policy {arn} version {version} does not exist or is not attachable."
+        with refused("NoSuchEntity", 404, text):
+            iam.get_policy_version(PolicyArn=arn, VersionId=version)
+        with refused("NoSuchEntity", 404, text):
+            iam.set_default_policy_version(PolicyArn=arn, VersionId=version)
+    with refused("NoSuchEntity", 404, f"Policy {policy} version v9 does not exist or is not attachable."):
+        iam.delete_policy_version(PolicyArn=policy, VersionId="v9")
+    pattern = r"satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"
+    with refused("ValidationError", 400, f"1 validation error detected: Value at 'versionId' {BROKEN} {pattern}"):
+        iam.set_default_policy_version(PolicyArn=policy, VersionId="invalid")
+    with refused("NoSuchEntity", 404, f"Policy {absent} does not exist or is not attachable."):
+        iam.list_entities_for_policy(PolicyArn=absent)
+    for call in (
+        lambda: iam.tag_policy(PolicyArn=absent, Tags=[tag("a")]),
+        lambda: iam.untag_policy(PolicyArn=absent, TagKeys=["a"]),
+        lambda: iam.get_policy(PolicyArn=absent),
+    ):
+        with refused("NoSuchEntity", 404, f"Policy {absent} was not found."):
+            call()
+
+
+def test_policies_of_aws_are_not_the_accounts_to_change(iam):
+    """test_aws_managed_policy_errors."""
+    of_aws = {"PolicyArn": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"}
+    with refused("AccessDenied", 403, "Cannot delete policies outside your own account."):
+        iam.delete_policy(**of_aws)
+    with refused("AccessDenied", 403, "Cannot delete policy versions for policies outside your own account."):
+        iam.delete_policy_version(**of_aws, VersionId="v2")
+    with refused("AccessDenied", 403, "Cannot update policies outside your own account."):
+        iam.set_default_policy_version(**of_aws, VersionId="v2")
+
+
+def test_keys_that_are_not_the_accounts(server, iam, account):
+    """test_access_key_errors."""
+    stranger = Identities(server.other)
+    for key in ("AKIAIOSFODNN7EXAMPLE", stranger.user().key):
+        text = (
+            f"User: arn:aws:iam::{account}:root is not authorized to perform iam:GetAccessKeyLastUsed on resource: "
+            f"access key {key}"
+        )
+        with refused("AccessDenied", 403, text):
+            iam.get_access_key_last_used(AccessKeyId=key)
+    stranger.clean()
+
+
+def test_of_a_user_and_a_group_that_are_not_there_the_user_is_told(iam, identities):
+    """test_remove_user_from_unknown_group, test_user_group_errors."""
+    with refused("NoSuchEntity", 404, "The user with name any-user cannot be found."):
+        iam.remove_user_from_group(GroupName="nonexistent-group", UserName="any-user")
+    with refused("NoSuchEntity", 404, "The group with name nonexistent-group cannot be found."):
+        iam.remove_user_from_group(GroupName="nonexistent-group", UserName=identities.user(keys=False).name)
+
+
 def test_identity_providers(iam, provider):
-    """test_create_open_id_connect_provider_validation_errors, test_open_id_connect_provider_tags_limit."""
+    """test_create_open_id_connect_provider_validation_errors, test_open_id_connect_provider_tags_limit,
+    test_delete_open_id_connect_provider."""
 
     def lengths(most, least):
         return (
@@ -208,6 +266,11 @@ def test_identity_providers(iam, provider):
     iam.tag_open_id_connect_provider(**named, Tags=[tag(str(at)) for at in range(50)])
     with refused("LimitExceeded", 409, "The number of tags has reached the maximum limit."):
         iam.tag_open_id_connect_provider(**named, Tags=[tag("more")])
+    iam.delete_open_id_connect_provider(**named)
+    with refused("NoSuchEntity", 404, f"OpenIDConnect Provider not found for arn {provider}"):
+        iam.get_open_id_connect_provider(**named)
+    with refused("NoSuchEntity", 404, f"OpenId connect Provider {provider} cannot be found."):
+        iam.delete_open_id_connect_provider(**named)
 
 
 def test_sts_repeats_values_and_tells_all_at_once(server, account):

@@ -61,10 +61,13 @@ pub(super) fn boundary(call: &Call<'_>, member: &str) -> Result<Option<String>> 
 pub(super) fn check_arn(policy: &str) -> Result<&str> {
     match arn::split(policy) {
         Some((_, resource)) if resource.starts_with("policy/") => Ok(policy),
-        None if !policy.starts_with("arn:") || policy.split(':').count() < 6 => {
-            Err(validation("Invalid ARN:  Could not be parsed!"))
+        // What is no ARN at all is another error of the same words. (Recorded on AWS: LocalStack's test_role_managed_policy_errors
+        // and test_role_permissions_boundary_errors.)
+        split => {
+            let is_arn = split.is_some() || (policy.starts_with("arn:") && policy.split(':').count() >= 6);
+            let message = format!("ARN {policy} is not valid.");
+            Err(if is_arn { invalid_input(message) } else { validation(message) })
         }
-        _ => Err(invalid_input(format!("ARN {policy} is not valid."))),
     }
 }
 

@@ -63,7 +63,12 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
     let name = named(call)?;
-    call.change(|state| state.providers.remove(&name).map(|_| Value::Null).ok_or_else(|| missing(call, &name))).await
+    // In other words than where one is read or changed. (Recorded on AWS: LocalStack's test_delete_open_id_connect_provider.)
+    let missing = || {
+        let arn = arn::provider(call.account(), &name);
+        no_such_entity(format!("OpenId connect Provider {arn} cannot be found."))
+    };
+    call.change(|state| state.providers.remove(&name).map(|_| Value::Null).ok_or_else(missing)).await
 }
 
 pub(super) async fn add_client(call: &Call<'_>) -> Result<Value> {
