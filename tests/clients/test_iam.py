@@ -757,7 +757,7 @@ def test_what_policies_would_say(iam, identities, user, account):
     assert [result["EvalActionName"] for result in results] == names
     assert results[0]["MatchedStatements"][0]["SourcePolicyId"] == "AmazonS3ReadOnlyAccess"
     assert results[2]["MatchedStatements"][0]["SourcePolicyId"] == f"user_{user.name}_p"
-    assert results[0]["MissingContextValues"] == ["s3:prefix"]
+    assert results[0]["ResourceSpecificResults"][0]["MissingContextValues"] == ["s3:prefix"]
     asked = {"PolicyInputList": [document(listing)], "ActionNames": ["s3:ListBucket"], "ResourceArns": ["arn:aws:s3:::vault"]}
     entry = {"ContextKeyName": "s3:prefix", "ContextKeyType": "string"}
     for prefix, decision in (("public/x", "allowed"), ("secret/x", "implicitDeny")):

@@ -273,6 +273,32 @@ def test_identity_providers(iam, provider):
         iam.delete_open_id_connect_provider(**named)
 
 
+def test_a_simulation_tells_of_each_resource(iam, identities):
+    """test_simulate_principle_policy; of all resources, and of keys that are missing: API reference, EvaluationResult."""
+    user = identities.user(keys=False)
+    statement = allow("s3:PutObject", "*", Condition={"StringLike": {"s3:prefix": "*"}})
+    iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=document(allow("s3:PutObject", "*"), statement))
+    iam.attach_user_policy(UserName=user.name, PolicyArn=identities.policy(document(allow("s3:PutObject", "*"))))
+    asked = {"PolicySourceArn": user.arn, "ActionNames": ["s3:PutObject", "s3:GetObjectVersion"]}
+    bucket = "arn:aws:s3:::bucket"
+    for result in iam.simulate_principal_policy(**asked, ResourceArns=[bucket])["EvaluationResults"]:
+        is_allowed = result["EvalActionName"] == "s3:PutObject"
+        assert (result["EvalDecision"], result["EvalDecisionDetails"]) == ("allowed" if is_allowed else "implicitDeny", {})
+        assert {matched["SourcePolicyType"] for matched in result["MatchedStatements"]} == ({"IAM Policy"} if is_allowed else set())
+        assert result["MissingContextValues"] == []
+        assert result["ResourceSpecificResults"] == [
+            {
+                "EvalResourceName": bucket,
+                "EvalResourceDecision": result["EvalDecision"],
+                "MatchedStatements": result["MatchedStatements"],
+                "MissingContextValues": ["s3:prefix"],
+            }
+        ]
+    for result in iam.simulate_principal_policy(**asked)["EvaluationResults"]:
+        assert "EvalDecisionDetails" not in result and "ResourceSpecificResults" not in result
+        assert result["MissingContextValues"] == ["s3:prefix"]
+
+
 def test_sts_repeats_values_and_tells_all_at_once(server, account):
     """test_federation_token_policy_too_long, test_assume_role_session_name_too_long."""
     sts = server.client("sts", config=UNCHECKED)

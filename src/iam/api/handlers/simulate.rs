@@ -174,12 +174,18 @@ async fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
             "MatchedStatements": matched(judge, &ask, &decision),
             "MissingContextValues": missing_keys,
         });
-        if !organization.is_empty() {
-            result["OrganizationsDecisionDetail"] = json!({"AllowedByOrganizations": refused_by.is_none()});
-        }
         if let Some(bounded) = &bounded {
             let allowed = bounded.judge_ask(&Ask { owner, ..own }).is_allowed();
             result["PermissionsBoundaryDecisionDetail"] = json!({"AllowedByPermissionsBoundary": allowed});
+        }
+        if resource != "*" {
+            specify(&mut result);
+            if refused_by.is_none() && owner == subject.account {
+                result["EvalDecisionDetails"] = json!({});
+            }
+        }
+        if !organization.is_empty() {
+            result["OrganizationsDecisionDetail"] = json!({"AllowedByOrganizations": refused_by.is_none()});
         }
         results.push(result);
         // Others wait for this thread.
@@ -191,6 +197,17 @@ async fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
         answer["Marker"] = marker.into();
     }
     Ok(answer)
+}
+
+/// Tells of the resource that is named what is told of the action, and of it alone which keys are missing. (API reference,
+/// EvaluationResult: `EvalDecisionDetails`, `MissingContextValues`; recorded on AWS: `LocalStack`'s `test_simulate_principle_policy`.)
+fn specify(result: &mut Value) {
+    let mut specific = json!({"EvalResourceDecision": result["EvalDecision"], "MissingContextValues": []});
+    for member in ["EvalResourceName", "MatchedStatements", "PermissionsBoundaryDecisionDetail"] {
+        specific[member] = result[member].clone();
+    }
+    std::mem::swap(&mut specific["MissingContextValues"], &mut result["MissingContextValues"]);
+    result["ResourceSpecificResults"] = json!([specific]);
 }
 
 /// What one result costs: how much is judged for it, and how much it tells.
@@ -268,17 +285,10 @@ fn shown_statement(concerned: &Concerned<'_>) -> Value {
     let place = |Position { line, column }: Position| json!({"Line": line, "Column": column});
     let positions = concerned.statement.span.map(|Span { start, end }| (place(start), place(end)));
     let (start, end) = positions.unwrap_or_default();
+    // Identities' policies are all of one type. (Recorded on AWS: LocalStack's test_simulate_principle_policy.)
     let (id, kind) = match concerned.policy {
         None => ("ResourcePolicy", "resource"),
-        Some(id) => {
-            let kind = match id.split(['_', ':']).next() {
-                Some(kind @ ("user" | "group" | "role")) => kind,
-                Some("arn") if id.starts_with("arn:aws:iam::aws:") => "aws-managed",
-                Some("arn") => "user-managed",
-                _ => "none",
-            };
-            (arn::name_of(id), kind)
-        }
+        Some(id) => (arn::name_of(id), "IAM Policy"),
     };
     json!({"SourcePolicyId": id, "SourcePolicyType": kind, "StartPosition": start, "EndPosition": end})
 }
