@@ -300,7 +300,7 @@ def test_a_simulation_tells_of_each_resource(iam, identities):
 
 
 def test_sts_repeats_values_and_tells_all_at_once(server, account):
-    """test_federation_token_policy_too_long, test_assume_role_session_name_too_long."""
+    """test_federation_token_policy_too_long, test_assume_role_session_name_too_long, test_get_federation_token."""
     sts = server.client("sts", config=UNCHECKED)
     policy = document(*[allow("s3:GetObject", f"arn:aws:s3:::bucket/folder-{at}/*") for at in range(30)])
     text = f"1 validation error detected: Value '{policy}' at 'policy' {BROKEN} have length less than or equal to 2048"
@@ -313,3 +313,4 @@ def test_sts_repeats_values_and_tells_all_at_once(server, account):
     )
     with refused("ValidationError", 400, text):
         sts.assume_role(RoleArn=f"arn:aws:iam::{account}:role/none", RoleSessionName=name, DurationSeconds=899)
+    assert sts.get_federation_token(Name="TestUser")["PackedPolicySize"] == 0
