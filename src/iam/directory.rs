@@ -12,7 +12,7 @@ use super::session::{SessionRecord, Tokens};
 use super::store::records::LastUseRecord;
 use super::store::{AccountState, Compiled, IdentityStore, OpenError};
 use super::throttle::Throttle;
-use super::{AccessKey, Account, Identity, arn};
+use super::{AccessKey, Account, Identity, arn, temporary_key};
 use crate::clock::{SharedClock, Timestamp};
 use crate::crypto::{Secret, SecretBytes, SharedEntropy, random};
 use crate::kms::root::RootKey;
@@ -143,7 +143,10 @@ impl Directory {
         if let Some(root) = self.roots.get(id) {
             return Some(&root.identity.account);
         }
-        self.accounts.get(&self.kept.as_ref()?.store.key(id)?.account)
+        match self.kept.as_ref()?.store.key(id) {
+            Some(key) => self.accounts.get(&key.account),
+            None => self.accounts.get(&temporary_key::account(id)?),
+        }
     }
 
     /// What `verify` says of a request that `client` signed with this key, unless it has sent too many wrong signatures.
@@ -286,6 +289,12 @@ impl Directory {
         let drawn = random::bytes::<N>(&*kept.entropy);
         let letters = drawn.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
         prefix.chars().chain(letters).collect()
+    }
+
+    /// A fresh id of temporary credentials of this account.
+    pub(in crate::iam) fn draw_temporary_id(&self, account: &str) -> String {
+        let drawn = self.kept.as_ref().map(|kept| random::bytes(&*kept.entropy)).unwrap_or_default();
+        temporary_key::id(account, drawn)
     }
 
     /// A fresh secret access key: forty characters.

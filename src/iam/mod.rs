@@ -20,6 +20,7 @@ mod registry;
 mod service;
 mod service_role;
 mod store;
+mod temporary_key;
 
 use std::sync::Arc;
 

@@ -173,8 +173,9 @@ fn check_resource(resource: &str) -> Result {
     let has_region = !region.is_empty() && !has_wildcards(region);
     match vendor {
         "iam" if has_region => Err(format!("IAM resource {resource} cannot contain region information.")),
-        "iam" if path != "*" && !PATHS.split(", ").any(|start| path.starts_with(start)) => {
-            Err(format!("IAM resource path must either be \"*\" or start with {PATHS}."))
+        "iam" if !matches!(path, "*" | "root") && !PATHS.split(", ").any(|start| path.starts_with(start)) => {
+            // Recorded on AWS: LocalStack's test_create_policy_invalid_document.
+            Err(format!("IAM resource path must either be \"*\", root, or start with {PATHS}."))
         }
         // Access points have regions and accounts; buckets have neither.
         "s3" if has_region && account.is_empty() => {

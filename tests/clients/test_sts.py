@@ -515,9 +515,14 @@ def test_sessions_last_as_long_as_was_asked(identities, user, role):
             lax.assume_role(RoleArn=role["Arn"], RoleSessionName=SESSION, DurationSeconds=seconds)
 
 
-def test_whose_a_key_is(server, identities, user, account):
-    info = identities.client("sts", user).get_access_key_info(AccessKeyId=user.key)
-    assert info["Account"] == account
+def test_whose_a_key_is(server, identities, user, assume, account):
+    sts, other = identities.client("sts", user), server.other.client("sts").get_session_token()["Credentials"]
+    owners = {user.key: account, assume()["AccessKeyId"]: account, other["AccessKeyId"]: OTHER_ACCOUNT}
+    for key, owner in owners.items():
+        assert sts.get_access_key_info(AccessKeyId=key)["Account"] == owner, key
+    for key in ("AKIAIOSFODNN7EXAMPLE", "ASIAQNZGKIQY56JQ7WML"):
+        with refused("ValidationError", 400):
+            sts.get_access_key_info(AccessKeyId=key)
 
 
 def test_the_audit_names_the_role(server, assume, role, account, bucket, user):

@@ -1,9 +1,12 @@
 //! What AWS's front end asks of parameters before an operation sees them: lengths and patterns, as botocore's models have them.
 //! Names and paths have texts of IAM's own, which `params` gives; here it is only seen that they are not empty.
 
-use super::failure::{Result, constraint, lower_first, validation};
+use std::ops::RangeInclusive;
+
+use super::failure::{Result, check_faults, fault};
 use super::operation::{Operation, Service};
 use super::params::Params;
+use super::sts::{assume, federation};
 
 /// A row of the table.
 struct Rule {
@@ -12,7 +15,7 @@ struct Rule {
     /// Characters, at least and at most.
     lengths: (usize, usize),
     pattern: Option<Pattern>,
-    /// Whether refusals repeat the value: documents are long, and tokens secret.
+    /// Whether refusals repeat the value: IAM repeats none, and STS none that is secret.
     is_shown: bool,
 }
 
@@ -38,19 +41,20 @@ macro_rules! rules {
 }
 
 rules! {
-    Iam [AccessKeyId] 16..=128, shown, r"[\w]+" |text| text.bytes().all(is_word);
-    Iam [GroupName NewGroupName NewPath NewUserName Path PolicyName RoleName UserName] 1..=usize::MAX, shown;
-    Iam [Marker] 1..=320, shown, r"[\u0020-\u00FF]+" |text| text.chars().all(|c| matches!(c, ' '..='\u{ff}'));
-    Iam [OpenIDConnectProviderArn PermissionsBoundary PolicyArn PolicySourceArn] 20..=2048, shown;
-    Iam [PathPrefix] 1..=512, shown, r"\u002F[\u0021-\u007F]*"
+    Iam [AccessKeyId] 16..=128, hidden, r"[\w]+" |text| text.bytes().all(is_word);
+    Iam [GroupName NewGroupName NewPath NewUserName Path PolicyName RoleName UserName] 1..=usize::MAX, hidden;
+    Iam [Description] 0..=1000, hidden;
+    Iam [Marker] 1..=320, hidden, r"[\u0020-\u00FF]+" |text| text.chars().all(|c| matches!(c, ' '..='\u{ff}'));
+    Iam [OpenIDConnectProviderArn PermissionsBoundary PolicyArn PolicySourceArn] 20..=2048, hidden;
+    Iam [PathPrefix] 1..=512, hidden, r"\u002F[\u0021-\u007F]*"
         |text| text.starts_with('/') && text.bytes().all(|b| matches!(b, b'!'..=0x7f));
     Iam [AssumeRolePolicyDocument PolicyDocument] 1..=131_072, hidden, r"[\u0009\u000A\u000D\u0020-\u00FF]+" is_document;
-    Iam [ClientID Url] 1..=255, shown;
-    Iam [VersionId] 1..=usize::MAX, shown, r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?" is_version;
+    Iam [ClientID Url] 1..=255, hidden;
+    Iam [VersionId] 1..=usize::MAX, hidden, r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?" is_version;
     Sts [AccessKeyId] 16..=128, shown, r"[\w]*" |text| text.bytes().all(is_word);
     Sts [ExternalId] 2..=1224, shown, r"[\w+=,.@:\/-]*" |text| text.bytes().all(|b| is_word(b) || b"+=,.@:/-".contains(&b));
     Sts [Name] 2..=32, shown, r"[\w+=,.@-]*" is_name;
-    Sts [Policy] 1..=2048, hidden, r"[\u0009\u000A\u000D\u0020-\u00FF]+" is_document;
+    Sts [Policy] 1..=2048, shown, r"[\u0009\u000A\u000D\u0020-\u00FF]+" is_document;
     Sts [ProviderId] 4..=2048, shown;
     Sts [RoleArn] 20..=2048, shown;
     Sts [RoleSessionName] 2..=64, shown, r"[\w+=,.@-]*" is_name;
@@ -75,7 +79,32 @@ const OF_USERS: &[&str] = &[
     "PutUserPermissionsBoundary",
 ];
 const USER_NAME: Rule =
-    Rule { service: Service::Iam, members: &["UserName"], lengths: (0, 64), pattern: None, is_shown: true };
+    Rule { service: Service::Iam, members: &["UserName"], lengths: (0, 64), pattern: None, is_shown: false };
+
+/// The operations that take the description of a role, which not all characters may stand in. (AWS: API reference,
+/// `roleDescriptionType`.)
+const OF_ROLES: &[&str] = &["CreateRole", "UpdateRole", "UpdateRoleDescription"];
+const ROLE_DESCRIPTION: Rule = Rule {
+    service: Service::Iam,
+    members: &["Description"],
+    lengths: (0, usize::MAX),
+    pattern: Some(Pattern(r"[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*", |text| {
+        text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{a1}'..='\u{ff}'))
+    })),
+    is_shown: false,
+};
+
+/// Lists of IAM's, and how many characters their members have.
+const LISTS: &[(&str, RangeInclusive<usize>)] =
+    &[("ActionNames", 3..=128), ("ClientIDList", 1..=255), ("ResourceArns", 1..=2048), ("ThumbprintList", 40..=40)];
+
+/// Whole numbers, at least and at most, of these operations; of all of IAM's that have them, if none are named.
+const NUMBERS: &[(&str, &[&str], i64, i64)] = &[
+    ("MaxItems", &[], 1, 1000),
+    ("MaxSessionDuration", &[], 3600, 43_200),
+    ("DurationSeconds", &["AssumeRole", "AssumeRoleWithWebIdentity"], assume::LEAST, assume::MOST),
+    ("DurationSeconds", &["GetFederationToken", "GetSessionToken"], federation::LEAST, federation::MOST),
+];
 
 /// What authorisation goes by, and the most characters that any of it has: policies are not held against longer texts.
 const JUDGED: &[&str] = &[
@@ -102,7 +131,9 @@ const MAX_JUDGED: usize = 2048;
 pub(super) fn check_judged(params: &Params) -> Result<()> {
     let is_long = |member: &&&str| params.given(member).is_some_and(|value| value.chars().count() > MAX_JUDGED);
     match JUDGED.iter().find(is_long) {
-        Some(member) => Err(constraint("...", member, &format!("have length less than or equal to {MAX_JUDGED}"))),
+        Some(member) => {
+            Err(params.constraint("...", member, &format!("have length less than or equal to {MAX_JUDGED}")))
+        }
         None => Ok(()),
     }
 }
@@ -110,30 +141,29 @@ pub(super) fn check_judged(params: &Params) -> Result<()> {
 /// Refuses parameters that do not hold to the table, all of them at once.
 pub(super) fn check(operation: &Operation, params: &Params) -> Result<()> {
     let service = operation.service;
-    let mut faults: Vec<String> = Vec::new();
+    // Lists first, as recorded on AWS: LocalStack's test_create_open_id_connect_provider_validation_errors.
+    let mut faults: Vec<String> =
+        LISTS.iter().filter_map(|(member, characters)| params.list_fault(member, characters)).collect();
     let of_users = Some(&USER_NAME).filter(|_| OF_USERS.contains(&operation.name));
-    for rule in RULES.iter().filter(|rule| rule.service == service).chain(of_users) {
+    let of_roles = Some(&ROLE_DESCRIPTION).filter(|_| OF_ROLES.contains(&operation.name));
+    for rule in RULES.iter().filter(|rule| rule.service == service).chain(of_users).chain(of_roles) {
         let given = rule.members.iter().filter_map(|member| Some((*member, params.given(member)?)));
         faults.extend(given.flat_map(|(member, value)| rule.faults(member, value)));
     }
-    if service == Service::Iam && faults.is_empty() {
-        // Of every list, whether or not there is what it is asked of.
-        params.number("MaxItems", 1, 1000)?;
+    let is_asked = |of: &[&str]| if of.is_empty() { service == Service::Iam } else { of.contains(&operation.name) };
+    for (member, _, least, most) in NUMBERS.iter().filter(|(_, of, ..)| is_asked(of)) {
+        faults.extend(params.number_fault(member, *least, *most)?);
     }
-    match faults.len() {
-        0 => Ok(()),
-        1 => Err(validation(format!("1 validation error detected: {}", faults[0]))),
-        count => Err(validation(format!("{count} validation errors detected: {}", faults.join("; ")))),
-    }
+    faults.extend(params.tag_faults("Tags"));
+    faults.extend(params.tag_key_faults("TagKeys"));
+    check_faults(&faults)
 }
 
 impl Rule {
     fn faults(&self, member: &str, value: &str) -> Vec<String> {
-        let shown = if self.is_shown { format!("Value '{value}'") } else { "Value".to_owned() };
-        let fault = |constraint: String| {
-            format!("{shown} at '{}' failed to satisfy constraint: Member must {constraint}", lower_first(member))
-        };
         let ((least, most), length) = (self.lengths, value.chars().count());
+        let shown = self.is_shown.then(|| format!("'{value}'"));
+        let fault = |constraint: String| fault(shown.as_deref(), member, &constraint);
         let mut faults = Vec::new();
         if length < least {
             faults.push(fault(format!("have length greater than or equal to {least}")));
@@ -212,13 +242,11 @@ mod tests {
         );
         assert_eq!(
             told(Service::Iam, "PolicyArn=x"),
-            format!(
-                "1 validation error detected: Value 'x' at 'policyArn' {at} have length greater than or equal to 20"
-            )
+            format!("1 validation error detected: Value at 'policyArn' {at} have length greater than or equal to 20")
         );
         assert_eq!(
             told(Service::Iam, "UserName="),
-            format!("1 validation error detected: Value '' at 'userName' {at} have length greater than or equal to 1")
+            format!("1 validation error detected: Value at 'userName' {at} have length greater than or equal to 1")
         );
         assert_eq!(
             told(Service::Sts, "TokenCode=12345x7"),
@@ -227,9 +255,8 @@ mod tests {
             )
         );
         let name = "x".repeat(65);
-        let long = format!(
-            "1 validation error detected: Value '{name}' at 'userName' {at} have length less than or equal to 64"
-        );
+        let long =
+            format!("1 validation error detected: Value at 'userName' {at} have length less than or equal to 64");
         for operation in OF_USERS {
             assert!(Operation::by_name(operation).unwrap().members.contains(&"UserName"), "{operation}");
             assert_eq!(told_of(operation, &format!("UserName={name}")), long, "{operation}");
@@ -249,8 +276,60 @@ mod tests {
             "PathPrefix=x",
             "AccessKeyId=AKIA",
             "PolicyDocument=%E2%82%AC",
+            "MaxSessionDuration=3599",
+            "TagKeys.member.1=a*",
+            "Tags.member.1.Key=",
         ] {
             assert!(told(Service::Iam, refused).contains(at), "{refused}");
         }
+        // Recorded on AWS: LocalStack's test_federation_token_policy_too_long.
+        let policy = "x".repeat(2049);
+        assert_eq!(
+            told(Service::Sts, &format!("Policy={policy}")),
+            format!(
+                "1 validation error detected: Value '{policy}' at 'policy' {at} have length less than or equal to 2048"
+            )
+        );
+        for (operation, seconds, is_refused) in [
+            ("AssumeRole", 43_200, false),
+            ("AssumeRole", 43_201, true),
+            ("GetSessionToken", 129_600, false),
+            ("GetFederationToken", 899, true),
+        ] {
+            let told = told_of(operation, &format!("DurationSeconds={seconds}"));
+            assert_eq!(told.contains("at 'durationSeconds'"), is_refused, "{operation} {seconds}");
+        }
+        for (operation, is_refused) in [("CreateRole", true), ("UpdateRoleDescription", true), ("CreatePolicy", false)]
+        {
+            assert_eq!(told_of(operation, "Description=%E2%82%AC").contains(at), is_refused, "{operation}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_request_breaks_is_told_at_once() {
+        let at = "failed to satisfy constraint: Member must";
+        let lengths = |most, least| {
+            format!(
+                "satisfy constraint: [Member must have length less than or equal to {most}, Member must have length greater than or equal to {least}]"
+            )
+        };
+        // Recorded on AWS: LocalStack's test_create_open_id_connect_provider_validation_errors.
+        let (url, client) = ("x".repeat(256), "x".repeat(256));
+        assert_eq!(
+            told_of(
+                "CreateOpenIDConnectProvider",
+                &format!("Url={url}&ClientIDList.member.1={client}&ThumbprintList.member.1=x")
+            ),
+            format!(
+                "3 validation errors detected: Value at 'clientIDList' {at} {}; Value at 'thumbprintList' {at} {}; Value at 'url' {at} have length less than or equal to 255",
+                lengths(255, 1),
+                lengths(40, 40)
+            )
+        );
+        let told = told_of("CreateRole", "RoleName=&MaxSessionDuration=1&Tags.member.1.Key=*&Tags.member.1.Value=*");
+        assert!(told.starts_with("4 validation errors detected: Value at 'roleName'"), "{told}");
+        let told = told_of("AssumeRole", "RoleArn=x&RoleSessionName=a*&DurationSeconds=1");
+        assert!(told.starts_with("3 validation errors detected: Value 'x' at 'roleArn'"), "{told}");
+        assert!(told.ends_with("have value greater than or equal to 900"), "{told}");
     }
 }

@@ -129,7 +129,7 @@ impl QueryApi {
         let operation = operation.filter(|operation| params.text("Version") == Some(operation.service.version()));
         service = operation.map_or(service, |operation| operation.service);
         // What an operation does not know can neither be done nor change who may do it.
-        let params = params.only(operation.map_or(&[], |operation| operation.members));
+        let params = params.of(operation);
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };

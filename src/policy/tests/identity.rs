@@ -15,7 +15,7 @@ const VENDOR: &str = "Actions/Conditions must be prefaced by a vendor, e.g., iam
 const COLONS: &str = "Actions/Condition can contain only one colon.";
 const UNQUALIFIED: &str = "Resource vendor must be fully qualified and cannot contain regexes.";
 const TWICE: &str = "Statement IDs (SID) in a single policy must be unique.";
-const PATHS: &str = "IAM resource path must either be \"*\" or start with user/, federated-user/, role/, group/, \
+const PATHS: &str = "IAM resource path must either be \"*\", root, or start with user/, federated-user/, role/, group/, \
                      instance-profile/, mfa/, server-certificate/, policy/, sms-mfa/, saml-provider/, oidc-provider/, \
                      report/, access-report/.";
 
@@ -167,7 +167,7 @@ fn statements_and_their_parts() {
         (json!({"Resource": "arn:aws"}), UNQUALIFIED),
         (json!({"Resource": "arn:aws:*:*:*:photos"}), UNQUALIFIED),
         (json!({"Resource": "arn:aws:iam:::photos"}), PATHS),
-        (json!({"Resource": "arn:aws:iam::111122223333:root"}), PATHS),
+        (json!({"Resource": "arn:aws:iam::111122223333:roots"}), PATHS),
         (
             json!({"Resource": "arn:aws:iam:eu-west-1::user/a"}),
             "IAM resource arn:aws:iam:eu-west-1::user/a cannot contain region information.",
@@ -201,6 +201,7 @@ fn what_is_taken() {
         json!({"Resource": ["arn:aws:s3:::photos/${aws:username}/*", "*"]}),
         json!({"Resource": "arn:aws:iam::111122223333:user/a"}),
         json!({"Resource": ["arn:aws:iam:::role/r", "arn:aws:iam::*:*", "arn:aws-cn:s3:::b", "arn:*:s3:::b"]}),
+        json!({"Resource": "arn:aws:iam::111122223333:root"}),
         json!({"Resource": ["arn:aws:sqs:eu-west-1::queue", "arn:aws:unheard-of:eu-west-1:a:b", "arn:aws:unheard-of"]}),
         json!({"Resource": "arn:aws:s3:eu-west-1:111122223333:accesspoint/a/object/*"}),
         json!({"Sid": ""}),

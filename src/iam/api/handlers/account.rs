@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{encoded, groups, managed, optional_tags, paged, roles, shown_boundary, users};
 use crate::iam::api::Call;
-use crate::iam::api::failure::{Result, already_exists, no_such_entity, validation};
+use crate::iam::api::failure::{Result, already_exists, constraint, no_such_entity};
 use crate::iam::api::render::ENTRIES;
 use crate::iam::managed::{MANAGED, Managed};
 use crate::iam::store::AccountState;
@@ -48,10 +48,8 @@ fn alias<'c>(call: &'c Call<'_>) -> Result<&'c str> {
         && !alias.ends_with('-')
         && !alias.contains("--");
     if !well_formed {
-        return Err(validation(format!(
-            "1 validation error detected: Value '{alias}' at 'accountAlias' failed to satisfy constraint: Member must \
-             satisfy regular expression pattern: ^[a-z0-9]([a-z0-9]|-(?!-)){{1,61}}[a-z0-9]$"
-        )));
+        let pattern = "satisfy regular expression pattern: ^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$";
+        return Err(constraint("AccountAlias", pattern));
     }
     Ok(alias)
 }
@@ -104,12 +102,8 @@ pub(super) async fn authorization_details(call: &Call<'_>) -> Result<Value> {
     const KINDS: &[&str] = &["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
     let state = call.state();
     let filter = call.params.list("Filter");
-    if let Some(unknown) = filter.iter().find(|kind| !KINDS.contains(kind)) {
-        return Err(validation(format!(
-            "1 validation error detected: Value '[{unknown}]' at 'filter' failed to satisfy constraint: Member must \
-             satisfy constraint: [Member must satisfy enum value set: [{}]]",
-            KINDS.join(", ")
-        )));
+    if filter.iter().any(|kind| !KINDS.contains(kind)) {
+        return Err(constraint("Filter", "satisfy constraint: [Member must satisfy enum value set]"));
     }
     let wants = |kind: &str| filter.is_empty() || filter.contains(&kind);
     let users = state.users.iter().filter(|_| wants("User")).map(|user| (user.name.to_lowercase(), Detail::User(user)));
@@ -180,9 +174,6 @@ impl Detail<'_> {
                 let mut shown = roles::shown(call, role, true);
                 shown["InstanceProfileList"] = json!([]);
                 shown["RoleLastUsed"] = roles::last_used(call, role);
-                for other in ["Description", "MaxSessionDuration"] {
-                    shown[other] = Value::Null;
-                }
                 with_policies(&mut shown, "RolePolicyList", &role.grants);
                 shown
             }

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::managed;
-use crate::iam::api::Call;
 use crate::iam::api::failure::Result;
+use crate::iam::api::{Call, policies};
 use crate::iam::managed as of_aws;
 use crate::iam::store::records::Grants;
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
     const FILTERS: &[&str] = &["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
     let (state, arn) = (call.state(), managed::named(call)?);
-    if of_aws::find(arn).is_none() {
-        managed::find(call, &state, arn)?;
+    if of_aws::find(arn).is_none() && policies::find(call.account(), &state, arn).is_none() {
+        return Err(policies::not_attachable(arn));
     }
     let filter = call.params.choice("EntityFilter", FILTERS)?;
     let usage = call.params.choice("PolicyUsageFilter", &["PermissionsPolicy", "PermissionsBoundary"])?;

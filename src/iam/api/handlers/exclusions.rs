@@ -35,7 +35,7 @@ fn read(call: &Call<'_>) -> Result<Vec<Exclusion>> {
     let params = call.params;
     let members = params.members(LIST);
     if members.len() > MOST {
-        return Err(super::super::failure::constraint("[...]", LIST, "have length less than or equal to 256"));
+        return Err(super::super::failure::constraint(LIST, "have length less than or equal to 256"));
     }
     let one = |member: String| {
         let part = |name: &str| format!("{member}.{name}");

@@ -129,8 +129,10 @@ pub(super) async fn add_user(call: &Call<'_>) -> Result<Value> {
 pub(super) async fn remove_user(call: &Call<'_>) -> Result<Value> {
     let (name, user) = (call.params.name("GroupName", MAX_NAME)?, call.params.name("UserName", 128)?);
     call.change(|state| {
+        // Of both that are not there, the user is told. (Recorded on AWS: LocalStack's test_remove_user_from_unknown_group.)
+        let is_in = is_member(&users::find(state, user)?.groups, name);
         find(state, name)?;
-        if is_member(&users::find(state, user)?.groups, name) {
+        if is_in {
             let found = state.users.get_mut(user).ok_or_else(|| users::missing(user))?;
             found.groups.retain(|group| !group.eq_ignore_ascii_case(name));
         }

@@ -85,7 +85,7 @@ async fn bound(call: &Call<'_>, holder: Holder) -> Result<Value> {
     let name = name_of(call, holder)?;
     let arn = policies::check_arn(call.params.required("PermissionsBoundary")?)?;
     call.change(|state| {
-        policies::check_attachable(call, state, Some(arn))?;
+        policies::check_boundary(call, state, Some(arn))?;
         *boundary_mut(state, holder, name)? = Some(arn.to_owned());
         Ok(Value::Null)
     })

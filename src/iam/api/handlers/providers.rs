@@ -63,7 +63,12 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
     let name = named(call)?;
-    call.change(|state| state.providers.remove(&name).map(|_| Value::Null).ok_or_else(|| missing(call, &name))).await
+    // In other words than where one is read or changed. (Recorded on AWS: LocalStack's test_delete_open_id_connect_provider.)
+    let missing = || {
+        let arn = arn::provider(call.account(), &name);
+        no_such_entity(format!("OpenId connect Provider {arn} cannot be found."))
+    };
+    call.change(|state| state.providers.remove(&name).map(|_| Value::Null).ok_or_else(missing)).await
 }
 
 pub(super) async fn add_client(call: &Call<'_>) -> Result<Value> {
@@ -134,9 +139,6 @@ fn clients(list: Vec<&str>) -> Result<Vec<String>> {
             "Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: {MOST_CLIENTS}"
         )));
     }
-    if list.iter().any(|client| client.is_empty() || client.len() > 255) {
-        return Err(validation("A client id has 1 to 255 characters."));
-    }
     Ok(list.into_iter().map(str::to_owned).collect())
 }
 
@@ -145,7 +147,7 @@ fn thumbprints(call: &Call<'_>) -> Result<Vec<String>> {
     if list.len() > MOST_THUMBPRINTS {
         return Err(invalid_input("Thumbprint list must contain fewer than 5 entries."));
     }
-    if list.iter().any(|thumbprint| thumbprint.len() != 40 || hex::decode(thumbprint).is_err()) {
+    if list.iter().any(|thumbprint| hex::decode(thumbprint).is_err()) {
         return Err(validation("A thumbprint has 40 hexadecimal digits."));
     }
     Ok(list.into_iter().map(str::to_owned).collect())

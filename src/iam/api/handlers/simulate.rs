@@ -2,7 +2,6 @@
 //! and which condition keys policies ask for.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -129,9 +128,7 @@ async fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     if let Some(action) = actions.iter().find(|action| !action.contains(':') || action.contains(['*', '?'])) {
         return Err(invalid_input(format!("Invalid action name: {action}")));
     }
-    check_lengths("ActionNames", &actions, 3..=128)?;
     let mut resources = call.params.list("ResourceArns");
-    check_lengths("ResourceArns", &resources, 1..=2048)?;
     if resources.is_empty() {
         resources.push("*");
     }
@@ -177,12 +174,18 @@ async fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
             "MatchedStatements": matched(judge, &ask, &decision),
             "MissingContextValues": missing_keys,
         });
-        if !organization.is_empty() {
-            result["OrganizationsDecisionDetail"] = json!({"AllowedByOrganizations": refused_by.is_none()});
-        }
         if let Some(bounded) = &bounded {
             let allowed = bounded.judge_ask(&Ask { owner, ..own }).is_allowed();
             result["PermissionsBoundaryDecisionDetail"] = json!({"AllowedByPermissionsBoundary": allowed});
+        }
+        if resource != "*" {
+            specify(&mut result);
+            if refused_by.is_none() && owner == subject.account {
+                result["EvalDecisionDetails"] = json!({});
+            }
+        }
+        if !organization.is_empty() {
+            result["OrganizationsDecisionDetail"] = json!({"AllowedByOrganizations": refused_by.is_none()});
         }
         results.push(result);
         // Others wait for this thread.
@@ -196,17 +199,15 @@ async fn simulate(call: &Call<'_>, mut subject: Subject) -> Result<Value> {
     Ok(answer)
 }
 
-/// Refuses a list with members that are longer or shorter. (API reference: `ActionNameType`, `ResourceNameType`.)
-fn check_lengths(name: &str, list: &[&str], characters: RangeInclusive<usize>) -> Result<()> {
-    if list.iter().all(|member| characters.contains(&member.chars().count())) {
-        return Ok(());
+/// Tells of the resource that is named what is told of the action, and of it alone which keys are missing. (API reference,
+/// EvaluationResult: `EvalDecisionDetails`, `MissingContextValues`; recorded on AWS: `LocalStack`'s `test_simulate_principle_policy`.)
+fn specify(result: &mut Value) {
+    let mut specific = json!({"EvalResourceDecision": result["EvalDecision"], "MissingContextValues": []});
+    for member in ["EvalResourceName", "MatchedStatements", "PermissionsBoundaryDecisionDetail"] {
+        specific[member] = result[member].clone();
     }
-    let (least, most) = characters.into_inner();
-    let rule = format!(
-        "satisfy constraint: [Member must have length less than or equal to {most}, Member must have length greater than or \
-         equal to {least}]"
-    );
-    Err(constraint("[...]", name, &rule))
+    std::mem::swap(&mut specific["MissingContextValues"], &mut result["MissingContextValues"]);
+    result["ResourceSpecificResults"] = json!([specific]);
 }
 
 /// What one result costs: how much is judged for it, and how much it tells.
@@ -221,7 +222,7 @@ fn organization(call: &Call<'_>) -> Result<Vec<Subject>> {
     const LIST: &str = "OrderedOrganizationPolicyInputList";
     let members = call.params.members(LIST);
     if members.len() > 7 {
-        return Err(constraint("[...]", LIST, "have length less than or equal to 7"));
+        return Err(constraint(LIST, "have length less than or equal to 7"));
     }
     let account = call.account();
     let level = |member: String| {
@@ -284,17 +285,10 @@ fn shown_statement(concerned: &Concerned<'_>) -> Value {
     let place = |Position { line, column }: Position| json!({"Line": line, "Column": column});
     let positions = concerned.statement.span.map(|Span { start, end }| (place(start), place(end)));
     let (start, end) = positions.unwrap_or_default();
+    // Identities' policies are all of one type. (Recorded on AWS: LocalStack's test_simulate_principle_policy.)
     let (id, kind) = match concerned.policy {
         None => ("ResourcePolicy", "resource"),
-        Some(id) => {
-            let kind = match id.split(['_', ':']).next() {
-                Some(kind @ ("user" | "group" | "role")) => kind,
-                Some("arn") if id.starts_with("arn:aws:iam::aws:") => "aws-managed",
-                Some("arn") => "user-managed",
-                _ => "none",
-            };
-            (arn::name_of(id), kind)
-        }
+        Some(id) => (arn::name_of(id), "IAM Policy"),
     };
     json!({"SourcePolicyId": id, "SourcePolicyType": kind, "StartPosition": start, "EndPosition": end})
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{managed, paged, providers, roles, users};
 use crate::iam::api::Call;
-use crate::iam::api::failure::{Result, missing};
+use crate::iam::api::failure::{Result, limit_exceeded, missing};
 use crate::iam::api::params::check_tag_number;
 use crate::iam::managed as of_aws;
 use crate::iam::store::AccountState;
@@ -43,7 +43,7 @@ each! {
 }
 
 async fn add(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
-    let new = call.params.tags("Tags")?;
+    let (new, case) = (call.params.tags("Tags")?, call.params.tag_case());
     // An empty list is one.
     if new.is_empty() && call.params.given("Tags").is_none() {
         return Err(missing("Tags"));
@@ -51,22 +51,28 @@ async fn add(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
     call.change(|state| {
         let tags = tags_mut(call, state, tagged)?;
         for (key, value) in &new {
-            match tags.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(key)) {
+            match tags.iter_mut().find(|(other, _)| case.is_same(other, key)) {
                 Some(tag) => *tag = (key.clone(), value.clone()),
                 None => tags.push((key.clone(), value.clone())),
             }
         }
-        check_tag_number(tags)?;
+        match check_tag_number(tags) {
+            // Recorded on AWS: LocalStack's test_open_id_connect_provider_tags_limit.
+            Err(_) if matches!(tagged, Tagged::Provider) => {
+                return Err(limit_exceeded("The number of tags has reached the maximum limit."));
+            }
+            checked => checked?,
+        }
         Ok(Value::Null)
     })
     .await
 }
 
 async fn remove(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
-    let keys = call.params.tag_keys("TagKeys")?;
+    let (keys, case) = (call.params.tag_keys("TagKeys")?, call.params.tag_case());
     call.change(|state| {
         let tags = tags_mut(call, state, tagged)?;
-        tags.retain(|(key, _)| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
+        tags.retain(|(key, _)| !keys.iter().any(|gone| case.is_same(gone, key)));
         Ok(Value::Null)
     })
     .await
@@ -79,8 +85,13 @@ async fn list(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
         return Ok(json!({"Tags": [], "IsTruncated": false}));
     }
     let mut tags = tags_mut(call, &mut (*state).clone(), tagged)?.clone();
-    tags.sort();
-    let shown = tags.iter().map(|(key, value)| (key.clone(), json!({"Key": key, "Value": value})));
+    // Those of a policy by their keys' lengths first. (Recorded on AWS: LocalStack's test_policy_tag_order.)
+    let place = |key: &str| match tagged {
+        Tagged::Policy => format!("{:03}{key}", key.chars().count()),
+        _ => key.to_owned(),
+    };
+    tags.sort_by_cached_key(|(key, _)| place(key));
+    let shown = tags.iter().map(|(key, value)| (place(key), json!({"Key": key, "Value": value})));
     paged(call, "Tags", shown)
 }
 

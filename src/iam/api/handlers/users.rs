@@ -33,7 +33,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
         if state.users.len() >= MOST_USERS {
             return Err(limit_exceeded(format!("Cannot exceed quota for UsersPerAccount: {MOST_USERS}")));
         }
-        policies::check_attachable(call, state, user.boundary.as_deref())?;
+        policies::check_boundary(call, state, user.boundary.as_deref())?;
         state.users.insert(user.clone());
         Ok(())
     })

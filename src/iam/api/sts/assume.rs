@@ -20,8 +20,8 @@ use crate::iam::store::{Compiled, RoleView};
 use crate::policy::{Ask, Explanation, Subject, SubjectKind, is_account_id};
 
 /// Least and most seconds of a session, the default, and the most of one that a session asks for.
-pub(super) const LEAST: i64 = 900;
-pub(super) const MOST: i64 = 43_200;
+pub(in super::super) const LEAST: i64 = 900;
+pub(in super::super) const MOST: i64 = 43_200;
 pub(super) const DEFAULT: i64 = 3600;
 const MOST_CHAINED: i64 = 3600;
 

@@ -78,7 +78,7 @@ pub(super) fn issue(
     fill: impl FnOnce(&mut SessionRecord),
 ) -> Value {
     let directory = call.directory();
-    let (id, secret) = (directory.draw_id::<16>("ASIA"), directory.draw_secret());
+    let (id, secret) = (directory.draw_temporary_id(account), directory.draw_secret());
     // To the second, as clients see it.
     let issued = call.now.as_second() * 1000;
     let mut record = SessionRecord {
