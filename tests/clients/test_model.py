@@ -141,6 +141,7 @@ ANSWERS = {
     "NoSuchLifecycleConfiguration",
     "MalformedPolicy",
     "MalformedXML",
+    "MissingSecurityHeader",
     "NoSuchBucketPolicy",
     "ReplicationConfigurationNotFoundError",
     "NoSuchCORSConfiguration",
