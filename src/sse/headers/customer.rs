@@ -48,7 +48,9 @@ pub fn key_to_write(headers: &HeaderMap) -> Result<Option<CustomerKey>, SseError
 /// The key to read with: `GetObject`, `HeadObject`, `GetObjectAttributes`, `ListParts`, `CompleteMultipartUpload`.
 ///
 /// # Errors
-/// As [`key_to_write`], and [`SseError::WrongCustomerKey`] for a key without its MD5.
+/// As [`key_to_write`], but [`SseError::WrongCustomerKey`] for what is no key of the algorithm, which no object can be encrypted
+/// under, and for a key without its MD5. (Recorded on AWS, `test_object_retrieval_sse_c`, whose client sends, where it is given
+/// no MD5, the base64 of the key as the key, with the MD5 of that.)
 pub fn key_to_read(headers: &HeaderMap) -> Result<Option<CustomerKey>, SseError> {
     read(headers, &OBJECT, || SseError::WrongCustomerKey)
 }
@@ -88,11 +90,7 @@ impl Names {
     }
 }
 
-fn read(
-    headers: &HeaderMap,
-    names: &Names,
-    without_md5: impl FnOnce() -> SseError,
-) -> Result<Option<CustomerKey>, SseError> {
+fn read(headers: &HeaderMap, names: &Names, unfit: impl Fn() -> SseError) -> Result<Option<CustomerKey>, SseError> {
     if !names.any(headers) {
         return Ok(None);
     }
@@ -113,9 +111,9 @@ fn read(
              key.",
         ));
     };
-    let md5 = value_of(headers, &names.md5).ok_or_else(without_md5)?;
+    let md5 = value_of(headers, &names.md5).ok_or_else(&unfit)?;
     CustomerKey::parse(&key, &md5).map(Some).map_err(|bad| match bad {
-        BadKey::Malformed => malformed(),
+        BadKey::Malformed => unfit(),
         BadKey::Mismatch => refused("The calculated MD5 hash of the key did not match the hash that was provided."),
     })
 }
@@ -167,13 +165,17 @@ mod tests {
         ));
         assert!(refusal([aes, None, sum]).ends_with("must provide an appropriate secret key."));
         assert_eq!(refusal([aes, key, None]), "The secret key was invalid for the specified algorithm.");
-        assert_eq!(refusal([aes, Some("c2hvcnQ="), sum]), "The secret key was invalid for the specified algorithm.");
-        assert_eq!(
-            refusal([aes, key, Some(MD5)]),
-            "The calculated MD5 hash of the key did not match the hash that was provided."
-        );
-        let read = key_to_read(&headers([aes, key, None]));
-        assert!(matches!(read, Err(SseError::WrongCustomerKey)));
+        let short = [aes, Some("c2hvcnQ="), Some("TwnaqdlbyxZqMCQHoOC6vg==")];
+        assert_eq!(refusal(short), "The secret key was invalid for the specified algorithm.");
+        for mismatched in [[aes, key, Some(MD5)], [aes, Some("c2hvcnQ="), sum]] {
+            let message = "The calculated MD5 hash of the key did not match the hash that was provided.";
+            assert_eq!(refusal(mismatched), message);
+        }
+        for unfit in [[aes, key, None], short, [aes, Some("?"), sum]] {
+            assert!(matches!(key_to_read(&headers(unfit)), Err(SseError::WrongCustomerKey)), "{unfit:?}");
+        }
+        let mismatched = key_to_read(&headers([aes, key, Some(MD5)]));
+        assert!(matches!(mismatched, Err(SseError::InvalidArgument { .. })));
         assert!(asks_for_customer_key(&headers([None, None, sum])));
         assert!(!asks_for_customer_key(&headers([None; 3])));
     }
