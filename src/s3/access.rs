@@ -48,6 +48,25 @@ const REQUESTER_PAYS: &str = "<Payer>Requester</Payer>";
 /// (S3 API reference, GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy.)
 const OWN_AFFAIRS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 
+/// What nobody may do without a signature, whatever policies and lists give, as AWS words it. (The text about uploads:
+/// awsdocs/amazon-s3-userguide#91; the others as versitygw's `PublicBucket_*` tests and castoro have them from AWS.)
+const SIGNED_ALONE: &[(&[Operation], &str)] = {
+    use Operation::{
+        CopyObject, CreateBucket, CreateMultipartUpload, DeleteBucketOwnershipControls, GetBucketOwnershipControls,
+        PutBucketAcl, PutBucketOwnershipControls, PutObjectAcl,
+    };
+    &[
+        (&[CopyObject], "Anonymous users cannot copy objects.  Please authenticate."),
+        (&[CreateMultipartUpload], "Anonymous users cannot initiate multipart uploads.  Please authenticate."),
+        (&[CreateBucket, PutBucketAcl, PutObjectAcl], "Anonymous users cannot invoke this API. Please authenticate."),
+        (&[GetBucketOwnershipControls], "s3:GetBucketOwnershipControls does not support Anonymous requests!"),
+        (
+            &[DeleteBucketOwnershipControls, PutBucketOwnershipControls],
+            "s3:PutBucketOwnershipControls does not support Anonymous requests!",
+        ),
+    ]
+};
+
 /// What a question is about.
 #[derive(Clone, Copy, Default)]
 pub(super) struct About<'r> {
@@ -113,6 +132,18 @@ impl CompiledPolicies {
 }
 
 impl S3 {
+    /// Refuses what takes a signature to whoever did not sign.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) fn refuse_unsigned(call: &Call<'_>) -> Result<()> {
+        let refused = SIGNED_ALONE.iter().find(|(operations, _)| operations.contains(&call.row.operation));
+        match refused {
+            Some((_, message)) if call.identity.is_none() => Err(S3Error::new(ErrorCode::AccessDenied, *message)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the caller may do `action` to the bucket, or to its object `key`.
     ///
     /// # Errors

@@ -117,9 +117,7 @@ impl S3 {
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
         // Nobody's body is asked for; the caller's may have to say where, for its policies to judge.
-        if call.identity.is_none() {
-            self.authorize_creation(call, call.row.action, name, &Creation::default())?;
-        }
+        Self::refuse_unsigned(call)?;
         let document = self.read_document(call, &call.headers, body, MAX_CONFIGURATION).await?;
         let configuration = if document.is_empty() {
             Ok(CreateBucketConfiguration::default())

@@ -29,9 +29,6 @@ const IF_INITIATED: &str = "x-amz-if-match-initiated-time";
 /// Among how many open uploads a listing looks for one that its marker may name by mistake.
 const MARKER_LOOKS: usize = 1000;
 
-/// What is told to whoever did not sign, however open the bucket is.
-const ANONYMOUS_UPLOAD: &str = "Anonymous users cannot initiate multipart uploads.  Please authenticate.";
-
 impl S3 {
     pub(super) async fn create_upload(
         &self,
@@ -40,8 +37,7 @@ impl S3 {
         key: &ObjectKey,
         _permit: Permit,
     ) -> Result<Response<ResponseBody>> {
-        let initiator =
-            call.identity.as_ref().ok_or_else(|| S3Error::new(ErrorCode::AccessDenied, ANONYMOUS_UPLOAD))?;
+        let initiator = call.identity()?;
         let checksum = checksum::requested_of_upload(&call.headers)?;
         let markings = self.markings(call, bucket, key).await?;
         let origin = self.origin(call, bucket, key, "s3:ReplicateObject").await?;

@@ -268,6 +268,7 @@ impl S3 {
         key: Option<ObjectKey>,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
+        Self::refuse_unsigned(call)?;
         // Each of its keys is judged by itself.
         if call.row.operation == Operation::DeleteObjects {
             return self.delete_objects(call, &bucket, body).boxed().await;

@@ -543,8 +543,6 @@ def test_what_nobody_signed_for(server, s3, shared, anonymous, stranger, owner):
             client.get_object(Bucket=shared, Key="k")
     anonymous.put_object(Bucket=shared, Key="k", Body=DATA, ACL="public-read")
     assert body_of(s3.get_object(Bucket=shared, Key="k")) == DATA
-    with refused("AccessDenied", 403, "Anonymous users cannot initiate multipart uploads.  Please authenticate."):
-        anonymous.create_multipart_upload(Bucket=shared, Key="m")
     assert post(server, shared, {"key": "form"}).status == 204
     assert owners(s3, shared)["form"] == NOBODY
     anonymous.delete_object(Bucket=shared, Key="form")
@@ -554,6 +552,33 @@ def test_what_nobody_signed_for(server, s3, shared, anonymous, stranger, owner):
 
 
 def test_a_policy_on_the_list_of_an_upload(s3, shared, stranger):
+def test_what_takes_a_signature(s3, shared, anonymous):
+    """Whatever lists and policies give."""
+    s3.put_object(Bucket=shared, Key="k", Body=DATA)
+    every = {"Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{shared}", f"arn:aws:s3:::{shared}/*"]}
+    s3.put_bucket_policy(Bucket=shared, Policy=document(shared, **every))
+    ownership = {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}}
+    bucket, name = {"Bucket": shared}, {"Bucket": shared, "Key": "k"}
+    assert body_of(anonymous.get_object(**name)) == DATA
+    for call, options, message in (
+        (anonymous.copy_object, name | {"CopySource": f"{shared}/k"}, "users cannot copy objects.  Please authenticate."),
+        (anonymous.create_multipart_upload, name, "users cannot initiate multipart uploads.  Please authenticate."),
+        (anonymous.put_bucket_acl, bucket | {"ACL": "private"}, "users cannot invoke this API. Please authenticate."),
+        (anonymous.put_object_acl, name | {"ACL": "private"}, "users cannot invoke this API. Please authenticate."),
+        (anonymous.create_bucket, {"Bucket": "nobodys"}, "users cannot invoke this API. Please authenticate."),
+    ):
+        with refused("AccessDenied", 403, f"Anonymous {message}"):
+            call(**options)
+    for call, options, action in (
+        (anonymous.get_bucket_ownership_controls, bucket, "GetBucketOwnershipControls"),
+        (anonymous.put_bucket_ownership_controls, bucket | ownership, "PutBucketOwnershipControls"),
+        (anonymous.delete_bucket_ownership_controls, bucket, "PutBucketOwnershipControls"),
+    ):
+        with refused("AccessDenied", 403, f"s3:{action} does not support Anonymous requests!"):
+            call(**options)
+    assert anonymous.list_objects_v2(**bucket)["KeyCount"] == 1
+
+
     """Cross-account uploads that must give the bucket's owner full control. (S3 user guide, bucket policy examples.)"""
     condition = {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}
     policy = document(shared, Principal={"AWS": OTHER}, Action="s3:PutObject", Condition=condition)
