@@ -142,6 +142,8 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
         (_, Some(Beside::Service(is_used_by_it))) => is_used_by_it.then(|| "service".to_owned()),
         (Decision::Allowed(Grounds::Statement(..)), _) => Some("statement".to_owned()),
         (Decision::Allowed(Grounds::AccessControlList), _) => Some("access control list".to_owned()),
+        // Which upload is supposed, nobody can say.
+        (Decision::Allowed(Grounds::Initiation), _) => Some("initiation".to_owned()),
         (Decision::Allowed(Grounds::Ownership), _) => Some("ownership".to_owned()),
         (Decision::NotAllowed(_), Some(Beside::Grant(id))) => Some(format!("grant {id}")),
         (Decision::NotAllowed(_) | Decision::Denied(..), _) => None,
@@ -177,7 +179,7 @@ pub(super) async fn explain(admin: &Admin, identity: &Identity, body: &[u8]) -> 
         "reason": reason,
         "grounds": grounds,
         "accessControlList": match acl {
-            Grant::None => "nothing",
+            Grant::None | Grant::Initiator => "nothing",
             Grant::Account => "account",
             Grant::Everybody => "everybody",
         },

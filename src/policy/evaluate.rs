@@ -7,7 +7,7 @@
 //! 4. A resource's policy that names an account hands the decision to that account: its root may, and of its users those
 //!    whom an identity policy lets.
 //!
-//! An access control list gives as a policy would; it denies nothing.
+//! An access control list gives as a policy would; it denies nothing. So does having begun an upload.
 
 use super::document::{Listed, Policy, Statement};
 use super::principal::Match;
@@ -22,7 +22,7 @@ pub struct Policies<'s, 'p> {
     /// Whether the resource's policy is somebody else's than the resource's owner, as a bucket's is over an object of another
     /// account: what it allows does not count then, what it denies does.
     pub resource_only_denies: bool,
-    /// What the resource's access control list gives to the principal.
+    /// What is given to the principal beside policies: by the resource's access control list, or as an upload's initiator.
     pub acl: Grant,
     /// Whether nothing is allowed that the resource's own policy does not allow, as for KMS keys.
     pub resource_must_allow: bool,
@@ -59,7 +59,7 @@ impl<'s, 'p: 's> List<'s, 'p> {
     }
 }
 
-/// What an access control list gives to a principal.
+/// What an access control list gives to a principal, or its being an upload's initiator.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Grant {
     /// Nothing.
@@ -69,6 +69,8 @@ pub enum Grant {
     Account,
     /// The permission, to it as to everybody.
     Everybody,
+    /// The permission, to it by itself, as it began the upload. (S3 user guide, "Multipart upload API and permissions".)
+    Initiator,
 }
 
 /// Which policies decided.
@@ -103,6 +105,8 @@ pub enum Grounds<'p> {
     Statement(Source, &'p Statement),
     /// The resource's access control list.
     AccessControlList,
+    /// The upload's initiator asks.
+    Initiation,
     /// The owner account's root asks.
     Ownership,
 }
@@ -196,7 +200,7 @@ fn denial<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option<(Sou
     })
 }
 
-/// What the resource itself gives: by its policy or its access control list, whichever gives more.
+/// What the resource itself gives: by its policy or beside it, whichever gives more.
 fn by_resource<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option<(Grounds<'p>, Match)> {
     let policy = policies.resource.filter(|_| !policies.resource_only_denies);
     let by_policy = policy.and_then(|policy| best_allow(policy, request));
@@ -205,6 +209,7 @@ fn by_resource<'p>(policies: &Policies<'_, 'p>, request: &Request<'_>) -> Option
         Grant::None => None,
         Grant::Account => Some((Grounds::AccessControlList, Match::Account)),
         Grant::Everybody => Some((Grounds::AccessControlList, Match::World)),
+        Grant::Initiator => Some((Grounds::Initiation, Match::Direct)),
     };
     match (by_policy, by_acl) {
         (Some(policy), Some(acl)) => Some(if acl.1 > policy.1 { acl } else { policy }),

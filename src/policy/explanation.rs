@@ -18,7 +18,7 @@ pub struct Explanation {
     /// `Allow`, `Deny` (a statement denies it) or `ImplicitDeny` (nothing allows it).
     pub decision: &'static str,
     /// The kind of policy that decided, or whose allowance is missing: `resource-based policy`; beside AWS's four kinds
-    /// `access control list`, `ownership` and `grant`.
+    /// `access control list`, `initiation` (of an upload), `ownership` and `grant`.
     pub source: &'static str,
     /// The statement's `Sid`, or `statement 2` if it has none; a grant's id; `None` where neither decided.
     pub statement: Option<Arc<str>>,
@@ -30,6 +30,7 @@ impl Explanation {
         let (verdict, source) = match decision {
             Decision::Allowed(Grounds::Statement(source, _)) => ("Allow", source.as_str()),
             Decision::Allowed(Grounds::AccessControlList) => ("Allow", BY_LIST),
+            Decision::Allowed(Grounds::Initiation) => ("Allow", "initiation"),
             Decision::Allowed(Grounds::Ownership) => ("Allow", "ownership"),
             Decision::Denied(source, _) => ("Deny", source.as_str()),
             Decision::NotAllowed(source) => ("ImplicitDeny", source.as_str()),

@@ -170,7 +170,9 @@ impl S3 {
         bucket: &Bucket,
         about: About<'_>,
     ) -> Result<Permit> {
-        let standing = if bucket.has_acls() {
+        let standing = if self.began_upload(call, action, bucket, about).await? {
+            Standing { owner: None, acl: Grant::Initiator }
+        } else if bucket.has_acls() {
             self.standing(Asker::Request(call), action, bucket, about).await?
         } else {
             Standing::PLAIN

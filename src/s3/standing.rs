@@ -17,7 +17,7 @@ use crate::iam::Identity;
 use crate::iam::resource::{Brought, Buckets};
 use crate::policy::Grant;
 use crate::store::StoreError;
-use crate::store::schema::{ObjectRecord, Permission, VersionId};
+use crate::store::schema::{ObjectRecord, Permission, UploadRecord, VersionId};
 
 /// Whom what is asked of belongs to, and what its list gives to the caller.
 pub(super) struct Standing {
@@ -56,6 +56,9 @@ enum List {
     /// Without a permission it is the object owner's own, and no list gives it.
     Object(Option<Permission>),
 }
+
+/// What an upload's initiator may do with it.
+const OF_INITIATORS: &[&str] = &["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
 
 /// The actions that lists give, and those that are the object owner's. All others are the bucket owner's.
 const BY_LIST: &[(&[&str], List)] = {
@@ -158,12 +161,32 @@ impl S3 {
         self.authorize_about(call, action, bucket, About { record: Some(record), ..about }).await.map(drop)
     }
 
+    /// Whether it is asked to list the parts of an upload, or to abort it, by whoever began it: that is the initiator's, and of a
+    /// user its account's, if no policy denies it. (S3 user guide, "Multipart upload API and permissions".)
+    pub(super) async fn began_upload(
+        &self,
+        call: &Call<'_>,
+        action: &str,
+        bucket: &Bucket,
+        about: About<'_>,
+    ) -> Result<bool> {
+        let (Some(key), Some(caller)) = (about.key, &call.identity) else { return Ok(false) };
+        if !OF_INITIATORS.contains(&action) {
+            return Ok(false);
+        }
+        // Of an upload that there is not it is told later, to those who may ask.
+        let Ok(Some(upload)) = self.find_upload(call, bucket, key).await else { return Ok(false) };
+        let UploadRecord { account, initiator, .. } = &upload.record;
+        let subject = &caller.subject;
+        Ok(*account == caller.account.id && (subject.is_root() || initiator.as_ref() == Some(&subject.arn)))
+    }
+
     /// Whether what is there, if anything is, is the caller's own: the permission to write into a bucket lets one create what is
     /// not there yet, and replace, delete or abort what is one's own.
     async fn may_replace(&self, asker: Asker<'_>, action: &str, bucket: &Bucket, about: About<'_>) -> Result<bool> {
         let Some(key) = about.key else { return Ok(true) };
         let caller = asker.identity().map_or(ANONYMOUS, |identity| &identity.account.id);
-        if matches!(action, "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts") {
+        if OF_INITIATORS.contains(&action) {
             // Which upload is supposed, is not said.
             let Asker::Request(call) = asker else { return Ok(true) };
             return Ok(self.upload(call, bucket, key).await.map_or(true, |upload| upload.record.account == caller));

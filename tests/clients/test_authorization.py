@@ -477,6 +477,32 @@ def test_uploads_under_another_key_are_denied(server, s3, kms, bucket, put, way)
     assert not write(), "the bucket's default is none of the request's asking"
 
 
+# --- who began an upload -----------------------------------------------------------------------------------------------------
+
+
+def test_an_uploads_initiator_may_list_and_abort_it(server, s3, bucket, put, identities):
+    """(S3 user guide, "Multipart upload API and permissions".)"""
+    writers = [identities.user() for _ in range(2)]
+    for user in writers:
+        only = document_of(allow("s3:PutObject", f"arn:aws:s3:::{bucket}/*"))
+        identities.iam.put_user_policy(UserName=user.name, PolicyName="p", PolicyDocument=only)
+    mine, theirs = (identities.client("s3", user) for user in writers)
+    name = {"Bucket": bucket, "Key": "k"}
+    begun = [mine.create_multipart_upload(**name)["UploadId"] for _ in range(2)]
+    mine.upload_part(PartNumber=1, Body=DATA, UploadId=begun[0], **name)
+    assert len(mine.list_parts(UploadId=begun[0], **name)["Parts"]) == 1
+    for call in (theirs.list_parts, theirs.abort_multipart_upload):
+        with refused("AccessDenied", 403):
+            call(UploadId=begun[0], **name)
+    with refused("AccessDenied", 403):
+        mine.list_parts(UploadId="0" * 32, **name)
+    mine.abort_multipart_upload(UploadId=begun[0], **name)
+    put({"Effect": "Deny", "Action": ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]})
+    for call in (mine.list_parts, mine.abort_multipart_upload):
+        with refused("AccessDenied", 403):
+            call(UploadId=begun[1], **name)
+
+
 # --- S3's condition keys ----------------------------------------------------------------------------------------------------
 
 

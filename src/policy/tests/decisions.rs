@@ -139,12 +139,21 @@ fn access_control_lists() {
         assert!(!judge(&list(Grant::None), principal, &()), "{principal:?}");
         assert_eq!(judge(&list(Grant::Account), principal, &()), by_account, "{principal:?}");
         assert_eq!(judge(&list(Grant::Everybody), principal, &()), by_everybody, "{principal:?}");
+        assert_eq!(judge(&list(Grant::Initiator), principal, &()), by_everybody, "{principal:?}");
     }
-    for acl in [Grant::Account, Grant::Everybody] {
+    for acl in [Grant::Account, Grant::Everybody, Grant::Initiator] {
         assert!(judge(&Policies { identity: List::Plain(&mine), ..list(acl) }, FOREIGN_USER, &()));
     }
     let closed = bucket_policy(json!({"Effect": "Deny"}));
-    assert!(!judge(&Policies { resource: Some(&closed), ..list(Grant::Everybody) }, STRANGER, &()));
+    for acl in [Grant::Everybody, Grant::Initiator] {
+        assert!(!judge(&Policies { resource: Some(&closed), ..list(acl) }, STRANGER, &()));
+    }
+    // What an upload's initiator has is its own, as what a policy gives to a user by its name.
+    let nothing =
+        Policy::parse(r#"{"Statement": {"Effect": "Allow", "Action": "x:y", "Resource": "*"}}"#, Kind::Identity);
+    let nothing = nothing.unwrap();
+    assert!(judge(&Policies { boundary: Some(&nothing), ..list(Grant::Initiator) }, USER, &()));
+    assert!(!judge(&Policies { boundary: Some(&nothing), ..list(Grant::Everybody) }, USER, &()));
     // Over what belongs to somebody else, the policy denies and does not allow.
     let open = bucket_policy(json!({}));
     let foreign = |policy| Policies { resource: Some(policy), resource_only_denies: true, ..Policies::default() };

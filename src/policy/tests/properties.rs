@@ -169,7 +169,7 @@ fn document(of_bucket: bool) -> impl Strategy<Value = Value> {
 
 fn documents() -> impl Strategy<Value = Documents> {
     let few = || prop::collection::vec(document(false), 0..3);
-    let acl = select(vec![Grant::None, Grant::None, Grant::Account, Grant::Everybody]);
+    let acl = select(vec![Grant::None, Grant::None, Grant::Account, Grant::Everybody, Grant::Initiator]);
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.3), acl);
     let bounds = (prop::option::weighted(0.3, document(false)), prop::option::weighted(0.3, few()));
     (flags, prop::option::weighted(0.8, document(true)), few(), bounds).prop_map(

@@ -57,6 +57,7 @@ pub fn decide(documents: &Documents, asked: &Asked<'_>) -> &'static str {
         Grant::None => Named::Not,
         Grant::Account => Named::ByAccount,
         Grant::Everybody => Named::WithinBounds,
+        Grant::Initiator => Named::ByItself,
     };
     let by_resource = by_policy.max(by_acl);
     let same_account = asked.principal.account() == Some(asked.owner);
