@@ -162,6 +162,12 @@ impl<'r> Call<'r> {
         self.row.version_action.filter(|_| self.query.has("versionId")).unwrap_or(self.row.action)
     }
 
+    /// The operation, as refusals by a bucket's settings name it, whether or not there is an IAM action of that name.
+    /// (S3 user guide, "Troubleshoot access denied (403 Forbidden) errors in Amazon S3": `s3:CopyObject`.)
+    pub fn operation(&self) -> String {
+        ["s3:", self.row.name].concat()
+    }
+
     /// The version that the request names.
     ///
     /// # Errors

@@ -185,7 +185,7 @@ impl S3 {
                  upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify \
                  a different server-side encryption type",
                 call.identity()?.arn,
-                call.action(),
+                call.operation(),
                 bucket.arn_of(key)
             );
             return Err(S3Error::new(ErrorCode::AccessDenied, message));

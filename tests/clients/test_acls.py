@@ -399,7 +399,11 @@ def test_block_public_access(s3, shared, stranger, anonymous, other):
     for acl in ({"ACL": "public-read"}, {"ACL": "authenticated-read"}, {"GrantRead": f"uri={ALL_USERS}"}):
         with refused("AccessDenied", 403) as refusal:
             s3.put_object(Bucket=shared, Key="l", Body=DATA, **acl)
-        assert "BlockPublicAcls" in refusal.message
+        assert "perform: s3:PutObject on resource" in refusal.message and "BlockPublicAcls" in refusal.message
+        with refused("AccessDenied", 403) as refusal:
+            s3.copy_object(Bucket=shared, Key="l", CopySource=f"{shared}/k", **acl)
+        # (S3 user guide, "Troubleshoot access denied (403 Forbidden) errors in Amazon S3".)
+        assert "perform: s3:CopyObject on resource" in refusal.message and "BlockPublicAcls" in refusal.message
         with refused("AccessDenied", 403):
             s3.put_object_acl(Bucket=shared, Key="k", **acl)
         with refused("AccessDenied", 403):
@@ -548,10 +552,6 @@ def test_what_nobody_signed_for(server, s3, shared, anonymous, stranger, owner):
     anonymous.delete_object(Bucket=shared, Key="form")
 
 
-# --- together with policies -------------------------------------------------------------------------------------------------
-
-
-def test_a_policy_on_the_list_of_an_upload(s3, shared, stranger):
 def test_what_takes_a_signature(s3, shared, anonymous):
     """Whatever lists and policies give."""
     s3.put_object(Bucket=shared, Key="k", Body=DATA)
@@ -579,6 +579,10 @@ def test_what_takes_a_signature(s3, shared, anonymous):
     assert anonymous.list_objects_v2(**bucket)["KeyCount"] == 1
 
 
+# --- together with policies -------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_on_the_list_of_an_upload(s3, shared, stranger):
     """Cross-account uploads that must give the bucket's owner full control. (S3 user guide, bucket policy examples.)"""
     condition = {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}
     policy = document(shared, Principal={"AWS": OTHER}, Action="s3:PutObject", Condition=condition)

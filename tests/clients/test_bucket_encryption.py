@@ -118,10 +118,14 @@ def test_a_blocked_write_with_a_customers_key(s3, bucket):
             f'"arn:aws:s3:::{bucket}/k" because this bucket has blocked upload requests that specify Server Side '
             "Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type"
         )
+    s3.put_object(Bucket=bucket, Key="source", Body=DATA)
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    with refused("AccessDenied", 403) as refusal:
+        s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/source", **key)
+    # (As reported of AWS, DataDog/stratus-red-team#946.)
+    assert "is not authorized to perform: s3:CopyObject on resource" in refusal.message
     with refused("AccessDenied", 403):
-        s3.create_multipart_upload(
-            Bucket=bucket, Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32
-        )
+        s3.create_multipart_upload(Bucket=bucket, Key="k", **key)
 
 
 def test_parts_of_an_upload_that_was_begun_before_the_block(s3, bucket):

@@ -213,7 +213,7 @@ impl S3 {
             None => None,
         };
         if let Some(grants) = &acl {
-            Self::refuse_blocked(call, "s3:PutObjectAcl", bucket, Some(key), grants)?;
+            Self::refuse_blocked(call, &call.operation(), bucket, Some(key), grants)?;
             // The owner's own full control, and the bucket owner's, are nobody's loss.
             let usual = [full_control(self.canonical_id(owner)), full_control(bucket_owner)];
             if !grants.iter().all(|grant| usual.contains(grant)) {
