@@ -6,7 +6,7 @@ use http::Response;
 use http::header::HeaderMap;
 use serde::{Deserialize, Deserializer};
 
-use self::assembled::begun_kind;
+use self::assembled::begun_with;
 use super::call::{Bucket, Call};
 use super::checksum::render::write_xml;
 use super::checksum::{self, Algorithm, Checksum, Checksums};
@@ -102,9 +102,13 @@ impl NamedPart {
         })
     }
 
+    /// Whether the client gives a checksum.
+    fn has_checksum(&self) -> bool {
+        Algorithm::ALL.into_iter().any(|algorithm| self.checksum(algorithm).is_some())
+    }
+
     /// Refuses a checksum of another algorithm than the upload was begun with, which no part of it can have.
-    fn check_algorithm(&self, begun: Option<Algorithm>) -> Result<()> {
-        let Some(begun) = begun else { return Ok(()) };
+    fn check_algorithm(&self, begun: Algorithm) -> Result<()> {
         let foreign = |algorithm: &Algorithm| *algorithm != begun && self.checksum(*algorithm).is_some();
         match Algorithm::ALL.into_iter().find(foreign) {
             Some(foreign) => Err(S3Error::new(
@@ -188,7 +192,7 @@ impl S3 {
         let parts = commit::read_parts(&*self.store, bucket.partition(), upload.id, 0, usize::MAX).await?;
         check_kind(&call.headers, &upload.record)?;
         let assembled = self.assemble(bucket, object_key.as_ref(), upload, named, &parts)?;
-        assembled.check(&call.headers, begun_kind(&upload.record))?;
+        assembled.check(&call.headers, begun_with(&upload.record))?;
 
         let tag = format!("{}-{}", hex::encode(digest::md5(&assembled.tags)), named.len());
         let origin = upload.record.replica_of.as_ref().map(|(id, modified)| Origin::read(id, *modified)).transpose()?;
@@ -275,9 +279,8 @@ fn conflict(conditions: &Preconditions, current: Option<&Version>, initiated: i6
 /// Whether there are checksums to be held against those of the parts, which takes the key that these are sealed under.
 /// (API reference, CompleteMultipartUpload, `x-amz-server-side-encryption-customer-key`.)
 fn brings_checksums(upload: &UploadRecord, named: &[NamedPart], headers: &HeaderMap) -> Result<bool> {
-    let names_one = |part: &NamedPart| Algorithm::ALL.into_iter().any(|algorithm| part.checksum(algorithm).is_some());
     Ok(upload.checksum_algorithm.is_some()
-        || named.iter().any(names_one)
+        || named.iter().any(NamedPart::has_checksum)
         || checksum::declared_of_object(headers)?.is_some())
 }
 
@@ -380,10 +383,9 @@ mod tests {
         let part = "<Part><PartNumber>7</PartNumber><ETag>e</ETag><ChecksumSHA256>AA==</ChecksumSHA256></Part>";
         let part: NamedPart = xml::read(part.as_bytes(), "Part").unwrap();
         let check = |begun| part.check_algorithm(begun).map_err(|error| (error.code, error.message.into_owned()));
-        assert_eq!(check(Some(Algorithm::Sha256)), Ok(()));
-        assert_eq!(check(None), Ok(()));
+        assert_eq!(check(Algorithm::Sha256), Ok(()));
         let message = "The sha256 you specified for part 7 did not match what we received.".to_owned();
-        assert_eq!(check(Some(Algorithm::Crc32)), Err((ErrorCode::BadDigest, message)));
+        assert_eq!(check(Algorithm::Crc32), Err((ErrorCode::BadDigest, message)));
     }
 
     #[test]

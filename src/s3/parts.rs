@@ -243,7 +243,7 @@ impl S3 {
 }
 
 /// The algorithm that the upload was begun with.
-pub(super) fn part_algorithm(upload: &Upload) -> Option<Algorithm> {
+fn part_algorithm(upload: &Upload) -> Option<Algorithm> {
     upload.record.checksum_algorithm.as_deref().and_then(Algorithm::from_name)
 }
 

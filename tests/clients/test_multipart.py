@@ -384,7 +384,7 @@ def test_checksums(plain_s3, bucket, algorithm):
             **{name: checksum(algorithm, part)},
         )  # fmt: skip
         assert answer[name] == checksum(algorithm, part)
-        done.append(completed(number, answer))
+        done.append(completed(number, answer, algorithm))
     listed = plain_s3.list_parts(Bucket=bucket, Key="k", UploadId=created["UploadId"])
     assert [part[name] for part in listed["Parts"]] == [checksum(algorithm, part) for part in PARTS]
     answer = complete(plain_s3, bucket, "k", created["UploadId"], done)
@@ -416,7 +416,7 @@ def test_full_object_checksums(plain_s3, bucket, algorithm):
             Bucket=bucket, Key="k", UploadId=created["UploadId"], PartNumber=number, Body=part,
             **{name: checksum(algorithm, part)},
         )  # fmt: skip
-        done.append(completed(number, answer))
+        done.append(completed(number, answer, algorithm))
     end = {"Bucket": bucket, "Key": "k", "UploadId": created["UploadId"], "MultipartUpload": {"Parts": done}}
     with refused("BadDigest", 400):
         plain_s3.complete_multipart_upload(**end, ChecksumType="FULL_OBJECT", **{name: checksum(algorithm, b"other")})
@@ -450,7 +450,7 @@ def test_a_composite_upload_wants_each_part_s_checksum(plain_s3, bucket):
     foreign = {"PartNumber": 1, "ETag": answer["ETag"], "ChecksumCRC32": checksum("CRC32", b"x")}
     with refused("BadDigest", 400, "The crc32 you specified for part 1 did not match what we received."):
         complete(plain_s3, bucket, "k", upload, [foreign])
-    complete(plain_s3, bucket, "k", upload, [completed(1, answer)])
+    complete(plain_s3, bucket, "k", upload, [completed(1, answer, "SHA256")])
 
 
 def test_the_default_checksum_of_an_upload(plain_s3, bucket):
@@ -462,18 +462,23 @@ def test_the_default_checksum_of_an_upload(plain_s3, bucket):
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "SHA256", "CRC64NVME"])
 def test_the_default_checksum_beside_those_of_the_parts(plain_s3, bucket, algorithm):
-    """Parts may bring a checksum that their upload did not ask for: the object gets the default one all the same."""
+    """Parts may bring a checksum that their upload did not ask for: the object gets the default one all the same, and no part
+    has one to be named by. (Recorded on AWS, `test_complete_multipart_parts_checksum_default`.)"""
     upload, name = plain_s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"], f"Checksum{algorithm}"
-    done = []
-    for number, part in enumerate(PARTS, 1):
-        given = {name: checksum(algorithm, part)}
-        answer = plain_s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=part, **given)
+    done, given = [], [{name: checksum(algorithm, part)} for part in PARTS]
+    for number, (part, sum) in enumerate(zip(PARTS, given), 1):
+        answer = plain_s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=part, **sum)
         assert {key for key in answer if key.startswith("Checksum")} == {name}
-        done.append(completed(number, answer) | given)
-    wrong = done[0] | {name: checksum(algorithm, b"other")}
-    with refused("InvalidPart", 400):
-        complete(plain_s3, bucket, "k", upload, [wrong, *done[1:]])
-    answer = complete(plain_s3, bucket, "k", upload, done)
+        done.append(completed(number, answer))
+    for sum in (given[0], {"ChecksumSHA1": checksum("SHA1", PARTS[0])}):
+        with refused("InvalidPart", 400) as refusal:
+            complete(plain_s3, bucket, "k", upload, [done[0] | sum, *done[1:]])
+        assert refusal.error["PartNumber"] == "1"
+    end = {"Bucket": bucket, "Key": "k", "UploadId": upload, "MultipartUpload": {"Parts": done}}
+    with refused("BadDigest", 400):
+        plain_s3.complete_multipart_upload(ChecksumCRC64NVME=checksum("CRC64NVME", b"other"), **end)
+    # One of the whole that is of another algorithm is not looked at.
+    answer = plain_s3.complete_multipart_upload(ChecksumCRC32C=checksum("CRC32C", b"other") + "-2", **end)
     assert answer["ChecksumCRC64NVME"] == checksum("CRC64NVME", WHOLE)
 
 

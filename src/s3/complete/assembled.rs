@@ -9,7 +9,7 @@ use crate::s3::error::{ErrorCode, Result, S3Error};
 use crate::s3::headers::text;
 use crate::s3::multipart::encode_upload_id;
 use crate::s3::object::run_header;
-use crate::s3::parts::{DEFAULT_ALGORITHM, part_algorithm};
+use crate::s3::parts::DEFAULT_ALGORITHM;
 use crate::s3::service::S3;
 use crate::sse::{self, Scope};
 use crate::store::commit::{Part, Upload};
@@ -42,8 +42,9 @@ impl Assembled {
         }
     }
 
-    /// Holds what the client says of the whole object against it, which the upload that was begun with `kind` became.
-    pub fn check(&self, headers: &HeaderMap, kind: Option<Kind>) -> Result<()> {
+    /// Holds what the client says of the whole object against it, which the upload became that was begun with this algorithm and
+    /// kind of checksum.
+    pub fn check(&self, headers: &HeaderMap, begun: Option<(Algorithm, Kind)>) -> Result<()> {
         if let Some(size) = text(headers, OBJECT_SIZE) {
             let refused = |message: String| Err(S3Error::new(ErrorCode::InvalidRequest, message));
             match size.parse::<i64>() {
@@ -63,25 +64,30 @@ impl Assembled {
         };
         // A checksum of no said type is one of the parts' checksums, which CRC-64/NVME alone cannot be. (Recorded on AWS,
         // `test_multipart_parts_checksum_exceptions_full_object`.)
+        let kind = begun.map(|(_, kind)| kind);
         let is_of_object = kind != Some(Kind::FullObject) || checksum::kind(headers)?.is_some();
+        // Where the upload named no algorithm, another than the default one is not looked at. (`…_checksum_default`.)
+        let is_ignored = |algorithm| begun.is_none() && algorithm != DEFAULT_ALGORITHM;
         let agrees = declared.values().all(|(algorithm, value)| {
-            (is_of_object || algorithm == Algorithm::Crc64Nvme)
-                && self.checksums.values().any(|(ours, computed)| ours == algorithm && computed == value)
+            is_ignored(algorithm)
+                || (is_of_object || algorithm == DEFAULT_ALGORITHM)
+                    && self.checksums.values().any(|(ours, computed)| ours == algorithm && computed == value)
         });
         if agrees {
             return Ok(());
         }
-        let name = declared.values().next().map_or("checksum", |(algorithm, _)| algorithm.name());
-        Err(S3Error::new(
-            ErrorCode::BadDigest,
-            format!("The {} you specified did not match the calculated checksum.", name.to_ascii_lowercase()),
-        ))
+        // Whichever it was, the upload's is named. (`…_exceptions_full_object`.)
+        let name = begun.map_or(DEFAULT_ALGORITHM, |(algorithm, _)| algorithm).name().to_ascii_lowercase();
+        let message = format!("The {name} you specified did not match the calculated checksum.");
+        Err(S3Error::new(ErrorCode::BadDigest, message))
     }
 }
 
-/// What the checksum of an upload's object covers, as it was said when the upload was begun.
-pub(super) fn begun_kind(upload: &UploadRecord) -> Option<Kind> {
-    upload.checksum_type.as_deref().and_then(Kind::from_name)
+/// Which checksum an upload's object is to have, and what that covers, as it was said when the upload was begun.
+pub(super) fn begun_with(upload: &UploadRecord) -> Option<(Algorithm, Kind)> {
+    let algorithm = upload.checksum_algorithm.as_deref().and_then(Algorithm::from_name)?;
+    let kind = upload.checksum_type.as_deref().and_then(Kind::from_name);
+    Some((algorithm, kind.unwrap_or(Kind::FullObject)))
 }
 
 impl S3 {
@@ -96,9 +102,8 @@ impl S3 {
         parts: &[Part],
     ) -> Result<Assembled> {
         // Uploads that named no algorithm get what AWS computes by itself: CRC-64/NVME over the full object.
-        let begun = part_algorithm(upload);
-        let algorithm = begun.unwrap_or(DEFAULT_ALGORITHM);
-        let kind = begun_kind(&upload.record).unwrap_or(Kind::FullObject);
+        let begun = begun_with(&upload.record);
+        let (algorithm, kind) = begun.unwrap_or((DEFAULT_ALGORITHM, Kind::FullObject));
         let mut of_parts = Vec::with_capacity(named.len());
         let mut assembled = Assembled::default();
         for (index, name) in named.iter().enumerate() {
@@ -127,7 +132,13 @@ impl S3 {
                 Some(key) => Self::open_checksums(key, scope, part.checksums.as_ref())?,
                 None => Checksums::default(),
             };
-            name.check_algorithm(begun)?;
+            match begun {
+                Some((begun, _)) => name.check_algorithm(begun)?,
+                // A part has no checksum then, whatever was told when it came. (Recorded on AWS,
+                // `test_complete_multipart_parts_checksum_default`.)
+                None if name.has_checksum() => return Err(invalid()),
+                None => {}
+            }
             if key.is_some() && !name.agrees(&checksums) {
                 return Err(invalid());
             }
@@ -175,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_full_objects_checksum_is_said_with_its_type() {
-        let check = |algorithm: Algorithm, kind, typed: bool| {
+        let check = |algorithm: Algorithm, kind: Option<Kind>, typed: bool| {
             let computed = Checksums::over_bytes([Checksum::of(algorithm, b"data")]);
             let value = HeaderValue::try_from(Checksum::of(algorithm, b"data").to_string()).unwrap();
             let mut headers = HeaderMap::from_iter([(HeaderName::from_static(algorithm.header()), value)]);
@@ -183,7 +194,9 @@ mod tests {
                 headers.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
             }
             let assembled = Assembled { checksums: computed, ..Assembled::default() };
-            assembled.check(&headers, kind).map_err(|error| (error.code, error.message.into_owned()))
+            assembled
+                .check(&headers, kind.map(|kind| (algorithm, kind)))
+                .map_err(|error| (error.code, error.message.into_owned()))
         };
         let full = Some(Kind::FullObject);
         let message = "The crc32c you specified did not match the calculated checksum.".to_owned();
@@ -191,6 +204,24 @@ mod tests {
         assert_eq!(check(Algorithm::Crc32c, full, true), Ok(()));
         assert_eq!(check(Algorithm::Crc64Nvme, full, false), Ok(()));
         assert_eq!(check(Algorithm::Crc64Nvme, None, false), Ok(()));
+    }
+
+    #[test]
+    fn a_checksum_that_does_not_agree_is_called_the_uploads() {
+        let check = |name: &'static str, of: &[u8], begun| {
+            let algorithm = Algorithm::from_name(name).unwrap();
+            let value = HeaderValue::try_from(Checksum::of(algorithm, of).to_string()).unwrap();
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(algorithm.header()), value)]);
+            let checksums = Checksums::over_bytes([Checksum::of(DEFAULT_ALGORITHM, b"data")]);
+            let assembled = Assembled { checksums, ..Assembled::default() };
+            assembled.check(&headers, begun).map_err(|error| error.message.into_owned())
+        };
+        let refused = |name: &str| Err(format!("The {name} you specified did not match the calculated checksum."));
+        let begun = Some((Algorithm::Crc32c, Kind::FullObject));
+        assert_eq!(check("CRC64NVME", b"other", begun), refused("crc32c"));
+        assert_eq!(check("CRC32", b"data", begun), refused("crc32c"));
+        assert_eq!(check("CRC64NVME", b"other", None), refused("crc64nvme"));
+        assert_eq!(check("CRC32", b"other", None), Ok(()));
     }
 
     #[test]

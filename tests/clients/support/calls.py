@@ -102,13 +102,13 @@ def upload_parts(client, bucket, key, parts, **options):
     done = []
     for number, part in enumerate(parts, 1):
         answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=part)
-        done.append(completed(number, answer))
+        done.append(completed(number, answer, options.get("ChecksumAlgorithm")))
     return upload, done
 
 
-def completed(number, answer):
-    """A part as CompleteMultipartUpload names it."""
-    sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
+def completed(number, answer, algorithm=None):
+    """A part as CompleteMultipartUpload names it; with a checksum where the upload named an algorithm, and only there."""
+    sums = {name: value for name, value in answer.items() if name == f"Checksum{algorithm}"}
     return {"PartNumber": number, "ETag": answer["ETag"]} | sums
 
 
