@@ -222,7 +222,7 @@ impl S3 {
         let chosen = |number: u16| named.binary_search_by_key(&number, |part| part.part_number).is_ok();
         let admit = |current: Option<&Version>| {
             self.judge_present(bucket, key, conditions, current.and_then(Version::object))?;
-            match conflict(conditions, current, upload.record.initiated) {
+            match conflict(conditions, current, &upload.record) {
                 Some(condition) => {
                     let conflict = ErrorCode::ConditionalRequestConflict.with("Condition", condition);
                     Err(conflict.with("Key", key.as_str()))
@@ -266,12 +266,15 @@ impl S3 {
 }
 
 /// The condition that holds only because of what was written or deleted while the upload was open, which its maker had not seen.
-/// Of a deletion a delete marker tells; where it leaves nothing, the key is as if it had never been.
-/// (S3 user guide, "Add preconditions to S3 operations with conditional requests".)
-fn conflict(conditions: &Preconditions, current: Option<&Version>, initiated: i64) -> Option<&'static str> {
-    match current? {
-        Version::Object(object) if conditions.is_if_match() && object.modified > initiated => Some("If-Match"),
-        Version::Marker(marker) if !conditions.is_empty() && marker.modified > initiated => Some("If-None-Match"),
+/// Of a deletion a delete marker tells, or, where it leaves nothing, that there was an object when the upload was begun: one that
+/// came and went meanwhile is as if it had never been. (S3 user guide, "Add preconditions to S3 operations with conditional
+/// requests"; recorded on AWS, `test_multipart_if_none_match_with_delete`.)
+fn conflict(conditions: &Preconditions, current: Option<&Version>, upload: &UploadRecord) -> Option<&'static str> {
+    let began = upload.initiated;
+    match current {
+        Some(Version::Object(object)) if conditions.is_if_match() && object.modified > began => Some("If-Match"),
+        Some(Version::Marker(marker)) if !conditions.is_empty() && marker.modified > began => Some("If-None-Match"),
+        None if !conditions.is_empty() && upload.found_object => Some("If-None-Match"),
         _ => None,
     }
 }
@@ -401,12 +404,24 @@ mod tests {
             let object = <ObjectRecord as Record>::from_value(golden).unwrap();
             Version::Object(Box::new(ObjectRecord { modified, ..object }))
         };
-        assert_eq!(conflict(&none_match, Some(&marker(101)), 100), Some("If-None-Match"));
-        assert_eq!(conflict(&none_match, Some(&marker(99)), 100), None);
-        assert_eq!(conflict(&none_match, None, 100), None);
-        assert_eq!(conflict(&if_match, Some(&written(101)), 100), Some("If-Match"));
-        assert_eq!(conflict(&if_match, Some(&written(99)), 100), None);
-        assert_eq!(conflict(&Preconditions::default(), Some(&marker(101)), 100), None);
+        let golden = include_bytes!("../../tests/golden/schema/upload.bin");
+        let upload = |found_object| {
+            let upload = <UploadRecord as Record>::from_value(golden).unwrap();
+            UploadRecord { initiated: 100, found_object, ..upload }
+        };
+        let of = |conditions: &Preconditions, current: Option<Version>, found| {
+            conflict(conditions, current.as_ref(), &upload(found))
+        };
+        for found in [false, true] {
+            assert_eq!(of(&none_match, Some(marker(101)), found), Some("If-None-Match"));
+            assert_eq!(of(&none_match, Some(marker(99)), found), None);
+            assert_eq!(of(&if_match, Some(written(101)), found), Some("If-Match"));
+            assert_eq!(of(&if_match, Some(written(99)), found), None);
+            assert_eq!(of(&Preconditions::default(), Some(marker(101)), found), None);
+            assert_eq!(of(&Preconditions::default(), None, found), None);
+        }
+        assert_eq!(of(&none_match, None, false), None);
+        assert_eq!(of(&none_match, None, true), Some("If-None-Match"));
     }
 
     #[test]

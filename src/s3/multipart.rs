@@ -42,6 +42,7 @@ impl S3 {
         let markings = self.markings(call, bucket, key).await?;
         let origin = self.origin(call, bucket, key, "s3:ReplicateObject").await?;
         let (plan, attributes, access, envelope, _) = self.begin(call, bucket, key).await?;
+        let present = commit::read_object(&*self.store, bucket.partition(), key.as_str()).await?;
         let record = UploadRecord {
             initiated: self.clock.now().as_millisecond(),
             attributes,
@@ -57,6 +58,7 @@ impl S3 {
             owner: access.owner,
             acl: access.acl,
             initiator: Some(&initiator.subject).filter(|subject| !subject.is_root()).map(|subject| subject.arn.clone()),
+            found_object: present.is_some(),
         };
         let id = new_upload_id(record.initiated, &*self.entropy);
         commit::create_upload(&*self.store, bucket.place(key, &Silent), id, &record).await.map_err(S3Error::from)?;

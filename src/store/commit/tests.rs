@@ -87,6 +87,7 @@ fn upload_record() -> UploadRecord {
         owner: None,
         acl: None,
         initiator: None,
+        found_object: false,
     }
 }
 

@@ -503,6 +503,10 @@ pub struct UploadRecord {
     /// The initiator's ARN, if that is not its account's root.
     #[n(15)]
     pub initiator: Option<String>,
+    /// Whether there was an object of its key when it was begun.
+    #[n(16)]
+    #[cbor(skip_if = "is_false")]
+    pub found_object: bool,
 }
 
 /// An uploaded part.
@@ -660,8 +664,10 @@ mod tests {
             owner: None,
             acl: None,
             initiator: None,
+            found_object: false,
         };
         hold("upload.bin", &upload);
+        hold("upload-found-object.bin", &UploadRecord { found_object: true, ..upload.clone() });
         let initiator = Some("arn:aws:iam::000000000000:user/alice".to_owned());
         hold("upload-initiator.bin", &UploadRecord { initiator, ..upload.clone() });
         let retention = Some(Retention { mode: RetentionMode::Governance, until: 1_800_000_000_000 });
