@@ -217,18 +217,14 @@ fn asked_retention(call: &Call<'_>, now: i64) -> Result<Option<Retention>> {
         let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied";
         Err(S3Error::new(ErrorCode::InvalidArgument, message).with("ArgumentName", missing))
     };
+    // That both are there is looked at first. (Recorded on AWS, `test_s3_object_lock_mode_validation`.)
     let (mode, until) = match (call.header(MODE), call.header(UNTIL)) {
         (None, None) => return Ok(None),
-        (mode, until) => {
-            let mode = mode
-                .map(|name| mode_of(name).ok_or_else(|| S3Error::argument(MODE, name, "Unknown wormMode directive.")));
-            match (mode.transpose()?, until) {
-                (Some(mode), Some(until)) => (mode, until),
-                (None, _) => return half(MODE),
-                (_, None) => return half(UNTIL),
-            }
-        }
+        (Some(mode), Some(until)) => (mode, until),
+        (None, Some(_)) => return half(MODE),
+        (Some(_), None) => return half(UNTIL),
     };
+    let mode = mode_of(mode).ok_or_else(|| S3Error::argument(MODE, mode, "Unknown wormMode directive."))?;
     let at = parse_until(until)
         .ok_or_else(|| S3Error::argument(UNTIL, until, "The retain until date must be provided in ISO 8601 format"))?;
     if at <= now {

@@ -2,6 +2,7 @@
 //! (API reference: Get- and PutObjectLockConfiguration, Get- and PutObjectRetention, Get- and PutObjectLegalHold.)
 
 use http::{Response, StatusCode};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -114,9 +115,15 @@ fn parse_retention(document: &[u8], now: i64) -> Result<Option<Retention>> {
     };
     let until = parse_until(given.trim()).ok_or_else(malformed)?;
     if until <= now {
-        return Err(past("RetainUntilDate", given));
+        return Err(past("RetainUntilDate", told(until).unwrap_or(given)));
     }
     Ok(Some(Retention { mode, until }))
+}
+
+/// A date of a document as AWS tells it: as Java writes one, at the Pacific coast. (Recorded on AWS, `test_s3_object_retention_exc`.)
+fn told(until: i64) -> Option<String> {
+    let pacific = TimeZone::posix("PST8PDT,M3.2.0,M11.1.0").ok()?;
+    Some(from_millis(until).to_zoned_datetime(pacific).strftime("%a %b %d %H:%M:%S %Z %Y").to_string())
 }
 
 /// Writes a `Retention`: without one, an empty one, which lifts what there is.
@@ -278,16 +285,16 @@ impl S3 {
         let hold = said.and_then(|said: LegalHoldDocument| said.status);
         let asked = AskedLock { hold, ..AskedLock::default() };
         let permitted = self.authorize_lock(call, bucket, key, &asked).await?;
-        let document = document?;
-        if bucket.record.object_lock.is_none() {
-            return Err(no_lock());
-        }
-        let LegalHoldDocument { status } = xml::read(&document, "LegalHold")?;
+        // Read before it is asked whether there are locks. (Recorded on AWS, `test_put_object_legal_hold_exc`.)
+        let LegalHoldDocument { status } = xml::read(&document?, "LegalHold")?;
         let hold = match status.as_deref() {
             Some("ON") => true,
             Some("OFF") => false,
             _ => return Err(ErrorCode::MalformedXml.into()),
         };
+        if bucket.record.object_lock.is_none() {
+            return Err(no_lock());
+        }
         self.change_version(call, bucket, key, permitted, |record| {
             record.legal_hold = Some(hold);
             Ok(())
@@ -361,6 +368,13 @@ mod tests {
         assert_eq!(read(&full.replace("02Z", "01Z")), Err(ErrorCode::InvalidArgument));
         assert_eq!(read(&full.replace("1970", "x")), Err(ErrorCode::MalformedXml));
         assert_eq!(read(&full.replace("COMPLIANCE", "governance")), Err(ErrorCode::MalformedXml));
+    }
+
+    #[test]
+    fn dates_are_told_as_by_aws() {
+        let told = |text: &str| told(parse_until(text).unwrap()).unwrap();
+        assert_eq!(told("2020-01-01T00:00:00Z"), "Tue Dec 31 16:00:00 PST 2019");
+        assert_eq!(told("2020-07-01T00:00:00Z"), "Tue Jun 30 17:00:00 PDT 2020");
     }
 
     #[test]

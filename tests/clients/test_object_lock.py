@@ -162,7 +162,7 @@ def test_compliance_is_ended_by_nobody_and_ends_by_itself(s3, locked):
     assert versions_of(s3, locked) == []
 
 
-def test_legal_hold(s3, locked):
+def test_legal_hold(s3, locked, bucket):
     id = put(s3, locked)
     hold = lambda status: s3.put_object_legal_hold(Bucket=locked, Key="k", VersionId=id, LegalHold={"Status": status})
     with refused("NoSuchObjectLockConfiguration", 404):
@@ -181,6 +181,11 @@ def test_legal_hold(s3, locked):
         hold("on")
     with refused("MalformedXML", 400):
         s3.put_object_legal_hold(Bucket=locked, Key="k", LegalHold={})
+    # A document that says nothing is refused also where there are no locks.
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    for hold, code in (({}, "MalformedXML"), ({"LegalHold": {"Status": "ON"}}, "InvalidRequest")):
+        with refused(code, 400):
+            s3.put_object_legal_hold(Bucket=bucket, Key="k", **hold)
     s3.delete_object(Bucket=locked, Key="k", VersionId=id)
 
 
@@ -230,6 +235,7 @@ def test_headers_that_say_no_lock(server, s3, plain_s3, locked, bucket):
     both = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"
     for options, message, name in (
         ({"ObjectLockMode": "GOVERNANCE"}, both, "x-amz-object-lock-retain-until-date"),
+        ({"ObjectLockMode": "x"}, both, "x-amz-object-lock-retain-until-date"),
         ({"ObjectLockRetainUntilDate": until}, both, "x-amz-object-lock-mode"),
         (
             {"ObjectLockMode": "x", "ObjectLockRetainUntilDate": until},
@@ -319,8 +325,9 @@ def test_documents_that_say_no_retention(s3, locked):
         with refused("MalformedXML", 400):
             retain(malformed)
     with refused("InvalidArgument", 400, FUTURE) as refusal:
-        retain(governance(datetime(2020, 1, 1)))
+        retain(governance(datetime(2020, 1, 1, tzinfo=timezone.utc)))
     assert refusal.error["ArgumentName"] == "RetainUntilDate"
+    assert refusal.error["ArgumentValue"] == "Tue Dec 31 16:00:00 PST 2019"
     with refused("NoSuchKey", 404):
         s3.put_object_retention(Bucket=locked, Key="none", Retention=governance(soon(days=1)))
     marker = s3.delete_object(Bucket=locked, Key="k")["VersionId"]

@@ -40,6 +40,7 @@ def test_what_aws_refuses_is_refused(pair):
         with refused(code, 400) as refusal:
             replicate(s3, bucket, *rules)
         assert refusal.message.startswith(message), refusal.response
+        assert "BucketName" not in refusal.error
 
     plain = make(s3, f"{pair.source}-plain", status=None)
     refuse(

@@ -57,9 +57,10 @@ impl S3 {
         let by_class = match minimum {
             None | Some(ALL_CLASSES) => false,
             Some(BY_CLASS) => true,
+            // (Recorded on AWS, `test_s3_transition_default_minimum_object_size`.)
             Some(other) => {
-                let message = "The specified TransitionDefaultMinimumObjectSize is not valid";
-                return Err(S3Error::argument(MINIMUM, other, message));
+                let message = format!("Invalid TransitionDefaultMinimumObjectSize found: {other}");
+                return Err(S3Error::new(ErrorCode::InvalidRequest, message));
             }
         };
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;

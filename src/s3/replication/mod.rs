@@ -137,8 +137,7 @@ impl S3 {
         self.authorize_passing(call, bucket, &replication.role)?;
         let refuse = |message: &'static str| S3Error::new(ErrorCode::InvalidRequest, message);
         if bucket.record.versioning != Versioning::Enabled {
-            return Err(refuse("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
-                .with("BucketName", &bucket.name));
+            return Err(refuse("Versioning must be 'Enabled' on the bucket to apply a replication configuration"));
         }
         for rule in &replication.rules {
             let destination = &rule.destination;
