@@ -97,16 +97,21 @@ impl Configuration {
             Some(ByDefault { algorithm, key }) => (algorithm, key),
             None => (Algorithm::Aes256, None),
         };
+        // AWS puts no ArgumentValue beside the name.
+        let refused = |message: &'static str| {
+            let error = S3Error::new(ErrorCode::InvalidArgument, message);
+            Err(error.with("ArgumentName", "ApplyServerSideEncryptionByDefault"))
+        };
         if key.is_some() && matches!(algorithm, Algorithm::Aes256) {
-            // AWS puts no ArgumentValue beside the name.
-            return Err(S3Error::new(
-                ErrorCode::InvalidArgument,
+            return refused(
                 "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse",
-            )
-            .with("ArgumentName", "ApplyServerSideEncryptionByDefault"));
+            );
         }
+        // (As reported of AWS, ansible/ansible#61687.)
         if key.as_deref() == Some("") {
-            return Err(ErrorCode::MalformedXml.into());
+            return refused(
+                "if the default sse algorithm is aws:kms and a KMSMasterKeyID is specified, it must be non-empty",
+            );
         }
         let allows_customer_keys = match rule.blocked_encryption_types.as_ref().map(|blocked| &blocked.types[..]) {
             None => None,
@@ -243,7 +248,6 @@ mod tests {
             &twice,
             &rule("<SSEAlgorithm>aes</SSEAlgorithm>", ""),
             &rule("", ""),
-            &rule("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID></KMSMasterKeyID>", ""),
             &rule("<SSEAlgorithm>aws:kms</SSEAlgorithm>", "<BucketKeyEnabled>yes</BucketKeyEnabled>"),
             &rule(
                 "<SSEAlgorithm>AES256</SSEAlgorithm>",
@@ -252,9 +256,13 @@ mod tests {
         ] {
             assert_eq!(parse(bad).unwrap_err().code, ErrorCode::MalformedXml, "{bad}");
         }
-        let error = parse(&rule("<SSEAlgorithm>AES256</SSEAlgorithm><KMSMasterKeyID>k</KMSMasterKeyID>", ""));
-        let error = error.unwrap_err();
-        assert_eq!(error.code, ErrorCode::InvalidArgument);
-        assert_eq!(error.detail, [("ArgumentName", "ApplyServerSideEncryptionByDefault".to_owned())]);
+        for (algorithm, key, end) in [("AES256", "k", "aws:kms or aws:kms:dsse"), ("aws:kms", "", "must be non-empty")]
+        {
+            let method = format!("<SSEAlgorithm>{algorithm}</SSEAlgorithm><KMSMasterKeyID>{key}</KMSMasterKeyID>");
+            let error = parse(&rule(&method, "")).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument);
+            assert!(error.message.ends_with(end), "{}", error.message);
+            assert_eq!(error.detail, [("ArgumentName", "ApplyServerSideEncryptionByDefault".to_owned())]);
+        }
     }
 }
