@@ -81,7 +81,9 @@ impl S3 {
         match call.row.operation {
             Operation::PutObject | Operation::PostObject | Operation::CopyObject | Operation::CreateMultipartUpload => {
                 let by_default = bucket.default_encryption().is_some_and(|default| default.is_kms());
-                Ok(by_default && !call.headers.contains_key(sse::headers::METHOD))
+                let asks = call.headers.contains_key(sse::headers::METHOD)
+                    || sse::headers::asks_for_customer_key(&call.headers);
+                Ok(by_default && !asks)
             }
             // Whatever it was, a KMS object is what it becomes.
             Operation::UpdateObjectEncryption => Ok(true),

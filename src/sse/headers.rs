@@ -121,7 +121,7 @@ pub fn refuse_on_read(headers: &HeaderMap) -> Result<(), SseError> {
 
 /// Whether the headers themselves ask for SSE-KMS, of either kind: known before the bucket is.
 pub fn asks_for_kms(headers: &HeaderMap) -> bool {
-    value_of(headers, METHOD).is_some_and(|method| method.starts_with("aws:kms"))
+    value_of(headers, METHOD).is_some_and(|method| matches!(method.as_str(), "aws:kms" | "aws:kms:dsse"))
 }
 
 /// The transport rules of SSE-KMS, for writes whose plan and reads whose envelope is SSE-KMS: TLS and Signature
@@ -343,6 +343,9 @@ mod tests {
     #[test]
     fn kms_needs_tls_and_sigv4() {
         assert!(asks_for_kms(&headers(&[(METHOD, "aws:kms")])));
+        assert!(asks_for_kms(&headers(&[(METHOD, "aws:kms:dsse")])));
+        // No method that there is: it is told so, over whatever transport.
+        assert!(!asks_for_kms(&headers(&[(METHOD, "aws:kmsx")])));
         assert!(!asks_for_kms(&headers(&[(METHOD, "AES256")])) && !asks_for_kms(&headers(&[])));
         assert!(require_transport_for_kms(true, true).is_ok());
         let name = |result| match result {

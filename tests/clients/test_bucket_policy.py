@@ -157,6 +157,21 @@ def test_an_anonymous_read_of_a_kms_object_in_a_public_bucket(server, s3, bucket
     assert body_of(anonymous.get_object(Bucket=bucket, Key="k")) == DATA
 
 
+def test_an_unsigned_write_under_a_customers_key_is_none_under_kms(s3, bucket, put, anonymous):
+    """Whatever the bucket's default is: the transport rule of SSE-KMS is about what the object becomes."""
+    rule = {
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"},
+        "BlockedEncryptionTypes": {"EncryptionType": ["NONE"]},
+    }
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    put(Action=["s3:GetObject", "s3:PutObject"])
+    mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    anonymous.put_object(Bucket=bucket, Key="k", Body=DATA, **mine)
+    assert body_of(anonymous.get_object(Bucket=bucket, Key="k", **mine)) == DATA
+    with refused("InvalidArgument", 400):
+        anonymous.put_object(Bucket=bucket, Key="k", Body=DATA)
+
+
 def test_another_account(s3, bucket, put, stranger):
     s3.put_object(Bucket=bucket, Key="a/k", Body=DATA)
     s3.put_object(Bucket=bucket, Key="b/k", Body=DATA)
