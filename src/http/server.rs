@@ -305,8 +305,13 @@ impl Shared {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        debug!(%peer, %error, "a connection failed");
+                    match ended {
+                        // hyper has answered it, so that no request's record tells of it.
+                        Err(error) if error.is_parse() => {
+                            info!(target: "strongroom::access", %peer, %error, "no request could be read");
+                        }
+                        Err(error) => debug!(%peer, %error, "a connection failed"),
+                        Ok(()) => {}
                     }
                     return;
                 }

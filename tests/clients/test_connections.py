@@ -128,6 +128,20 @@ def test_requests_that_are_none(server, head):
     assert server.get("/_/health/ready").status == 200
 
 
+def test_what_cannot_be_read_is_logged(new_server):
+    """It has no record of a request, as it is none."""
+    server = new_server()
+    for head in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nname : value\r\n\r\n"):
+        before = server.log_text().count("no request could be read")
+        with raw_socket(server, timeout=10) as connection:
+            connection.sendall(head)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+        deadline = time.monotonic() + 10
+        while server.log_text().count("no request could be read") == before:
+            assert time.monotonic() < deadline, server.log_text()[-2000:]
+            time.sleep(0.05)
+
+
 def test_plain_http_on_the_tls_port(server):
     if not server.tls:
         pytest.skip("the endpoint has no TLS")
