@@ -771,11 +771,16 @@ def test_a_failure_is_told_of(servers):
     assert settle(near, "box", "k") == "FAILED"
     record = servers.receiver.record()
     assert (record["eventVersion"], record["eventName"]) == ("2.2", "Replication:OperationFailedReplication")
-    assert record["s3"]["object"]["versionId"] == put["VersionId"]
+    object = record["s3"]["object"]
+    assert (object["versionId"], object["size"], f'"{object["eTag"]}"') == (put["VersionId"], 1, put["ETag"])
     facts = record["replicationEventData"]
     assert (facts["replicationRuleId"], facts["destinationBucket"]) == ("r", "arn:aws:s3:::off-limits")
     assert (facts["s3Operation"], facts["failureReason"]) == ("OBJECT_PUT", "DstBucketNotFound")
     # By AWS's list of reasons, whatever it is.
+    servers.far.create_bucket(Bucket="off-unversioned")
+    replicate(near, "box", rule("off-unversioned", to={"Metrics": {"Status": "Enabled"}}))
+    near.put_object(Bucket="box", Key="k", Body=b"x")
+    assert servers.receiver.record()["replicationEventData"]["failureReason"] == "DstBucketUnversioned"
     servers.here.client("iam").delete_role_policy(RoleName="replicate", PolicyName="replicate")
     near.put_object(Bucket="box", Key="k", Body=b"x")
     assert servers.receiver.record()["replicationEventData"]["failureReason"] == "SrcGetObjectNotPermitted"

@@ -57,6 +57,8 @@ use crate::wire::{RequestBody, RequestContext, RequestId, ResponseBody};
 
 /// Longest document, in bytes: a thousand rules.
 const MAX_DOCUMENT: usize = 2 << 20;
+/// What is told of a destination that keeps no versions.
+pub(in crate::s3) const UNVERSIONED: &str = "Destination bucket must have versioning enabled.";
 
 /// Why a version was not replicated.
 #[derive(Debug)]
@@ -151,7 +153,7 @@ impl S3 {
             let found = self.find_bucket(destination.bucket_name()).await?;
             let found = found.ok_or_else(|| refuse("Destination bucket must exist."))?;
             if found.record.versioning != Versioning::Enabled {
-                return Err(refuse("Destination bucket must have versioning enabled."));
+                return Err(refuse(UNVERSIONED));
             }
             // "To replicate objects from a source bucket with Object Lock enabled the destination must also have Object Lock
             // enabled." (S3 user guide, "Amazon S3 replication failure reasons".)

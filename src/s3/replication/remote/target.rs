@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::layout::{Layout, Piece, is_in_parts};
 use super::{Errand, Ledger, Remote, RemoteError, encode};
 use crate::clock::SharedClock;
+use crate::s3::replication::UNVERSIONED;
 use crate::s3::replication::reason::Reason;
 use crate::s3::service::S3;
 use crate::s3::version::VERSION_ID;
@@ -30,10 +31,12 @@ struct Initiated {
     upload_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ErrorDocument {
     code: String,
+    #[serde(default)]
+    message: String,
 }
 
 /// One object at another server.
@@ -143,7 +146,7 @@ impl Target<'_> {
         let answer = self.send(step, Method::POST, &query, &whole, Body::from(document), length).await?;
         // S3 may find out that it cannot only after it has begun to answer 200.
         match xml::read::<ErrorDocument>(&answer.body, "Error") {
-            Ok(ErrorDocument { code }) => {
+            Ok(ErrorDocument { code, .. }) => {
                 Err(RemoteError::Refused { status: StatusCode::INTERNAL_SERVER_ERROR, code, step })
             }
             Err(_) => Ok(answer.version),
@@ -199,7 +202,9 @@ impl Target<'_> {
         if status.is_success() {
             return Ok(Answer { etag, version, body });
         }
-        let code = xml::read::<ErrorDocument>(&body, "Error").map_or_else(|_| String::new(), |document| document.code);
+        let ErrorDocument { code, message } = xml::read(&body, "Error").unwrap_or_default();
+        // What another Strongroom tells of a bucket that cannot hold a replica.
+        let step = if message == UNVERSIONED { Reason::DstBucketUnversioned } else { step };
         Err(RemoteError::Refused { status, code, step })
     }
 }
