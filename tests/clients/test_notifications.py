@@ -127,6 +127,21 @@ def test_what_aws_refuses_is_refused(told):
     refusal = refuse("Unable to validate the following destination configurations", queue(arn=unknown))
     assert refusal.error["ArgumentName1"] == unknown
     assert refusal.error["ArgumentValue1"] == "The destination queue does not exist"
+    # Of several, each is told of; of functions, in other words.
+    function = "arn:aws:lambda:us-east-1:000000000000:function:unknown"
+    with refused("InvalidArgument", 400, "Unable to validate the following destination configurations") as refusal:
+        told.configure(
+            bucket,
+            QueueConfigurations=[queue(), queue("s3:ObjectRemoved:*", arn=unknown)],
+            LambdaFunctionConfigurations=[{"LambdaFunctionArn": function, "Events": ["s3:ObjectAcl:Put"]}],
+        )
+    assert {name: value for name, value in refusal.error.items() if name.startswith("Argument")} == {
+        "ArgumentName1": unknown,
+        "ArgumentValue1": "The destination queue does not exist",
+        "ArgumentName2": f"{function}, null",
+        "ArgumentValue2": f"Not authorized to invoke function [{function}]",
+    }
+    assert told.queue.is_silent(), "no test event where a destination is not there"
     told.queue.failing = True
     try:
         refuse("Unable to validate the following destination configurations", queue())
