@@ -102,8 +102,9 @@ def kind(s3, bucket, request):
 
 
 def test_by_id(kind):
-    with refused("NoSuchConfiguration", 404, "The specified configuration does not exist."):
+    with refused("NoSuchConfiguration", 404, "The specified configuration does not exist.") as refusal:
         kind.get("a")
+    assert "BucketName" not in refusal.error
     assert status_of(kind.put("a")) == 204
     assert kind.get("a") == {"Id": "a"} | kind.contents
     assert status_of(kind.delete("a")) == 204

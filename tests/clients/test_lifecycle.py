@@ -71,6 +71,8 @@ def test_a_configuration_comes_back_as_it_went_in(s3, bucket):
     answer = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
     assert answer["Rules"] == old
     assert answer["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
+    with refused("InvalidRequest", 400, "Invalid TransitionDefaultMinimumObjectSize found: value"):
+        put(s3, bucket, *old, TransitionDefaultMinimumObjectSize="value")
     s3.delete_bucket_lifecycle(Bucket=bucket)
     s3.delete_bucket_lifecycle(Bucket=bucket)
     with refused("NoSuchLifecycleConfiguration", 404):

@@ -58,8 +58,9 @@ impl S3 {
             None | Some(ALL_CLASSES) => false,
             Some(BY_CLASS) => true,
             Some(other) => {
-                let message = "The specified TransitionDefaultMinimumObjectSize is not valid";
-                return Err(S3Error::argument(MINIMUM, other, message));
+                // (Recorded on AWS, `test_s3_transition_default_minimum_object_size`.)
+                let message = format!("Invalid TransitionDefaultMinimumObjectSize found: {other}");
+                return Err(S3Error::new(ErrorCode::InvalidRequest, message));
             }
         };
         let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
