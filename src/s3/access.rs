@@ -186,13 +186,8 @@ impl S3 {
     /// # Errors
     /// `AccessDenied`.
     pub(super) async fn judge_payment(&self, call: &Call<'_>, bucket: &Bucket) -> Result<bool> {
-        let kind = ConfigurationKind::RequestPayment;
         let is_owners = call.identity.as_ref().is_some_and(|caller| caller.account.id == bucket.record.account);
-        if is_owners || !bucket.record.may_have(kind) {
-            return Ok(false);
-        }
-        let configured = read_configuration(&*self.store, &bucket.record, kind, None).await?;
-        if !configured.is_some_and(|record| record.document.contains(REQUESTER_PAYS)) {
+        if is_owners || !self.is_requester_pays(bucket).await? {
             return Ok(false);
         }
         let asked = call.header(REQUEST_PAYER).or(call.query.value(REQUEST_PAYER));
@@ -200,6 +195,16 @@ impl S3 {
             Some(_) if asked == Some("requester") => Ok(true),
             _ => Err(ErrorCode::AccessDenied.into()),
         }
+    }
+
+    /// Whether other accounts pay for what they ask of the bucket.
+    pub(super) async fn is_requester_pays(&self, bucket: &Bucket) -> Result<bool> {
+        let kind = ConfigurationKind::RequestPayment;
+        if !bucket.record.may_have(kind) {
+            return Ok(false);
+        }
+        let configured = read_configuration(&*self.store, &bucket.record, kind, None).await?;
+        Ok(configured.is_some_and(|record| record.document.contains(REQUESTER_PAYS)))
     }
 
     /// Whether policies may ask for the bucket's tags. (S3 user guide, "Enabling ABAC in general purpose buckets".)

@@ -28,6 +28,19 @@ const MAX_DOCUMENT: usize = 256 * 1024;
 const MAX_FILTER: usize = 1024;
 /// Longest id. (API reference, `NotificationId`.)
 const MAX_ID: usize = 255;
+/// The members in which a refusal tells of destinations: of so many, and of no more.
+const ARGUMENTS: [(&str, &str); 10] = [
+    ("ArgumentName1", "ArgumentValue1"),
+    ("ArgumentName2", "ArgumentValue2"),
+    ("ArgumentName3", "ArgumentValue3"),
+    ("ArgumentName4", "ArgumentValue4"),
+    ("ArgumentName5", "ArgumentValue5"),
+    ("ArgumentName6", "ArgumentValue6"),
+    ("ArgumentName7", "ArgumentValue7"),
+    ("ArgumentName8", "ArgumentValue8"),
+    ("ArgumentName9", "ArgumentValue9"),
+    ("ArgumentName10", "ArgumentValue10"),
+];
 /// How long a target may take to answer the test event.
 const TEST_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,7 +89,6 @@ struct KeyFilter {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct FilterRule {
     name: String,
-    #[serde(default)]
     value: String,
 }
 
@@ -266,30 +278,16 @@ impl S3 {
         if !subscriptions.event_bridge || self.outboxes.targets.has(&bus, &bucket.record.account) {
             return Ok(());
         }
-        Err(invalid_destination(&bus, "The destination event bus does not exist".to_owned()))
+        refuse_destinations([(bus, "The destination event bus does not exist".to_owned())])
     }
 
-    /// Sends the test event to every topic and queue, as AWS does; functions need only be there.
+    /// Sends the test event to every topic and queue, as AWS does, once all are known to be there; functions need only be there.
     async fn test_targets(&self, call: &Call<'_>, bucket: &Bucket, subscriptions: &Subscriptions) -> Result<()> {
         let (targets, account) = (&self.outboxes.targets, bucket.record.account.as_str());
-        for subscription in &subscriptions.list {
-            let Subscription { service, arn, .. } = subscription;
-            let refuse = |why: String| invalid_destination(arn, why);
-            if !targets.has(arn, account) {
-                let what = match service {
-                    Service::Topic => "topic",
-                    Service::Queue => "queue",
-                    Service::Function => "Lambda",
-                };
-                // Whether another account has such a target is not told.
-                return Err(refuse(if account_of(arn) == Some(account) {
-                    format!("The destination {what} does not exist")
-                } else {
-                    format!(
-                        "Permissions on the destination {what} do not allow S3 to publish notifications from this bucket"
-                    )
-                }));
-            }
+        let missing = subscriptions.list.iter().filter(|Subscription { arn, .. }| !targets.has(arn, account));
+        refuse_destinations(missing.map(|Subscription { service, arn, .. }| absence(*service, arn, account)))?;
+        let mut refused = Vec::new();
+        for Subscription { service, arn, .. } in &subscriptions.list {
             if *service == Service::Function {
                 continue;
             }
@@ -302,16 +300,15 @@ impl S3 {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(arn, %error, "a target did not take the test event");
-                    return Err(
-                        refuse("Not able to send the test message to the destination".to_owned()).because(error)
-                    );
+                    refused.push((arn.clone(), "Not able to send the test message to the destination".to_owned()));
                 }
                 Err(_) => {
-                    return Err(refuse("Not able to send the test message to the destination in time".to_owned()));
+                    let why = "Not able to send the test message to the destination in time";
+                    refused.push((arn.clone(), why.to_owned()));
                 }
             }
         }
-        Ok(())
+        refuse_destinations(refused)
     }
 
     fn test_event(&self, call: &Call<'_>, arn: &str) -> EventRecord {
@@ -337,10 +334,35 @@ impl S3 {
     }
 }
 
-fn invalid_destination(arn: &str, why: String) -> S3Error {
-    S3Error::new(ErrorCode::InvalidArgument, "Unable to validate the following destination configurations")
-        .with("ArgumentName1", arn)
-        .with("ArgumentValue1", why)
+/// How AWS names a destination that is not there, and what it tells of it. (Recorded on AWS, `test_invalid_sqs_arn` and
+/// `test_invalid_lambda_arn`.)
+fn absence(service: Service, arn: &str, account: &str) -> (String, String) {
+    let what = match service {
+        Service::Topic => "topic",
+        Service::Queue => "queue",
+        Service::Function => return (format!("{arn}, null"), format!("Not authorized to invoke function [{arn}]")),
+    };
+    // Whether another account has such a target is not told.
+    let why = if account_of(arn) == Some(account) {
+        format!("The destination {what} does not exist")
+    } else {
+        format!("Permissions on the destination {what} do not allow S3 to publish notifications from this bucket")
+    };
+    (arn.to_owned(), why)
+}
+
+/// Refuses the destinations that are named with the reason why. (Recorded on AWS, `test_multiple_invalid_sqs_arns`.)
+fn refuse_destinations(refused: impl IntoIterator<Item = (String, String)>) -> Result<()> {
+    let mut refused = refused.into_iter().peekable();
+    if refused.peek().is_none() {
+        return Ok(());
+    }
+    let message = "Unable to validate the following destination configurations";
+    let error = S3Error::new(ErrorCode::InvalidArgument, message);
+    Err(ARGUMENTS
+        .iter()
+        .zip(refused)
+        .fold(error, |error, ((name, value), (destination, why))| error.with(name, destination).with(value, why)))
 }
 
 #[cfg(test)]
@@ -403,6 +425,13 @@ mod tests {
             refused(&queue("q", put, &filter(&[("middle", "x")]))),
             argument("filter rule name must be either prefix or suffix")
         );
+        // (Recorded on AWS, `test_bucket_notification_with_missing_values_in_rule`.)
+        for partial in ["", "<Name>prefix</Name>", "<Value>x</Value>"] {
+            let filter = format!("<Filter><S3Key><FilterRule>{partial}</FilterRule></S3Key></Filter>");
+            assert_eq!(refused(&queue("q", put, &filter)).0, ErrorCode::MalformedXml, "{partial}");
+        }
+        let empty = queue("q", put, &filter(&[("Suffix", "")]));
+        assert_eq!(read(&canonical(&parsed(&empty).unwrap())).unwrap().list[0].suffix.as_deref(), Some(""));
         assert_eq!(
             refused(&queue("q", put, &filter(&[("prefix", "x"), ("Prefix", "y")]))),
             argument("Cannot specify more than one prefix rule in a filter.")
@@ -441,5 +470,23 @@ mod tests {
         ] {
             assert_eq!(parsed(&malformed).unwrap_err().code, ErrorCode::MalformedXml, "{malformed}");
         }
+    }
+
+    #[test]
+    fn every_destination_that_is_refused_is_told_of() {
+        let refused = |list: &[(Service, &str)]| {
+            let list = list.iter().map(|(service, arn)| absence(*service, arn, "000000000000"));
+            refuse_destinations(list).map_err(|error| error.detail)
+        };
+        assert_eq!(refused(&[]), Ok(()));
+        let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
+        let told = [
+            ("ArgumentName1", QUEUE.to_owned()),
+            ("ArgumentValue1", "The destination queue does not exist".to_owned()),
+            ("ArgumentName2", format!("{function}, null")),
+            ("ArgumentValue2", format!("Not authorized to invoke function [{function}]")),
+        ];
+        assert_eq!(refused(&[(Service::Queue, QUEUE), (Service::Function, function)]), Err(told.to_vec()));
+        assert_eq!(refused(&[(Service::Queue, QUEUE); 11]).unwrap_err().len(), 20);
     }
 }

@@ -16,7 +16,7 @@ use super::lifecycle::insert_expiration;
 use super::markings::Markings;
 use super::payload::{PayloadPlan, Requirements, Verified};
 use super::render;
-use super::replication::ORIGIN;
+use super::replication::{ORIGIN, UNVERSIONED};
 use super::request::ObjectKey;
 use super::service::S3;
 use super::upload::Sealed;
@@ -257,7 +257,7 @@ impl S3 {
         }
         self.authorize(call, action, bucket, Some(key)).await?;
         if bucket.record.versioning != Versioning::Enabled {
-            return Err(S3Error::new(ErrorCode::InvalidRequest, "Destination bucket must have versioning enabled."));
+            return Err(S3Error::new(ErrorCode::InvalidRequest, UNVERSIONED));
         }
         let invalid = || S3Error::argument(ORIGIN, text, "Expected VERSION-ID;MILLISECONDS");
         let (id, modified) = text.split_once(';').ok_or_else(invalid)?;

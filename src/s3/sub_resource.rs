@@ -111,8 +111,8 @@ impl SubResource {
         }
     }
 
-    /// What refusals call it at `target`, or where it has its place.
-    fn resource_type(&self, target: TargetKind) -> &'static str {
+    /// What refusals and access logs call it at `target`, or where it has its place.
+    pub fn resource_type(&self, target: TargetKind) -> &'static str {
         match (self.at(target), self.at_bucket, self.at_object) {
             (At::Own(name), ..) | (_, At::Own(name), _) | (_, _, At::Own(name)) => name,
             _ => "OBJECT",

@@ -209,6 +209,10 @@ pub struct ReplicationProgress {
     /// Bytes of each of them, whatever is configured by now. Of an upload that was begun before this was kept, nobody knows.
     #[n(2)]
     pub part: Option<u64>,
+    /// Whether they are the parts in which the object was uploaded here.
+    #[n(3)]
+    #[cbor(skip_if = "std::ops::Not::not")]
+    pub as_source: bool,
 }
 
 impl Record for WatchRecord {

@@ -127,6 +127,21 @@ def test_what_aws_refuses_is_refused(told):
     refusal = refuse("Unable to validate the following destination configurations", queue(arn=unknown))
     assert refusal.error["ArgumentName1"] == unknown
     assert refusal.error["ArgumentValue1"] == "The destination queue does not exist"
+    # Of several, each is told of; of functions, in other words.
+    function = "arn:aws:lambda:us-east-1:000000000000:function:unknown"
+    with refused("InvalidArgument", 400, "Unable to validate the following destination configurations") as refusal:
+        told.configure(
+            bucket,
+            QueueConfigurations=[queue(), queue("s3:ObjectRemoved:*", arn=unknown)],
+            LambdaFunctionConfigurations=[{"LambdaFunctionArn": function, "Events": ["s3:ObjectAcl:Put"]}],
+        )
+    assert {name: value for name, value in refusal.error.items() if name.startswith("Argument")} == {
+        "ArgumentName1": unknown,
+        "ArgumentValue1": "The destination queue does not exist",
+        "ArgumentName2": f"{function}, null",
+        "ArgumentValue2": f"Not authorized to invoke function [{function}]",
+    }
+    assert told.queue.is_silent(), "no test event where a destination is not there"
     told.queue.failing = True
     try:
         refuse("Unable to validate the following destination configurations", queue())
@@ -178,7 +193,8 @@ def test_every_way_of_writing_and_deleting_is_told_of(told):
     told.server.curl(*fields, "--form", "file=posted;type=text/plain", form["url"], sign=False, check=True)
     s3.delete_object(Bucket=bucket, Key="copy")
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}, {"Key": "never"}]})
-    seen = {(record["eventName"], record["s3"]["object"]["key"]): record for record in told.topic.records(6)}
+    s3.delete_object(Bucket=bucket, Key="nowhere")
+    seen = {(record["eventName"], record["s3"]["object"]["key"]): record for record in told.topic.records(8)}
     assert set(seen) == {
         ("ObjectCreated:Put", "k"),
         ("ObjectCreated:Copy", "copy"),
@@ -186,10 +202,14 @@ def test_every_way_of_writing_and_deleting_is_told_of(told):
         ("ObjectCreated:Post", "posted"),
         ("ObjectRemoved:Delete", "copy"),
         ("ObjectRemoved:Delete", "k"),
+        # What was not there is told of as well. (Recorded on AWS, `test_delete_objects`.)
+        ("ObjectRemoved:Delete", "never"),
+        ("ObjectRemoved:Delete", "nowhere"),
     }
     assert seen["ObjectCreated:CompleteMultipartUpload", "parts"]["s3"]["object"]["size"] == (5 << 20) + 2
     assert "size" not in seen["ObjectRemoved:Delete", "k"]["s3"]["object"]
-    assert told.topic.is_silent(), "what was not there was not deleted"
+    assert set(seen["ObjectRemoved:Delete", "nowhere"]["s3"]["object"]) == {"key", "sequencer"}
+    assert told.topic.is_silent()
 
 
 def test_versions_and_markers_are_told_of(told):

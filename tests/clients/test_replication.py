@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from botocore.config import Config
 
 from support import clock
 from support.calls import body_of, headers_of, multipart, refused
@@ -463,6 +464,46 @@ def test_another_server_gets_objects_under_its_own_kms_key(servers):
         time.sleep(0.1)
 
 
+def test_what_was_uploaded_in_parts_has_the_same_parts_at_another_server(servers):
+    """Of which its entity tag and its checksum are made."""
+    near, far = servers.near, servers.far
+    silent = servers.here.client("s3", config=Config(request_checksum_calculation="when_required"))
+    replicate(near, "box", rule("offsite"))
+    large = [content(7 << 20, "a"), content(5 << 20, "b"), b"c"]
+    cases = [
+        ("composite", {"ChecksumAlgorithm": "CRC32"}, (1, 2, 3), large),
+        ("hashed", {"ChecksumAlgorithm": "SHA256"}, (1,), [b"small"]),
+        ("full", {"ChecksumAlgorithm": "CRC32C", "ChecksumType": "FULL_OBJECT"}, (1, 2, 3), large),
+        ("unsaid", {}, (2, 3, 7), large),
+    ]
+    for key, asked, numbers, bodies in cases:
+        client = near if asked else silent
+        named = {"Bucket": "box", "Key": key}
+        named["UploadId"] = client.create_multipart_upload(**named, **asked)["UploadId"]
+        algorithm = {name: value for name, value in asked.items() if name == "ChecksumAlgorithm"}
+        done = []
+        for number, body in zip(numbers, bodies):
+            part = client.upload_part(**named, PartNumber=number, Body=body, **algorithm)
+            shown = {name: value for name, value in part.items() if name == "ETag" or asked and name.startswith("Checksum")}
+            done.append({"PartNumber": number} | shown)
+        client.complete_multipart_upload(**named, MultipartUpload={"Parts": done})
+
+    def shown(client, bucket, key, numbers):
+        named = {"Bucket": bucket, "Key": key}
+        head = client.head_object(**named, ChecksumMode="ENABLED")
+        attributes = client.get_object_attributes(**named, ObjectAttributes=["Checksum", "ObjectParts"])
+        sizes = [client.head_object(**named, PartNumber=number)["ContentLength"] for number in numbers]
+        same = {name: value for name, value in head.items() if name == "ETag" or name.startswith("Checksum")}
+        return same, attributes["Checksum"], attributes["ObjectParts"], sizes
+
+    for key, _, numbers, bodies in cases:
+        assert settle(near, "box", key) == "COMPLETED", key
+        source = shown(near, "box", key, numbers)
+        assert source[3] == [len(body) for body in bodies] and len(source[0]) == 3, key
+        assert shown(far, "offsite", key, numbers) == source
+        assert body_of(far.get_object(Bucket="offsite", Key=key)) == b"".join(bodies)
+
+
 def test_old_versions_stay_old_at_another_server_however_large(servers):
     near, far = servers.near, servers.far
     keys = [f"k{number}" for number in range(4)]
@@ -551,6 +592,25 @@ def test_replication_goes_on_after_a_kill_and_while_the_other_server_is_down(tmp
         assert settle(servers.near, "box", "late", wait=60) == "COMPLETED"
         metrics = servers.here.get("/_/metrics").read().decode()
         assert 'strongroom_outbox_carried_total{kind="replication",outcome="ok"} 1' in metrics
+    finally:
+        servers.destroy()
+
+
+def test_an_upload_in_its_sources_parts_goes_on_after_a_kill(tmp_path):
+    servers = TwoServers(tmp_path, "max_mib_per_second = 10")
+    try:
+        replicate(servers.near, "box", rule("offsite"))
+        parts = [content(12 << 20, f"part {number}") for number in range(3)]
+        etag = multipart(servers.near, "box", "parts", parts)["ETag"]
+        servers.wait_for_a_part("parts")
+        servers.here.kill()
+        servers.point()
+        servers.here.start()
+        servers.connect()
+        assert settle(servers.near, "box", "parts", wait=90) == "COMPLETED"
+        replica = servers.far.get_object(Bucket="offsite", Key="parts")
+        assert replica["ETag"] == etag and body_of(replica) == b"".join(parts)
+        assert servers.uploads() == [], "the upload was gone on with, and no other begun"
     finally:
         servers.destroy()
 
@@ -712,11 +772,16 @@ def test_a_failure_is_told_of(servers):
     assert settle(near, "box", "k") == "FAILED"
     record = servers.receiver.record()
     assert (record["eventVersion"], record["eventName"]) == ("2.2", "Replication:OperationFailedReplication")
-    assert record["s3"]["object"]["versionId"] == put["VersionId"]
+    object = record["s3"]["object"]
+    assert (object["versionId"], object["size"], f'"{object["eTag"]}"') == (put["VersionId"], 1, put["ETag"])
     facts = record["replicationEventData"]
     assert (facts["replicationRuleId"], facts["destinationBucket"]) == ("r", "arn:aws:s3:::off-limits")
     assert (facts["s3Operation"], facts["failureReason"]) == ("OBJECT_PUT", "DstBucketNotFound")
     # By AWS's list of reasons, whatever it is.
+    servers.far.create_bucket(Bucket="off-unversioned")
+    replicate(near, "box", rule("off-unversioned", to={"Metrics": {"Status": "Enabled"}}))
+    near.put_object(Bucket="box", Key="k", Body=b"x")
+    assert servers.receiver.record()["replicationEventData"]["failureReason"] == "DstBucketUnversioned"
     servers.here.client("iam").delete_role_policy(RoleName="replicate", PolicyName="replicate")
     near.put_object(Bucket="box", Key="k", Body=b"x")
     assert servers.receiver.record()["replicationEventData"]["failureReason"] == "SrcGetObjectNotPermitted"

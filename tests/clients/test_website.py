@@ -189,6 +189,14 @@ def test_an_error_document(s3, site, visit):
     assert (answer.headers["content-type"], answer.headers["x-amz-error-code"]) == ("text/html", "NoSuchKey")
 
 
+def test_an_error_document_that_redirects(s3, site, visit):
+    """Recorded on AWS, `test_object_website_redirect_location`: the status is lost."""
+    s3.put_object(Bucket=site, Key="moved.html", Body=b"x", WebsiteRedirectLocation="/error.html")
+    configure(s3, site, ErrorDocument={"Key": "moved.html"})
+    answer = visit(site, "/nothing")
+    assert (answer.status, answer.headers["location"], answer.body) == (301, "/error.html", b"")
+
+
 def test_an_error_document_that_is_not_there(s3, site, visit):
     configure(s3, site, ErrorDocument={"Key": "gone.html"})
     html = visit(site, "/nothing").body.decode()
@@ -243,6 +251,7 @@ def test_no_bucket_and_no_website(s3, bucket, visit):
 def test_other_methods(site, visit, method):
     answer = visit(site, "/index.html", method)
     assert (answer.status, answer.headers["x-amz-error-code"]) == (405, "MethodNotAllowed")
+    assert answer.headers["allow"] == "HEAD, GET"
     assert b"<li>Message: The specified method is not allowed against this resource.</li>" in answer.body
     assert visit(site, "/").body == PAGES["index.html"]
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::s3::operation::{Operation, Row};
+use crate::s3::request::TargetKind;
+use crate::s3::sub_resource::SubResource;
 use crate::wire::percent::percent_encode;
 
 /// What is known of a request when its answer is decided. Absent texts are shown as `-`.
@@ -92,30 +94,6 @@ impl Line {
     }
 }
 
-/// Operations whose resource is not what their name says.
-const RESOURCES: &[(Operation, &str)] = &[
-    (Operation::AbortMultipartUpload, "UPLOAD"),
-    (Operation::CompleteMultipartUpload, "UPLOAD"),
-    (Operation::CopyObject, "OBJECT"),
-    (Operation::CreateMultipartUpload, "UPLOADS"),
-    (Operation::DeleteObjects, "MULTI_OBJECT_DELETE"),
-    (Operation::DeleteBucketPolicy, "BUCKETPOLICY"),
-    (Operation::GetBucketLogging, "LOGGING_STATUS"),
-    (Operation::GetBucketPolicy, "BUCKETPOLICY"),
-    (Operation::GetBucketPolicyStatus, "POLICY_STATUS"),
-    (Operation::HeadObject, "OBJECT"),
-    (Operation::ListMultipartUploads, "UPLOADS"),
-    (Operation::ListObjectVersions, "BUCKETVERSIONS"),
-    (Operation::ListObjects, "BUCKET"),
-    (Operation::ListObjectsV2, "BUCKET"),
-    (Operation::ListParts, "UPLOAD"),
-    (Operation::PostObject, "OBJECT"),
-    (Operation::PutBucketLogging, "LOGGING_STATUS"),
-    (Operation::PutBucketPolicy, "BUCKETPOLICY"),
-    (Operation::UploadPart, "PART"),
-    (Operation::UploadPartCopy, "PART"),
-];
-
 /// The operation as access logs name it: `REST.GET.OBJECT`.
 pub(super) fn operation_name(row: &Row) -> String {
     let verb = match row.operation {
@@ -125,25 +103,16 @@ pub(super) fn operation_name(row: &Row) -> String {
     format!("REST.{verb}.{}", resource(row))
 }
 
-/// `CORS` of `GetBucketCors`, `PUBLIC_ACCESS_BLOCK` of `PutPublicAccessBlock`.
-fn resource(row: &Row) -> String {
-    if let Some((_, resource)) = RESOURCES.iter().find(|(operation, _)| *operation == row.operation) {
-        return (*resource).to_owned();
+/// What the operation is about, by the name that refusals have for it too: `CORS` of `GetBucketCors`.
+fn resource(row: &Row) -> &'static str {
+    let named = row.sub_resources().next().and_then(SubResource::find);
+    match (named, row.operation, row.target) {
+        (Some(named), ..) => named.resource_type(row.target),
+        // Its path is a bucket's, and its form says which object it is about.
+        (None, Operation::PostObject, _) | (None, _, TargetKind::Object) => "OBJECT",
+        (None, _, TargetKind::ResourceTags) => "TAGGING",
+        _ => "BUCKET",
     }
-    let name = ["Get", "Put", "Delete", "List", "Create", "Head", "Update"]
-        .iter()
-        .find_map(|verb| row.name.strip_prefix(verb))
-        .unwrap_or(row.name);
-    let name = name.strip_prefix("Bucket").filter(|rest| !rest.is_empty()).unwrap_or(name);
-    let name = name.strip_suffix("Configurations").or_else(|| name.strip_suffix("Configuration")).unwrap_or(name);
-    let mut resource = String::new();
-    for (at, character) in name.char_indices() {
-        if at > 0 && character.is_ascii_uppercase() {
-            resource.push('_');
-        }
-        resource.push(character.to_ascii_uppercase());
-    }
-    resource
 }
 
 /// A cipher suite by OpenSSL's name, as access logs show it: those of TLS 1.3 have but one.
@@ -210,6 +179,17 @@ mod tests {
             (Operation::GetBucketLogging, "REST.GET.LOGGING_STATUS"),
             (Operation::GetBucketPolicy, "REST.GET.BUCKETPOLICY"),
             (Operation::GetBucketAcl, "REST.GET.ACL"),
+            (Operation::PutObjectAcl, "REST.PUT.ACL"),
+            (Operation::GetObjectLockConfiguration, "REST.GET.OBJECT_LOCK_CONFIGURATION"),
+            (Operation::PutObjectRetention, "REST.PUT.OBJECT_LOCK_RETENTION"),
+            (Operation::PutObjectLegalHold, "REST.PUT.OBJECT_LOCK_LEGALHOLD"),
+            (Operation::GetObjectAttributes, "REST.GET.OBJECT_ATTRIBUTES"),
+            (Operation::CreateBucket, "REST.PUT.BUCKET"),
+            (Operation::UploadPartCopy, "REST.COPY.PART"),
+            (Operation::AbortMultipartUpload, "REST.DELETE.UPLOAD"),
+            (Operation::ListObjectVersions, "REST.GET.BUCKETVERSIONS"),
+            (Operation::DeleteBucketPolicy, "REST.DELETE.BUCKETPOLICY"),
+            (Operation::PostObject, "REST.POST.OBJECT"),
             (Operation::GetBucketRequestPayment, "REST.GET.REQUEST_PAYMENT"),
             (Operation::GetBucketCors, "REST.GET.CORS"),
             (Operation::GetObjectTagging, "REST.GET.OBJECT_TAGGING"),

@@ -323,6 +323,11 @@ impl S3 {
             Some(found) if found.record.object_lock.is_some() => {
                 return refused("The target bucket for logging must not have Object Lock enabled");
             }
+            // "Requester Pays buckets do not support [...] Using a Requester Pays bucket as the target bucket for end-user logging".
+            // (S3 user guide, "Using Requester Pays general purpose buckets".)
+            Some(found) if self.is_requester_pays(&found).await? => {
+                return refused("The target bucket for logging must not be a Requester Pays bucket");
+            }
             Some(found) => found,
         };
         let resolve = |granting: Granting| granting.resolve(ErrorCode::MalformedXml, &self.directory);

@@ -259,7 +259,8 @@ impl S3 {
             Column::IsLatest => Value::Flag(*is_current),
             Column::IsDeleteMarker => Value::Flag(object.is_none()),
             Column::Size => of_object(|object| Value::Number(i64::try_from(object.size).unwrap_or(i64::MAX))),
-            Column::LastModifiedDate => Value::Time(version.modified()),
+            // To the second, as wherever else it is shown.
+            Column::LastModifiedDate => Value::Time(version.modified().div_euclid(1000).saturating_mul(1000)),
             Column::ETag => match object {
                 Some(object) => Value::Text(self.object_etag(making.source, key, object)?.into()),
                 None => Value::Null,

@@ -13,7 +13,7 @@ use super::super::request::ObjectKey;
 use super::super::service::{S3, no_such_bucket};
 use super::super::{checksum::Algorithm, object::Object};
 use super::reason::Reason;
-use super::{Errand, Failure, Rule};
+use super::{Errand, Failure, Rule, UNVERSIONED};
 use crate::s3::acl::ObjectAccess;
 use crate::sse::{Plan, SseKind, SseRequest};
 use crate::store::commit;
@@ -147,8 +147,7 @@ impl S3 {
             return Err(S3Error::from(ErrorCode::AccessDenied).into());
         }
         if target.record.versioning != Versioning::Enabled {
-            let text = "Destination bucket must have versioning enabled.".to_owned();
-            return Err(Failure::Lasting(Reason::DstBucketUnversioned, text));
+            return Err(Failure::Lasting(Reason::DstBucketUnversioned, UNVERSIONED.to_owned()));
         }
         Ok(target)
     }

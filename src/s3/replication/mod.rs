@@ -7,8 +7,8 @@
 //! **Protocol** of one version and one destination:
 //! 1. the write's commit marks the version PENDING and enters it. *Crash: it is taken up at the next start.*
 //! 2. the version is written at the destination. A replica of this server has the version id of its source, so that a second
-//!    attempt finds it there. A large object goes to another server in parts: which are there is kept in the entry after each.
-//!    *Crash: the upload is gone on with.*
+//!    attempt finds it there. An object that is large, or was uploaded in parts, goes to another server in parts: which are
+//!    there is kept in the entry after each. *Crash: the upload is gone on with.*
 //! 3. the version is marked COMPLETED, or FAILED. *Crash before: 2 finds the replica, or writes it again, and 3 is done then.
 //!    Crash after: what is marked COMPLETED is not sent again.*
 //! 4. where there will be no replica, an upload that was begun is aborted. *Crash: it is aborted again.*
@@ -57,6 +57,8 @@ use crate::wire::{RequestBody, RequestContext, RequestId, ResponseBody};
 
 /// Longest document, in bytes: a thousand rules.
 const MAX_DOCUMENT: usize = 2 << 20;
+/// What is told of a destination that keeps no versions.
+pub(in crate::s3) const UNVERSIONED: &str = "Destination bucket must have versioning enabled.";
 
 /// Why a version was not replicated.
 #[derive(Debug)]
@@ -150,7 +152,7 @@ impl S3 {
             let found = self.find_bucket(destination.bucket_name()).await?;
             let found = found.ok_or_else(|| refuse("Destination bucket must exist."))?;
             if found.record.versioning != Versioning::Enabled {
-                return Err(refuse("Destination bucket must have versioning enabled."));
+                return Err(refuse(UNVERSIONED));
             }
             // "To replicate objects from a source bucket with Object Lock enabled the destination must also have Object Lock
             // enabled." (S3 user guide, "Amazon S3 replication failure reasons".)

@@ -1,11 +1,13 @@
-//! Replication to buckets of other servers, over S3's own API: PutObject, or for large objects a multipart upload of which each
-//! part is tried by itself.
+//! Replication to buckets of other servers, over S3's own API: PutObject, or a multipart upload of which each part is tried by
+//! itself: of what was uploaded in parts, in the same parts, so that the replica has its source's entity tag and checksum, and
+//! of what is large.
 //!
 //! What only AWS's inside can do, this cannot: the replica has a version id of its own there, which is kept, so that later
 //! changes find it. To a Strongroom it tells the
 //! source's id and time in a header ([`ORIGIN`]), which is believed of callers that may `s3:ReplicateObject`; other servers pass
 //! over it.
 
+mod layout;
 mod target;
 
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use crate::wire::error::chain;
 use crate::wire::percent::percent_encode;
 use crate::wire::trust;
 
+use self::layout::is_in_parts;
 use self::target::Target;
 
 /// The header in which one Strongroom tells another which version a replica is of, and of when:
@@ -152,7 +155,7 @@ impl Pace {
 }
 
 impl Remote {
-    /// As `options` say; larger objects go in parts of `part_mib` MiB.
+    /// As `options` say; larger objects that are in one piece go in parts of `part_mib` MiB.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -207,7 +210,7 @@ impl Remote {
         let mut headers = headers_of(errand, tags);
         headers.extend(lock);
         // What was begun in parts is gone on with in parts, also where it would be sent whole by now.
-        if record.size <= self.part && ledger.progress().is_none() {
+        if record.size <= self.part && !is_in_parts(record) && ledger.progress().is_none() {
             // What arrives is held against what was once written here.
             let checksums = S3::object_checksums(&source_key, errand.object)?;
             if checksums.kind() == Kind::FullObject && !checksums.is_empty() {

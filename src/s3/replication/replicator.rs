@@ -297,8 +297,14 @@ impl Replicator {
                     replicated: told.replicated,
                 };
                 let sequence = self.s3.outboxes.sequencer.next(self.s3.clock.now());
+                // The object is told of with its size and entity tag. (User guide, "Receiving replication failure events".)
                 let id = entry.version.parse().ok();
-                batch = found.enter_event(batch, sequence, told.name, (id, None), Some(&facts));
+                let version = match id {
+                    Some(id) => commit::read_version(&*self.s3.store, partition, &entry.key, Some(id)).await?,
+                    None => None,
+                };
+                let object = version.as_ref().and_then(Version::object);
+                batch = found.enter_event(batch, sequence, told.name, (id, object), Some(&facts));
             }
         }
         if batch.mutations.is_empty() {

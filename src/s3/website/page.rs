@@ -40,6 +40,9 @@ pub(super) fn found(id: &RequestId) -> Response<ResponseBody> {
 
 /// Tells of `error` in headers, as beside a website's own error document.
 pub(super) fn write_headers(error: &S3Error, headers: &mut HeaderMap) {
+    for (name, value) in &error.headers {
+        insert(headers, HeaderName::from_static(name), value);
+    }
     insert(headers, HeaderName::from_static("x-amz-error-code"), error.code.as_str());
     insert(headers, HeaderName::from_static("x-amz-error-message"), &error.message);
     for (element, value) in &error.detail {

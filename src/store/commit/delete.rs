@@ -21,7 +21,7 @@ pub enum Deletion {
 }
 
 /// Deletes the place's key: in a bucket that keeps versions, `marker` is put upon it; in any other, it goes. Absence is no
-/// error. `admit` judges what is current now.
+/// error, and is told of as a removal is. `admit` judges what is current now.
 ///
 /// # Errors
 /// [`WriteError`]; nothing is changed.
@@ -40,18 +40,26 @@ pub async fn delete_object<E>(
             let (batch, id) = head.replace(store, versioning, Version::Marker(marker.clone()), batch).await?;
             (tell.tell(batch, Change::Marked(id)), Deletion::Marked(id))
         } else {
-            let Some(old) = head.object() else {
+            let batch = head.expected(batch);
+            let (batch, deletion) = match head.object() {
+                Some(old) => {
+                    let batch = count_replacement(head.put(batch, None), Some(old), None);
+                    (release_body(store, bucket, old, batch).await?, Deletion::Removed)
+                }
+                None => (batch, Deletion::Nothing),
+            };
+            // Of what was not there, too. (Recorded on AWS, `test_delete_objects`, of notifications to queues.)
+            let batch = tell.tell(batch, Change::Removed(None));
+            if deletion == Deletion::Nothing && batch.mutations.is_empty() {
                 // A commit would have said that versions are kept by now.
                 let present = read_versioning(store, bucket).await?.ok_or(WriteError::NoBucket)?;
                 if !present.keeps_versions() {
-                    return Ok(Deletion::Nothing);
+                    return Ok(deletion);
                 }
                 versioning = present;
                 continue;
-            };
-            let batch = count_replacement(head.put(head.expected(batch), None), Some(old), None);
-            let batch = release_body(store, bucket, old, batch).await?;
-            (tell.tell(batch, Change::Removed(None)), Deletion::Removed)
+            }
+            (batch, deletion)
         };
         match store.commit(bucket, batch).await? {
             Outcome::Applied => return Ok(deletion),

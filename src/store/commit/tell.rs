@@ -10,7 +10,7 @@ pub enum Change<'d> {
     Written(&'d ObjectRecord, VersionId),
     /// A delete marker is set.
     Marked(VersionId),
-    /// The object goes: its id, if the bucket gives ids.
+    /// The object goes, or was not there: its id, if the bucket gives ids.
     Removed(Option<VersionId>),
     /// A version's tags, access, lock or storage class are changed.
     Changed(&'d ObjectRecord, VersionId),

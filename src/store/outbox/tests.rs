@@ -85,10 +85,13 @@ fn stored_forms_do_not_change() {
     hold("event-transition.bin", &transitioned);
     hold("replication.bin", &replication("k"));
     hold("replication-due.bin", &ReplicationRecord { due: Some(15), ..replication("k") });
-    let progress = ReplicationProgress { upload: "u".to_owned(), parts: vec!["\"e1\"".to_owned()], part: None };
+    let parts = vec!["\"e1\"".to_owned()];
+    let progress = ReplicationProgress { upload: "u".to_owned(), parts, part: None, as_source: false };
+    let as_source = ReplicationProgress { as_source: true, ..progress.clone() };
     let sized = ReplicationProgress { part: Some(64 << 20), ..progress.clone() };
     hold("replication-progress.bin", &ReplicationRecord { progress: Some(progress), ..replication("k") });
     hold("replication-progress-part.bin", &ReplicationRecord { progress: Some(sized), ..replication("k") });
+    hold("replication-progress-source.bin", &ReplicationRecord { progress: Some(as_source), ..replication("k") });
     let (action, facet) = (ReplicationAction::Change, Some(Facet::Retention));
     hold("replication-change.bin", &ReplicationRecord { action, facet, size: 0, ..replication("k") });
     let key = entry_key(Table::Event, Lane([1; 8]), 0x0102);

@@ -5,12 +5,14 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use reqwest::Body;
 use serde::Deserialize;
 
+use super::layout::{Layout, Piece, is_in_parts};
 use super::{Errand, Ledger, Remote, RemoteError, encode};
 use crate::clock::SharedClock;
+use crate::s3::replication::UNVERSIONED;
 use crate::s3::replication::reason::Reason;
 use crate::s3::service::S3;
 use crate::s3::version::VERSION_ID;
-use crate::s3::xml::{self, XmlWriter};
+use crate::s3::xml;
 use crate::sigv4::{Service, Signer, UNSIGNED_PAYLOAD};
 use crate::sse;
 use crate::store::outbox::ReplicationProgress;
@@ -20,8 +22,6 @@ use crate::wire::error::chain;
 const PART_TRIES: usize = 3;
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
-/// Most parts of an upload. (AWS: "Amazon S3 multipart upload limits".)
-const MAX_PARTS: u64 = 10_000;
 /// How large the object is that the parts are to come to.
 const OBJECT_SIZE: &str = "x-amz-mp-object-size";
 
@@ -31,10 +31,12 @@ struct Initiated {
     upload_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ErrorDocument {
     code: String,
+    #[serde(default)]
+    message: String,
 }
 
 /// One object at another server.
@@ -52,7 +54,7 @@ pub(super) struct Answer {
 }
 
 impl Target<'_> {
-    /// Sends a large object in parts, and goes on with the upload that an earlier attempt had begun, where that can be done.
+    /// Sends an object in parts, and goes on with the upload that an earlier attempt had begun, where that can be done.
     pub async fn upload(
         &self,
         s3: &S3,
@@ -62,7 +64,7 @@ impl Target<'_> {
         ledger: &Ledger<'_>,
     ) -> Result<Option<String>, RemoteError> {
         let mut begun = ledger.progress();
-        if let Some(ReplicationProgress { upload, part: None, .. }) = &begun {
+        if let Some(ReplicationProgress { upload, part: None, as_source: false, .. }) = &begun {
             // Which bytes the next part would begin with is not known.
             self.try_abort(upload).await;
             begun = None;
@@ -88,33 +90,44 @@ impl Target<'_> {
         begun: Option<ReplicationProgress>,
         ledger: &Ledger<'_>,
     ) -> Result<Option<String>, RemoteError> {
-        let size = errand.object.record.size;
+        let record = &errand.object.record;
+        // What was begun in parts of one size is gone on with so.
+        let as_source = begun.as_ref().map_or_else(|| is_in_parts(record), |begun| begun.as_source);
+        let part = match &begun {
+            Some(begun) => begun.part.unwrap_or(self.remote.part).max(1),
+            None => Layout::part_size(record.size, self.remote.part),
+        };
+        let layout = if as_source {
+            Layout::of_source(s3, errand, source_key).await?
+        } else {
+            Layout::of_size(record.size, part)
+        };
         let mut progress = if let Some(progress) = begun {
             progress
         } else {
             let step = Reason::DstMultipartInitNotPermitted;
-            let answer = self.send(step, Method::POST, "uploads=", headers, Body::default(), 0).await?;
+            let headers = [headers, layout.announced().as_slice()].concat();
+            let answer = self.send(step, Method::POST, "uploads=", &headers, Body::default(), 0).await?;
             let Initiated { upload_id } = xml::read(&answer.body, "InitiateMultipartUploadResult")?;
-            let part = self.remote.part.max(size.div_ceil(MAX_PARTS));
-            let progress = ReplicationProgress { upload: upload_id, parts: Vec::new(), part: Some(part) };
+            let part = (!as_source).then_some(part);
+            let progress = ReplicationProgress { upload: upload_id, parts: Vec::new(), part, as_source };
             ledger.keep(progress.clone()).await?;
             progress
         };
-        let part = progress.part.unwrap_or(self.remote.part).max(1);
         let upload = encode(&progress.upload);
-        for number in progress.parts.len() as u64..size.div_ceil(part) {
-            let range = number * part..size.min((number + 1) * part);
-            let length = range.end - range.start;
-            let query = format!("partNumber={}&uploadId={upload}", number + 1);
+        for Piece { number, range, checksum } in &layout.pieces[progress.parts.len().min(layout.pieces.len())..] {
+            let query = format!("partNumber={number}&uploadId={upload}");
             let mut of_part = Vec::new();
-            if must_bring_digest {
+            if let Some(checksum) = checksum {
+                of_part.push((checksum.algorithm().header().to_owned(), checksum.to_string()));
+            } else if must_bring_digest {
                 of_part.push(self.remote.digest(s3, errand, source_key, range.clone()).await?);
             }
             let mut tries = 1;
             let etag = loop {
                 let body = self.remote.body(s3, errand, source_key, range.clone()).await?;
                 let step = Reason::DstMultipartUploadNotPermitted;
-                match self.send(step, Method::PUT, &query, &of_part, body, length).await {
+                match self.send(step, Method::PUT, &query, &of_part, body, range.end - range.start).await {
                     Ok(answer) => break answer.etag.unwrap_or_default(),
                     Err(error) if error.is_lasting() || error.is("NoSuchUpload") || tries >= PART_TRIES => {
                         return Err(error);
@@ -125,21 +138,15 @@ impl Target<'_> {
             progress.parts.push(etag);
             ledger.keep(progress.clone()).await?;
         }
-        let document = XmlWriter::document("CompleteMultipartUpload", |xml| {
-            for (index, etag) in progress.parts.iter().enumerate() {
-                xml.element("Part", |xml| {
-                    xml.text("PartNumber", index + 1);
-                    xml.text("ETag", etag);
-                });
-            }
-        });
+        let document = layout.document(&progress.parts);
         let (query, length) = (format!("uploadId={upload}"), document.len() as u64);
-        let whole = [(OBJECT_SIZE.to_owned(), size.to_string())];
+        let mut whole = layout.concluded();
+        whole.push((OBJECT_SIZE.to_owned(), record.size.to_string()));
         let step = Reason::DstMultipartCompleteNotPermitted;
         let answer = self.send(step, Method::POST, &query, &whole, Body::from(document), length).await?;
         // S3 may find out that it cannot only after it has begun to answer 200.
         match xml::read::<ErrorDocument>(&answer.body, "Error") {
-            Ok(ErrorDocument { code }) => {
+            Ok(ErrorDocument { code, .. }) => {
                 Err(RemoteError::Refused { status: StatusCode::INTERNAL_SERVER_ERROR, code, step })
             }
             Err(_) => Ok(answer.version),
@@ -195,7 +202,9 @@ impl Target<'_> {
         if status.is_success() {
             return Ok(Answer { etag, version, body });
         }
-        let code = xml::read::<ErrorDocument>(&body, "Error").map_or_else(|_| String::new(), |document| document.code);
+        let ErrorDocument { code, message } = xml::read(&body, "Error").unwrap_or_default();
+        // What another Strongroom tells of a bucket that cannot hold a replica.
+        let step = if message == UNVERSIONED { Reason::DstBucketUnversioned } else { step };
         Err(RemoteError::Refused { status, code, step })
     }
 }

@@ -317,6 +317,31 @@ async fn a_deletion_of_nothing_leaves_a_marker_where_versions_are_kept_by_now() 
     assert!(matches!(delete_object(&store, place, &marker, admit).await.unwrap(), Deletion::Marked(_)));
 }
 
+/// Tells of removals, by a value of its own.
+struct Removals;
+
+impl Tell for Removals {
+    fn tell(&self, batch: Batch, change: Change<'_>) -> Batch {
+        match change {
+            Change::Removed(None) => batch.put(b"told".to_vec(), &b"1"[..]),
+            _ => batch,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_of_nothing_is_told_of_where_somebody_wants_to_know() {
+    let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
+    bucket(&store, Versioning::Never).await;
+    let admit = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
+    let place = Place { bucket: BUCKET, versioning: Versioning::Never, key: "k", tell: &Removals };
+    let marker = MarkerRecord::new(0, unique(1));
+    assert_eq!(delete_object(&store, place, &marker, admit).await.unwrap(), Deletion::Nothing);
+    assert!(store.get(BUCKET, b"told").await.unwrap().is_some());
+    keep(&store, Versioning::Enabled).await;
+    assert!(matches!(delete_object(&store, place, &marker, admit).await.unwrap(), Deletion::Marked(_)));
+}
+
 #[tokio::test]
 async fn a_bucket_with_versions_is_not_empty_and_its_state_survives_a_cut_off_deletion() {
     let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
