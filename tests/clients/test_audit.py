@@ -292,6 +292,21 @@ def test_lookup_events_by_every_attribute_time_and_page(server, kms, trail):
     ] == []
     with pytest.raises(trail.exceptions.InvalidMaxResultsException):
         trail.lookup_events(MaxResults=51)
+    token = trail.lookup_events(MaxResults=2)["NextToken"]
+    assert len(trail.lookup_events(MaxResults=3, NextToken=token)["Events"]) == 3
+    with pytest.raises(trail.exceptions.InvalidNextTokenException):
+        trail.lookup_events(
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "GenerateRandom"}], NextToken=token
+        )
+
+
+def test_identities_are_looked_up_by_name(server, trail):
+    server.client("iam").create_user(UserName="looked-up")
+    for attribute, value in [("ResourceName", "looked-up"), ("ResourceType", "AWS::IAM::User")]:
+        attributes = [{"AttributeKey": attribute, "AttributeValue": value}]
+        [event] = trail.lookup_events(LookupAttributes=attributes)["Events"]
+        assert event["EventName"] == "CreateUser"
+        assert event["Resources"] == [{"ResourceType": "AWS::IAM::User", "ResourceName": "looked-up"}]
 
 
 def test_aws_cli_looks_up(server, kms):
