@@ -337,6 +337,11 @@ impl Event {
         }
     }
 
+    /// Whether it is about a resource's management or its data.
+    pub fn category(&self) -> Category {
+        self.event_category
+    }
+
     /// Its id, by which it is looked up.
     pub fn id(&self) -> &str {
         &self.event_id

@@ -233,6 +233,37 @@ def test_s3_management_and_refusals(server, s3):
     assert event["errorCode"] == "NoSuchBucketPolicy" and event["readOnly"] is True
 
 
+def test_a_buckets_configuration_is_told(server, s3):
+    """As JSON, under the name of its document's root. (So CloudTrail's records of these have it.)"""
+    bucket = {"Bucket": "audited-configured"}
+    s3.create_bucket(**bucket)
+    namespace = {"xmlns": "http://s3.amazonaws.com/doc/2006-03-01/"}
+
+    def told(name):
+        return last(server, name, bucketName="audited-configured")["requestParameters"]
+
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "s3:*", "Resource": "arn:aws:s3:::audited-configured"}],
+    }
+    s3.put_bucket_policy(**bucket, Policy=json.dumps(policy))
+    assert told("PutBucketPolicy")["bucketPolicy"] == policy
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+    s3.put_bucket_encryption(**bucket, ServerSideEncryptionConfiguration={"Rules": [default]})
+    assert told("PutBucketEncryption")["ServerSideEncryptionConfiguration"] == {"Rule": default} | namespace
+    s3.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert told("PutBucketVersioning")["VersioningConfiguration"] == {"Status": "Enabled"} | namespace
+    rule = {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": "p"}, "Expiration": {"Days": 1}}
+    s3.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration={"Rules": [rule]})
+    assert told("PutBucketLifecycle")["LifecycleConfiguration"] == {"Rule": rule} | namespace
+    tags = [{"Key": "a", "Value": "b"}, {"Key": "c", "Value": "d"}]
+    s3.put_bucket_tagging(**bucket, Tagging={"TagSet": tags})
+    assert told("PutBucketTagging")["Tagging"] == {"TagSet": {"Tag": tags}} | namespace
+    # What objects hold, and which are deleted, is no configuration.
+    s3.delete_objects(**bucket, Delete={"Objects": [{"Key": "k"}]})
+    assert "Delete" not in told("DeleteObjects")
+
+
 def test_no_secret_reaches_the_log(server, s3, kms):
     key = kms.create_key()["KeyMetadata"]["Arn"]
     made = kms.generate_data_key(KeyId=key, KeySpec="AES_256")
