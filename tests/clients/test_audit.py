@@ -83,7 +83,11 @@ def test_a_kms_call_has_its_event(server, kms):
     assert event["userIdentity"]["accessKeyId"] == server.access_key
     assert event["sourceIPAddress"] == "127.0.0.1"
     assert "Boto3" in event["userAgent"]
-    assert event["requestParameters"] == {"keyId": key, "encryptionContext": {"Department": "pay"}}
+    assert event["requestParameters"] == {
+        "keyId": key,
+        "encryptionContext": {"Department": "pay"},
+        "encryptionAlgorithm": "SYMMETRIC_DEFAULT",
+    }
     assert event["responseElements"] is None and event["readOnly"] is True
     assert event["resources"] == [{"ARN": key, "accountId": "000000000000", "type": "AWS::KMS::Key"}]
     assert event["managementEvent"] is True and event["eventCategory"] == "Management"
@@ -95,8 +99,68 @@ def test_a_kms_call_has_its_event(server, kms):
     assert created["responseElements"]["keyMetadata"]["arn"] == key
     assert created["resources"][0]["ARN"] == key
 
-    kms.decrypt(CiphertextBlob=blob, EncryptionContext={"Department": "pay"})
-    assert last(server, "Decrypt")["resources"][0]["ARN"] == key
+    opened = kms.decrypt(CiphertextBlob=blob, EncryptionContext={"Department": "pay"})
+    decrypted = last(server, "Decrypt")
+    assert decrypted["resources"][0]["ARN"] == key
+    for used in (event, decrypted):
+        assert used["additionalEventData"]["keyMaterialId"] == opened["KeyMaterialId"]
+        assert used["requestParameters"]["encryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
+
+
+def test_what_changes_a_key_names_it(server, kms):
+    """Though the operation does not answer with its ARN. (KMS developer guide, "AWS KMS log entries".)"""
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    name = {"KeyId": key.split("/")[1]}
+    kms.create_alias(AliasName="alias/named", TargetKeyId=name["KeyId"])
+    kms.disable_key(**name)
+    kms.enable_key(**name)
+    kms.tag_resource(**name, Tags=[{"TagKey": "a", "TagValue": "b"}])
+    grant = kms.create_grant(**name, GranteePrincipal=ROOT, Operations=["Encrypt"])
+    kms.retire_grant(GrantToken=grant["GrantToken"])
+    kms.delete_alias(AliasName="alias/named")
+    scheduled = kms.schedule_key_deletion(**name, PendingWindowInDays=7)
+    alias = key.replace("key/" + name["KeyId"], "alias/named")
+    for event_name, more in [
+        ("CreateAlias", {}),
+        ("DisableKey", {}),
+        ("EnableKey", {}),
+        ("TagResource", {}),
+        ("CreateGrant", {"grantId": grant["GrantId"]}),
+        ("RetireGrant", {}),
+        ("DeleteAlias", {}),
+    ]:
+        event = last(server, event_name)
+        assert event["responseElements"] == {"keyId": key} | more, event_name
+        arns = [resource["ARN"] for resource in event["resources"]]
+        assert arns == ([key, alias] if "Alias" in event_name else [key]), event_name
+    assert last(server, "RetireGrant")["additionalEventData"]["grantId"] == grant["GrantId"]
+    elements = last(server, "ScheduleKeyDeletion")["responseElements"]
+    date = scheduled["DeletionDate"].astimezone(datetime.UTC)
+    hour = date.strftime("%I").lstrip("0")
+    shown = date.strftime(f"%b {date.day}, %Y, {hour}:%M:%S %p")
+    assert (elements["keyId"], elements["deletionDate"]) == (key, shown)
+
+
+def test_re_encrypting_names_both_keys(server, kms, s3):
+    old, new = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    blob = kms.encrypt(KeyId=old, Plaintext=b"x")["CiphertextBlob"]
+    moved = kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=new)
+    event = last(server, "ReEncrypt")
+    assert [resource["ARN"] for resource in event["resources"]] == [old, new]
+    assert event["requestParameters"] == {
+        "sourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        "destinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        "destinationKeyId": new,
+    }
+    beside = event["additionalEventData"]
+    assert beside["sourceKeyMaterialId"] == moved["SourceKeyMaterialId"]
+    assert beside["destinationKeyMaterialId"] == moved["DestinationKeyMaterialId"]
+    # What S3 asks when an object is put under another key.
+    s3.put_object(Bucket="audited", Key="moved", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=old)
+    s3.update_object_encryption(Bucket="audited", Key="moved", ObjectEncryption={"SSEKMS": {"KMSKeyArn": new}})
+    event = last(server, "ReEncrypt", destinationKeyId=new)
+    assert event["userIdentity"]["invokedBy"] == "AWS Internal"
+    assert [resource["ARN"] for resource in event["resources"]] == [old, new]
 
 
 def test_a_refusal_has_its_event(server, kms):
@@ -108,6 +172,30 @@ def test_a_refusal_has_its_event(server, kms):
     assert event["errorCode"] == "DisabledException"
     assert event["errorMessage"] == f"{key} is disabled."
     assert event["resources"][0]["ARN"] == key
+
+
+def test_a_refusal_names_the_key_that_was_found(server, kms):
+    """By an alias or by the ciphertext, though the request names none."""
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/refused", TargetKeyId=key)
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x", EncryptionContext={"a": "b"})["CiphertextBlob"]
+
+    def refused(call, **arguments):
+        with pytest.raises(botocore.exceptions.ClientError):
+            call(**arguments)
+        event = [event for event in events(server) if event["eventSource"] == "kms.amazonaws.com"][-1]
+        assert [resource["ARN"] for resource in event["resources"]] == [key], event
+        return event["errorCode"]
+
+    assert refused(kms.decrypt, CiphertextBlob=blob) == "InvalidCiphertextException"
+    kms.disable_key(KeyId=key)
+    assert refused(kms.encrypt, KeyId="alias/refused", Plaintext=b"x") == "DisabledException"
+    assert refused(kms.decrypt, CiphertextBlob=blob, EncryptionContext={"a": "b"}) == "DisabledException"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*"}
+    allow = {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "kms:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]})
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+    assert refused(kms.encrypt, KeyId="alias/refused", Plaintext=b"x") == "AccessDenied"
 
 
 @pytest.mark.parametrize(
@@ -347,7 +435,8 @@ def test_aws_cli_looks_up(server, kms):
     )
     found = shown.json["Events"]
     assert found[0]["EventSource"] == "kms.amazonaws.com"
-    assert {"ResourceType": "AWS::KMS::Alias", "ResourceName": "arn:aws:kms:us-east-1:000000000000:alias/looked-up"} in (
+    # Of this type in CloudTrail too. (KMS developer guide, "CreateAlias" of the log entries.)
+    assert {"ResourceType": "AWS::KMS::Key", "ResourceName": "arn:aws:kms:us-east-1:000000000000:alias/looked-up"} in (
         found[0]["Resources"]
     )
 
