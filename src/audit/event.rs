@@ -196,8 +196,24 @@ impl UserIdentity {
             account_id: account.to_owned(),
             access_key_id: access_key_id.map(str::to_owned),
             user_name: name.map(str::to_owned),
-            session_context: None,
-            invoked_by: None,
+            ..Self::default()
+        }
+    }
+
+    /// As the event for `account` names it.
+    fn told_to(&self, account: &str) -> Self {
+        if self.account_id == account { self.clone() } else { self.seen_from_afar() }
+    }
+
+    /// As the events of other accounts name it. (CloudTrail user guide, "CloudTrail userIdentity element": "`AWSAccount` – The request was
+    /// made by another AWS account", and the example below "AWS STS source identity".)
+    fn seen_from_afar(&self) -> Self {
+        Self {
+            kind: self.kind.map(|_| "AWSAccount"),
+            principal_id: self.principal_id.clone(),
+            account_id: self.account_id.clone(),
+            invoked_by: self.invoked_by,
+            ..Self::default()
         }
     }
 
@@ -403,6 +419,14 @@ impl Event {
     pub(super) fn into_json(mut self) -> Vec<Vec<u8>> {
         let copies = std::mem::take(&mut self.copies);
         let mut texts = Vec::with_capacity(1 + copies.len());
+        let is_shared = !copies.is_empty() || self.recipient_account_id != self.user_identity.account_id;
+        let own = is_shared.then(|| self.user_identity.clone());
+        let tell = |event: &mut Self| {
+            if let Some(own) = &own {
+                event.user_identity = own.told_to(&event.recipient_account_id);
+            }
+        };
+        tell(&mut self);
         let mut text = self.as_json();
         if text.len() > MAX_DOCUMENT {
             omit(&mut self.request_parameters, "requestParameters");
@@ -412,6 +436,7 @@ impl Event {
         texts.push(text);
         for (account, id) in copies {
             (self.recipient_account_id, self.event_id) = (account, id);
+            tell(&mut self);
             // The statement that decided is of a policy of the first one.
             if let Some(Value::Object(members)) = &mut self.additional_event_data {
                 members.remove(AUTHORIZATION);

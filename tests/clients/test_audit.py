@@ -582,8 +582,12 @@ def test_a_use_across_accounts_is_in_both_accounts_logs(tmp_path):
         owners, callers = told(server), told(server.other)
         assert (owners["recipientAccountId"], callers["recipientAccountId"]) == ("000000000000", other)
         assert owners["sharedEventID"] == callers["sharedEventID"] and owners["eventID"] != callers["eventID"]
-        assert owners["userIdentity"] == callers["userIdentity"] and owners["resources"] == callers["resources"]
-        assert "authorization" in owners["additionalEventData"] and "additionalEventData" not in callers
+        assert owners["resources"] == callers["resources"]
+        # The other account's principal is its own affair. (CloudTrail user guide, "CloudTrail userIdentity element".)
+        assert callers["userIdentity"]["type"] == "Root" and callers["userIdentity"]["accessKeyId"]
+        afar = {"type": "AWSAccount", "principalId": other, "accountId": other}
+        assert owners["userIdentity"] == afar
+        assert "authorization" in owners["additionalEventData"] and "authorization" not in callers["additionalEventData"]
 
         s3 = server.client("s3")
         s3.create_bucket(Bucket="theirs-too")
@@ -598,6 +602,22 @@ def test_a_use_across_accounts_is_in_both_accounts_logs(tmp_path):
         assert (owners["recipientAccountId"], callers["recipientAccountId"]) == ("000000000000", other)
         assert owners["sharedEventID"] == callers["sharedEventID"] and owners["requestID"] == callers["requestID"]
         assert "authorization" in owners["additionalEventData"] and "authorization" not in callers["additionalEventData"]
+        # A refusal is in the log of the bucket's owner too, as AWS's is; one of a key is in the caller's alone. (KMS developer guide,
+        # "Logging AWS KMS API calls with AWS CloudTrail".)
+        for call in (
+            lambda: server.other.client("s3").put_bucket_versioning(
+                Bucket="theirs-too", VersioningConfiguration={"Status": "Enabled"}
+            ),
+            lambda: server.other.client("kms").describe_key(KeyId=server.client("kms").create_key()["KeyMetadata"]["Arn"]),
+        ):
+            with pytest.raises(botocore.exceptions.ClientError):
+                call()
+        wanted[0]["AttributeValue"] = "PutBucketVersioning"
+        assert told(server)["userIdentity"] == afar and told(server.other)["errorCode"] == "AccessDenied"
+        wanted[0]["AttributeValue"] = "DescribeKey"
+        refused = told(server.other)
+        assert refused["errorCode"] == "AccessDenied" and "sharedEventID" not in refused
+        assert server.client("cloudtrail").lookup_events(LookupAttributes=wanted)["Events"] == []
         assert server.strongroom("audit", "verify").returncode == 0
     finally:
         server.destroy()

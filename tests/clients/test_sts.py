@@ -138,6 +138,8 @@ def test_assuming_a_role_is_in_the_roles_log_and_the_callers(server, iam, identi
         return [json.loads(event["CloudTrailEvent"]) for event in found if event["EventName"] == "AssumeRole"]
 
     across, own = told(server)
+    # Who it was is the other account's affair.
+    assert across["userIdentity"] == {"type": "AWSAccount", "principalId": other.id, "accountId": OTHER_ACCOUNT}
     assert own["resources"] == [{"ARN": arn, "accountId": own["recipientAccountId"], "type": "AWS::IAM::Role"}]
     assert "sharedEventID" not in own
     [callers] = told(server.other)
