@@ -633,4 +633,11 @@ fn an_event_has_the_fields_of_cloudtrail() {
     assert_eq!(UserIdentity::of("1", "arn:aws:iam::1:root", None).kind(), Some("Root"));
     assert_eq!(UserIdentity::of("1", "arn:aws:sts::1:assumed-role/r/s", None).kind(), Some("AssumedRole"));
     assert_eq!(UserIdentity::of("anonymous", "anonymous", None), UserIdentity::anonymous());
+    assert_eq!(json!(UserIdentity::web_identity(None)), json!({"type": "WebIdentityUser"}));
+    let proven = UserIdentity::web_identity(Some(("arn:aws:iam::1:oidc-provider/idp", "app", "bob")));
+    let shown = json!({
+        "type": "WebIdentityUser", "principalId": "arn:aws:iam::1:oidc-provider/idp:app:bob", "userName": "bob",
+        "identityProvider": "arn:aws:iam::1:oidc-provider/idp",
+    });
+    assert_eq!(json!(proven), shown);
 }

@@ -53,7 +53,11 @@ pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIden
         session_issuer: match &subject.kind {
             SubjectKind::Role(arn) => Some(issuer("Role", arn, subject.id.split(':').next().unwrap_or_default())),
             SubjectKind::Federated(arn) if arn.ends_with(":root") => Some(issuer("Root", arn, &subject.account)),
-            SubjectKind::Federated(arn) => Some(issuer("IAMUser", arn, "")),
+            SubjectKind::Federated(arn) => {
+                // AIDA...:NAME
+                let id = subject.named.as_deref().and_then(|named| named.split(':').next());
+                Some(issuer("IAMUser", arn, id.unwrap_or_default()))
+            }
             SubjectKind::Anonymous
             | SubjectKind::Root
             | SubjectKind::User
@@ -65,7 +69,7 @@ pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIden
         web_id_federation_data: session
             .provider
             .as_ref()
-            .map(|provider| WebIdFederationData { federated_provider: provider.clone() }),
+            .map(|provider| WebIdFederationData { federated_provider: provider.clone(), attributes: Map::new() }),
     });
     UserIdentity::of(&subject.account, &subject.arn, access_key_id).known_as(&subject.id, session)
 }
