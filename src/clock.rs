@@ -66,6 +66,11 @@ pub fn iso8601_seconds(at: Timestamp) -> String {
     PRINTER.timestamp_to_string(&at)
 }
 
+/// `Feb 3, 2006, 4:45:09 PM`: the times in what CloudTrail shows of a request and its answer.
+pub fn cloudtrail_date(at: Timestamp) -> String {
+    at.strftime("%b %-d, %Y, %-I:%M:%S %p").to_string()
+}
+
 /// `Fri, 03 Feb 2006 16:45:09 GMT`: the IMF-fixdate of RFC 9110 section 5.6.7.
 pub fn http_date(at: Timestamp) -> String {
     const PRINTER: rfc2822::DateTimePrinter = rfc2822::DateTimePrinter::new();

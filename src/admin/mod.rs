@@ -17,6 +17,7 @@
 
 mod auth;
 mod error;
+mod event;
 mod explain;
 mod root_key;
 mod usage;
@@ -27,12 +28,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use self::error::{Failure, bad_request, not_found};
-use crate::audit::{Said, SharedAudit};
+use crate::audit::{Category, Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::iam::resource::Buckets;
@@ -72,7 +73,7 @@ pub struct Admin {
     pub operator: String,
     /// The actions that policies can be asked about, beside this API's own.
     pub actions: Vec<&'static str>,
-    /// Where changes to the server are told.
+    /// Where it is told what was asked.
     pub audit: SharedAudit,
     /// Whose requests are taken.
     pub directory: Arc<Directory>,
@@ -179,6 +180,7 @@ impl Admin {
         cx: &RequestContext,
         request: Request<RequestBody>,
         answered: &mut Answered,
+        event: &mut Option<Event>,
     ) -> Result<(StatusCode, Value), Failure> {
         let (parts, body) = request.into_parts();
         let (row, operation) = Row::route(&parts.method, parts.uri.path())?;
@@ -187,43 +189,56 @@ impl Admin {
         let head = Head::of_parts(&parts);
         let identity = auth::authenticate(self, cx.client, &head, &body)?;
         answered.access_key_id = Some(identity.access_key_id.clone());
+        if self.audit.wants(Category::Management) {
+            *event = Some(event::begin(self, (row, operation), cx, (&parts, &body), &identity));
+        }
+        let result = self.perform(cx, (row, operation), &identity, (head.query, &body)).await;
+        if let Some(event) = event {
+            event::end(event, &result);
+        }
+        result
+    }
+
+    async fn perform(
+        &self,
+        cx: &RequestContext,
+        (row, operation): (&Row, Operation),
+        identity: &Identity,
+        (query, body): (&str, &[u8]),
+    ) -> Result<(StatusCode, Value), Failure> {
         match operation {
             Operation::GetKeyUsage => {
-                iam::authorize(&Question::new(Some(&identity), row.action, "*", None))?;
-                let key = match query_value(head.query, "key") {
-                    Some(key) => Some(self.resolve(cx, &identity, &key).await?),
+                iam::authorize(&Question::new(Some(identity), row.action, "*", None))?;
+                let key = match query_value(query, "key") {
+                    Some(key) => Some(self.resolve(cx, identity, &key).await?),
                     None => None,
                 };
-                let usage = usage::report(&*self.store, &*self.kms, &identity, key.as_ref()).await?;
+                let usage = usage::report(&*self.store, &*self.kms, identity, key.as_ref()).await?;
                 let mut document = json!({"usage": usage});
                 if let Some(arn) = key.and_then(|key| key.key) {
-                    let caller = caller(cx, &identity);
-                    let defaults = usage::defaults(&*self.store, &*self.kms, &caller, &identity, &arn).await?;
+                    let caller = caller(cx, identity);
+                    let defaults = usage::defaults(&*self.store, &*self.kms, &caller, identity, &arn).await?;
                     document["defaults"] = json!(defaults);
                 }
                 Ok((StatusCode::OK, document))
             }
-            Operation::CreateJob => self.create_job(cx, &identity, &body).await,
-            Operation::ExplainPolicy => Ok((StatusCode::OK, explain::explain(self, &identity, &body).await?)),
-            Operation::GetRootKey => root_key::describe(self, &identity),
-            Operation::RotateRootKey => {
-                let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-                let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
-                root_key::rotate(self, cx, said, &identity).await
-            }
+            Operation::CreateJob => self.create_job(cx, identity, body).await,
+            Operation::ExplainPolicy => Ok((StatusCode::OK, explain::explain(self, identity, body).await?)),
+            Operation::GetRootKey => root_key::describe(self, identity),
+            Operation::RotateRootKey => root_key::rotate(self, identity).await,
             Operation::ListJobs => {
-                iam::authorize(&Question::new(Some(&identity), row.action, "*", None))?;
+                iam::authorize(&Question::new(Some(identity), row.action, "*", None))?;
                 let mut jobs = self.jobs.list().await?;
                 jobs.retain(|(_, record)| record.account == identity.account.id);
                 jobs.sort_by_key(|(id, record)| (record.started, *id));
                 let jobs: Vec<Value> = jobs.iter().map(|(id, record)| view::job(*id, record)).collect();
                 Ok((StatusCode::OK, json!({"jobs": jobs})))
             }
-            Operation::GetJob(id) => self.show_job(&identity, row.action, id).await,
+            Operation::GetJob(id) => self.show_job(identity, row.action, id).await,
             Operation::CancelJob(id) => {
-                let (_, before) = self.show_job(&identity, row.action, id).await?;
+                let (_, before) = self.show_job(identity, row.action, id).await?;
                 self.jobs.cancel(id).await?;
-                let (status, mut after) = self.show_job(&identity, row.action, id).await?;
+                let (status, mut after) = self.show_job(identity, row.action, id).await?;
                 after["hadEnded"] = json!(!before["job"]["ended"].is_null());
                 Ok((status, after))
             }
@@ -302,15 +317,22 @@ impl Admin {
 impl Protocol for Admin {
     async fn call(&self, cx: &RequestContext, request: Request<RequestBody>) -> Response<ResponseBody> {
         let mut answered = Answered { protocol: "admin", operation: "Unknown", access_key_id: None, error_code: None };
-        let (status, document) = self.answer(cx, request, &mut answered).await.unwrap_or_else(|failure| {
-            answered.error_code = Some(failure.code);
-            failure.log(cx, answered.operation);
-            (failure.status, failure.document(cx))
-        });
+        let mut event = None;
+        let (status, document) = match self.answer(cx, request, &mut answered, &mut event).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                answered.error_code = Some(failure.code);
+                failure.log(cx, answered.operation);
+                (failure.status, failure.document(cx))
+            }
+        };
         let mut response = Response::new(ResponseBody::from(format!("{document}\n")));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(answered);
+        if let Some(event) = event {
+            response.extensions_mut().insert(event);
+        }
         response
     }
 }

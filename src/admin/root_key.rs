@@ -7,14 +7,9 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::error::Failure;
-use crate::audit::{Category, Event, Said, ServiceOperation, UserIdentity};
 use crate::iam::{self, Identity, Question};
 use crate::kms::root::RootKeyError;
 use crate::kms::root::rotation::RotationError;
-use crate::wire::RequestContext;
-
-/// The service that events about the server itself come from.
-const EVENT_SOURCE: &str = "strongroom.amazonaws.com";
 
 pub(super) fn describe(admin: &Admin, identity: &Identity) -> Result<(StatusCode, Value), Failure> {
     authorize(admin, identity, "strongroom:GetRootKey")?;
@@ -23,35 +18,12 @@ pub(super) fn describe(admin: &Admin, identity: &Identity) -> Result<(StatusCode
     Ok((StatusCode::OK, document))
 }
 
-pub(super) async fn rotate(
-    admin: &Admin,
-    cx: &RequestContext,
-    said: Said<'_>,
-    identity: &Identity,
-) -> Result<(StatusCode, Value), Failure> {
+pub(super) async fn rotate(admin: &Admin, identity: &Identity) -> Result<(StatusCode, Value), Failure> {
     authorize(admin, identity, "strongroom:RotateRootKey")?;
     // It goes on to its end though the client leave.
     let rotation = Arc::clone(&admin.root_key);
     let ended = tokio::spawn(async move { rotation.rotate().await }).await;
-    let result = ended.map_err(|error| failed(Box::new(error)))?.map_err(refuse);
-    if admin.audit.wants(Category::Management) {
-        let operation = ServiceOperation {
-            source: EVENT_SOURCE,
-            name: "RotateRootKey",
-            read_only: false,
-            category: Category::Management,
-            region: &admin.region,
-            entropy: &*admin.entropy,
-        };
-        let user = UserIdentity::of(&identity.account.id, &identity.arn, Some(&identity.access_key_id));
-        let mut event = Event::of_request(operation, cx, said, user);
-        match &result {
-            Ok(report) => event.response_elements = json!({"id": report.current}),
-            Err(failure) => event.fail(failure.code, failure.message()),
-        }
-        admin.audit.record(event);
-    }
-    let report = result?;
+    let report = ended.map_err(|error| failed(Box::new(error)))?.map_err(refuse)?;
     let resealed: Vec<Value> =
         report.resealed.iter().map(|(what, count)| json!({"what": what, "count": count})).collect();
     Ok((StatusCode::OK, json!({"id": report.current, "resealed": resealed})))

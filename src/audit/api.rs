@@ -10,10 +10,10 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::search::{ATTRIBUTES, Filter, Page, search, username};
+use super::search::{ATTRIBUTES, Filter, Page, resources, search, username};
 use super::{Category, Event, Said, ServiceOperation, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis};
-use crate::crypto::SharedEntropy;
+use crate::crypto::{SharedEntropy, digest};
 use crate::iam::{self, Circumstances, Denied, Directory, Explanation, Identity, Permit, Question, json::authenticate};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::read_whole;
@@ -25,6 +25,8 @@ const MAX_REQUEST: usize = 64 * 1024;
 const MAX_RESULTS: i64 = 50;
 /// The action that looking up takes.
 pub const LOOK_UP: &str = "cloudtrail:LookupEvents";
+/// Most characters of an attribute's value. (API reference, LookupAttribute.)
+const MAX_VALUE: usize = 2000;
 const TARGET: &str = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.";
 
 /// CloudTrail's API.
@@ -59,6 +61,8 @@ struct Query {
     filter: Filter,
     before: Option<u64>,
     limit: usize,
+    /// What the tokens of its pages have in common, and those of no other query.
+    mark: String,
 }
 
 impl CloudTrail {
@@ -143,7 +147,7 @@ impl CloudTrail {
     }
 
     async fn look_up(&self, identity: &Identity, document: &Value, _permit: Permit) -> Result<Value, Failure> {
-        let Query { filter, before, limit } = parse(document, &identity.account.id)?;
+        let Query { filter, before, limit, mark } = parse(document, &identity.account.id)?;
         let Some(dir) = self.audit.dir().filter(|_| document["EventCategory"].is_null()) else {
             return Ok(json!({"Events": []}));
         };
@@ -156,7 +160,7 @@ impl CloudTrail {
             Failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", message)
         };
         match found {
-            Ok(Ok(page)) => Ok(shown(&page)),
+            Ok(Ok(page)) => Ok(shown(&page, &mark)),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the audit log cannot be read");
                 Err(failed())
@@ -180,7 +184,7 @@ fn parse(document: &Value, account: &str) -> Result<Query, Failure> {
         let (key, value) = (attribute["AttributeKey"].as_str(), attribute["AttributeValue"].as_str());
         let known = ATTRIBUTES.iter().find(|(name, _)| Some(*name) == key);
         match (known, value) {
-            (Some((_, attribute)), Some(value)) if !value.is_empty() => {
+            (Some((_, attribute)), Some(value)) if (1..=MAX_VALUE).contains(&value.chars().count()) => {
                 filter.attributes.push((*attribute, value.to_owned()));
             }
             _ => return Err(refuse("InvalidLookupAttributesException", "Specify a valid attribute key and value.")),
@@ -198,14 +202,29 @@ fn parse(document: &Value, account: &str) -> Result<Query, Failure> {
             refuse("InvalidMaxResultsException", format!("The MaxResults value must be between 1 and {MAX_RESULTS}."))
         })?,
     };
+    if !matches!(document["EventCategory"].as_str(), None | Some("insight")) {
+        return Err(refuse("InvalidEventCategoryException", "The event category is not valid."));
+    }
+    let mark = mark(document, account);
     let before = match &document["NextToken"] {
         Value::Null => None,
         token => {
-            let sequence = token.as_str().and_then(|token| token.parse().ok());
-            Some(sequence.ok_or_else(|| refuse("InvalidNextTokenException", "The NextToken is not valid."))?)
+            let of_query = token.as_str().and_then(|token| token.strip_suffix(&mark)?.strip_suffix('-'));
+            let sequence = of_query.and_then(|sequence| sequence.parse().ok());
+            Some(sequence.ok_or_else(|| {
+                // (API reference, LookupEvents: InvalidNextTokenException.)
+                let message = "Invalid token or token that was previously used in a request with different parameters.";
+                refuse("InvalidNextTokenException", message)
+            })?)
         }
     };
-    Ok(Query { filter, before, limit: usize::try_from(limit).unwrap_or_default() })
+    Ok(Query { filter, before, limit: usize::try_from(limit).unwrap_or_default(), mark })
+}
+
+/// What tells a query of `account` from others: all that it asks for but where and how many.
+fn mark(document: &Value, account: &str) -> String {
+    let asked = ["LookupAttributes", "StartTime", "EndTime", "EventCategory"].map(|member| &document[member]);
+    hex::encode(&digest::sha256(json!([account, asked]).to_string().as_bytes())[..8])
 }
 
 /// A time as the JSON protocol has it: seconds since 1970, perhaps with a fraction.
@@ -220,19 +239,23 @@ fn time(value: &Value) -> Result<Option<Timestamp>, Failure> {
     Ok(Some(from_millis(millis)))
 }
 
-fn shown(page: &Page) -> Value {
+fn shown(page: &Page, mark: &str) -> Value {
     let events: Vec<Value> = page.events.iter().map(|(event, text)| shown_event(event, text)).collect();
     let mut answer = json!({"Events": events});
     if let Some(next) = page.next {
-        answer["NextToken"] = next.to_string().into();
+        answer["NextToken"] = format!("{next}-{mark}").into();
     }
     answer
 }
 
 fn shown_event(event: &Value, text: &str) -> Value {
-    let resources = event["resources"].as_array().into_iter().flatten();
-    let resources: Vec<Value> =
-        resources.map(|resource| json!({"ResourceType": resource["type"], "ResourceName": resource["ARN"]})).collect();
+    let resources: Vec<Value> = resources(event)
+        .map(|(kind, name)| {
+            // A bucket goes by its name.
+            let name = if kind == "AWS::S3::Bucket" { name.rsplit(':').next().unwrap_or(name) } else { name };
+            json!({"ResourceType": kind, "ResourceName": name})
+        })
+        .collect();
     let time = event["eventTime"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
     let members = [
         ("EventId", event["eventID"].clone()),
@@ -279,6 +302,32 @@ impl Protocol for CloudTrail {
 mod tests {
     use super::*;
 
+    /// As `aws cloudtrail lookup-events` shows the events of IAM, STS and S3.
+    #[test]
+    fn resources_are_shown_by_what_requests_name() {
+        let shown = |event: Value| shown_event(&event, "")["Resources"].clone();
+        let one = |kind: &str, name: &str| json!({"ResourceType": kind, "ResourceName": name});
+        let event = json!({
+            "eventSource": "iam.amazonaws.com",
+            "requestParameters": {"userName": "alice", "policyName": "p"},
+        });
+        assert_eq!(shown(event), json!([one("AWS::IAM::User", "alice"), one("AWS::IAM::Policy", "p")]));
+        let role = json!({"type": "AWS::IAM::Role", "ARN": "arn:aws:iam::1:role/r"});
+        let event = json!({
+            "eventSource": "sts.amazonaws.com",
+            "resources": [role],
+            "responseElements": {"credentials": {"accessKeyId": "ASIA"}},
+        });
+        let expected = json!([one("AWS::IAM::Role", "arn:aws:iam::1:role/r"), one("AWS::IAM::AccessKey", "ASIA")]);
+        assert_eq!(shown(event), expected);
+        let event = json!({
+            "eventSource": "s3.amazonaws.com",
+            "resources": [{"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::b"}],
+            "requestParameters": {"userName": "no user"},
+        });
+        assert_eq!(shown(event), json!([one("AWS::S3::Bucket", "b")]));
+    }
+
     fn refused(document: &Value) -> &'static str {
         parse(document, "000000000000").unwrap_err().1
     }
@@ -294,8 +343,21 @@ mod tests {
         assert_eq!(refused(&json!({"NextToken": "x"})), "InvalidNextTokenException");
         assert_eq!(refused(&json!({"StartTime": 2, "EndTime": 1})), "InvalidTimeRangeException");
         assert_eq!(refused(&json!({"StartTime": "yesterday"})), "InvalidTimeRangeException");
-        let query = parse(&json!({"MaxResults": 7, "NextToken": "12", "StartTime": 1.5}), "000000000000").unwrap();
-        assert_eq!((query.limit, query.before, query.filter.from), (7, Some(12), Some(from_millis(1500))));
+        assert_eq!(refused(&json!({"EventCategory": "management"})), "InvalidEventCategoryException");
+        let long = json!([{"AttributeKey": "EventName", "AttributeValue": "x".repeat(2001)}]);
+        assert_eq!(refused(&json!({"LookupAttributes": long})), "InvalidLookupAttributesException");
+        let asked = |more: Value| {
+            let mut asked = json!({"MaxResults": 7, "StartTime": 1.5});
+            asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            asked
+        };
+        let mark = parse(&asked(json!({})), "000000000000").unwrap().mark;
+        let token = json!({"NextToken": format!("12-{mark}"), "MaxResults": 3});
+        let query = parse(&asked(token.clone()), "000000000000").unwrap();
+        assert_eq!((query.limit, query.before, query.filter.from), (3, Some(12), Some(from_millis(1500))));
+        // A token is good for the pages of its own query.
+        assert_eq!(refused(&token), "InvalidNextTokenException");
+        assert_eq!(parse(&asked(token), "111122223333").unwrap_err().1, "InvalidNextTokenException");
         assert!(query.filter.management && query.filter.account.as_deref() == Some("000000000000"));
     }
 }

@@ -101,18 +101,23 @@ pub enum Category {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserIdentity {
-    /// `Root`, `IAMUser`, `AssumedRole`, `AWSAccount`; none of a service.
+    /// `Root`, `IAMUser`, `AssumedRole`, `AWSAccount`, `WebIdentityUser`; none of a service.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arn: Option<String>,
+    /// Empty of whom no account knows.
+    #[serde(skip_serializing_if = "String::is_empty")]
     account_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_key_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_name: Option<String>,
+    /// Who vouches for a web identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity_provider: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_context: Option<SessionContext>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,6 +173,8 @@ pub struct SessionAttributes {
 pub struct WebIdFederationData {
     /// The provider's ARN.
     pub federated_provider: String,
+    /// What providers of AWS's own choice say of a user: ours say nothing.
+    pub attributes: serde_json::Map<String, Value>,
 }
 
 impl SessionAttributes {
@@ -196,8 +203,37 @@ impl UserIdentity {
             account_id: account.to_owned(),
             access_key_id: access_key_id.map(str::to_owned),
             user_name: name.map(str::to_owned),
-            session_context: None,
-            invoked_by: None,
+            ..Self::default()
+        }
+    }
+
+    /// Somebody who brings a token: whom `provider`, by its ARN, vouches for by the application `audience` and the name `user`, if
+    /// the token was found to be its. (CloudTrail user guide, "Values for AWS STS APIs with SAML and web identity federation".)
+    pub fn web_identity(proven: Option<(&str, &str, &str)>) -> Self {
+        let bare = Self { kind: Some("WebIdentityUser"), ..Self::default() };
+        let Some((provider, audience, user)) = proven else { return bare };
+        Self {
+            principal_id: Some(format!("{provider}:{audience}:{user}")),
+            user_name: Some(user.to_owned()),
+            identity_provider: Some(provider.to_owned()),
+            ..bare
+        }
+    }
+
+    /// As the event for `account` names it.
+    fn told_to(&self, account: &str) -> Self {
+        if self.account_id == account || self.account_id.is_empty() { self.clone() } else { self.seen_from_afar() }
+    }
+
+    /// As the events of other accounts name it. (The same page: "`AWSAccount` – The request was made by another AWS account", and the
+    /// example below "AWS STS source identity".)
+    fn seen_from_afar(&self) -> Self {
+        Self {
+            kind: self.kind.map(|_| "AWSAccount"),
+            principal_id: self.principal_id.clone(),
+            account_id: self.account_id.clone(),
+            invoked_by: self.invoked_by,
+            ..Self::default()
         }
     }
 
@@ -211,6 +247,11 @@ impl UserIdentity {
     /// `Root`, `IAMUser` and the like; `None` of a service.
     pub fn kind(&self) -> Option<&'static str> {
         self.kind
+    }
+
+    /// Whether it is of no account: a web identity.
+    pub fn is_of_nobody(&self) -> bool {
+        self.account_id.is_empty()
     }
 
     /// Nobody who signed.
@@ -337,6 +378,11 @@ impl Event {
         }
     }
 
+    /// Whether it is about a resource's management or its data.
+    pub fn category(&self) -> Category {
+        self.event_category
+    }
+
     /// Its id, by which it is looked up.
     pub fn id(&self) -> &str {
         &self.event_id
@@ -353,7 +399,7 @@ impl Event {
         let mut accounts: Vec<&String> = Vec::new();
         let owners = self.resources.iter().filter_map(|resource| resource.account_id.as_ref());
         for account in owners.chain([&self.user_identity.account_id]) {
-            if !accounts.contains(&account) && account != ANONYMOUS {
+            if !accounts.contains(&account) && account != ANONYMOUS && !account.is_empty() {
                 accounts.push(account);
             }
         }
@@ -398,6 +444,14 @@ impl Event {
     pub(super) fn into_json(mut self) -> Vec<Vec<u8>> {
         let copies = std::mem::take(&mut self.copies);
         let mut texts = Vec::with_capacity(1 + copies.len());
+        let is_shared = !copies.is_empty() || self.recipient_account_id != self.user_identity.account_id;
+        let own = is_shared.then(|| self.user_identity.clone());
+        let tell = |event: &mut Self| {
+            if let Some(own) = &own {
+                event.user_identity = own.told_to(&event.recipient_account_id);
+            }
+        };
+        tell(&mut self);
         let mut text = self.as_json();
         if text.len() > MAX_DOCUMENT {
             omit(&mut self.request_parameters, "requestParameters");
@@ -407,6 +461,7 @@ impl Event {
         texts.push(text);
         for (account, id) in copies {
             (self.recipient_account_id, self.event_id) = (account, id);
+            tell(&mut self);
             // The statement that decided is of a policy of the first one.
             if let Some(Value::Object(members)) = &mut self.additional_event_data {
                 members.remove(AUTHORIZATION);

@@ -141,24 +141,45 @@ impl Filter {
 impl Attribute {
     /// Whether its value need not stand in the event's text.
     fn is_derived(self) -> bool {
-        matches!(self, Self::Username | Self::ReadOnly)
+        matches!(self, Self::Username | Self::ReadOnly | Self::ResourceType)
     }
 
     fn is_of(self, event: &Value, value: &str) -> bool {
-        let resources = || event["resources"].as_array().into_iter().flatten();
         match self {
             Self::AccessKeyId => event["userIdentity"]["accessKeyId"] == value,
             Self::EventId => event["eventID"] == value,
             Self::EventName => event["eventName"] == value,
             Self::EventSource => event["eventSource"] == value,
             Self::ReadOnly => event["readOnly"] == (value == "true") && matches!(value, "true" | "false"),
-            Self::ResourceName => {
-                resources().filter_map(|resource| resource["ARN"].as_str()).any(|arn| is_named(arn, value))
-            }
-            Self::ResourceType => resources().any(|resource| resource["type"] == value),
+            Self::ResourceName => resources(event).any(|(_, name)| is_named(name, value)),
+            Self::ResourceType => resources(event).any(|(kind, _)| kind == value),
             Self::Username => username(event).as_deref() == Some(value),
         }
     }
+}
+
+/// What CloudTrail shows as the resources of events of IAM and STS, whose records have none or fewer: the types, and where the names
+/// stand in the record.
+const IN_PARAMETERS: &[(&str, &str)] = &[
+    ("AWS::IAM::User", "/requestParameters/userName"),
+    ("AWS::IAM::Role", "/requestParameters/roleName"),
+    ("AWS::IAM::Group", "/requestParameters/groupName"),
+    ("AWS::IAM::Policy", "/requestParameters/policyArn"),
+    ("AWS::IAM::Policy", "/requestParameters/policyName"),
+    ("AWS::IAM::AccessKey", "/requestParameters/accessKeyId"),
+    ("AWS::IAM::AccessKey", "/responseElements/accessKey/accessKeyId"),
+    ("AWS::IAM::AccessKey", "/responseElements/credentials/accessKeyId"),
+    ("AWS::STS::AssumedRole", "/responseElements/assumedRoleUser/assumedRoleId"),
+    ("AWS::STS::AssumedRole", "/responseElements/assumedRoleUser/arn"),
+];
+
+/// The resources that an event is about: their types, and their ARNs or, of some, their names.
+pub fn resources(event: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let is_of_identities = matches!(event["eventSource"].as_str(), Some("iam.amazonaws.com" | "sts.amazonaws.com"));
+    let named = IN_PARAMETERS.iter().filter(move |_| is_of_identities);
+    let named = named.filter_map(|(kind, place)| Some((*kind, event.pointer(place)?.as_str()?)));
+    let told = event["resources"].as_array().into_iter().flatten();
+    told.filter_map(|resource| Some((resource["type"].as_str()?, resource["ARN"].as_str()?))).chain(named)
 }
 
 /// Whether `name` is the ARN, or what stands in it after the account, with or without the kind of resource.

@@ -561,6 +561,12 @@ fn each_account_that_has_to_do_with_a_deed_has_an_event_of_its_own() {
     assert!(events.iter().all(|event| event["sharedEventID"] == events[0]["sharedEventID"]));
     let ids: std::collections::BTreeSet<&str> = events.iter().map(|event| event["eventID"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 3);
+    // Who it was, in all detail, is the affair of its own account.
+    let afar = json!({
+        "type": "AWSAccount", "principalId": "ann", "accountId": "000000000000", "invokedBy": "AWS Internal",
+    });
+    assert_eq!([&events[0]["userIdentity"], &events[1]["userIdentity"]], [&afar; 2]);
+    assert_eq!(events[2]["userIdentity"]["arn"], "arn:aws:iam::000000000000:user/team/ann");
     // Whose statement it was is not told to the others.
     assert_eq!(events[0]["additionalEventData"]["authorization"]["effect"], "Allow");
     assert!(events[1..].iter().all(|event| event["additionalEventData"].is_null()));
@@ -627,4 +633,11 @@ fn an_event_has_the_fields_of_cloudtrail() {
     assert_eq!(UserIdentity::of("1", "arn:aws:iam::1:root", None).kind(), Some("Root"));
     assert_eq!(UserIdentity::of("1", "arn:aws:sts::1:assumed-role/r/s", None).kind(), Some("AssumedRole"));
     assert_eq!(UserIdentity::of("anonymous", "anonymous", None), UserIdentity::anonymous());
+    assert_eq!(json!(UserIdentity::web_identity(None)), json!({"type": "WebIdentityUser"}));
+    let proven = UserIdentity::web_identity(Some(("arn:aws:iam::1:oidc-provider/idp", "app", "bob")));
+    let shown = json!({
+        "type": "WebIdentityUser", "principalId": "arn:aws:iam::1:oidc-provider/idp:app:bob", "userName": "bob",
+        "identityProvider": "arn:aws:iam::1:oidc-provider/idp",
+    });
+    assert_eq!(json!(proven), shown);
 }

@@ -23,7 +23,7 @@ use super::settings::{self, ServeArgs, SettingsError};
 use crate::audit::chain::Line;
 use crate::audit::digest::PUBLIC_KEY_FILE;
 use crate::audit::mark::{KeepMark as _, KeptMark, Mark};
-use crate::audit::search::{Attribute, Filter, search, username};
+use crate::audit::search::{Attribute, Filter, resources, search, username};
 use crate::audit::segment::{Follower, Segment};
 use crate::audit::verify::{Anchors, Report, verify};
 use crate::clock::Timestamp;
@@ -313,7 +313,7 @@ fn show_event(event: &Value, as_json: bool) -> io::Result<()> {
 fn told(event: &Value) -> [String; 5] {
     let who = username(event).unwrap_or_else(|| show::text(&event["userIdentity"]["accountId"]));
     let via = if event["userIdentity"]["invokedBy"].is_string() { " (by a service)" } else { "" };
-    let resource = event["resources"].get(0).map_or_else(|| "-".to_owned(), |resource| show::text(&resource["ARN"]));
+    let resource = resources(event).next().map_or("-", |(_, name)| name).to_owned();
     let refused = event["errorCode"].as_str().unwrap_or_default().to_owned();
     [show::text(&event["eventTime"]), format!("{who}{via}"), show::text(&event["eventName"]), resource, refused]
 }

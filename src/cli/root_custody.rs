@@ -50,6 +50,14 @@ pub(super) enum CustodyError {
     /// No other passphrase is given.
     #[error("there is no new passphrase: set {}", NEW_PASSPHRASE_VARIABLE)]
     NoNewPassphrase,
+    /// It is there in clear, where it should be sealed.
+    #[error(
+        "the root key in {} is in clear, and kms.root_key_protection wants it sealed: {}, and the next start of the server \
+         seals it",
+        path.display(),
+        if path == adopted { "set no kms.root_key_file".to_owned() } else { format!("move it to {}", adopted.display()) }
+    )]
+    Unsealed { path: PathBuf, adopted: PathBuf },
     /// There is no passphrase that could be changed.
     #[error(
         "the root key is kept in {} without a passphrase; {}set kms.root_key_protection = \"passphrase\" and start the \
@@ -89,7 +97,7 @@ pub(super) async fn custody(
             Ok(Arc::new(PlainFile(file)))
         }
         wanted @ (RootKeyProtection::Passphrase | RootKeyProtection::Kms) => {
-            let kept = protection_of(&sealed)?;
+            let kept = sealed_by(&sealed, &plain).await?;
             let former = kept.filter(|kept| Some(kept.as_str()) != name_of(wanted));
             let is_new = former.is_some() || !sealed.exists() && !plain.exists();
             // The former one first: who is asked for two passphrases knows which comes first.
@@ -114,6 +122,16 @@ pub(super) async fn custody(
             }
             Ok(adopt(sealed, plain).await?)
         }
+    }
+}
+
+/// What seals the root key in `path`, if it is there; a key in clear is sealed where it is found in `plain`.
+async fn sealed_by(path: &Path, plain: &Path) -> Result<Option<String>, CustodyError> {
+    match protection_of(path) {
+        Err(RootKeyError::DamagedFile(_)) if matches!(PlainFile(path.to_owned()).load().await, Ok(Some(_))) => {
+            Err(CustodyError::Unsealed { path: path.to_owned(), adopted: plain.to_owned() })
+        }
+        protection => Ok(protection?),
     }
 }
 
@@ -146,7 +164,9 @@ pub(super) async fn at_hand(
         Arc::new(PlainFile(in_dir(PLAIN_FILE)))
     } else {
         let path = in_dir(SEALED_FILE);
-        let name = protection_of(&path)?.ok_or_else(|| RootKeyError::Missing(path.clone()))?;
+        let name = sealed_by(&path, &config.data_dir.join(PLAIN_FILE))
+            .await?
+            .ok_or_else(|| RootKeyError::Missing(path.clone()))?;
         let unknown = || RootKeyError::OtherProtection { path: path.clone(), protection: name.clone() };
         let kind = kind_of(&name).ok_or_else(unknown)?;
         let is_told = variable(PASSPHRASE_VARIABLE).is_some() || config.kms.root_key_passphrase_file.is_some();

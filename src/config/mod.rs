@@ -478,6 +478,15 @@ impl Config {
         if self.audit.required && !self.audit.enabled {
             return contradiction("audit.required needs audit.enabled");
         }
+        for (option, is_set) in [
+            ("audit.stdout", self.audit.stdout),
+            ("audit.syslog", self.audit.syslog.is_some()),
+            ("audit.webhook", self.audit.webhook.is_some()),
+        ] {
+            if is_set && !self.audit.enabled {
+                return contradiction(&format!("{option} needs audit.enabled"));
+            }
+        }
         if self.audit.syslog_facility > 23 {
             return contradiction("audit.syslog_facility must be at most 23");
         }

@@ -69,6 +69,10 @@ fn contradictions_are_refused() {
     assert_eq!(contradiction("[limits]\nconnections = 0"), "limits.connections must be at least 1");
     assert_eq!(contradiction("[limits]\nheader_bytes = 100"), "limits.header_bytes must be at least 8192");
     assert!(contradiction("http_listen = \"127.0.0.1:9000\"").contains("differ"));
+    for (option, value) in [("stdout", "true"), ("syslog", "\"udp://localhost:514\""), ("webhook", "\"https://h\"")] {
+        let told = contradiction(&format!("[audit]\nenabled = false\n{option} = {value}"));
+        assert_eq!(told, format!("audit.{option} needs audit.enabled"));
+    }
     let account = "[[accounts]]\nid = \"111122223333\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\n\
                    secret_access_key = \"wJalrXUtnFEMI/K7MDENG\"\n";
     assert!(contradiction(&account.repeat(2)).contains("declared twice"));

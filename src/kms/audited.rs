@@ -27,6 +27,18 @@ pub fn key_resource(arn: &KeyArn) -> Resource {
     Resource { account_id: Some(arn.account().to_owned()), kind: "AWS::KMS::Key", arn: arn.to_string() }
 }
 
+/// The keys that a request was found to be about: of ReEncrypt the source first. (KMS developer guide, "ReEncrypt".)
+pub fn keys_seen(resources: &[(&'static str, String)]) -> Vec<KeyArn> {
+    let (targets, others): (Vec<_>, Vec<_>) = resources.iter().partition(|(action, _)| *action == "kms:ReEncryptTo");
+    others.into_iter().chain(targets).filter_map(|(_, arn)| arn.parse().ok()).collect()
+}
+
+/// The name that events have for a refusal: one for want of permission has another than in its answer.
+/// (So CloudTrail's records of calls that KMS refused have it, whatever its JSON protocol says.)
+pub fn event_code(code: &'static str) -> &'static str {
+    if code == KmsErrorKind::AccessDenied.code() { "AccessDenied" } else { code }
+}
+
 /// A principal as events name it, by one of its access keys if that is known.
 /// (AWS: "CloudTrail userIdentity element", CloudTrail user guide.)
 pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIdentity {
@@ -41,7 +53,11 @@ pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIden
         session_issuer: match &subject.kind {
             SubjectKind::Role(arn) => Some(issuer("Role", arn, subject.id.split(':').next().unwrap_or_default())),
             SubjectKind::Federated(arn) if arn.ends_with(":root") => Some(issuer("Root", arn, &subject.account)),
-            SubjectKind::Federated(arn) => Some(issuer("IAMUser", arn, "")),
+            SubjectKind::Federated(arn) => {
+                // AIDA...:NAME
+                let id = subject.named.as_deref().and_then(|named| named.split(':').next());
+                Some(issuer("IAMUser", arn, id.unwrap_or_default()))
+            }
             SubjectKind::Anonymous
             | SubjectKind::Root
             | SubjectKind::User
@@ -53,7 +69,7 @@ pub fn user_identity(subject: &Subject, access_key_id: Option<&str>) -> UserIden
         web_id_federation_data: session
             .provider
             .as_ref()
-            .map(|provider| WebIdFederationData { federated_provider: provider.clone() }),
+            .map(|provider| WebIdFederationData { federated_provider: provider.clone(), attributes: Map::new() }),
     });
     UserIdentity::of(&subject.account, &subject.arn, access_key_id).known_as(&subject.id, session)
 }
@@ -108,25 +124,43 @@ impl AuditedKms {
         (caller, event): (Caller, Option<Event>),
         parameters: Map<String, Value>,
         result: Result<T, KmsError>,
-        key: impl FnOnce(&T) -> Vec<&KeyArn>,
+        used: impl FnOnce(&T) -> Used<'_>,
     ) -> Result<T, KmsError> {
         let Some(mut event) = event else { return result };
+        let seen = caller.witness.decisions();
+        let mut keys = keys_seen(&seen.resources);
         match &result {
-            Ok(done) => event.resources = key(done).into_iter().map(key_resource).collect(),
-            Err(error) => {
-                event.fail(error.kind.code(), error.message.as_str());
-                let named = parameters.get("keyId").and_then(Value::as_str).and_then(|key| key.parse::<KeyArn>().ok());
-                event.resources = named.iter().map(key_resource).collect();
+            Ok(done) => {
+                let (used, material) = used(done);
+                if !keys.contains(used) {
+                    keys.push(used.clone());
+                }
+                if let Some((name, id)) = material {
+                    event.add(name, id);
+                }
             }
+            Err(error) => event.fail(event_code(error.kind.code()), error.message.as_str()),
         }
-        event.tell_owners(&*self.entropy);
-        event.request_parameters = Value::Object(parameters);
+        event.resources = keys.iter().map(key_resource).collect();
+        // As of calls of the API itself: what is refused to a stranger is in its own log alone.
         let is_refused = result.as_ref().is_err_and(|error| error.kind == KmsErrorKind::AccessDenied);
-        event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));
+        if !is_refused {
+            event.tell_owners(&*self.entropy);
+        }
+        if keys.is_empty() {
+            let names = ["keyId", "sourceKeyId", "destinationKeyId"].into_iter();
+            let named = names.filter_map(|name| parameters.get(name)?.as_str()?.parse::<KeyArn>().ok());
+            event.resources = named.map(|arn| key_resource(&arn)).collect();
+        }
+        event.request_parameters = Value::Object(parameters);
+        event.judge(seen.decisive(is_refused).map(|decided| decided.told()));
         self.audit.record_surely(event).await.map_err(|error| KmsErrorKind::Unavailable.because("", error))?;
         result
     }
 }
+
+/// The key that a call used, and under which name which of its materials.
+type Used<'u> = (&'u KeyArn, Option<(&'static str, String)>);
 
 /// Request parameters: `members`, and the context if there is one.
 fn parameters(members: Value, context: (&str, &EncryptionContext)) -> Map<String, Value> {
@@ -138,7 +172,13 @@ fn parameters(members: Value, context: (&str, &EncryptionContext)) -> Map<String
     members
 }
 
+/// The key that wrapped.
+fn wrapped_by<'w>(wrapped: &'w WrappedKey, name: &'static str) -> Used<'w> {
+    (&wrapped.key_arn, wrapped.material_id.clone().map(|id| (name, id)))
+}
+
 const CONTEXT: &str = "encryptionContext";
+const MATERIAL: &str = "keyMaterialId";
 
 #[async_trait]
 impl Kms for AuditedKms {
@@ -151,7 +191,7 @@ impl Kms for AuditedKms {
         let call = self.begin("GenerateDataKey", caller);
         let result = self.inner.generate_data_key(&call.0, key, context).await;
         let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
-        self.record(call, parameters, result, |made| vec![&made.wrapped.key_arn]).await
+        self.record(call, parameters, result, |made| wrapped_by(&made.wrapped, MATERIAL)).await
     }
 
     async fn decrypt(
@@ -166,7 +206,8 @@ impl Kms for AuditedKms {
         let key = key.map(ToString::to_string);
         let parameters =
             parameters(json!({"keyId": key, "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}), (CONTEXT, context));
-        self.record(call, parameters, result, |opened| vec![&opened.key_arn]).await
+        let material = |opened: &Decrypted| opened.material_id.clone().map(|id| (MATERIAL, id));
+        self.record(call, parameters, result, |opened| (&opened.key_arn, material(opened))).await
     }
 
     async fn encrypt(
@@ -182,7 +223,7 @@ impl Kms for AuditedKms {
             json!({"keyId": key.to_string(), "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}),
             (CONTEXT, context),
         );
-        self.record(call, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
+        self.record(call, parameters, result, |wrapped| wrapped_by(wrapped, MATERIAL)).await
     }
 
     async fn wrap_data_key(
@@ -196,7 +237,7 @@ impl Kms for AuditedKms {
         let call = self.begin("GenerateDataKey", caller);
         let result = self.inner.wrap_data_key(&call.0, key, data_key, context).await;
         let parameters = parameters(json!({"keyId": key.to_string(), "keySpec": "AES_256"}), (CONTEXT, context));
-        self.record(call, parameters, result, |wrapped| vec![&wrapped.key_arn]).await
+        self.record(call, parameters, result, |wrapped| wrapped_by(wrapped, MATERIAL)).await
     }
 
     async fn re_encrypt(
@@ -216,7 +257,7 @@ impl Kms for AuditedKms {
         });
         let mut members = parameters(members, ("sourceEncryptionContext", from.1));
         members.extend(parameters(json!({}), ("destinationEncryptionContext", to.1)));
-        self.record(call, members, result, |wrapped| vec![&wrapped.key_arn]).await
+        self.record(call, members, result, |wrapped| wrapped_by(wrapped, "destinationKeyMaterialId")).await
     }
 
     async fn describe(&self, caller: &Caller, key: &KeyRef) -> Result<KeyDescription, KmsError> {

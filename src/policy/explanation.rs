@@ -70,13 +70,17 @@ impl Explanation {
     }
 }
 
-/// What let a request in, first of all, and what was refused to it, last.
+/// What let a request in, first of all, and what was refused to it, last; and what it turned out to be about.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
     /// What let it in.
     pub allowed: Option<Explanation>,
     /// What was refused to it.
     pub denied: Option<Explanation>,
+    /// The ARNs of the resources that it was found to be about, each with the IAM action that was asked of it first.
+    pub resources: Vec<(&'static str, String)>,
+    /// What the service tells of it beside its answer, by name.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 impl Decisions {
@@ -111,6 +115,23 @@ impl DecisionRecorder {
     pub fn see(&self, explanation: impl FnOnce() -> Explanation) {
         if let Some(decisions) = &self.0 {
             decisions.lock().unwrap_or_else(PoisonError::into_inner).see(explanation());
+        }
+    }
+
+    /// The request is about the resource `arn`, of which `action` is asked: one that its caller may know of.
+    pub fn see_resource(&self, action: &'static str, arn: &str) {
+        if let Some(decisions) = &self.0 {
+            let seen = &mut decisions.lock().unwrap_or_else(PoisonError::into_inner).resources;
+            if seen.iter().all(|(_, other)| other != arn) {
+                seen.push((action, arn.to_owned()));
+            }
+        }
+    }
+
+    /// Something is to be told of the request.
+    pub fn note(&self, name: &'static str, value: impl Into<String>) {
+        if let Some(decisions) = &self.0 {
+            decisions.lock().unwrap_or_else(PoisonError::into_inner).notes.push((name, value.into()));
         }
     }
 
@@ -151,8 +172,14 @@ mod tests {
         }
         assert_eq!(witness.decisions().decisive(false), Some(one));
         assert_eq!(witness.decisions().decisive(true), Some(missing));
+        for arn in ["k1", "k2", "k1"] {
+            witness.see_resource("kms:Decrypt", arn);
+        }
+        let seen: Vec<String> = witness.decisions().resources.into_iter().map(|(_, arn)| arn).collect();
+        assert_eq!(seen, ["k1", "k2"]);
         let blind = DecisionRecorder::default();
         blind.see(|| deny.clone());
+        blind.see_resource("kms:Decrypt", "k1");
         assert_eq!(blind.decisions().decisive(true), None);
     }
 

@@ -9,7 +9,7 @@ use super::access_log::{self, Aside};
 use super::error::{ErrorCode, Result};
 use super::operation::Row;
 use super::request::{ObjectKey, Query, Target};
-use super::{headers, version};
+use super::{event, headers, version};
 use crate::audit::Event;
 use crate::iam::{Explanation, Identity};
 use crate::policy::Decisions;
@@ -63,6 +63,15 @@ impl AuditNotes {
     /// Who asks for what is known now, perhaps better than before.
     pub fn see(&self, event: Option<Event>) {
         self.note(|seen| seen.event = event);
+    }
+
+    /// The request brings this document.
+    pub fn see_document(&self, document: &[u8]) {
+        self.note(|seen| {
+            if let Some(event) = &mut seen.event {
+                event::show_document(event, document);
+            }
+        });
     }
 
     /// This is asked of `target`, by somebody.

@@ -12,6 +12,7 @@ use super::headers::text;
 use super::operation::{Operation, Row};
 use super::request::Target;
 use super::service::S3;
+use super::xml_json;
 use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
 use crate::crypto::Entropy;
 use crate::iam::{Explanation, Identity};
@@ -155,6 +156,22 @@ fn parameters(call: &Call<'_>) -> Map<String, Value> {
         }
     }
     parameters
+}
+
+/// Adds the document of a request about a bucket's management: its configuration, as JSON, under the name of the document's root. A
+/// bucket's policy has a name of its own, for it is JSON. (CloudTrail's events of `PutBucketPolicy`, `PutBucketLifecycle` and others.)
+pub(super) fn show_document(event: &mut Event, document: &[u8]) {
+    if event.category() != Category::Management {
+        return;
+    }
+    let shown = match event.event_name {
+        "PutBucketPolicy" => serde_json::from_slice(document).ok().map(|policy| ("bucketPolicy".to_owned(), policy)),
+        // What is no document of S3's takes no other member's name.
+        _ => xml_json::read(document).filter(|(root, _)| root.starts_with(|first: char| first.is_ascii_uppercase())),
+    };
+    if let (Value::Object(parameters), Some((name, value))) = (&mut event.request_parameters, shown) {
+        parameters.entry(name).or_insert(value);
+    }
 }
 
 /// Adds how the request was answered, by a bucket of `owner`, and what decided on it. Owner and caller are told.

@@ -76,6 +76,7 @@ mod version;
 mod versioning;
 mod website;
 pub mod xml;
+mod xml_json;
 
 pub use access_log::Figures as AccessLogFigures;
 pub use consequences::{Outboxes, SharedOutboxes};

@@ -199,6 +199,7 @@ impl S3 {
             _ => error,
         })?;
         let (document, _) = payload::read_all(PayloadStream::new(plan, body), limit).await?;
+        call.witness.see_document(&document);
         Ok(document)
     }
 }

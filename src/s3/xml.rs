@@ -164,7 +164,7 @@ pub fn read<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T> {
 
 /// A document's text, without a byte order mark. It is in UTF-8, or in UTF-16 where a mark or the first character says so.
 /// (XML 1.0, section 4.3.3 and appendix F.)
-fn decoded(document: &[u8]) -> Option<Cow<'_, str>> {
+pub(super) fn decoded(document: &[u8]) -> Option<Cow<'_, str>> {
     let (unit, encoded): (fn([u8; 2]) -> u16, _) = match document {
         [0xfe, 0xff, encoded @ ..] => (u16::from_be_bytes, encoded),
         [0xff, 0xfe, encoded @ ..] => (u16::from_le_bytes, encoded),

@@ -83,7 +83,11 @@ def test_a_kms_call_has_its_event(server, kms):
     assert event["userIdentity"]["accessKeyId"] == server.access_key
     assert event["sourceIPAddress"] == "127.0.0.1"
     assert "Boto3" in event["userAgent"]
-    assert event["requestParameters"] == {"keyId": key, "encryptionContext": {"Department": "pay"}}
+    assert event["requestParameters"] == {
+        "keyId": key,
+        "encryptionContext": {"Department": "pay"},
+        "encryptionAlgorithm": "SYMMETRIC_DEFAULT",
+    }
     assert event["responseElements"] is None and event["readOnly"] is True
     assert event["resources"] == [{"ARN": key, "accountId": "000000000000", "type": "AWS::KMS::Key"}]
     assert event["managementEvent"] is True and event["eventCategory"] == "Management"
@@ -95,8 +99,68 @@ def test_a_kms_call_has_its_event(server, kms):
     assert created["responseElements"]["keyMetadata"]["arn"] == key
     assert created["resources"][0]["ARN"] == key
 
-    kms.decrypt(CiphertextBlob=blob, EncryptionContext={"Department": "pay"})
-    assert last(server, "Decrypt")["resources"][0]["ARN"] == key
+    opened = kms.decrypt(CiphertextBlob=blob, EncryptionContext={"Department": "pay"})
+    decrypted = last(server, "Decrypt")
+    assert decrypted["resources"][0]["ARN"] == key
+    for used in (event, decrypted):
+        assert used["additionalEventData"]["keyMaterialId"] == opened["KeyMaterialId"]
+        assert used["requestParameters"]["encryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
+
+
+def test_what_changes_a_key_names_it(server, kms):
+    """Though the operation does not answer with its ARN. (KMS developer guide, "AWS KMS log entries".)"""
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    name = {"KeyId": key.split("/")[1]}
+    kms.create_alias(AliasName="alias/named", TargetKeyId=name["KeyId"])
+    kms.disable_key(**name)
+    kms.enable_key(**name)
+    kms.tag_resource(**name, Tags=[{"TagKey": "a", "TagValue": "b"}])
+    grant = kms.create_grant(**name, GranteePrincipal=ROOT, Operations=["Encrypt"])
+    kms.retire_grant(GrantToken=grant["GrantToken"])
+    kms.delete_alias(AliasName="alias/named")
+    scheduled = kms.schedule_key_deletion(**name, PendingWindowInDays=7)
+    alias = key.replace("key/" + name["KeyId"], "alias/named")
+    for event_name, more in [
+        ("CreateAlias", {}),
+        ("DisableKey", {}),
+        ("EnableKey", {}),
+        ("TagResource", {}),
+        ("CreateGrant", {"grantId": grant["GrantId"]}),
+        ("RetireGrant", {}),
+        ("DeleteAlias", {}),
+    ]:
+        event = last(server, event_name)
+        assert event["responseElements"] == {"keyId": key} | more, event_name
+        arns = [resource["ARN"] for resource in event["resources"]]
+        assert arns == ([key, alias] if "Alias" in event_name else [key]), event_name
+    assert last(server, "RetireGrant")["additionalEventData"]["grantId"] == grant["GrantId"]
+    elements = last(server, "ScheduleKeyDeletion")["responseElements"]
+    date = scheduled["DeletionDate"].astimezone(datetime.UTC)
+    hour = date.strftime("%I").lstrip("0")
+    shown = date.strftime(f"%b {date.day}, %Y, {hour}:%M:%S %p")
+    assert (elements["keyId"], elements["deletionDate"]) == (key, shown)
+
+
+def test_re_encrypting_names_both_keys(server, kms, s3):
+    old, new = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    blob = kms.encrypt(KeyId=old, Plaintext=b"x")["CiphertextBlob"]
+    moved = kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=new)
+    event = last(server, "ReEncrypt")
+    assert [resource["ARN"] for resource in event["resources"]] == [old, new]
+    assert event["requestParameters"] == {
+        "sourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        "destinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        "destinationKeyId": new,
+    }
+    beside = event["additionalEventData"]
+    assert beside["sourceKeyMaterialId"] == moved["SourceKeyMaterialId"]
+    assert beside["destinationKeyMaterialId"] == moved["DestinationKeyMaterialId"]
+    # What S3 asks when an object is put under another key.
+    s3.put_object(Bucket="audited", Key="moved", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=old)
+    s3.update_object_encryption(Bucket="audited", Key="moved", ObjectEncryption={"SSEKMS": {"KMSKeyArn": new}})
+    event = last(server, "ReEncrypt", destinationKeyId=new)
+    assert event["userIdentity"]["invokedBy"] == "AWS Internal"
+    assert [resource["ARN"] for resource in event["resources"]] == [old, new]
 
 
 def test_a_refusal_has_its_event(server, kms):
@@ -108,6 +172,30 @@ def test_a_refusal_has_its_event(server, kms):
     assert event["errorCode"] == "DisabledException"
     assert event["errorMessage"] == f"{key} is disabled."
     assert event["resources"][0]["ARN"] == key
+
+
+def test_a_refusal_names_the_key_that_was_found(server, kms):
+    """By an alias or by the ciphertext, though the request names none."""
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/refused", TargetKeyId=key)
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x", EncryptionContext={"a": "b"})["CiphertextBlob"]
+
+    def refused(call, **arguments):
+        with pytest.raises(botocore.exceptions.ClientError):
+            call(**arguments)
+        event = [event for event in events(server) if event["eventSource"] == "kms.amazonaws.com"][-1]
+        assert [resource["ARN"] for resource in event["resources"]] == [key], event
+        return event["errorCode"]
+
+    assert refused(kms.decrypt, CiphertextBlob=blob) == "InvalidCiphertextException"
+    kms.disable_key(KeyId=key)
+    assert refused(kms.encrypt, KeyId="alias/refused", Plaintext=b"x") == "DisabledException"
+    assert refused(kms.decrypt, CiphertextBlob=blob, EncryptionContext={"a": "b"}) == "DisabledException"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*"}
+    allow = {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "kms:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]})
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+    assert refused(kms.encrypt, KeyId="alias/refused", Plaintext=b"x") == "AccessDenied"
 
 
 @pytest.mark.parametrize(
@@ -233,6 +321,37 @@ def test_s3_management_and_refusals(server, s3):
     assert event["errorCode"] == "NoSuchBucketPolicy" and event["readOnly"] is True
 
 
+def test_a_buckets_configuration_is_told(server, s3):
+    """As JSON, under the name of its document's root. (So CloudTrail's records of these have it.)"""
+    bucket = {"Bucket": "audited-configured"}
+    s3.create_bucket(**bucket)
+    namespace = {"xmlns": "http://s3.amazonaws.com/doc/2006-03-01/"}
+
+    def told(name):
+        return last(server, name, bucketName="audited-configured")["requestParameters"]
+
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "s3:*", "Resource": "arn:aws:s3:::audited-configured"}],
+    }
+    s3.put_bucket_policy(**bucket, Policy=json.dumps(policy))
+    assert told("PutBucketPolicy")["bucketPolicy"] == policy
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+    s3.put_bucket_encryption(**bucket, ServerSideEncryptionConfiguration={"Rules": [default]})
+    assert told("PutBucketEncryption")["ServerSideEncryptionConfiguration"] == {"Rule": default} | namespace
+    s3.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert told("PutBucketVersioning")["VersioningConfiguration"] == {"Status": "Enabled"} | namespace
+    rule = {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": "p"}, "Expiration": {"Days": 1}}
+    s3.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration={"Rules": [rule]})
+    assert told("PutBucketLifecycle")["LifecycleConfiguration"] == {"Rule": rule} | namespace
+    tags = [{"Key": "a", "Value": "b"}, {"Key": "c", "Value": "d"}]
+    s3.put_bucket_tagging(**bucket, Tagging={"TagSet": tags})
+    assert told("PutBucketTagging")["Tagging"] == {"TagSet": {"Tag": tags}} | namespace
+    # What objects hold, and which are deleted, is no configuration.
+    s3.delete_objects(**bucket, Delete={"Objects": [{"Key": "k"}]})
+    assert "Delete" not in told("DeleteObjects")
+
+
 def test_no_secret_reaches_the_log(server, s3, kms):
     key = kms.create_key()["KeyMetadata"]["Arn"]
     made = kms.generate_data_key(KeyId=key, KeySpec="AES_256")
@@ -292,6 +411,21 @@ def test_lookup_events_by_every_attribute_time_and_page(server, kms, trail):
     ] == []
     with pytest.raises(trail.exceptions.InvalidMaxResultsException):
         trail.lookup_events(MaxResults=51)
+    token = trail.lookup_events(MaxResults=2)["NextToken"]
+    assert len(trail.lookup_events(MaxResults=3, NextToken=token)["Events"]) == 3
+    with pytest.raises(trail.exceptions.InvalidNextTokenException):
+        trail.lookup_events(
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "GenerateRandom"}], NextToken=token
+        )
+
+
+def test_identities_are_looked_up_by_name(server, trail):
+    server.client("iam").create_user(UserName="looked-up")
+    for attribute, value in [("ResourceName", "looked-up"), ("ResourceType", "AWS::IAM::User")]:
+        attributes = [{"AttributeKey": attribute, "AttributeValue": value}]
+        [event] = trail.lookup_events(LookupAttributes=attributes)["Events"]
+        assert event["EventName"] == "CreateUser"
+        assert event["Resources"] == [{"ResourceType": "AWS::IAM::User", "ResourceName": "looked-up"}]
 
 
 def test_aws_cli_looks_up(server, kms):
@@ -301,7 +435,8 @@ def test_aws_cli_looks_up(server, kms):
     )
     found = shown.json["Events"]
     assert found[0]["EventSource"] == "kms.amazonaws.com"
-    assert {"ResourceType": "AWS::KMS::Alias", "ResourceName": "arn:aws:kms:us-east-1:000000000000:alias/looked-up"} in (
+    # Of this type in CloudTrail too. (KMS developer guide, "CreateAlias" of the log entries.)
+    assert {"ResourceType": "AWS::KMS::Key", "ResourceName": "arn:aws:kms:us-east-1:000000000000:alias/looked-up"} in (
         found[0]["Resources"]
     )
 
@@ -447,8 +582,12 @@ def test_a_use_across_accounts_is_in_both_accounts_logs(tmp_path):
         owners, callers = told(server), told(server.other)
         assert (owners["recipientAccountId"], callers["recipientAccountId"]) == ("000000000000", other)
         assert owners["sharedEventID"] == callers["sharedEventID"] and owners["eventID"] != callers["eventID"]
-        assert owners["userIdentity"] == callers["userIdentity"] and owners["resources"] == callers["resources"]
-        assert "authorization" in owners["additionalEventData"] and "additionalEventData" not in callers
+        assert owners["resources"] == callers["resources"]
+        # The other account's principal is its own affair. (CloudTrail user guide, "CloudTrail userIdentity element".)
+        assert callers["userIdentity"]["type"] == "Root" and callers["userIdentity"]["accessKeyId"]
+        afar = {"type": "AWSAccount", "principalId": other, "accountId": other}
+        assert owners["userIdentity"] == afar
+        assert "authorization" in owners["additionalEventData"] and "authorization" not in callers["additionalEventData"]
 
         s3 = server.client("s3")
         s3.create_bucket(Bucket="theirs-too")
@@ -463,6 +602,22 @@ def test_a_use_across_accounts_is_in_both_accounts_logs(tmp_path):
         assert (owners["recipientAccountId"], callers["recipientAccountId"]) == ("000000000000", other)
         assert owners["sharedEventID"] == callers["sharedEventID"] and owners["requestID"] == callers["requestID"]
         assert "authorization" in owners["additionalEventData"] and "authorization" not in callers["additionalEventData"]
+        # A refusal is in the log of the bucket's owner too, as AWS's is; one of a key is in the caller's alone. (KMS developer guide,
+        # "Logging AWS KMS API calls with AWS CloudTrail".)
+        for call in (
+            lambda: server.other.client("s3").put_bucket_versioning(
+                Bucket="theirs-too", VersioningConfiguration={"Status": "Enabled"}
+            ),
+            lambda: server.other.client("kms").describe_key(KeyId=server.client("kms").create_key()["KeyMetadata"]["Arn"]),
+        ):
+            with pytest.raises(botocore.exceptions.ClientError):
+                call()
+        wanted[0]["AttributeValue"] = "PutBucketVersioning"
+        assert told(server)["userIdentity"] == afar and told(server.other)["errorCode"] == "AccessDenied"
+        wanted[0]["AttributeValue"] = "DescribeKey"
+        refused = told(server.other)
+        assert refused["errorCode"] == "AccessDenied" and "sharedEventID" not in refused
+        assert server.client("cloudtrail").lookup_events(LookupAttributes=wanted)["Events"] == []
         assert server.strongroom("audit", "verify").returncode == 0
     finally:
         server.destroy()

@@ -160,6 +160,25 @@ def test_other_accounts_see_nothing(tmp_path, request):
     assert ask(server.other, "POST", "/_/v1/jobs", order)[0] == 403
 
 
+def test_the_audit_tells_what_operators_asked(own):
+    own.put("k", own.old)
+    job = own.rewrap("--json").json["id"]
+    order = {"type": "rewrap", "bucket": "box", "from": "alias/nothing", "to": own.new}
+    assert ask(own.server, "POST", "/_/v1/jobs", order)[0] == 400
+    assert ask(own.server, "GET", f"/_/v1/jobs/{'0' * 32}")[0] == 404
+    source = [{"AttributeKey": "EventSource", "AttributeValue": "strongroom.amazonaws.com"}]
+    found = own.server.client("cloudtrail").lookup_events(LookupAttributes=source)["Events"]
+    told = [json.loads(event["CloudTrailEvent"]) for event in reversed(found)]
+    started, refused = [event for event in told if event["eventName"] == "CreateJob"]
+    assert started["requestParameters"].items() >= (order | {"from": own.old}).items()
+    assert started["responseElements"]["job"]["id"] == job and started["readOnly"] is False
+    assert started["resources"] == [{"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::box"}]
+    assert started["userIdentity"]["type"] == "Root" and started["eventCategory"] == "Management"
+    assert (refused["errorCode"], refused["responseElements"]) == ("NotFoundException", None)
+    assert told[-1]["eventName"] == "GetJob" and told[-1]["errorCode"] == "NoSuchJob"
+    assert told[-1]["requestParameters"] == {"jobId": "0" * 32} and told[-1]["readOnly"] is True
+
+
 @every_key_service
 def test_a_job_survives_a_kill(own):
     for n in range(60):

@@ -225,6 +225,26 @@ def test_a_key_in_clear_is_sealed_when_it_is_to_be(new_server, tmp_path):
     assert "kms.root_key_protection says otherwise" in server.log_text()
 
 
+def test_a_key_in_clear_where_a_sealed_one_should_be_is_called_that(new_server, tmp_path):
+    server = new_server()
+    written(server)
+    assert server.stop() == 0
+    kept = tmp_path / "root.key"
+    kept.write_text(root_file(server).read_text())
+    kept.chmod(0o600)
+    config = tmp_path / "strongroom.toml"
+    config.write_text(f'[kms]\nroot_key_protection = "passphrase"\nroot_key_file = "{kept}"\n')
+    server.arguments, server.extra_environment = ["--config", str(config)], dict(PASSPHRASE)
+    with pytest.raises(AssertionError):
+        server.start()
+    told = f"the root key in {kept} is in clear, and kms.root_key_protection wants it sealed: move it to {root_file(server)}"
+    assert told in server.log_text() and "damaged" not in server.log_text()
+    # As it says.
+    kept.rename(root_file(server))
+    server.start()
+    assert is_readable(server) and json.loads(kept.read_text())["protection"] == "passphrase"
+
+
 def test_a_backup_from_before_needs_the_old_key(new_server, tmp_path):
     server = new_server()
     written(server)

@@ -138,6 +138,8 @@ def test_assuming_a_role_is_in_the_roles_log_and_the_callers(server, iam, identi
         return [json.loads(event["CloudTrailEvent"]) for event in found if event["EventName"] == "AssumeRole"]
 
     across, own = told(server)
+    # Who it was is the other account's affair.
+    assert across["userIdentity"] == {"type": "AWSAccount", "principalId": other.id, "accountId": OTHER_ACCOUNT}
     assert own["resources"] == [{"ARN": arn, "accountId": own["recipientAccountId"], "type": "AWS::IAM::Role"}]
     assert "sharedEventID" not in own
     [callers] = told(server.other)
@@ -477,6 +479,9 @@ def test_federated_users(server, identities, user, account, bucket):
     with refused("AccessDenied", 403):
         own.put_object(Bucket=bucket, Key="k", Body=DATA)
     assert by(server, answer["Credentials"], "sts").get_caller_identity()["Arn"] == arn
+    look = [{"AttributeKey": "AccessKeyId", "AttributeValue": answer["Credentials"]["AccessKeyId"]}]
+    event = json.loads(server.client("cloudtrail").lookup_events(LookupAttributes=look)["Events"][0]["CloudTrailEvent"])
+    assert event["userIdentity"]["sessionContext"]["sessionIssuer"]["principalId"] == user.id
     none = by(server, sts.get_federation_token(Name="bob")["Credentials"], "s3")
     with refused("AccessDenied", 403):
         none.list_objects_v2(Bucket=bucket)
@@ -597,6 +602,29 @@ def test_a_web_identity_assumes_a_role(server, issuer, with_token, web_role, buc
     by(server, answer["Credentials"], "sts").get_caller_identity()
     event = json.loads(server.client("cloudtrail").lookup_events(LookupAttributes=look)["Events"][0]["CloudTrailEvent"])
     assert "federatedProvider" in event["userIdentity"]["sessionContext"]["webIdFederationData"]
+
+
+def test_the_audit_names_the_web_identity(server, issuer, with_token, provider, web_role):
+    """In the log of the role's account, refused or not. (CloudTrail user guide, "CloudTrail userIdentity element".)"""
+    answer = with_token(issuer.token())
+    with refused("AccessDenied", 403):
+        with_token(issuer.token(sub="mallory"))
+    with refused("InvalidIdentityToken", 400):
+        with_token("not a token")
+    look = [{"AttributeKey": "ResourceName", "AttributeValue": web_role["Arn"]}]
+    found = server.client("cloudtrail").lookup_events(LookupAttributes=look)["Events"]
+    told = [json.loads(event["CloudTrailEvent"]) for event in found]
+    unproven, stranger, own = [event for event in told if event["eventName"] == "AssumeRoleWithWebIdentity"]
+    for event, name in ((own, "alice"), (stranger, "mallory")):
+        assert event["userIdentity"] == {
+            "type": "WebIdentityUser",
+            "principalId": f"{provider}:{issuer.AUDIENCE}:{name}",
+            "userName": name,
+            "identityProvider": provider,
+        }
+    assert own["responseElements"]["credentials"]["accessKeyId"] == answer["Credentials"]["AccessKeyId"]
+    assert stranger["errorCode"] == "AccessDenied"
+    assert (unproven["userIdentity"], unproven["errorCode"]) == ({"type": "WebIdentityUser"}, "InvalidIdentityToken")
 
 
 def test_web_identities_that_are_refused(issuer, with_token, account):

@@ -8,6 +8,7 @@ use super::failure::{ACCESS_DENIED, Result, lower_first};
 use super::operation::Operation;
 use super::params::Params;
 use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
+use crate::clock::cloudtrail_date;
 use crate::iam::arn;
 
 /// Members that never reach the log.
@@ -15,6 +16,11 @@ const WITHHELD: &[&str] = &["SecretAccessKey", "SessionToken", "WebIdentityToken
 
 /// A request before it is carried out.
 pub(super) fn begin(call: &Call<'_>, operation: &'static Operation, said: Said<'_>) -> Event {
+    let user = match call.identity {
+        _ if operation.is_by_token() => UserIdentity::web_identity(None),
+        Some(identity) => identity.audited(),
+        None => UserIdentity::anonymous(),
+    };
     let operation = ServiceOperation {
         source: operation.service.event_source(),
         name: operation.name,
@@ -23,7 +29,6 @@ pub(super) fn begin(call: &Call<'_>, operation: &'static Operation, said: Said<'
         region: &call.api.region,
         entropy: &*call.api.entropy,
     };
-    let user = call.identity.map_or_else(UserIdentity::anonymous, crate::iam::Identity::audited);
     let mut event = Event::of_request(operation, call.cx, said, user);
     event.request_parameters = parameters(call.params);
     event
@@ -47,8 +52,17 @@ pub(super) fn end(event: &mut Event, call: &Call<'_>, result: &Result<Value>) {
     {
         let account_id = Some(account.to_owned());
         event.resources.push(Resource { account_id, kind: "AWS::IAM::Role", arn: role.to_owned() });
-        // Whoever is refused has nothing to say in another account's log.
-        if result.is_ok() {
+        if let Some(proven) = call.web_identity.get() {
+            event.user_identity = proven.clone();
+        }
+        if event.user_identity.is_of_nobody() {
+            // Who comes with a token has no log: what becomes of it is in the role's, refused or not. (re:Post, "How do I troubleshoot
+            // an OIDC provider and IRSA in Amazon EKS?", looks for refusals there.)
+            if call.directory().account(account).is_some() {
+                account.clone_into(&mut event.recipient_account_id);
+            }
+        } else if result.is_ok() {
+            // Whoever is refused has nothing to say in another account's log.
             event.tell_owners(&*call.api.entropy);
         }
     }
@@ -95,11 +109,17 @@ fn shown(answer: &Value) -> Value {
     match answer {
         Value::Object(members) => {
             let members = members.iter().filter(|(name, value)| !WITHHELD.contains(&name.as_str()) && !value.is_null());
-            Value::Object(members.map(|(name, value)| (lower_first(name), shown(value))).collect())
+            Value::Object(members.map(|(name, value)| (lower_first(name), shown_member(name, value))).collect())
         }
         Value::Array(values) => values.iter().map(shown).collect(),
         other => other.clone(),
     }
+}
+
+/// A member of an answer as CloudTrail shows it: times in its own way.
+fn shown_member(name: &str, value: &Value) -> Value {
+    let time = value.as_str().filter(|_| name == "Expiration" || name.ends_with("Date"));
+    time.and_then(|text| text.parse().ok()).map_or_else(|| shown(value), |time| cloudtrail_date(time).into())
 }
 
 #[cfg(test)]
@@ -115,5 +135,8 @@ mod tests {
         assert_eq!(parameters(&Params::parse("Action=ListUsers").unwrap()), Value::Null);
         let answer = json!({"AccessKey": {"AccessKeyId": "AKIA", "SecretAccessKey": "secret"}});
         assert_eq!(shown(&answer), json!({"accessKey": {"accessKeyId": "AKIA"}}));
+        let answer = json!({"Credentials": {"Expiration": "2021-01-22T12:46:28Z"}, "CreateDate": "soon"});
+        let told = json!({"credentials": {"expiration": "Jan 22, 2021, 12:46:28 PM"}, "createDate": "soon"});
+        assert_eq!(shown(&answer), told);
     }
 }

@@ -13,7 +13,7 @@ mod render;
 mod sts;
 mod unserved;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ use self::operation::Service;
 use self::params::Params;
 use super::store::AccountState;
 use super::{Directory, Identity};
-use crate::audit::{Category, Event, Said, SharedAudit};
+use crate::audit::{Category, Event, Said, SharedAudit, UserIdentity};
 use crate::clock::{SharedClock, Timestamp, from_millis, iso8601_seconds};
 use crate::crypto::{SharedEntropy, digest};
 use crate::policy::DecisionRecorder;
@@ -71,6 +71,8 @@ struct Call<'c> {
     user_agent: Option<&'c str>,
     now: Timestamp,
     witness: DecisionRecorder,
+    /// Who brought a token, once that is proven.
+    web_identity: OnceLock<UserIdentity>,
 }
 
 impl<'c> Call<'c> {
@@ -133,7 +135,7 @@ impl QueryApi {
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
         let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
-        let unsigned = operation.is_some_and(|operation| operation.name == "AssumeRoleWithWebIdentity");
+        let unsigned = operation.is_some_and(Operation::is_by_token);
         let signed = match self.authenticate(cx, &Head::of_parts(&parts), &body, service) {
             Ok(signed) => signed,
             Err(error) => return (service, Err(error)),
@@ -162,6 +164,7 @@ impl QueryApi {
             user_agent: said.user_agent,
             now: self.clock.now(),
             witness: DecisionRecorder::watching(),
+            web_identity: OnceLock::new(),
         };
         if self.audit.wants(Category::Management) {
             *event = Some(event::begin(&call, operation, said));

@@ -301,6 +301,11 @@ impl Operation {
         OPERATIONS.iter().find(|operation| operation.name == name)
     }
 
+    /// Whether it is a token that tells who asks, and no signature.
+    pub(super) fn is_by_token(&self) -> bool {
+        self.name == "AssumeRoleWithWebIdentity"
+    }
+
     /// Whether it changes nothing.
     pub fn is_read_only(&self) -> bool {
         // STS changes nothing: CloudTrail's events of it say so.

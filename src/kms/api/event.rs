@@ -1,15 +1,20 @@
 //! What the audit learns of a KMS request: its members as CloudTrail names them, without data, secrets and tokens.
 //! (AWS: "AWS KMS log entries", KMS developer guide.)
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
 use super::fields::lower_first;
 use super::operation::Operation;
 use super::{Failure, KmsApi};
 use crate::audit::{Category, Event, Resource, Said, ServiceOperation};
+use crate::clock::{Timestamp, cloudtrail_date};
 use crate::iam::Identity;
-use crate::kms::audited::{EVENT_SOURCE, key_resource};
+use crate::kms::audited::{EVENT_SOURCE, event_code, key_resource, keys_seen};
+use crate::kms::error::KmsErrorKind;
+use crate::kms::spec::EncryptionAlgorithm;
 use crate::kms::{KeyArn, KeyRef, resource_arn};
+use crate::policy::Decisions;
 use crate::wire::RequestContext;
 
 /// Members that never reach the log: data, secrets, and what is as good as a permission.
@@ -48,6 +53,21 @@ fn is_read_only(name: &str) -> bool {
     ["Describe", "Generate", "Get", "List"].iter().any(|prefix| name.starts_with(prefix)) || READING.contains(&name)
 }
 
+/// Members that events have though a request leaves them to their default.
+/// ("The CloudTrail log entry for a `Decrypt` operation always includes the `encryptionAlgorithm` … even if the encryption algorithm
+/// wasn't specified in the request": KMS developer guide, "Decrypt"; so do the examples of Encrypt and ReEncrypt.)
+const DEFAULTS: &[(&str, &str)] = &[
+    ("Decrypt", "encryptionAlgorithm"),
+    ("Encrypt", "encryptionAlgorithm"),
+    ("ReEncrypt", "sourceEncryptionAlgorithm"),
+    ("ReEncrypt", "destinationEncryptionAlgorithm"),
+];
+/// Members of the answers to uses of keys that events have beside the answer, which they do not show. (The same guide, "Decrypt",
+/// "ReEncrypt".)
+const BESIDE: &[&str] = &["KeyMaterialId", "SourceKeyMaterialId", "DestinationKeyMaterialId"];
+/// Members that are times.
+const TIMES: &[&str] = &["CreationDate", "DeletionDate", "ParametersValidTo", "ValidTo"];
+
 /// A request before it is carried out.
 pub(super) fn begin(
     api: &KmsApi,
@@ -65,53 +85,100 @@ pub(super) fn begin(
         entropy: &*api.entropy,
     };
     let mut event = Event::of_request(operation, cx, said, identity.audited());
-    event.request_parameters = Some(shown(request)).filter(|shown| *shown != Value::Object(Map::new())).into();
+    event.request_parameters = parameters(operation.name, request);
     event
 }
 
-/// Adds how the request was answered.
+/// What was asked; null if that is nothing.
+fn parameters(operation: &str, request: &Value) -> Value {
+    let mut shown = shown(request);
+    for (_, member) in DEFAULTS.iter().filter(|(of, _)| *of == operation) {
+        if shown[*member].is_null() {
+            shown[*member] = EncryptionAlgorithm::default().as_str().into();
+        }
+    }
+    Some(shown).filter(|shown| *shown != Value::Object(Map::new())).into()
+}
+
+/// Adds how the request was answered, and what it was found to be about.
 pub(super) fn end(
     api: &KmsApi,
     event: &mut Event,
     request: &Value,
     result: &Result<Value, Failure>,
-    identity: &Identity,
+    (identity, seen): (&Identity, Decisions),
 ) {
     let region = api.kms.region();
-    let mut keys: Vec<String> = Vec::new();
+    let mut keys = keys_seen(&seen.resources);
+    // An alias leaves a key: it is about the one that has it then.
+    if result.is_ok() && !request["TargetKeyId"].is_null() {
+        keys.drain(..keys.len().saturating_sub(1));
+    }
+    let is_refused = result.as_ref().is_err_and(|failure| failure.kind == KmsErrorKind::AccessDenied.code());
     match result {
         Ok(response) => {
-            if !event.read_only && !response.is_null() {
-                event.response_elements = shown(response);
-            }
-            keys.extend(arns(response));
-            keys.extend(arns(&response["KeyMetadata"]));
-        }
-        Err(failure) => event.fail(failure.kind, failure.message.as_str()),
-    }
-    if keys.is_empty() {
-        keys.extend(["KeyId", "SourceKeyId", "DestinationKeyId", "TargetKeyId"].iter().filter_map(|member| {
-            match KeyRef::parse(request[*member].as_str()?) {
-                // What has the form of an id is one of the caller's own account.
-                KeyRef::Id(id) if uuid::Uuid::try_parse(&id).is_ok() => {
-                    Some(KeyArn::new(region, &identity.account.id, &id).to_string())
+            for arn in arns(response).chain(arns(&response["KeyMetadata"])).filter_map(|arn| arn.parse().ok()) {
+                if !keys.contains(&arn) {
+                    keys.push(arn);
                 }
-                KeyRef::KeyArn(arn) => Some(arn.to_string()),
-                _ => None,
             }
-        }));
+            if event.read_only {
+                for member in BESIDE {
+                    if let Some(id) = response[*member].as_str() {
+                        event.add(&lower_first(member), id);
+                    }
+                }
+            } else {
+                event.response_elements = elements(response, keys.last());
+            }
+            for (name, value) in seen.notes {
+                event.add(name, value);
+            }
+        }
+        Err(failure) => event.fail(event_code(failure.kind), failure.message.as_str()),
     }
-    keys.sort_unstable();
-    keys.dedup();
-    event.resources = keys.iter().filter_map(|key| key.parse::<KeyArn>().ok()).map(|arn| key_resource(&arn)).collect();
+    event.resources = keys.iter().map(key_resource).collect();
     if let Some(alias) = request["AliasName"].as_str() {
         event.resources.push(Resource {
             account_id: Some(identity.account.id.clone()),
-            kind: "AWS::KMS::Alias",
+            kind: "AWS::KMS::Key",
             arn: resource_arn(region, &identity.account.id, alias),
         });
     }
-    event.tell_owners(&*api.entropy);
+    // "Cross-account AWS KMS requests that are rejected because access is denied are logged only in the caller's account." (KMS
+    // developer guide, "Logging AWS KMS API calls with AWS CloudTrail".) Nor has a stranger anything to say in another's log by
+    // naming its key.
+    if !is_refused {
+        event.tell_owners(&*api.entropy);
+    }
+    if keys.is_empty() {
+        event.resources.extend(named(request, region, &identity.account.id).iter().map(key_resource));
+    }
+}
+
+/// The keys that a request names in full, whether or not there are any.
+fn named(request: &Value, region: &str, account: &str) -> Vec<KeyArn> {
+    let names = ["KeyId", "SourceKeyId", "DestinationKeyId", "TargetKeyId"].into_iter();
+    let keys = names.filter_map(|member| match KeyRef::parse(request[member].as_str()?) {
+        // What has the form of an id is one of the caller's own account.
+        KeyRef::Id(id) if uuid::Uuid::try_parse(&id).is_ok() => Some(KeyArn::new(region, account, &id)),
+        KeyRef::KeyArn(arn) => Some(arn),
+        _ => None,
+    });
+    keys.collect()
+}
+
+/// What changed, with the key that it is about: "log entries … include the key ARN of the affected KMS key in the
+/// responseElements.keyId value, even though this operation does not return the key ARN". (KMS developer guide, "DisableKey" and
+/// others.)
+fn elements(response: &Value, key: Option<&KeyArn>) -> Value {
+    let mut shown = if response.is_null() { Value::Object(Map::new()) } else { shown(response) };
+    if let (Value::Object(members), Some(key)) = (&mut shown, key)
+        && !members.contains_key("keyMetadata")
+    {
+        members.entry("keyId").or_insert_with(|| key.to_string().into());
+    }
+    Some(shown).filter(|shown| *shown != Value::Object(Map::new())).into()
 }
 
 /// The members of a response that name keys.
@@ -128,7 +195,11 @@ fn shown(document: &Value) -> Value {
             Value::Object(
                 members
                     .map(|(name, value)| {
-                        let value = if name.contains("EncryptionContext") { value.clone() } else { shown(value) };
+                        let value = match value.as_f64().filter(|_| TIMES.contains(&name.as_str())) {
+                            Some(seconds) => time(seconds).map_or_else(|| value.clone(), Value::from),
+                            None if name.contains("EncryptionContext") => value.clone(),
+                            None => shown(value),
+                        };
                         (lower_first(name), value)
                     })
                     .collect(),
@@ -137,6 +208,12 @@ fn shown(document: &Value) -> Value {
         Value::Array(values) => Value::Array(values.iter().map(shown).collect()),
         other => other.clone(),
     }
+}
+
+/// A time of the JSON protocol, as CloudTrail shows it.
+fn time(seconds: f64) -> Option<String> {
+    let since = SignedDuration::try_from_secs_f64(seconds).ok()?;
+    Timestamp::from_duration(since).ok().map(cloudtrail_date)
 }
 
 #[cfg(test)]
@@ -156,6 +233,25 @@ mod tests {
             "constraints": {"encryptionContextSubset": {"A": "b"}}, "tags": [{"tagKey": "T", "tagValue": "v"}],
         });
         assert_eq!(shown(&request), expected);
+    }
+
+    #[test]
+    fn defaults_and_times_are_shown_as_cloudtrail_has_them() {
+        let asked = json!({"encryptionAlgorithm": "SYMMETRIC_DEFAULT"});
+        assert_eq!(parameters("Decrypt", &json!({"CiphertextBlob": "eA=="})), asked);
+        assert_eq!(parameters("ListKeys", &json!({})), Value::Null);
+        let time = shown(&json!({"ValidTo": 1_747_806_465.0, "Other": 1.5}));
+        assert_eq!(time, json!({"validTo": "May 21, 2025, 5:47:45 AM", "other": 1.5}));
+    }
+
+    #[test]
+    fn what_changed_names_its_key() {
+        let key = KeyArn::new("us-east-1", "111122223333", "k");
+        assert_eq!(elements(&Value::Null, Some(&key)), json!({"keyId": key.as_str()}));
+        assert_eq!(elements(&json!({"GrantId": "g"}), Some(&key)), json!({"grantId": "g", "keyId": key.as_str()}));
+        let made = json!({"KeyMetadata": {"Arn": key.as_str()}});
+        assert_eq!(elements(&made, Some(&key)), json!({"keyMetadata": {"arn": key.as_str()}}));
+        assert_eq!(elements(&Value::Null, None), Value::Null);
     }
 
     #[test]

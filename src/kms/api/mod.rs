@@ -127,7 +127,7 @@ impl KmsApi {
         };
         let result = self.perform(cx, operation, &identity, &document, &caller).await;
         if let Some(event) = event {
-            event::end(self, event, &document, &result, &identity);
+            event::end(self, event, &document, &result, (&identity, caller.witness.decisions()));
             let is_refused = result.as_ref().is_err_and(|failure| failure.kind == KmsErrorKind::AccessDenied.code());
             event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));
         }

@@ -258,6 +258,9 @@ impl LocalKms {
             let message = || format!("Key '{}' does not exist", key.arn);
             return Err(if is_own { KmsErrorKind::NotFound.with(message()) } else { unknown() });
         }
+        if is_own {
+            caller.witness.see_resource(key_use.action, key.arn.as_str());
+        }
         self.permit(caller, &key, key_use).map_err(|refusal| if may_know { refusal } else { unknown() })?;
         key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         let material = key.material(&header.material).filter(|material| !material.pending);

@@ -251,6 +251,8 @@ impl LocalKms {
         // The key's account and one that may retire the grant leave it to whom their policies let.
         let is_delegate = owner.record.account == caller.account || retiring_account(&found) == Some(&caller.account);
         self.permit_retiring(caller, owner, named.map(|named| (id.as_str(), named)), is_delegate)?;
+        caller.witness.see_resource("kms:RetireGrant", owner.arn.as_str());
+        caller.witness.note("grantId", id.as_str());
         self.end_grant(&key, &id, dry).await
     }
 

@@ -161,6 +161,7 @@ impl LocalKms {
             && let Some(grant) = self.grant_for((caller, key), key_use.action, key_use.context, &circumstances)
         {
             caller.witness.see(|| Explanation::by_grant(key_use.action, &grant));
+            caller.witness.see_resource(key_use.action, key.arn.as_str());
             return Ok(());
         }
         settle(caller, (key.arn.as_str(), &key.record.account), key_use.action, decision)
@@ -316,6 +317,9 @@ fn settle(
 ) -> Result<(), KmsError> {
     let explanation = Explanation::of(decision, action);
     caller.witness.see(|| explanation.clone());
+    if owner == caller.account || decision.is_allowed() {
+        caller.witness.see_resource(action, arn);
+    }
     let Some(reason) = decision.reason(action) else { return Ok(()) };
     // Whom the key's policy lets in may know what is missing still.
     let is_let_in = matches!(decision, Decision::NotAllowed(source) if source != Source::Resource);

@@ -22,6 +22,7 @@ use super::super::handlers::name_of_url;
 use super::super::params::{is_reserved_tag_key, is_tag_text};
 use super::assume::{Role, seconds_asked};
 use super::credentials::{bounds, issue, packed_size};
+use crate::audit::UserIdentity;
 use crate::iam::arn;
 use crate::iam::store::records::Tag;
 use crate::policy::{Subject, SubjectKind};
@@ -95,6 +96,7 @@ pub(in super::super) async fn assume_role(call: &Call<'_>) -> Result<Value> {
     let (claims, provider, audience) = verified(call, &role, token).await?;
 
     let provider_arn = arn::provider(&role.account, &provider);
+    let _ = call.web_identity.set(UserIdentity::web_identity(Some((&provider_arn, &audience, &claims.sub))));
     let tags = tags(&claims)?;
     check_source_identity(&claims)?;
     let mut known = ContextKeys::default();

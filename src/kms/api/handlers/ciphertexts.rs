@@ -19,6 +19,10 @@ pub(super) fn encrypt(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Re
     let (key, context) = (fields.key("KeyId")?, fields.context("EncryptionContext")?);
     let wrapped = kms.encrypt_by(caller, &key, &plaintext, Cipher { algorithm, context: &context })?;
     unless_dry(fields)?;
+    // CloudTrail tells of it, the answer does not. (KMS developer guide, "Encrypt" of the log entries.)
+    if let Some(id) = &wrapped.material_id {
+        caller.witness.note("keyMaterialId", id.as_str());
+    }
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(&wrapped.blob),
         "KeyId": wrapped.key_arn.as_str(),

@@ -272,6 +272,22 @@ async fn other_accounts_are_kept_out() {
     assert!(kms.describe(&owner, &alias_arn).await.unwrap().enabled);
 }
 
+/// A caller's log names a key of its own however the call ended, and others' once it is let in.
+#[tokio::test]
+async fn a_callers_log_names_no_key_that_it_may_not_know_of() {
+    let fixture = Fixture::new().await;
+    let (kms, key) = (&fixture.kms, fixture.key().await);
+    let blob = kms.encrypt(&direct(OWNER), &KeyRef::from(&key), b"p", &context()).await.unwrap().blob;
+    let seen = |caller: &Caller| caller.witness.decisions().resources;
+    let owner = direct(OWNER).watched();
+    kms.decrypt(&owner, &blob, None, &EncryptionContext::new()).await.unwrap_err();
+    assert_eq!(seen(&owner), [("kms:Decrypt", key.to_string())]);
+    let stranger = direct(OTHER).watched();
+    kms.decrypt(&stranger, &blob, None, &context()).await.unwrap_err();
+    kms.encrypt(&stranger, &KeyRef::from(&key), b"p", &context()).await.unwrap_err();
+    assert_eq!(seen(&stranger), []);
+}
+
 /// By no ciphertext, whoever it names beside, does a stranger learn which keys there are.
 #[tokio::test]
 async fn ciphertexts_of_keys_that_are_there_and_of_others_are_refused_alike() {
