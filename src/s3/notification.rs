@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
 
 use super::call::{Bucket, Call};
 use super::error::{ErrorCode, Result, S3Error};
@@ -41,8 +42,8 @@ const ARGUMENTS: [(&str, &str); 10] = [
     ("ArgumentName9", "ArgumentValue9"),
     ("ArgumentName10", "ArgumentValue10"),
 ];
-/// How long a target may take to answer the test event.
-const TEST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the targets of a configuration may take in all to answer their test events: clients wait for a minute.
+const TEST_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -286,6 +287,7 @@ impl S3 {
         let (targets, account) = (&self.outboxes.targets, bucket.record.account.as_str());
         let missing = subscriptions.list.iter().filter(|Subscription { arn, .. }| !targets.has(arn, account));
         refuse_destinations(missing.map(|Subscription { service, arn, .. }| absence(*service, arn, account)))?;
+        let deadline = Instant::now() + TEST_PATIENCE;
         let mut refused = Vec::new();
         for Subscription { service, arn, .. } in &subscriptions.list {
             if *service == Service::Function {
@@ -296,7 +298,7 @@ impl S3 {
                 message::Origin { region: &self.settings.region, bucket: &bucket.name, owner: &bucket.record.account };
             let body = message::compose(&origin, &event, 0, None);
             let message = Message { bucket: &bucket.name, key: "", at: event.at, body };
-            match tokio::time::timeout(TEST_PATIENCE, targets.send(arn, account, message)).await {
+            match timeout_at(deadline, targets.send(arn, account, message)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(arn, %error, "a target did not take the test event");
