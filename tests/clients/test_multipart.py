@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.calls import body_of, completed, headers_of, keys_of, multipart, refused, status_of, upload_parts
+from support.calls import body_of, completed, headers_of, in_parallel, keys_of, multipart, refused, status_of, upload_parts
 from support.data import CHECKSUMS, checksum, composite, content, md5, multipart_etag
 from support.identities import allow, document
 from support.peers import every_key_service
@@ -185,6 +185,18 @@ def test_completing_twice_is_one_object(s3, bucket):
     again = complete(s3, bucket, "k", upload, done)
     assert again["ETag"] == first["ETag"]
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == PARTS[0]
+
+
+def test_a_completion_that_is_sent_many_times_at_once(s3, bucket):
+    """A client that waited in vain asks again, and the first time may be under way yet."""
+    for n in range(3):
+        upload, done = upload_parts(s3, bucket, f"k{n}", [b"only"])
+        answers = in_parallel(lambda _: complete(s3, bucket, f"k{n}", upload, done), range(16))
+        assert {answer["ETag"] for answer in answers} == {multipart_etag([done[0]["ETag"]])}
+    upload, done = upload_parts(s3, bucket, "first", [b"only"])
+    name = {"Bucket": bucket, "Key": "first", "UploadId": upload, "MultipartUpload": {"Parts": done}}
+    answers = in_parallel(lambda _: s3.complete_multipart_upload(**name, IfNoneMatch="*"), range(16))
+    assert len({answer["ETag"] for answer in answers}) == 1
 
 
 def test_completing_replaces_an_object(s3, bucket):
