@@ -203,7 +203,9 @@ impl S3 {
         let under = (upload.record.envelope.clone(), upload.record.protection.clone());
         let checksums = object_key.and_then(|key| self.seal_checksums(&key, scope, &assembled.checksums));
         let body = Body::Parts { upload: upload.id, spans: assembled.spans };
-        let modified = self.clock.now().as_millisecond();
+        // "For multipart uploads, the object creation date is the date of initiation of the multipart upload." (S3 user guide,
+        // "Working with object metadata", on Last-Modified.)
+        let modified = upload.record.initiated;
         let mut record = ObjectRecord {
             attributes: upload.record.attributes.clone(),
             checksums,

@@ -199,6 +199,15 @@ def test_a_completion_that_is_sent_many_times_at_once(s3, bucket):
     assert len({answer["ETag"] for answer in answers}) == 1
 
 
+def test_an_object_is_as_old_as_its_upload(s3, bucket):
+    upload, done = upload_parts(s3, bucket, "k", [b"only"])
+    begun = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
+    time.sleep(1.1)
+    complete(s3, bucket, "k", upload, done)
+    assert s3.head_object(Bucket=bucket, Key="k")["LastModified"] == begun
+    assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["LastModified"] == begun
+
+
 def test_completing_replaces_an_object(s3, bucket):
     upload, done = upload_parts(s3, bucket, "k", PARTS[:1])
     s3.put_object(Bucket=bucket, Key="k", Body=b"meanwhile")
