@@ -235,6 +235,19 @@ def test_copies_name_their_versions(s3, versioned):
         s3.copy_object(Bucket=versioned, Key="x", CopySource={"Bucket": versioned, "Key": "k", "VersionId": marker})
 
 
+def test_a_null_version_is_not_named_as_a_source(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    for status in ("Enabled", "Suspended"):
+        keep(s3, bucket, status)
+        for named in ({}, {"VersionId": "null"}):
+            source = {"Bucket": bucket, "Key": "k", **named}
+            copy = s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
+            assert ("CopySourceVersionId" in copy, "VersionId" in copy) == (False, True)
+            upload = s3.create_multipart_upload(Bucket=bucket, Key="part")["UploadId"]
+            part = s3.upload_part_copy(Bucket=bucket, Key="part", UploadId=upload, PartNumber=1, CopySource=source)
+            assert "CopySourceVersionId" not in part
+
+
 def test_large_versions_share_and_release_their_bytes(s3, versioned):
     """Copies of versions with runs of their own, each deleted in turn: the rest stays whole."""
     bodies = [content(300_000, f"large{n}") for n in range(3)]
