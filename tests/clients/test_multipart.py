@@ -286,6 +286,9 @@ def test_list_uploads(s3, bucket):
     assert ("Prefix" in whole, none["Prefix"]) == (False, "none")
     after = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="b")
     assert [upload["Key"] for upload in after["Uploads"]] == ["c/1", "d"]
+    # Without a key's marker, an upload's is not even shown.
+    after = s3.list_multipart_uploads(Bucket=bucket, UploadIdMarker=ids[1])
+    assert (after["UploadIdMarker"], len(after["Uploads"])) == ("", 6)
 
 
 @every_key_service
