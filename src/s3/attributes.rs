@@ -63,6 +63,9 @@ impl S3 {
             self.authorize_record(call, action, bucket, about, &object.record).await?;
         }
         Self::require_transport(call, &object.envelope)?;
+        if let Some(response) = self.judge_read(call, bucket, &object)? {
+            return Ok(response);
+        }
         // Checksums are sealed under the data key, and AWS asks for kms:Decrypt as well.
         let keyless = object.envelope.kind() != SseKind::Customer && customer.is_none();
         let object_key = if wants("Checksum") || wants("ObjectParts") || !keyless {

@@ -165,14 +165,19 @@ impl S3 {
         if !named.is_sorted_by(|a, b| a.part_number < b.part_number) {
             return Err(ErrorCode::InvalidPartOrder.with("UploadId", encode_upload_id(upload.id)));
         }
-        for _ in 1..TRIES {
+        let mut tries = 1;
+        let answer = loop {
             match self.try_complete(call, bucket, key, &upload, &named, &conditions).await {
                 // A part came in between: which parts there are is looked at anew.
-                Err(error) if error.code == ErrorCode::OperationAborted => {}
-                answer => return answer,
+                Err(error) if error.code == ErrorCode::OperationAborted && tries < TRIES => tries += 1,
+                answer => break answer,
             }
+        };
+        if answer.is_err() && self.find_upload(call, bucket, key).await?.is_none() {
+            // It was ended meanwhile: perhaps by the same request, sent again before it was answered.
+            return self.completed_before(call, bucket, key).await;
         }
-        self.try_complete(call, bucket, key, &upload, &named, &conditions).await
+        answer
     }
 
     async fn try_complete(
@@ -202,7 +207,9 @@ impl S3 {
         let under = (upload.record.envelope.clone(), upload.record.protection.clone());
         let checksums = object_key.and_then(|key| self.seal_checksums(&key, scope, &assembled.checksums));
         let body = Body::Parts { upload: upload.id, spans: assembled.spans };
-        let modified = self.clock.now().as_millisecond();
+        // "For multipart uploads, the object creation date is the date of initiation of the multipart upload." (S3 user guide,
+        // "Working with object metadata", on Last-Modified.)
+        let modified = upload.record.initiated;
         let mut record = ObjectRecord {
             attributes: upload.record.attributes.clone(),
             checksums,

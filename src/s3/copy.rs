@@ -332,9 +332,13 @@ impl S3 {
 }
 
 impl Source {
-    /// Sets `x-amz-copy-source-version-id`, where the source's bucket has versions, and `x-amz-request-charged`.
+    /// Sets `x-amz-copy-source-version-id`, unless the source is a null version (recorded on AWS,
+    /// `test_s3_copy_object_in_place_versioned`), and `x-amz-request-charged`.
     pub fn tell(&self, headers: &mut HeaderMap) {
-        insert_version(headers, "x-amz-copy-source-version-id", &self.bucket, self.object.record.version_id());
+        let id = self.object.record.version_id();
+        if id != VersionId::Null {
+            insert_version(headers, "x-amz-copy-source-version-id", &self.bucket, id);
+        }
         if self.is_charged {
             insert(headers, HeaderName::from_static(REQUEST_CHARGED), "requester");
         }

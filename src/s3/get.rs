@@ -76,17 +76,8 @@ impl S3 {
         let object = self.object(call, bucket, key).await?;
         self.authorize_record(call, call.action(), bucket, About::named(call, key)?, &object.record).await?;
         Self::require_transport(call, &object.envelope)?;
-        let (modified, now) = (object.record.modified, self.clock.now());
-        match Preconditions::of_request(&call.headers).judge(&object.etag, modified, Purpose::Read, now) {
-            Err(error) if error.code == ErrorCode::NotModified => {
-                let mut response = render::empty(StatusCode::NOT_MODIFIED);
-                insert_freshness(&object.record.attributes, &call.query, response.headers_mut());
-                insert_etag(response.headers_mut(), &object.etag);
-                insert_modified(response.headers_mut(), object.record.modified);
-                insert_version(response.headers_mut(), VERSION_ID, bucket, object.record.version_id());
-                return Ok(response);
-            }
-            other => other?,
+        if let Some(response) = self.judge_read(call, bucket, &object)? {
+            return Ok(response);
         }
         let selection = select(call, &object)?;
 
@@ -139,6 +130,30 @@ impl S3 {
 }
 
 impl S3 {
+    /// Judges the conditions of a read: the answer, where they say that there is nothing new.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub(super) fn judge_read(
+        &self,
+        call: &Call<'_>,
+        bucket: &Bucket,
+        object: &Object,
+    ) -> Result<Option<Response<ResponseBody>>> {
+        let (modified, now) = (object.record.modified, self.clock.now());
+        match Preconditions::of_request(&call.headers).judge(&object.etag, modified, Purpose::Read, now) {
+            Err(error) if error.code == ErrorCode::NotModified => {
+                let mut response = render::empty(StatusCode::NOT_MODIFIED);
+                insert_freshness(&object.record.attributes, &call.query, response.headers_mut());
+                insert_etag(response.headers_mut(), &object.etag);
+                insert_modified(response.headers_mut(), modified);
+                insert_version(response.headers_mut(), VERSION_ID, bucket, object.record.version_id());
+                Ok(Some(response))
+            }
+            judged => judged.map(|()| None),
+        }
+    }
+
     /// Sets the header of a part's checksum, and what the object's covers, where that is composed of its parts'. Of a full object
     /// AWS shows none. (Recorded on AWS, `test_complete_multipart_parts_checksum_full_object`.)
     async fn tell_part(

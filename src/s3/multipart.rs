@@ -125,7 +125,8 @@ impl S3 {
         Ok(render::document(XmlWriter::document("ListMultipartUploadsResult", |xml| {
             xml.text("Bucket", &bucket.name);
             xml.text("KeyMarker", listing.show(key_marker));
-            xml.text("UploadIdMarker", id_marker);
+            // (Recorded on AWS without a key's marker, `test_list_multiparts_next_marker`.)
+            xml.text("UploadIdMarker", if key_marker.is_empty() { "" } else { id_marker });
             // The last upload is told of also where nothing is behind it; a common prefix only where something is.
             let (next_key, next_id) = match page.entries.last() {
                 Some(Entry::Key(name, (id, _))) => (listing.show(name), encode_upload_id(*id)),

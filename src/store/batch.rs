@@ -50,7 +50,7 @@ const FLAG_LEN: usize = 64;
 pub enum Outcome {
     /// All of it is on stable storage.
     Applied,
-    /// An expectation did not hold; nothing was changed.
+    /// An expectation did not hold, as can be read from now on; nothing was changed.
     Conflict {
         /// The index of the first that failed; beyond the expectations, of the first shared run that does not exist.
         expectation: usize,

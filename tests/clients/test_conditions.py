@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support.calls import body_of, in_parallel, keys_of, multipart, refused, status_of, upload_parts, versions_of
-from support.requests import Signer, send
+from support.requests import Signer, send, signed
 
 OTHER = '"0123456789abcdef0123456789abcdef"'
 
@@ -152,6 +152,22 @@ def test_conditions_of_copies_of_parts(s3, bucket):
         with refused("PreconditionFailed", 412) as refusal:
             copy(**fails)
         assert refusal.error["Condition"] == f"x-amz-copy-source-{condition}"
+
+
+def test_conditions_of_attributes(server, s3, bucket):
+    tag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    past, future = "Mon, 01 Jan 2024 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+    for status, conditions in (
+        (412, {"if-match": OTHER}),
+        (412, {"if-unmodified-since": past}),
+        (304, {"if-none-match": tag}),
+        (304, {"if-none-match": tag, "if-modified-since": past}),
+        (200, {"if-match": tag, "if-unmodified-since": past}),
+        (200, {"if-none-match": OTHER, "if-modified-since": future}),
+    ):
+        headers = {"x-amz-object-attributes": "ETag", **conditions}
+        answer = signed(server, "GET", f"/{bucket}/k", [("attributes", "")], headers=headers)
+        assert answer.status == status, conditions
 
 
 def complete(s3, bucket, upload, done, **options):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.calls import body_of, completed, headers_of, keys_of, multipart, refused, status_of, upload_parts
+from support.calls import body_of, completed, headers_of, in_parallel, keys_of, multipart, refused, status_of, upload_parts
 from support.data import CHECKSUMS, checksum, composite, content, md5, multipart_etag
 from support.identities import allow, document
 from support.peers import every_key_service
@@ -187,6 +187,27 @@ def test_completing_twice_is_one_object(s3, bucket):
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == PARTS[0]
 
 
+def test_a_completion_that_is_sent_many_times_at_once(s3, bucket):
+    """A client that waited in vain asks again, and the first time may be under way yet."""
+    for n in range(3):
+        upload, done = upload_parts(s3, bucket, f"k{n}", [b"only"])
+        answers = in_parallel(lambda _: complete(s3, bucket, f"k{n}", upload, done), range(16))
+        assert {answer["ETag"] for answer in answers} == {multipart_etag([done[0]["ETag"]])}
+    upload, done = upload_parts(s3, bucket, "first", [b"only"])
+    name = {"Bucket": bucket, "Key": "first", "UploadId": upload, "MultipartUpload": {"Parts": done}}
+    answers = in_parallel(lambda _: s3.complete_multipart_upload(**name, IfNoneMatch="*"), range(16))
+    assert len({answer["ETag"] for answer in answers}) == 1
+
+
+def test_an_object_is_as_old_as_its_upload(s3, bucket):
+    upload, done = upload_parts(s3, bucket, "k", [b"only"])
+    begun = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
+    time.sleep(1.1)
+    complete(s3, bucket, "k", upload, done)
+    assert s3.head_object(Bucket=bucket, Key="k")["LastModified"] == begun
+    assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["LastModified"] == begun
+
+
 def test_completing_replaces_an_object(s3, bucket):
     upload, done = upload_parts(s3, bucket, "k", PARTS[:1])
     s3.put_object(Bucket=bucket, Key="k", Body=b"meanwhile")
@@ -265,6 +286,9 @@ def test_list_uploads(s3, bucket):
     assert ("Prefix" in whole, none["Prefix"]) == (False, "none")
     after = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="b")
     assert [upload["Key"] for upload in after["Uploads"]] == ["c/1", "d"]
+    # Without a key's marker, an upload's is not even shown.
+    after = s3.list_multipart_uploads(Bucket=bucket, UploadIdMarker=ids[1])
+    assert (after["UploadIdMarker"], len(after["Uploads"])) == ("", 6)
 
 
 @every_key_service

@@ -1,5 +1,6 @@
 """Versioning: what is kept, how it is named, listed, read, copied and deleted."""
 
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -234,6 +235,19 @@ def test_copies_name_their_versions(s3, versioned):
         s3.copy_object(Bucket=versioned, Key="x", CopySource={"Bucket": versioned, "Key": "k", "VersionId": marker})
 
 
+def test_a_null_version_is_not_named_as_a_source(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    for status in ("Enabled", "Suspended"):
+        keep(s3, bucket, status)
+        for named in ({}, {"VersionId": "null"}):
+            source = {"Bucket": bucket, "Key": "k", **named}
+            copy = s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
+            assert ("CopySourceVersionId" in copy, "VersionId" in copy) == (False, True)
+            upload = s3.create_multipart_upload(Bucket=bucket, Key="part")["UploadId"]
+            part = s3.upload_part_copy(Bucket=bucket, Key="part", UploadId=upload, PartNumber=1, CopySource=source)
+            assert "CopySourceVersionId" not in part
+
+
 def test_large_versions_share_and_release_their_bytes(s3, versioned):
     """Copies of versions with runs of their own, each deleted in turn: the rest stays whole."""
     bodies = [content(300_000, f"large{n}") for n in range(3)]
@@ -270,6 +284,31 @@ def test_multipart_uploads_are_versions(s3, versioned):
     source = {"Bucket": versioned, "Key": "k", "VersionId": before}
     copied = s3.upload_part_copy(Bucket=versioned, Key="copied", UploadId=upload, PartNumber=1, CopySource=source)
     assert copied["CopySourceVersionId"] == before
+
+
+def test_what_was_begun_last_is_current(s3, versioned):
+    """Completed in another order than they were begun in, uploads stand by their beginning."""
+    first, first_done = upload_parts(s3, versioned, "k", [b"first"])
+    time.sleep(0.01)
+    second, second_done = upload_parts(s3, versioned, "k", [b"second"])
+    time.sleep(0.01)
+
+    def complete(upload, done):
+        parts = {"Parts": done}
+        return s3.complete_multipart_upload(Bucket=versioned, Key="k", UploadId=upload, MultipartUpload=parts)["VersionId"]
+
+    second = complete(second, second_done)
+    first = complete(first, first_done)
+    assert versions_of(s3, versioned) == [("k", second, True, False), ("k", first, False, False)]
+    assert body_of(s3.get_object(Bucket=versioned, Key="k")) == b"second"
+    assert body_of(s3.get_object(Bucket=versioned, Key="k", VersionId=first)) == b"first"
+    third, third_done = upload_parts(s3, versioned, "k", [b"third"])
+    time.sleep(0.01)
+    between = put(s3, versioned, "k", b"between")
+    third = complete(third, third_done)
+    assert [entry[1] for entry in versions_of(s3, versioned)] == [between, third, second, first]
+    s3.delete_object(Bucket=versioned, Key="k", VersionId=between)
+    assert body_of(s3.get_object(Bucket=versioned, Key="k")) == b"third"
 
 
 def test_forms_are_versions(s3, versioned, server):

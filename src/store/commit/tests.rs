@@ -198,7 +198,8 @@ async fn take(store: &MemoryStore, slots: &Slots, step: Step, unique: u64) {
             let body = Body::Parts { upload: upload.id, spans: named.iter().map(span).collect() };
             let size = named.iter().map(|part| part.record.size).sum();
             let mut record = object(size, upload.record.protection.clone(), body);
-            record.generation = id;
+            // Begun before and behind others.
+            (record.generation, record.modified) = (id, i64::from(first % 3));
             let place = Place { bucket: BUCKET, versioning: stale, key: "", tell: &Silent };
             let admit = |_: Option<&Version>| Ok::<_, Infallible>(());
             let _ = complete_upload(store, place, &upload, &parts, chosen, &record, admit).await;

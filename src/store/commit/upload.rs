@@ -9,6 +9,7 @@ use super::tell::Change;
 use super::{NewRun, Place, WriteError, inline_copy, live_batch, read_versioning, release_run, take_back};
 use crate::store::schema::{
     self, ObjectRecord, PartRecord, Record as _, Table, UploadRecord, Version, VersionId, Versioning, escape, key_of,
+    noncurrent_key,
 };
 use crate::store::tally::tally_key;
 use crate::store::{Batch, KeyRange, MetaStore, Outcome, Partition, StoreError, Tally};
@@ -154,7 +155,8 @@ pub async fn read_part(
 }
 
 /// Makes `record` of the `chosen` parts of `upload`. `parts` are all parts as they were read; `versioning` is what the bucket
-/// was when it was looked at. A record that has an id, a replica's, comes where its order puts it, as
+/// was when it was looked at. Where the bucket gives ids, the record stands by the time that it names, the upload's beginning,
+/// among the versions of its key. A record that has an id, a replica's, comes where its order puts it, as
 /// [`super::write_replica`] has it; if that version is there, the upload ends without another. The id of the version, if the
 /// bucket gives ids.
 ///
@@ -180,7 +182,7 @@ pub async fn complete_upload<E>(
         let new = Version::Object(Box::new(record.clone()));
         let batch = upload.expected(live_batch(versioning));
         let (batch, id) = match replica {
-            None => head.replace(store, versioning, new, batch).await?,
+            None => stand_by_time(store, (bucket, &upload.key), &head, versioning, new, batch).await?,
             Some(id) => {
                 if locate(store, bucket, &upload.key, Some(id)).await?.is_some() {
                     abort_upload(store, bucket, upload).await?;
@@ -210,6 +212,33 @@ pub async fn complete_upload<E>(
             Outcome::Conflict { .. } => return Err(WriteError::PartsChanged),
         }
     }
+}
+
+/// Adds to `batch` that `new` becomes a version of its key: the current one, unless that is an object of a later time. "The
+/// current version of the object is determined by which upload started most recently". (S3 user guide, "Uploading and copying
+/// objects using multipart upload".) The id that it gets.
+async fn stand_by_time<E>(
+    store: &dyn MetaStore,
+    (bucket, key): (Partition, &str),
+    head: &Head<'_>,
+    versioning: Versioning,
+    mut new: Version,
+    batch: Batch,
+) -> Result<(Batch, VersionId), WriteError<E>> {
+    let later = head.object().filter(|current| current.modified > new.modified());
+    if let Some(current) = later.filter(|_| versioning == Versioning::Enabled) {
+        let mut order = new.order();
+        // Times are coarser than orders, of which no two versions have the same.
+        while store.get(bucket, &noncurrent_key(key, order)).await?.is_some() {
+            order = order.saturating_add(1);
+        }
+        if order < current.order() {
+            new.place(order, true);
+            let id = new.id();
+            return Ok((stand(store, (bucket, key), head, &new, batch).await?, id));
+        }
+    }
+    Ok(head.replace(store, versioning, new, batch).await?)
 }
 
 /// Removes `upload` and all its parts. `Ok(false)` if it was completed or aborted meanwhile.

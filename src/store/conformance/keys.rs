@@ -48,7 +48,12 @@ pub(in crate::store) async fn one_of_many_wins(kept: &OwnedStore) {
             let store = Arc::clone(store);
             tasks.push(tokio::spawn(async move {
                 let batch = Batch::new().expect(vec![round], None).put(vec![round], vec![contender]);
-                (contender, store.commit(P, batch).await.unwrap())
+                let outcome = store.commit(P, batch).await.unwrap();
+                assert!(
+                    store.get(P, &[round]).await.unwrap().is_some(),
+                    "who is told of a conflict finds what it is with"
+                );
+                (contender, outcome)
             }));
         }
         let mut winners = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! It takes all the jobs that are waiting as one group, judges each against the database and the group's own earlier
 //! changes, merges those that hold into one write, syncs it once, and answers all. So commits need no locks, are
-//! linearizable, and share the cost of a sync. A job that does not hold is answered and left out of the write.
+//! linearizable, and share the cost of a sync. A job that does not hold is left out of the write, and answered behind it: who is
+//! told of a conflict finds what it is with.
 //!
 //! If the write fails, nothing of the group counts. The runs it would have adopted are kept *in doubt* until a later
 //! write has succeeded: should the process die before that, the log may yet turn out to hold the group, and then its
@@ -156,6 +157,8 @@ struct Group<'m> {
     adopted: Vec<SealedRun>,
     released: Vec<Extent>,
     replies: Vec<oneshot::Sender<Result<Outcome, StoreError>>>,
+    /// Jobs that did not hold, perhaps for what the group writes.
+    refused: Vec<(Outcome, oneshot::Sender<Result<Outcome, StoreError>>)>,
     growth_left: Option<u64>,
 }
 
@@ -176,6 +179,7 @@ impl<'m> Group<'m> {
             adopted: Vec::new(),
             released: Vec::new(),
             replies: Vec::new(),
+            refused: Vec::new(),
             growth_left: None,
         }
     }
@@ -184,7 +188,7 @@ impl<'m> Group<'m> {
         self.jobs < GROUP_JOBS && self.batch.size_in_bytes() < GROUP_BYTES
     }
 
-    /// Adds a job, or answers it if it does not hold. False means that it was the last one.
+    /// Adds a job, or answers it if it does not hold by what is written already. False means that it was the last one.
     fn take(&mut self, job: Job) -> bool {
         self.jobs += 1;
         let (outcome, reply) = match job {
@@ -200,6 +204,7 @@ impl<'m> Group<'m> {
                 self.durable = true;
                 self.replies.push(reply);
             }
+            (Ok(conflict), Some(reply)) if !self.replies.is_empty() => self.refused.push((conflict, reply)),
             // Whoever no longer waits does not mind.
             (outcome, Some(reply)) => drop(reply.send(outcome)),
             (Err(error), None) => tracing::warn!(%error, "the store's own records could not be changed"),
@@ -461,7 +466,7 @@ impl<'m> Group<'m> {
             } else if self.space.takes_writes.swap(false, Ordering::Relaxed) {
                 tracing::error!(%error, "the disk failed a commit: nothing is written any more until the server is restarted");
             }
-            for reply in self.replies {
+            for reply in self.replies.into_iter().chain(self.refused.into_iter().map(|(_, reply)| reply)) {
                 let _ = reply.send(Err(failure(error.clone())));
             }
             return;
@@ -489,6 +494,9 @@ impl<'m> Group<'m> {
         }
         for reply in self.replies {
             let _ = reply.send(Ok(Outcome::Applied));
+        }
+        for (conflict, reply) in self.refused {
+            let _ = reply.send(Ok(conflict));
         }
     }
 }

@@ -416,6 +416,47 @@ async fn a_replica_in_parts_stands_where_its_order_puts_it() {
 }
 
 #[tokio::test]
+async fn uploads_in_parts_stand_by_the_time_of_their_beginning() {
+    let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
+    bucket(&store, Versioning::Enabled).await;
+    let place = |versioning| Place { bucket: BUCKET, versioning, key: "k", tell: &Silent };
+    let admit = |_: Option<&Version>| Ok::<_, Infallible>(());
+    let complete = async |begun: i64, n: usize, versioning| {
+        create_upload::<Infallible>(&store, place(versioning), unique(n), &upload_record()).await.unwrap();
+        let upload = read_upload(&store, BUCKET, "k", unique(n)).await.unwrap().unwrap();
+        let mut record = object(0, protection(0), Body::Parts { upload: upload.id, spans: Vec::new() });
+        (record.modified, record.generation) = (begun, unique(n));
+        let id = complete_upload(&store, place(versioning), &upload, &[], |_| true, &record, admit).await.unwrap();
+        let found = read_version(&store, BUCKET, "k", id).await.unwrap().unwrap();
+        assert_eq!(id.unwrap_or(VersionId::Null), found.id(), "it is found by the id that is told");
+    };
+    let times = async || {
+        let found = read_versions(&store, BUCKET, "", None, usize::MAX).await.unwrap();
+        assert!(found.iter().enumerate().all(|(at, found)| found.is_current == (at == 0)));
+        found.iter().map(|found| found.version.modified()).collect::<Vec<_>>()
+    };
+    let enabled = Versioning::Enabled;
+    complete(200, 1, enabled).await;
+    for n in [2, 3] {
+        complete(100, n, enabled).await;
+    }
+    assert_eq!(times().await, [200, 100, 100], "the first was begun last");
+    complete(200, 4, enabled).await;
+    complete(150, 5, enabled).await;
+    assert_eq!(times().await, [200, 200, 150, 100, 100]);
+    // A deletion is no upload: what ends behind it is there.
+    let marker = MarkerRecord::new(400, [1; 16]);
+    let all = |_: Option<&ObjectRecord>| Ok::<_, Infallible>(());
+    delete_object(&store, place(enabled), &marker, all).await.unwrap();
+    complete(300, 6, enabled).await;
+    assert_eq!(times().await[..2], [300, 400]);
+    keep(&store, Versioning::Suspended).await;
+    complete(50, 7, Versioning::Suspended).await;
+    assert_eq!(times().await[..2], [50, 300], "no version of its own, no order");
+    assert_heads_are_right(&store).await;
+}
+
+#[tokio::test]
 async fn a_bucket_that_could_not_be_deleted_takes_writes_again() {
     let store = MemoryStore::new(Arc::new(SeededEntropy::new(1)));
     bucket(&store, Versioning::Never).await;
