@@ -141,9 +141,10 @@ impl Filter {
     }
 }
 
-/// Holds the id inside the document to that of the request.
-fn check_id(asked: &PutDocument<'_>, id: &str) -> Result<()> {
-    if id == asked.id { Ok(()) } else { Err(ErrorCode::IdMismatch.into()) }
+/// Holds the id inside the document to that of the request. Of analytics and tiering, another one is `MalformedXML`. (Recorded on
+/// AWS, `test_s3_analytics_configurations` and `test_s3_intelligent_tier_config`.)
+fn check_id(asked: &PutDocument<'_>, id: &str, refusal: ErrorCode) -> Result<()> {
+    if id == asked.id { Ok(()) } else { Err(refusal.into()) }
 }
 
 /// `MetricsConfiguration`. (S3 API reference, PutBucketMetricsConfiguration.)
@@ -156,7 +157,7 @@ pub(super) fn metrics(asked: &PutDocument<'_>) -> Result<String> {
     }
     let Document { id, filter } = xml::read(asked.document, "MetricsConfiguration")?;
     filter.iter().try_for_each(|filter| filter.check(true))?;
-    check_id(asked, &id)?;
+    check_id(asked, &id, ErrorCode::IdMismatch)?;
     Ok(XmlWriter::fragment(|xml| {
         xml.text("Id", &id);
         if let Some(filter) = &filter {
@@ -210,7 +211,7 @@ pub(super) fn analytics(asked: &PutDocument<'_>) -> Result<String> {
             return Err(S3Error::new(ErrorCode::InvalidS3DestinationBucket, "Invalid bucket ARN."));
         }
     }
-    check_id(asked, &id)?;
+    check_id(asked, &id, ErrorCode::MalformedXml)?;
     Ok(XmlWriter::fragment(|xml| {
         xml.text("Id", &id);
         if let Some(filter) = &filter {
@@ -266,7 +267,7 @@ pub(super) fn intelligent_tiering(asked: &PutDocument<'_>) -> Result<String> {
             return Err(S3Error::argument("Days", tiering.days.to_string(), message));
         }
     }
-    check_id(asked, &id)?;
+    check_id(asked, &id, ErrorCode::MalformedXml)?;
     Ok(XmlWriter::fragment(|xml| {
         xml.text("Id", &id);
         if let Some(filter) = &filter {
@@ -326,6 +327,8 @@ mod tests {
         assert_eq!(code(accelerate, "AccelerateConfiguration", ""), ErrorCode::MalformedXml);
         assert_eq!(code(request_payment, "RequestPaymentConfiguration", "<Payer>Me</Payer>"), ErrorCode::MalformedXml);
         assert_eq!(code(metrics, "MetricsConfiguration", "<Id>other</Id>"), ErrorCode::IdMismatch);
+        let other = "<Id>other</Id><StorageClassAnalysis></StorageClassAnalysis>";
+        assert_eq!(code(analytics, "AnalyticsConfiguration", other), ErrorCode::MalformedXml);
         for filter in [
             "<Filter></Filter>",
             "<Filter><Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></Filter>",
