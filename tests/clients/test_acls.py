@@ -296,9 +296,11 @@ def test_documents_that_are_none(server, s3, shared, owner, other):
         s3.put_bucket_acl(Bucket=shared, AccessControlPolicy={"Owner": {"ID": owner}, "Grants": [grant]})
     with refused("AccessDenied", 403):
         s3.put_bucket_acl(Bucket=shared, AccessControlPolicy={"Owner": {"ID": other}, "Grants": []})
+    with refused("InvalidArgument", 400, "Invalid id"):
+        s3.put_bucket_acl(Bucket=shared, AccessControlPolicy={"Owner": {"ID": "wrong-id"}, "Grants": []})
     with refused("MalformedACLError", 400):
         s3.put_bucket_acl(Bucket=shared, AccessControlPolicy={"Grants": []})
-    with refused("MissingSecurityHeader", 400, "Your request was missing a required header."):
+    with refused("MissingSecurityHeader", 400, "Your request was missing a required header"):
         s3.put_bucket_acl(Bucket=shared)
     with refused("UnexpectedContent", 400):
         s3.put_bucket_acl(Bucket=shared, ACL="private", AccessControlPolicy={"Owner": {"ID": owner}, "Grants": []})

@@ -183,14 +183,16 @@ struct GranteeElement {
 /// Reads an `AccessControlPolicy` of what belongs to `owner` (a canonical id).
 ///
 /// # Errors
-/// `MalformedACLError`; `AccessDenied` for another owner; as of headers.
+/// `MalformedACLError`; `AccessDenied` for another owner, `InvalidArgument` for one that there is not; as of headers.
 pub(super) fn read_document(document: &[u8], owner: &str, directory: &Directory) -> Result<Vec<AclGrant>> {
     let malformed = || S3Error::from(ErrorCode::MalformedAcl);
     let policy: AccessControlPolicy =
         xml::read(document, "AccessControlPolicy").map_err(|error| malformed().because(error))?;
     let (Some(named), Some(list)) = (policy.owner, policy.access_control_list) else { return Err(malformed()) };
-    // A list cannot hand its object to somebody else.
-    if named.id.ok_or_else(malformed)? != owner {
+    let named = named.id.ok_or_else(malformed)?;
+    // A list cannot hand its object to somebody else. (Nobody's id: recorded on AWS, `test_s3_bucket_acl_exceptions`.)
+    if named != owner {
+        by_id(&named, "CanonicalUser/ID", directory)?;
         return Err(ErrorCode::AccessDenied.into());
     }
     let mut grants = Vec::new();
@@ -300,7 +302,8 @@ mod tests {
         let log = AclGrant { grantee: Grantee::Group(Group::LogDelivery), permission: Permission::Write };
         assert_eq!(read(&list("cafe", &all)), Ok(vec![cafe(Permission::FullControl), log, cafe(Permission::ReadAcp)]));
         assert_eq!(read(&list("cafe", "")), Ok(Vec::new()));
-        assert_eq!(read(&list("dead", &all)), Err(ErrorCode::AccessDenied));
+        assert_eq!(read(&list("dead", &all)), Err(ErrorCode::InvalidArgument));
+        assert_eq!(read(&list(&NOBODY.canonical_id, &all)), Err(ErrorCode::AccessDenied));
         for malformed in [
             "<AccessControlPolicy/>".to_owned(),
             "<Other/>".to_owned(),

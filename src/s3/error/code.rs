@@ -98,7 +98,7 @@ error_codes! {
     MissingContentLength "MissingContentLength" LENGTH_REQUIRED "You must provide the Content-Length HTTP header.";
     MissingNamespaceHeader "MissingNamespaceHeader" BAD_REQUEST "The request must contain the x-amz-bucket-namespace header.";
     MissingRequestBody "MissingRequestBodyError" BAD_REQUEST "Request Body is empty";
-    MissingSecurityHeader "MissingSecurityHeader" BAD_REQUEST "Your request was missing a required header.";
+    MissingSecurityHeader "MissingSecurityHeader" BAD_REQUEST "Your request was missing a required header";
     NoLoggingStatusForKey "NoLoggingStatusForKey" BAD_REQUEST "There is no such thing as the ?logging sub-resource for a key";
     NoSuchBucket "NoSuchBucket" NOT_FOUND "The specified bucket does not exist";
     NoSuchBucketPolicy "NoSuchBucketPolicy" NOT_FOUND "The bucket policy does not exist";
