@@ -254,6 +254,7 @@ impl Shared {
         phase: watch::Receiver<Phase>,
         slot: OwnedSemaphorePermit,
     ) {
+        let handlers = usize::try_from(self.limits.streams.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
         let origin = Arc::new(Origin {
@@ -261,7 +262,7 @@ impl Shared {
             tls,
             activity: Arc::clone(&activity),
             stall: self.patience.stall,
-            handlers: Arc::new(Semaphore::new(usize::try_from(self.limits.streams).unwrap_or(Semaphore::MAX_PERMITS))),
+            handlers: Arc::new(Semaphore::new(handlers)),
             _place: ConnectionSlot { _slot: slot, _waited_for: phase.clone() },
         });
         let edge = Arc::clone(&self.edge);

@@ -103,7 +103,7 @@ struct Running {
 async fn start(limits: Limits) -> Running {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
+    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }, limits.streams > 0).unwrap();
     let paths = Paths::default();
     let finished = Arc::clone(&paths.finished);
     let protocol: Arc<dyn Protocol> = Arc::new(paths);
@@ -267,6 +267,13 @@ async fn http_1_spells_names_as_aws_does() {
         assert_eq!(names, wanted, "{path}");
     }
     assert!(server.curl(&["--http2"], "/named").await.contains("\netag: \"e\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_streams_http_2_is_not_offered() {
+    let server = start(Limits { streams: 0, ..limits() }).await;
+    let response = server.curl(&["--http2"], "/named").await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.contains("\nETag: \"e\""), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
