@@ -95,7 +95,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let directory = DataDir::open(&config.data_dir)?;
     let root = RootCredentials::obtain(&config.root, &directory, entropy.as_ref())?;
     let certificate = Certificate::obtain(&config, &directory, &clock)?;
-    let tls = Arc::new(Tls::new(certificate.material()?).map_err(|error| certificate.refused(error))?);
+    let tls = Arc::new(
+        Tls::new(certificate.material()?, config.limits.streams > 0).map_err(|error| certificate.refused(error))?,
+    );
     let graph = Graph::build(Ground {
         config: &config,
         root: &root,

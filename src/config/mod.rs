@@ -308,7 +308,7 @@ options! {
     Limits {
         /// Connections at once; more wait in the listen queue. Never more than the limit on open files leaves.
         connections: u32 = 8192,
-        /// Streams at once on one HTTP/2 connection.
+        /// Streams at once on one HTTP/2 connection; 0: HTTP/2 is not offered.
         streams: u32 = 128,
         /// Bytes of a request's line and headers.
         header_bytes: u32 = 64 * 1024,
@@ -438,7 +438,6 @@ impl Config {
         let limits = &self.limits;
         for (name, value, least) in [
             ("connections", limits.connections, 1),
-            ("streams", limits.streams, 1),
             ("header_bytes", limits.header_bytes, 8 * 1024),
             ("handshake_seconds", limits.handshake_seconds, 1),
             ("header_seconds", limits.header_seconds, 1),

@@ -8,6 +8,7 @@
 //! - `route`: which protocol a request speaks;
 //! - `body`: request and response bodies, counted and timed;
 //! - `exchange`: one request's record, from its head to the end of its response: the access log and the metrics;
+//! - `spelling`: how HTTP/1.1 spells the names of headers;
 //! - `proxy`: whose word on a connection's protection is believed;
 //! - `internal`: health and metrics, under `/_/`;
 //! - `client`: the other side, for the commands that ask a running server.
@@ -26,6 +27,7 @@ mod proxy;
 mod route;
 mod server;
 mod socket;
+mod spelling;
 mod tls;
 
 pub use client::{Client, ClientError};

@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,6 +22,7 @@ use tracing::{debug, info, warn};
 use super::activity::{Activity, Overdue, Patience};
 use super::edge::{Edge, Origin};
 use super::socket::Socket;
+use super::spelling::spell;
 use super::tls::{self, Tls, TlsStream};
 use crate::config::Limits;
 use crate::telemetry::metrics::{OutcomeLabel, TransportLabel};
@@ -252,6 +254,7 @@ impl Shared {
         phase: watch::Receiver<Phase>,
         slot: OwnedSemaphorePermit,
     ) {
+        let handlers = usize::try_from(self.limits.streams.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
         let origin = Arc::new(Origin {
@@ -259,11 +262,11 @@ impl Shared {
             tls,
             activity: Arc::clone(&activity),
             stall: self.patience.stall,
-            handlers: Arc::new(Semaphore::new(usize::try_from(self.limits.streams).unwrap_or(Semaphore::MAX_PERMITS))),
+            handlers: Arc::new(Semaphore::new(handlers)),
             _place: ConnectionSlot { _slot: slot, _waited_for: phase.clone() },
         });
         let edge = Arc::clone(&self.edge);
-        let service = service_fn(move |request| Arc::clone(&edge).answer(Arc::clone(&origin), request));
+        let answer = move |request| Arc::clone(&edge).answer(Arc::clone(&origin), request);
         let header_bytes = self.limits.header_bytes;
         if multiplexed {
             let connection = http2::Builder::new(TokioExecutor::new())
@@ -274,7 +277,7 @@ impl Shared {
                 .initial_connection_window_size(WINDOWS.1)
                 .max_frame_size(FRAME)
                 .max_send_buf_size(SEND_BUFFER)
-                .serve_connection(io, service);
+                .serve_connection(io, service_fn(answer));
             self.attend(connection, &activity, peer, phase).await;
         } else {
             let connection = http1::Builder::new()
@@ -284,7 +287,7 @@ impl Shared {
                 .max_header_size(usize::try_from(header_bytes).unwrap_or(usize::MAX))
                 .max_headers(MAX_HEADERS)
                 .max_buf_size(BUFFER)
-                .serve_connection(io, service);
+                .serve_connection(io, service_fn(move |request| answer(request).map_ok(spell)));
             self.attend(connection, &activity, peer, phase).await;
         }
     }

@@ -77,6 +77,10 @@ impl Protocol for Paths {
                 });
                 *response.body_mut() = ResponseBody::Stream { remaining: 8, stream: Box::pin(half.chain(end)) };
             }
+            "/named" => {
+                response.headers_mut().insert(http::header::ETAG, http::HeaderValue::from_static("\"e\""));
+                response.headers_mut().insert("x-amz-meta-n", http::HeaderValue::from_static("v"));
+            }
             "/panic" => panic!("as asked"),
             "/tls" => *response.body_mut() = format!("{:?}", cx.tls).into(),
             _ => *response.body_mut() = "hello".into(),
@@ -99,7 +103,7 @@ struct Running {
 async fn start(limits: Limits) -> Running {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
+    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }, limits.streams > 0).unwrap();
     let paths = Paths::default();
     let finished = Arc::clone(&paths.finished);
     let protocol: Arc<dyn Protocol> = Arc::new(paths);
@@ -241,6 +245,35 @@ async fn both_http_versions_answer_with_the_common_headers() {
     let mut plain = server.plain().await;
     send(&mut plain, &get("/tls")).await;
     assert!(receive(&mut plain).await.ends_with("None"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_spells_names_as_aws_does() {
+    let server = start(limits()).await;
+    let mut plain = server.plain().await;
+    for path in ["/named", "/", "/endless"] {
+        send(&mut plain, &get(path)).await;
+        let mut head = vec![0; 1024];
+        let read = timeout(PATIENCE, plain.read(&mut head)).await.unwrap().unwrap();
+        let head = String::from_utf8_lossy(&head[..read]);
+        let head = head.split("\r\n\r\n").next().unwrap();
+        let mut names: Vec<_> = head.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        let wanted: &[_] = match path {
+            "/named" => &["Content-Length", "Date", "ETag", "Server", "x-amz-id-2", "x-amz-meta-n", "x-amz-request-id"],
+            "/" => &["Content-Length", "Date", "Server", "x-amz-id-2", "x-amz-request-id"],
+            _ => &["Date", "Server", "Transfer-Encoding", "x-amz-id-2", "x-amz-request-id"],
+        };
+        assert_eq!(names, wanted, "{path}");
+    }
+    assert!(server.curl(&["--http2"], "/named").await.contains("\netag: \"e\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_streams_http_2_is_not_offered() {
+    let server = start(Limits { streams: 0, ..limits() }).await;
+    let response = server.curl(&["--http2"], "/named").await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.contains("\nETag: \"e\""), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-"""Other clients that people have: s5cmd, rclone, s3cmd, restic, minio-py, DuckDB, pyarrow, and Rust's `object_store`. Their
-buckets' default is SSE-KMS."""
+"""Other clients that people have: s5cmd, rclone, s3cmd, restic, minio-py, DuckDB, pyarrow, smart_open, and Rust's
+`object_store`. Their buckets' default is SSE-KMS."""
 
 import io
 import os
@@ -266,6 +266,36 @@ def test_duckdb_writes_and_asks_parquet_where_it_lies(server, s3, bucket):
     assert keys_of(s3, bucket) == ["d/1.parquet", "d/2.parquet"]
     query = f"select count(*), sum(n)::bigint from 's3://{bucket}/d/*.parquet' where n >= 199990"
     assert connection.sql(query).fetchall() == [(20, sum(range(199_990, 200_010)))]
+
+
+def test_smart_open(s3, bucket):
+    """Files as streams: written in parts as they come, read by ranges, and given up by aborting the upload."""
+    smart_open = pytest.importorskip("smart_open")
+    options = {"client": s3, "min_part_size": 5 << 20}
+    data, url = content(12 << 20, "smart_open"), f"s3://{bucket}/large"
+    with smart_open.open(url, "wb", transport_params=options) as file:
+        for start in range(0, len(data), 1 << 20):
+            file.write(data[start : start + (1 << 20)])
+    with smart_open.open(url, "rb", transport_params={"client": s3}) as file:
+        assert file.read(10) == data[:10]
+        file.seek(-10, os.SEEK_END)
+        assert file.read() == data[-10:]
+        file.seek(6 << 20)
+        assert file.read(100) == data[6 << 20 : (6 << 20) + 100]
+    with smart_open.open(f"s3://{bucket}/lines.gz", "w", transport_params=options) as file:
+        file.writelines(f"line {number}\n" for number in range(1000))
+    with smart_open.open(f"s3://{bucket}/lines.gz", transport_params={"client": s3}) as file:
+        assert sum(1 for _ in file) == 1000
+    with smart_open.open(f"s3://{bucket}/empty", "wb", transport_params=options):
+        pass
+    assert s3.head_object(Bucket=bucket, Key="empty")["ContentLength"] == 0
+    with pytest.raises(ZeroDivisionError), smart_open.open(f"s3://{bucket}/none", "wb", transport_params=options) as file:
+        file.write(data)
+        raise ZeroDivisionError
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    with pytest.raises(OSError, match="unable to access"):
+        smart_open.open(f"s3://{bucket}/none", "rb", transport_params={"client": s3}).read()
+    assert keys_of(s3, bucket) == ["empty", "large", "lines.gz"]
 
 
 def test_object_store(server, bucket):

@@ -44,6 +44,23 @@ def test_many_requests_on_one_connection(server, bucket, stored):
     connection.close()
 
 
+def test_names_of_headers_are_spelled_as_aws_spells_them(server, bucket, stored):
+    """Over HTTP/1.1: htslib, xbcloud and fluent-bit look for `ETag: ` as it stands."""
+    connection = connect(server)
+    put = ask(server, connection, "PUT", f"/{bucket}/p", DATA)
+    read = ask(server, connection, "GET", stored, headers={"range": "bytes=0-9"})
+    failed = ask(server, connection, "GET", f"/{bucket}/none")
+    listed = send(server, "POST", "/", {"host": server.host, "x-amz-target": "TrentService.ListKeys"}, b"{}")
+    common = {"Date", "Server", "x-amz-id-2", "x-amz-request-id"}
+    encryption = {"x-amz-server-side-encryption"}
+    shown = {"Accept-Ranges", "Content-Length", "Content-Range", "Content-Type", "ETag", "Last-Modified"}
+    assert {"Content-Length", "ETag"} | common | encryption <= set(put.headers)
+    assert shown | common | encryption <= set(read.headers)
+    assert {"Content-Type"} | common <= set(failed.headers)
+    assert {"Content-Length", "Content-Type", "Date", "x-amzn-RequestId"} <= set(listed.headers)
+    connection.close()
+
+
 def test_pipelined_requests(server, stored):
     signer = Signer.of(server)
     head = head_bytes("GET", stored, signer.headers("GET", stored, headers={"range": "bytes=0-9"}))

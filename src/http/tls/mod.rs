@@ -28,8 +28,9 @@ pub use provider::install as install_provider;
 pub(super) use provider::provider;
 pub(super) use stream::TlsStream;
 
-/// The protocol's name in ALPN (RFC 9113 section 3.1).
+/// The protocols' names in ALPN (RFC 9113 section 3.1, RFC 7301 section 6).
 pub(super) const H2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// What a certificate is made of: the chain, leaf first, and the leaf's private key.
 pub struct Material {
@@ -134,11 +135,11 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// TLS with this certificate.
+    /// TLS with this certificate, and HTTP/2 offered beside HTTP/1.1 if `http2`.
     ///
     /// # Errors
     /// [`TlsError::Unusable`].
-    pub fn new(material: Material) -> Result<Self, TlsError> {
+    pub fn new(material: Material, http2: bool) -> Result<Self, TlsError> {
         let provider = provider();
         let certificate = Arc::new(Current(RwLock::new(certified(material, &provider)?)));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certificate) as _;
@@ -146,7 +147,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = http2.then_some(H2).into_iter().chain([HTTP_1_1]).map(<[u8]>::to_vec).collect();
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         Ok(Self { config: Arc::new(config), certificate, buffers: Arc::default() })
     }

@@ -23,7 +23,7 @@ struct Pair {
 async fn pair(pipe: usize, version: &'static rustls::SupportedProtocolVersion) -> Pair {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
+    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }, true).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let provider = super::provider::provider();
@@ -138,7 +138,7 @@ async fn keys_can_change_midway() {
 async fn altered_records_are_refused_and_the_peer_is_told() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }).unwrap();
+    let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }, true).unwrap();
     let (mut near, far) = duplex(1 << 16);
     let accepting = tokio::spawn(async move { tls.accept(far).await.map(drop) });
     near.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
@@ -179,7 +179,7 @@ async fn an_authoritys_certificate_in_a_servers_place_is_told_of() {
         assert_eq!(material.is_marked_as_authority(SystemClock.now()), marked);
 
         // As a client says it, who trusts that very certificate.
-        let tls = Tls::new(material).unwrap();
+        let tls = Tls::new(material, true).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
         let config = ClientConfig::builder_with_provider(super::provider::provider())
