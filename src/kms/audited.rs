@@ -29,8 +29,8 @@ pub fn key_resource(arn: &KeyArn) -> Resource {
 
 /// The keys that a request was found to be about: of ReEncrypt the source first. (KMS developer guide, "ReEncrypt".)
 pub fn keys_seen(resources: &[(&'static str, String)]) -> Vec<KeyArn> {
-    let (targets, others): (Vec<_>, Vec<_>) = resources.iter().partition(|(action, _)| *action == "kms:ReEncryptTo");
-    others.into_iter().chain(targets).filter_map(|(_, arn)| arn.parse().ok()).collect()
+    let of = |targets| resources.iter().filter(move |(action, _)| (*action == "kms:ReEncryptTo") == targets);
+    of(false).chain(of(true)).filter_map(|(_, arn)| arn.parse().ok()).collect()
 }
 
 /// The name that events have for a refusal: one for want of permission has another than in its answer.
@@ -128,19 +128,25 @@ impl AuditedKms {
     ) -> Result<T, KmsError> {
         let Some(mut event) = event else { return result };
         let seen = caller.witness.decisions();
-        let mut keys = keys_seen(&seen.resources);
-        match &result {
+        let keys = match &result {
             Ok(done) => {
                 let (used, material) = used(done);
-                if !keys.contains(used) {
-                    keys.push(used.clone());
-                }
                 if let Some((name, id)) = material {
                     event.add(name, id);
                 }
+                // As a rule there is no other.
+                let is_alone = seen.resources.iter().all(|(_, arn)| arn == used.as_str());
+                let mut keys = if is_alone { Vec::new() } else { keys_seen(&seen.resources) };
+                if !keys.contains(used) {
+                    keys.push(used.clone());
+                }
+                keys
             }
-            Err(error) => event.fail(event_code(error.kind.code()), error.message.as_str()),
-        }
+            Err(error) => {
+                event.fail(event_code(error.kind.code()), error.message.as_str());
+                keys_seen(&seen.resources)
+            }
+        };
         event.resources = keys.iter().map(key_resource).collect();
         // As of calls of the API itself: what is refused to a stranger is in its own log alone.
         let is_refused = result.as_ref().is_err_and(|error| error.kind == KmsErrorKind::AccessDenied);
