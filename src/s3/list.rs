@@ -251,8 +251,11 @@ impl S3 {
             |xml| {
                 xml.text("KeyCount", page.entries.len());
                 xml.optional("ContinuationToken", token);
-                // (Recorded on AWS, `test_list_objects_v2_continuation_start_after`.)
-                let start_after = start_after.filter(|_| token.is_none());
+                // Beside a token only what its listing can have begun behind. (Recorded on AWS,
+                // `test_list_objects_v2_continuation_start_after`; the published suite's
+                // `test_bucket_list_v2_both_continuation_token_start_after`.)
+                let is_before = |start: &&str| after.as_deref().is_some_and(|after| *start <= after);
+                let start_after = start_after.filter(|start| token.is_none() || is_before(start));
                 xml.optional("StartAfter", start_after.map(|after| listing.show(after)));
                 if page.truncated {
                     xml.optional("NextContinuationToken", page.last().map(encode_token));

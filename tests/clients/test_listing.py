@@ -129,7 +129,11 @@ def test_what_is_echoed(s3, tree):
     assert two["StartAfter"] == "a"
     first = s3.list_objects_v2(Bucket=tree, MaxKeys=1, StartAfter="a")
     rest = s3.list_objects_v2(Bucket=tree, StartAfter="a", ContinuationToken=first["NextContinuationToken"])
-    assert "StartAfter" not in rest
+    assert rest["StartAfter"] == "a"
+    # What the token's listing cannot have begun behind is not told.
+    first = s3.list_objects_v2(Bucket=tree, MaxKeys=1)
+    rest = s3.list_objects_v2(Bucket=tree, StartAfter="c", ContinuationToken=first["NextContinuationToken"])
+    assert rest["Contents"][0]["Key"] > first["Contents"][0]["Key"] and "StartAfter" not in rest
     assert two["KeyCount"] == 3
     assert two["IsTruncated"] is False
     assert "NextContinuationToken" not in two
