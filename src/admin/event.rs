@@ -1,6 +1,5 @@
 //! What the audit learns of the operators' API: who asked the server itself for what.
 
-use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
@@ -30,9 +29,7 @@ pub(super) fn begin(
         region: &admin.region,
         entropy: &*admin.entropy,
     };
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
-    let mut event = Event::of_request(asked, cx, said, identity.audited());
+    let mut event = Event::of_request(asked, cx, Said::of(&parts.headers), identity.audited());
     let mut parameters: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     if let Operation::GetJob(id) | Operation::CancelJob(id) = operation {
         parameters.insert("jobId".to_owned(), hex::encode(id).into());

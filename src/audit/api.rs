@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -128,7 +128,7 @@ impl CloudTrail {
             region: &self.region,
             entropy: &*self.entropy,
         };
-        let said = Said { user_agent: header(parts, USER_AGENT.as_str()), host: header(parts, HOST.as_str()) };
+        let said = Said::of(&parts.headers);
         Event::of_request(operation, cx, said, identity.audited())
     }
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use http::header::{HOST, HeaderMap, USER_AGENT};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -312,6 +313,14 @@ pub struct Said<'s> {
     pub user_agent: Option<&'s str>,
     /// `Host`.
     pub host: Option<&'s str>,
+}
+
+impl<'s> Said<'s> {
+    /// What these headers say.
+    pub fn of(headers: &'s HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self { user_agent: text(USER_AGENT), host: text(HOST) }
+    }
 }
 
 impl Event {

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
@@ -133,8 +133,7 @@ impl QueryApi {
         // What an operation does not know can neither be done nor change who may do it.
         let params = params.of(operation);
         answered.operation = operation.map_or("Unknown", |operation| operation.name);
-        let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
+        let said = Said::of(&parts.headers);
         let unsigned = operation.is_some_and(Operation::is_by_token);
         let signed = match self.authenticate(cx, &Head::of_parts(&parts), &body, service) {
             Ok(signed) => signed,

@@ -131,8 +131,8 @@ pub(super) fn end(
             } else {
                 event.response_elements = elements(response, keys.last());
             }
-            for (name, value) in seen.notes {
-                event.add(name, value);
+            for (name, value) in &seen.notes {
+                event.add(name, value.as_str());
             }
         }
         Err(failure) => event.fail(event_code(failure.kind), failure.message.as_str()),
@@ -154,6 +154,7 @@ pub(super) fn end(
     if keys.is_empty() {
         event.resources.extend(named(request, region, &identity.account.id).iter().map(key_resource));
     }
+    event.judge(seen.decisive(is_refused).map(|decided| decided.told()));
 }
 
 /// The keys that a request names in full, whether or not there are any.

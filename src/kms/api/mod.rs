@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -113,9 +113,7 @@ impl KmsApi {
         };
         let document = if body.is_empty() { json!({}) } else { parse(&body)? };
         if self.audit.wants(Category::Management) {
-            let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-            let said = Said { user_agent: text(USER_AGENT), host: text(HOST) };
-            *event = Some(event::begin(self, operation, (cx, said), &identity, &document));
+            *event = Some(event::begin(self, operation, (cx, Said::of(&parts.headers)), &identity, &document));
         }
         let conditions = conditions::values(cx, &parts.headers, &identity.account.id, (operation.action, &document));
         let caller = Caller {
@@ -128,8 +126,6 @@ impl KmsApi {
         let result = self.perform(cx, operation, &identity, &document, &caller).await;
         if let Some(event) = event {
             event::end(self, event, &document, &result, (&identity, caller.witness.decisions()));
-            let is_refused = result.as_ref().is_err_and(|failure| failure.kind == KmsErrorKind::AccessDenied.code());
-            event.judge(caller.witness.decisions().decisive(is_refused).map(|decided| decided.told()));
         }
         result
     }

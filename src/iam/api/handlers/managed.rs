@@ -325,10 +325,10 @@ pub(super) fn changeable<'c>(call: &'c Call<'_>) -> Result<&'c str> {
 }
 
 /// The same, where something else is done to it. (Recorded on AWS: `LocalStack`'s `test_aws_managed_policy_errors`.)
-fn own<'c>(call: &'c Call<'_>, deed: &str) -> Result<&'c str> {
+fn own<'c>(call: &'c Call<'_>, change: &str) -> Result<&'c str> {
     let arn = named(call)?;
     if managed::find(arn).is_some() {
-        return Err(access_denied(format!("Cannot {deed} outside your own account.")));
+        return Err(access_denied(format!("Cannot {change} outside your own account.")));
     }
     Ok(arn)
 }
