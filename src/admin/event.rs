@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::error::Failure;
 use super::{Admin, Operation, Row, query_value};
-use crate::audit::{Category, Event, Resource, Said, ServiceOperation};
+use crate::audit::{Category, Event, Resource, ServiceOperation};
 use crate::iam::Identity;
-use crate::wire::RequestContext;
+use crate::wire::{RequestContext, Said};
 
 /// The service that events about the server itself come from.
 const EVENT_SOURCE: &str = "strongroom.amazonaws.com";

@@ -11,13 +11,13 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::search::{ATTRIBUTES, Filter, Page, resources, search, username};
-use super::{Category, Event, Said, ServiceOperation, SharedAudit};
+use super::{Category, Event, ServiceOperation, SharedAudit};
 use crate::clock::{SharedClock, Timestamp, from_millis};
 use crate::crypto::{SharedEntropy, digest};
 use crate::iam::{self, Circumstances, Denied, Directory, Explanation, Identity, Permit, Question, json::authenticate};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::read_whole;
-use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody, Said};
 
 /// Longest request that is read, in bytes.
 const MAX_REQUEST: usize = 64 * 1024;

@@ -3,13 +3,12 @@
 
 use std::borrow::Cow;
 
-use http::header::{HOST, HeaderMap, USER_AGENT};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clock::{Timestamp, iso8601_seconds};
 use crate::crypto::random::{self, Entropy};
-use crate::wire::RequestContext;
+use crate::wire::{RequestContext, Said};
 
 /// The version of the record's contents that these are.
 const VERSION: &str = "1.11";
@@ -304,23 +303,6 @@ pub struct ServiceOperation<'d> {
     pub region: &'d str,
     /// Where the event's id is drawn from.
     pub entropy: &'d dyn Entropy,
-}
-
-/// What a client says of itself, in headers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Said<'s> {
-    /// `User-Agent`.
-    pub user_agent: Option<&'s str>,
-    /// `Host`.
-    pub host: Option<&'s str>,
-}
-
-impl<'s> Said<'s> {
-    /// What these headers say.
-    pub fn of(headers: &'s HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        Self { user_agent: text(USER_AGENT), host: text(HOST) }
-    }
 }
 
 impl Event {

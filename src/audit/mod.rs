@@ -39,7 +39,7 @@ use crate::clock::SharedClock;
 use crate::crypto::pair::KeyPair;
 
 pub use self::event::{
-    Category, Event, Resource, Said, ServiceOperation, SessionAttributes, SessionContext, SessionIssuer, UserIdentity,
+    Category, Event, Resource, ServiceOperation, SessionAttributes, SessionContext, SessionIssuer, UserIdentity,
     WebIdFederationData,
 };
 pub use self::log::{LogError, LogOptions};

@@ -1,7 +1,6 @@
 //! What the audit learns of an S3 request: CloudTrail's event for it.
 //! (AWS: "Logging Amazon S3 API calls using AWS CloudTrail" and "Amazon S3 CloudTrail events", S3 user guide.)
 
-use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
@@ -13,10 +12,11 @@ use super::operation::{Operation, Row};
 use super::request::Target;
 use super::service::S3;
 use super::xml_json;
-use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
+use crate::audit::{Category, Event, Resource, ServiceOperation, UserIdentity};
 use crate::crypto::Entropy;
 use crate::iam::{Explanation, Identity};
 use crate::sigv4::Kind;
+use crate::wire::Said;
 
 /// The service that events about buckets and objects come from.
 const EVENT_SOURCE: &str = "s3.amazonaws.com";
@@ -97,8 +97,7 @@ impl S3 {
             entropy: &*self.entropy,
         };
         let identity = call.identity.as_ref().map_or_else(UserIdentity::anonymous, Identity::audited);
-        let host = text(&call.headers, HOST.as_str());
-        let said = Said { user_agent: text(&call.headers, USER_AGENT.as_str()), host };
+        let said = Said::of(&call.headers);
         let mut event = Event::of_request(operation, call.cx, said, identity);
         let mut parameters = parameters(call);
         let mut member = |name: &str, value: Option<&str>| {
@@ -106,7 +105,7 @@ impl S3 {
                 parameters.insert(name.to_owned(), value.into());
             }
         };
-        member("Host", host);
+        member("Host", said.host);
         let bucket = match target {
             Target::Service | Target::AccountBlock | Target::Control => None,
             Target::ResourceTags(arn) => {

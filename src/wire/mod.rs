@@ -1,5 +1,5 @@
-//! What the front end and every protocol share: who is connected, request ids, and bodies; and whom clients of other
-//! servers trust.
+//! What the front end and every protocol share: who is connected and what they say of themselves, request ids, and bodies;
+//! and whom clients of other servers trust.
 
 pub mod body;
 pub mod error;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header::{HOST, HeaderMap, USER_AGENT};
 
 use crate::clock::Timestamp;
 use crate::crypto::random::{self, Entropy};
@@ -50,6 +51,23 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The negotiated suite, by its IANA name.
     pub cipher_suite: &'static str,
+}
+
+/// What a client says of itself, in headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'s> {
+    /// `User-Agent`.
+    pub user_agent: Option<&'s str>,
+    /// `Host`.
+    pub host: Option<&'s str>,
+}
+
+impl<'s> Said<'s> {
+    /// What these headers say.
+    pub fn of(headers: &'s HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self { user_agent: text(USER_AGENT), host: text(HOST) }
+    }
 }
 
 /// What a request is called: by S3 in `x-amz-request-id` and `x-amz-id-2`, by AWS's other services in `x-amzn-RequestId`.

@@ -7,9 +7,10 @@ use super::Call;
 use super::failure::{ACCESS_DENIED, Result, lower_first};
 use super::operation::Operation;
 use super::params::Params;
-use crate::audit::{Category, Event, Resource, Said, ServiceOperation, UserIdentity};
+use crate::audit::{Category, Event, Resource, ServiceOperation, UserIdentity};
 use crate::clock::cloudtrail_date;
 use crate::iam::arn;
+use crate::wire::Said;
 
 /// Members that never reach the log.
 const WITHHELD: &[&str] = &["SecretAccessKey", "SessionToken", "WebIdentityToken", "TokenCode"];

@@ -26,13 +26,13 @@ use self::operation::Service;
 use self::params::Params;
 use super::store::AccountState;
 use super::{Directory, Identity};
-use crate::audit::{Category, Event, Said, SharedAudit, UserIdentity};
+use crate::audit::{Category, Event, SharedAudit, UserIdentity};
 use crate::clock::{SharedClock, Timestamp, from_millis, iso8601_seconds};
 use crate::crypto::{SharedEntropy, digest};
 use crate::policy::DecisionRecorder;
 use crate::sigv4::{Head, Presented, Signed, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
-use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody, Said};
 
 pub use handlers::Handler;
 pub use operation::{OPERATIONS, On, Operation};

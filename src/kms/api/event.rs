@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::fields::lower_first;
 use super::operation::Operation;
 use super::{Failure, KmsApi};
-use crate::audit::{Category, Event, Resource, Said, ServiceOperation};
+use crate::audit::{Category, Event, Resource, ServiceOperation};
 use crate::clock::{Timestamp, cloudtrail_date};
 use crate::iam::Identity;
 use crate::kms::audited::{EVENT_SOURCE, event_code, key_resource, keys_seen};
@@ -15,7 +15,7 @@ use crate::kms::error::KmsErrorKind;
 use crate::kms::spec::EncryptionAlgorithm;
 use crate::kms::{KeyArn, KeyRef, resource_arn};
 use crate::policy::Decisions;
-use crate::wire::RequestContext;
+use crate::wire::{RequestContext, Said};
 
 /// Members that never reach the log: data, secrets, and what is as good as a permission.
 const WITHHELD: &[&str] = &[

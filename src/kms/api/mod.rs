@@ -24,14 +24,14 @@ use self::fields::Fields;
 use super::error::{KmsError, KmsErrorKind};
 use super::local::LocalKms;
 use super::{Caller, resource_arn};
-use crate::audit::{Category, Event, Said, SharedAudit};
+use crate::audit::{Category, Event, SharedAudit};
 use crate::clock::SharedClock;
 use crate::crypto::SharedEntropy;
 use crate::iam::{self, Circumstances, Directory, Identity, Permit, Question, json::authenticate};
 use crate::policy::{Context, DecisionRecorder};
 use crate::sigv4::{Head, Service, SigningKeys, Verifier};
 use crate::wire::body::{ReadError, read_whole};
-use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody};
+use crate::wire::{Answered, Protocol, RequestBody, RequestContext, ResponseBody, Said};
 
 pub use operation::{OPERATIONS, Offer, Operation, Subject};
 
