@@ -273,8 +273,11 @@ impl Writer {
             tracing::error!("the audit has no timer");
             return;
         };
+        self.tend();
         let mut batch = Vec::new();
         let mut interval = runtime.block_on(async { tokio::time::interval(self.digest_interval) });
+        // An interval begins with a tick, which has just been.
+        interval.reset();
         loop {
             let taken = runtime.block_on(async {
                 tokio::select! {
