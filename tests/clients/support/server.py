@@ -15,10 +15,14 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 REGION = "us-east-1"
+#: AWS's models of its services, which take longer to read than most tests take.
+MODELS = botocore.loaders.Loader()
 
 
 def binary():
@@ -91,7 +95,9 @@ class Endpoint:
         )
         if extra := options.pop("config", None):
             config = config.merge(extra)
-        session = boto3.session.Session()
+        session = botocore.session.Session()
+        session.register_component("data_loader", MODELS)
+        session = boto3.session.Session(botocore_session=session)
         arguments = {
             "endpoint_url": endpoint_url or self.url,
             "aws_access_key_id": self.access_key,
