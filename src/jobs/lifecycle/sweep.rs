@@ -3,6 +3,7 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -157,7 +158,7 @@ impl<'l> Sweep<'l> {
             if is_last {
                 done = judge.end_of_key(&mut actions).or(done);
             }
-            self.carry_out(examined, actions).await;
+            self.carry_out(examined, actions, |this, action| this.carry_out_one(action).boxed()).await;
             let ended = self.advance(done).await?;
             if is_last || ended.is_some() {
                 return Ok(ended.unwrap_or(Worked::Done));
@@ -194,7 +195,7 @@ impl<'l> Sweep<'l> {
                 let due = self.rules.abortion(&upload.key, upload.record.initiated, self.life.calendar);
                 due.is_some_and(|due| due.at <= self.now)
             });
-            self.abort(examined, uploads).await;
+            self.carry_out(examined, uploads, |this, upload| this.abort_one(upload).boxed()).await;
             let ended = self.advance(done).await?;
             if is_last || ended.is_some() {
                 return Ok(ended.unwrap_or(Worked::Done));
@@ -202,26 +203,28 @@ impl<'l> Sweep<'l> {
         }
     }
 
-    async fn carry_out(&mut self, examined: usize, actions: Vec<Action>) {
-        let asked = actions.len();
-        let fates: Vec<_> = {
+    /// Does to a page's versions or uploads what is due, and no more of it each second than may be.
+    async fn carry_out<T>(
+        &mut self,
+        examined: usize,
+        due: Vec<T>,
+        do_one: for<'s> fn(&'s Self, T) -> BoxFuture<'s, Fate>,
+    ) {
+        let rates = self.life.rates;
+        let share = usize::try_from(rates.removed_per_second).unwrap_or(usize::MAX).max(1);
+        let mut due = due.into_iter().peekable();
+        while due.peek().is_some() {
             let this = &*self;
-            let tasks: Vec<_> = actions.into_iter().map(|action| this.carry_out_one(action).boxed()).collect();
-            stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await
-        };
-        self.count(examined, fates);
-        self.pace(examined, asked).await;
-    }
-
-    async fn abort(&mut self, examined: usize, uploads: Vec<Upload>) {
-        let asked = uploads.len();
-        let fates: Vec<_> = {
-            let this = &*self;
-            let tasks: Vec<_> = uploads.into_iter().map(|upload| this.abort_one(upload).boxed()).collect();
-            stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await
-        };
-        self.count(examined, fates);
-        self.pace(examined, asked).await;
+            let tasks: Vec<_> = due.by_ref().take(share).map(|one| do_one(this, one)).collect();
+            let asked = tasks.len();
+            let fates: Vec<_> = stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await;
+            self.count(fates);
+            wait_for(asked, rates.removed_per_second).await;
+        }
+        let count = u64::try_from(examined).unwrap_or(u64::MAX);
+        self.counts.examined += count;
+        self.life.metrics.lifecycle_examined.inc_by(count);
+        wait_for(examined, rates.examined_per_second).await;
     }
 
     async fn abort_one(&self, upload: Upload) -> Fate {
@@ -374,10 +377,7 @@ impl<'l> Sweep<'l> {
         self.expire(key, judged).await == Fate::Done
     }
 
-    fn count(&mut self, examined: usize, fates: Vec<Fate>) {
-        let examined = u64::try_from(examined).unwrap_or(u64::MAX);
-        self.counts.examined += examined;
-        self.life.metrics.lifecycle_examined.inc_by(examined);
+    fn count(&mut self, fates: Vec<Fate>) {
         for fate in fates {
             match fate {
                 Fate::Done => self.counts.removed += 1,
@@ -388,17 +388,14 @@ impl<'l> Sweep<'l> {
             }
         }
     }
+}
 
-    /// Waits until as much again may be done.
-    async fn pace(&self, examined: usize, removed: usize) {
-        let seconds = |count: usize, rate: u32| {
-            Duration::from_secs(1).mul_f64(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / f64::from(rate.max(1)))
-        };
-        let rates = self.life.rates;
-        let wait = seconds(examined, rates.examined_per_second) + seconds(removed, rates.removed_per_second);
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+/// Waits until `count` more may be done, of which a second may see `rate`.
+async fn wait_for(count: usize, rate: u32) {
+    let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let wait = Duration::from_secs(1).mul_f64(count / f64::from(rate.max(1)));
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -1,10 +1,12 @@
 //! Life cycles against the in-memory store, by a clock that moves when told.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
@@ -223,6 +225,24 @@ async fn a_pass_is_made_once_a_day() {
     assert_eq!(examined(), 0, "it was done before");
     fixture.pass_days(1).await;
     assert_eq!(examined(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_second_sees_more_removed_than_it_may() {
+    let mut fixture = Fixture::new(Versioning::Never).await;
+    fixture.life.rates.removed_per_second = 100;
+    for n in 0..250 {
+        fixture.write(&format!("{n:03}")).await;
+    }
+    fixture.configure("a day").await;
+    fixture.clock.advance(2 * DAY);
+    let mut pass = pin!(fixture.life.tend());
+    for left in [150, 50] {
+        assert!(timeout(Duration::from_millis(990), &mut pass).await.is_err());
+        assert_eq!(fixture.versions().await.len(), left);
+    }
+    timeout(Duration::from_secs(2), pass).await.unwrap().unwrap();
+    assert_eq!(fixture.versions().await, Vec::<String>::new());
 }
 
 #[tokio::test]
