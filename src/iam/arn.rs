@@ -25,6 +25,11 @@ pub fn provider(account: &str, name: &str) -> String {
     format!("arn:aws:iam::{account}:oidc-provider/{name}")
 }
 
+/// `arn:aws:iam::ACCOUNT:instance-profile/PATH/NAME`.
+pub fn instance_profile(account: &str, path: &str, name: &str) -> String {
+    format!("arn:aws:iam::{account}:instance-profile{path}{name}")
+}
+
 /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
 pub fn session(account: &str, role: &str, session: &str) -> String {
     format!("arn:aws:sts::{account}:assumed-role/{role}/{session}")

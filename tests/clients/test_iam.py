@@ -806,7 +806,6 @@ def test_what_there_is_none_of_is_answered(iam, account, user):
         ("list_service_specific_credentials", "ServiceSpecificCredentials", {"UserName": user.name}),
         ("list_mfa_devices", "MFADevices", {"UserName": user.name}),
         ("list_virtual_mfa_devices", "VirtualMFADevices", {}),
-        ("list_instance_profiles", "InstanceProfiles", {}),
         ("list_saml_providers", "SAMLProviderList", {}),
         ("list_server_certificates", "ServerCertificateMetadataList", {}),
         ("list_account_aliases", "AccountAliases", {}),

@@ -86,6 +86,7 @@ const TO_THE_BOUNDED: &[&str] = &[
 /// What makes something that can have tags, and the permission to give it some.
 /// (Service authorization reference, "Actions defined by AWS IAM": dependent actions; IAM user guide, "Pass session tags in AWS STS".)
 const TAGGED_AT_BIRTH: &[(&str, &str)] = &[
+    ("CreateInstanceProfile", "iam:TagInstanceProfile"),
     ("CreateOpenIDConnectProvider", "iam:TagOpenIDConnectProvider"),
     ("CreatePolicy", "iam:TagPolicy"),
     ("CreateRole", "iam:TagRole"),
@@ -102,8 +103,8 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
     check_session(identity, operation)?;
     let state = call.state();
     let Some(asked) = access_request(operation, call.params, &state, identity) else { return Ok(Permit::of_anybody()) };
-    let context = circumstances(call, &asked.keys);
-    let ask = |action, resource: &str| {
+    let ask = |action, resource: &str, keys: &ContextKeys| {
+        let context = circumstances(call, keys);
         let question = Question::new(Some(identity), action, resource, None);
         let judged = iam::authorize(&Question { context: &context, ..question });
         if let Some(explanation) = iam::explanation(&judged) {
@@ -111,12 +112,15 @@ pub(super) fn authorize(call: &Call<'_>, operation: &'static Operation) -> Resul
         }
         judged
     };
-    let permit = ask(operation.action, &asked.resource)?;
+    let permit = ask(operation.action, &asked.resource, &asked.keys)?;
     if let Some(moved) = &asked.moved {
-        ask(operation.action, moved)?;
+        ask(operation.action, moved, &asked.keys)?;
     }
     if let Some(action) = asked.tagging {
-        ask(action, &asked.resource)?;
+        ask(action, &asked.resource, &asked.keys)?;
+    }
+    if let Some((role, keys)) = &asked.passed {
+        ask("iam:PassRole", role, keys)?;
     }
     Ok(permit)
 }
@@ -130,6 +134,8 @@ struct AccessRequest {
     moved: Option<String>,
     /// What else must be allowed, as tags are given.
     tagging: Option<&'static str>,
+    /// The role that is passed to a service, which must be allowed as well, and what is known of it.
+    passed: Option<(String, ContextKeys)>,
     keys: ContextKeys,
 }
 
@@ -146,7 +152,24 @@ fn access_request(
     }
     let tagging = TAGGED_AT_BIRTH.iter().find(|(made, _)| *made == operation.name).map(|(_, action)| *action);
     let tagging = tagging.filter(|_| keys.has("aws:tagkeys"));
-    Some(AccessRequest { resource, moved: moved(operation, params, state, &identity.account.id), tagging, keys })
+    let account = identity.account.id.as_str();
+    let (moved, passed) = (moved(operation, params, state, account), passed(operation, params, state, account));
+    Some(AccessRequest { resource, moved, tagging, passed, keys })
+}
+
+/// The role that the request passes to instances. (API reference, AddRoleToInstanceProfile: the caller "must be granted the PassRole
+/// permission on the IAM role", and a policy's `iam:AssociatedResourceArn` is that of all instances of the account.)
+fn passed(
+    operation: &Operation,
+    params: &Params,
+    state: &AccountState,
+    account: &str,
+) -> Option<(String, ContextKeys)> {
+    let name = params.text("RoleName").filter(|_| operation.name == "AddRoleToInstanceProfile")?;
+    let (arn, mut keys) = role(operation, state, account, name);
+    keys.add("iam:passedtoservice", "ec2.amazonaws.com");
+    keys.add("iam:associatedresourcearn", format!("arn:aws:ec2:*:{account}:instance/*"));
+    Some((arn, keys))
 }
 
 /// The ARN that a user or a group will have that gets another name or path. (API reference, UpdateUser and UpdateGroup: "the entity
@@ -230,6 +253,9 @@ fn resource(
         On::Policies => plain(format!("policy path {}", prefix())),
         On::Roles => plain(arn::role(account, prefix(), "")),
         On::Users => plain(arn::user(account, prefix(), "")),
+        On::InstanceProfile => instance_profile(state, account, text("InstanceProfileName")),
+        On::InstanceProfiles => plain(arn::instance_profile(account, prefix(), "")),
+        On::NewInstanceProfile => plain(arn::instance_profile(account, path(), text("InstanceProfileName"))),
         On::NewGroup => plain(arn::group(account, path(), text("GroupName"))),
         On::NewPolicy => plain(arn::policy(account, path(), text("PolicyName"))),
         On::NewProvider => {
@@ -270,6 +296,13 @@ fn role(operation: &Operation, state: &AccountState, account: &str, name: &str) 
     (arn::role(account, &role.path, &role.name), keys)
 }
 
+fn instance_profile(state: &AccountState, account: &str, name: &str) -> (String, ContextKeys) {
+    let Some(profile) = state.profiles.get(name) else {
+        return (arn::instance_profile(account, "/", name), ContextKeys::default());
+    };
+    (arn::instance_profile(account, &profile.path, &profile.name), ContextKeys::of_tags(&profile.tags))
+}
+
 fn policy(state: &AccountState, account: &str, policy_arn: &str) -> (String, ContextKeys) {
     let tags = super::policies::find(account, state, policy_arn).map(|policy| &policy.tags[..]);
     (policy_arn.to_owned(), ContextKeys::of_tags(tags.unwrap_or_default()))
@@ -301,7 +334,7 @@ mod tests {
     use super::*;
     use crate::iam::Account;
     use crate::iam::store::records::{
-        Grants, GroupRecord, KeyRecord, PolicyRecord, ProviderRecord, RoleRecord, UserRecord,
+        Grants, GroupRecord, InstanceProfileRecord, KeyRecord, PolicyRecord, ProviderRecord, RoleRecord, UserRecord,
     };
     use crate::policy::Subject;
 
@@ -344,6 +377,14 @@ mod tests {
             description: None,
             max_session: 3600,
         });
+        state.profiles.insert(InstanceProfileRecord {
+            id: id.clone(),
+            name: name.clone(),
+            path: path.clone(),
+            created: 0,
+            role: None,
+            tags: tags.clone(),
+        });
         state.policies.insert(PolicyRecord {
             id,
             name: name.clone(),
@@ -382,7 +423,7 @@ mod tests {
     /// How a form gives a member.
     fn given(member: &str) -> String {
         let value = match member {
-            "UserName" | "GroupName" | "RoleName" => "dev",
+            "UserName" | "GroupName" | "InstanceProfileName" | "RoleName" => "dev",
             "PolicyArn" | "PermissionsBoundary" => "arn:aws:iam::111122223333:policy/dev/dev",
             "OpenIDConnectProviderArn" => "arn:aws:iam::111122223333:oidc-provider/dev.example.com",
             "PolicySourceArn" => "arn:aws:iam::111122223333:user/dev/dev",
@@ -433,6 +474,11 @@ mod tests {
             ("GetUser", "", "user/me"),
             ("GetGroup", "GroupName=Dev", "group/dev/dev"),
             ("GetRole", "RoleName=Dev", "role/dev/dev"),
+            ("CreateInstanceProfile", "InstanceProfileName=dev&Path=/a/", "instance-profile/a/dev"),
+            ("GetInstanceProfile", "InstanceProfileName=Dev", "instance-profile/dev/dev"),
+            ("AddRoleToInstanceProfile", "InstanceProfileName=Dev&RoleName=x", "instance-profile/dev/dev"),
+            ("ListInstanceProfiles", "InstanceProfileName=dev&PathPrefix=/a/", "instance-profile/a/"),
+            ("ListInstanceProfilesForRole", "RoleName=Dev", "role/dev/dev"),
             ("GetAccessKeyLastUsed", "AccessKeyId=AKIAIOSFODNN7EXAMPLE", "user/dev/dev"),
             (
                 "GetOpenIDConnectProvider",
@@ -445,6 +491,22 @@ mod tests {
         }
         let asked = asked_by(Operation::by_name("GetFederationToken").unwrap(), "Name=bob").unwrap();
         assert_eq!((&*asked.resource, asked.tagging), ("arn:aws:sts::111122223333:federated-user/bob", None));
+    }
+
+    #[test]
+    fn a_role_is_passed_to_instances_by_who_puts_it_into_a_profile() {
+        let form = "InstanceProfileName=dev&RoleName=DEV";
+        let passed = |name: &str| asked_by(Operation::by_name(name).unwrap(), form).unwrap().passed;
+        let (role, keys) = passed("AddRoleToInstanceProfile").unwrap();
+        assert_eq!(role, "arn:aws:iam::111122223333:role/dev/dev");
+        for (key, value) in [
+            ("iam:passedtoservice", "ec2.amazonaws.com"),
+            ("iam:associatedresourcearn", "arn:aws:ec2:*:111122223333:instance/*"),
+            ("iam:resourcetag/own", "yes"),
+        ] {
+            assert_eq!(keys.find(key), Found::One(value.into()), "{key}");
+        }
+        assert_eq!(passed("RemoveRoleFromInstanceProfile"), None);
     }
 
     #[test]

@@ -42,7 +42,7 @@ macro_rules! rules {
 
 rules! {
     Iam [AccessKeyId] 16..=128, hidden, r"[\w]+" |text| text.bytes().all(is_word);
-    Iam [GroupName NewGroupName NewPath NewUserName Path PolicyName RoleName UserName] 1..=usize::MAX, hidden;
+    Iam [GroupName InstanceProfileName NewGroupName NewPath NewUserName Path PolicyName RoleName UserName] 1..=usize::MAX, hidden;
     Iam [Description] 0..=1000, hidden;
     Iam [Marker] 1..=320, hidden, r"[\u0020-\u00FF]+" |text| text.chars().all(|c| matches!(c, ' '..='\u{ff}'));
     Iam [OpenIDConnectProviderArn PermissionsBoundary PolicyArn PolicySourceArn] 20..=2048, hidden;
@@ -110,6 +110,7 @@ const NUMBERS: &[(&str, &[&str], i64, i64)] = &[
 const JUDGED: &[&str] = &[
     "AccessKeyId",
     "GroupName",
+    "InstanceProfileName",
     "Name",
     "NewGroupName",
     "NewPath",

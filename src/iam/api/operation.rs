@@ -44,8 +44,14 @@ pub enum On {
     Group,
     /// Groups as a list, of those below `PathPrefix`.
     Groups,
+    /// The instance profile that `InstanceProfileName` names.
+    InstanceProfile,
+    /// Instance profiles as a list, of those below `PathPrefix`.
+    InstanceProfiles,
     /// The group that `Path` and `GroupName` will make.
     NewGroup,
+    /// The instance profile that `Path` and `InstanceProfileName` will make.
+    NewInstanceProfile,
     /// The managed policy that `Path` and `PolicyName` will make.
     NewPolicy,
     /// The OpenID Connect provider that `Url` will make.
@@ -139,6 +145,7 @@ macro_rules! operations {
 operations! {
     Iam "iam:" served {
         Provider AddClientIDToOpenIDConnectProvider [ClientID OpenIDConnectProviderArn];
+        InstanceProfile AddRoleToInstanceProfile [InstanceProfileName RoleName];
         Group AddUserToGroup [GroupName UserName];
         Group AttachGroupPolicy [GroupName PolicyArn];
         Role AttachRolePolicy [PolicyArn RoleName];
@@ -146,6 +153,7 @@ operations! {
         User CreateAccessKey [UserName];
         All CreateAccountAlias [AccountAlias];
         NewGroup CreateGroup [GroupName Path];
+        NewInstanceProfile CreateInstanceProfile [InstanceProfileName Path Tags];
         NewProvider CreateOpenIDConnectProvider [
             ClientIDList ContextProvider IdentityCenterInstanceArn Tags ThumbprintList Url
         ];
@@ -161,6 +169,7 @@ operations! {
         All DeleteAccountPasswordPolicy [];
         Group DeleteGroup [GroupName];
         Group DeleteGroupPolicy [GroupName PolicyName];
+        InstanceProfile DeleteInstanceProfile [InstanceProfileName];
         User DeleteLoginProfile [UserName];
         Provider DeleteOpenIDConnectProvider [OpenIDConnectProviderArn];
         Policy DeletePolicy [PolicyArn];
@@ -182,6 +191,7 @@ operations! {
         Source GetContextKeysForPrincipalPolicy [PolicyInputList PolicySourceArn];
         Group GetGroup [GroupName Marker MaxItems];
         Group GetGroupPolicy [GroupName PolicyName];
+        InstanceProfile GetInstanceProfile [InstanceProfileName];
         User GetLoginProfile [UserName];
         Provider GetOpenIDConnectProvider [OpenIDConnectProviderArn];
         Policy GetPolicy [PolicyArn];
@@ -199,7 +209,8 @@ operations! {
         Group ListGroupPolicies [GroupName Marker MaxItems];
         Groups ListGroups [Marker MaxItems PathPrefix];
         User ListGroupsForUser [Marker MaxItems UserName];
-        All ListInstanceProfiles [Marker MaxItems PathPrefix];
+        InstanceProfile ListInstanceProfileTags [InstanceProfileName Marker MaxItems];
+        InstanceProfiles ListInstanceProfiles [Marker MaxItems PathPrefix];
         Role ListInstanceProfilesForRole [Marker MaxItems RoleName];
         User ListMFADevices [Marker MaxItems UserName];
         Provider ListOpenIDConnectProviderTags [Marker MaxItems OpenIDConnectProviderArn];
@@ -225,6 +236,7 @@ operations! {
         User PutUserPermissionsBoundary [PermissionsBoundary UserName];
         User PutUserPolicy [PolicyDocument PolicyName UserName];
         Provider RemoveClientIDFromOpenIDConnectProvider [ClientID OpenIDConnectProviderArn];
+        InstanceProfile RemoveRoleFromInstanceProfile [InstanceProfileName RoleName];
         Group RemoveUserFromGroup [GroupName UserName];
         Policy SetDefaultPolicyVersion [PolicyArn VersionId];
         All SimulateCustomPolicy [
@@ -236,10 +248,12 @@ operations! {
             ActionNames CallerArn ContextEntries Marker MaxItems PermissionsBoundaryPolicyInputList PolicyExclusionList
             PolicyInputList PolicySourceArn ResourceArns ResourceHandlingOption ResourceOwner ResourcePolicy
         ];
+        InstanceProfile TagInstanceProfile [InstanceProfileName Tags];
         Provider TagOpenIDConnectProvider [OpenIDConnectProviderArn Tags];
         Policy TagPolicy [PolicyArn Tags];
         Role TagRole [RoleName Tags];
         User TagUser [Tags UserName];
+        InstanceProfile UntagInstanceProfile [InstanceProfileName TagKeys];
         Provider UntagOpenIDConnectProvider [OpenIDConnectProviderArn TagKeys];
         Policy UntagPolicy [PolicyArn TagKeys];
         Role UntagRole [RoleName TagKeys];
@@ -254,25 +268,23 @@ operations! {
         Role UpdateRoleDescription [Description RoleName];
         User UpdateUser [NewPath NewUserName UserName];
     } refused {
-            AcceptDelegationRequest AcquireRole AddRoleToInstanceProfile AssociateDelegationRequest ChangePassword
-            CreateDelegationRequest CreateInstanceProfile CreateLoginProfile CreateSAMLProvider CreateServiceLinkedRole
-            CreateServiceSpecificCredential CreateVirtualMFADevice DeactivateMFADevice DeleteInstanceProfile
-            DeleteSAMLProvider DeleteSSHPublicKey DeleteServerCertificate DeleteServiceLinkedRole
-            DeleteServiceSpecificCredential DeleteSigningCertificate DeleteVirtualMFADevice
+            AcceptDelegationRequest AcquireRole AssociateDelegationRequest ChangePassword CreateDelegationRequest
+            CreateLoginProfile CreateSAMLProvider CreateServiceLinkedRole CreateServiceSpecificCredential
+            CreateVirtualMFADevice DeactivateMFADevice DeleteSAMLProvider DeleteSSHPublicKey DeleteServerCertificate
+            DeleteServiceLinkedRole DeleteServiceSpecificCredential DeleteSigningCertificate DeleteVirtualMFADevice
             DisableOrganizationsRootCredentialsManagement DisableOrganizationsRootSessions
             DisableOutboundWebIdentityFederation EnableMFADevice EnableOrganizationsRootCredentialsManagement
             EnableOrganizationsRootSessions EnableOutboundWebIdentityFederation GenerateCredentialReport
             GenerateOrganizationsAccessReport GenerateServiceLastAccessedDetails GetAccountProperties
-            GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetInstanceProfile GetMFADevice
-            GetOrganizationsAccessReport GetOutboundWebIdentityFederationInfo GetRoleTemplateVersion GetSAMLProvider
-            GetSSHPublicKey GetServerCertificate GetServiceLastAccessedDetails GetServiceLastAccessedDetailsWithEntities
-            GetServiceLinkedRoleDeletionStatus ListDelegationRequests ListInstanceProfileTags ListMFADeviceTags
-            ListOrganizationsFeatures ListPoliciesGrantingServiceAccess ListSAMLProviderTags ListServerCertificateTags
-            PutAccountProperties RejectDelegationRequest RemoveRoleFromInstanceProfile ResetServiceSpecificCredential
-            ResyncMFADevice SendDelegationToken SetSecurityTokenServicePreferences TagInstanceProfile TagMFADevice
-            TagSAMLProvider TagServerCertificate UntagInstanceProfile UntagMFADevice UntagSAMLProvider
-            UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest UpdateLoginProfile
-            UpdateOpenIDConnectProvider UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate
+            GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetMFADevice GetOrganizationsAccessReport
+            GetOutboundWebIdentityFederationInfo GetRoleTemplateVersion GetSAMLProvider GetSSHPublicKey
+            GetServerCertificate GetServiceLastAccessedDetails GetServiceLastAccessedDetailsWithEntities
+            GetServiceLinkedRoleDeletionStatus ListDelegationRequests ListMFADeviceTags ListOrganizationsFeatures
+            ListPoliciesGrantingServiceAccess ListSAMLProviderTags ListServerCertificateTags PutAccountProperties
+            RejectDelegationRequest ResetServiceSpecificCredential ResyncMFADevice SendDelegationToken
+            SetSecurityTokenServicePreferences TagMFADevice TagSAMLProvider TagServerCertificate UntagMFADevice
+            UntagSAMLProvider UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest
+            UpdateLoginProfile UpdateOpenIDConnectProvider UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate
             UpdateServiceSpecificCredential UpdateSigningCertificate UploadSSHPublicKey UploadServerCertificate
             UploadSigningCertificate
     }

@@ -83,7 +83,7 @@ impl Params {
     /// Which keys of tags are the same to the operation.
     pub fn tag_case(&self) -> TagCase {
         let name = self.operation.map_or("", |operation| operation.name);
-        let has_case = ["Policy", "OpenIDConnectProvider"].iter().any(|kind| name.ends_with(kind));
+        let has_case = ["Policy", "OpenIDConnectProvider", "InstanceProfile"].iter().any(|kind| name.ends_with(kind));
         if has_case { TagCase::Kept } else { TagCase::Ignored }
     }
 
@@ -451,7 +451,14 @@ mod tests {
             assert_eq!(told(operation, "A"), Err(ignored.to_owned()), "{operation}");
             assert_eq!(told(operation, "a"), Err(ignored.to_owned()), "{operation}");
         }
-        for operation in ["CreatePolicy", "TagPolicy", "CreateOpenIDConnectProvider", "TagOpenIDConnectProvider"] {
+        for operation in [
+            "CreatePolicy",
+            "TagPolicy",
+            "CreateOpenIDConnectProvider",
+            "TagOpenIDConnectProvider",
+            "CreateInstanceProfile",
+            "TagInstanceProfile",
+        ] {
             assert_eq!(told(operation, "A"), Ok(2), "{operation}");
             assert_eq!(told(operation, "a"), Err("Duplicate tag keys found.".to_owned()), "{operation}");
         }

@@ -267,6 +267,7 @@ impl Shared {
             policies: read_table(meta, account).await?,
             keys: read_table(meta, account).await?,
             providers: read_table(meta, account).await?,
+            profiles: read_table(meta, account).await?,
         };
         // A wrong root key is told as such, and not as damage.
         for key in state.keys.iter() {

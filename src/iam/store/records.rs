@@ -9,6 +9,7 @@
 //! P account / policy              PolicyRecord (customer managed)
 //! K account / access key id       KeyRecord
 //! O account / provider            ProviderRecord (OpenID Connect)
+//! I account / instance profile    InstanceProfileRecord
 //! L access key id                 LastUseRecord
 //! S name                          the server's own: the key that seals session tokens, itself sealed
 //! ```
@@ -32,6 +33,7 @@ pub enum TableId {
     Policy = b'P',
     Key = b'K',
     Provider = b'O',
+    InstanceProfile = b'I',
     LastUse = b'L',
     Server = b'S',
 }
@@ -256,6 +258,30 @@ pub struct ProviderRecord {
     pub tags: Vec<Tag>,
 }
 
+/// An instance profile.
+#[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
+#[cbor(map)]
+pub struct InstanceProfileRecord {
+    /// `AIPA...`
+    #[n(0)]
+    pub id: String,
+    /// As it was written when it was made.
+    #[n(1)]
+    pub name: String,
+    /// `/`, or `/.../`.
+    #[n(2)]
+    pub path: String,
+    /// Milliseconds since the Unix epoch.
+    #[n(3)]
+    pub created: i64,
+    /// The role in it, by name.
+    #[n(4)]
+    pub role: Option<String>,
+    /// Its tags.
+    #[n(5)]
+    pub tags: Vec<Tag>,
+}
+
 /// When an access key last signed.
 #[derive(Clone, Debug, Decode, Encode, Eq, PartialEq)]
 #[cbor(map)]
@@ -290,6 +316,7 @@ entities! {
     PolicyRecord Policy name;
     KeyRecord Key id;
     ProviderRecord Provider name;
+    InstanceProfileRecord InstanceProfile name;
 }
 
 /// Reads a stored form.
@@ -372,7 +399,7 @@ mod tests {
         let policy = PolicyRecord {
             id: text("ANPAEXAMPLE"),
             name: text("bound"),
-            path,
+            path: path.clone(),
             created,
             updated: created + 1,
             description: None,
@@ -389,9 +416,13 @@ mod tests {
             clients: vec![text("sts.amazonaws.com")],
             thumbprints: vec!["ab".repeat(20)],
             created,
-            tags,
+            tags: tags.clone(),
         };
         hold("provider.bin", &provider);
+        let (id, name) = (text("AIPAEXAMPLE"), text("Web"));
+        let profile = InstanceProfileRecord { id, name, path, created, role: None, tags };
+        hold("instance-profile-empty.bin", &profile);
+        hold("instance-profile.bin", &InstanceProfileRecord { role: Some(text("Reader")), ..profile });
         hold("last-use.bin", &LastUseRecord { at: created, service: text("s3"), region: text("us-east-1") });
         assert!(from_value::<UserRecord>(&[9, 9]).is_err());
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::records::{
-    AccountRecord, Entity, Grants, GroupRecord, KeyRecord, PolicyRecord, ProviderRecord, RoleRecord, TableId,
-    UserRecord, entity_key, single_key, to_value,
+    AccountRecord, Entity, Grants, GroupRecord, InstanceProfileRecord, KeyRecord, PolicyRecord, ProviderRecord,
+    RoleRecord, TableId, UserRecord, entity_key, single_key, to_value,
 };
 use crate::store::Batch;
 
@@ -94,6 +94,8 @@ pub struct AccountState {
     pub keys: Table<KeyRecord>,
     /// Its OpenID Connect providers.
     pub providers: Table<ProviderRecord>,
+    /// Its instance profiles.
+    pub profiles: Table<InstanceProfileRecord>,
 }
 
 /// What has policies.
@@ -135,6 +137,7 @@ impl AccountState {
         batch = self.policies.difference(account, &old.policies, batch);
         batch = self.keys.difference(account, &old.keys, batch);
         batch = self.providers.difference(account, &old.providers, batch);
+        batch = self.profiles.difference(account, &old.profiles, batch);
         if batch.mutations.is_empty() && self.record == old.record {
             return None;
         }

@@ -23,7 +23,6 @@ macro_rules! lists {
 }
 
 lists! {
-    instance_profiles "InstanceProfiles";
     mfa_devices "MFADevices";
     server_certificates "ServerCertificateMetadataList";
     service_credentials "ServiceSpecificCredentials", |params| params.flag("AllUsers").map(drop);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{encoded, groups, managed, optional_tags, paged, roles, shown_boundary, users};
+use super::{encoded, groups, instance_profiles, managed, optional_tags, paged, roles, shown_boundary, users};
 use crate::iam::api::Call;
 use crate::iam::api::failure::{Result, already_exists, constraint, no_such_entity};
 use crate::iam::api::render::ENTRIES;
@@ -73,8 +73,8 @@ pub(super) async fn summary(call: &Call<'_>) -> Result<Value> {
         ("Groups", state.groups.len()),
         ("GroupsPerUserQuota", 10),
         ("GroupsQuota", 300),
-        ("InstanceProfiles", 0),
-        ("InstanceProfilesQuota", 0),
+        ("InstanceProfiles", state.profiles.len()),
+        ("InstanceProfilesQuota", instance_profiles::MOST_PROFILES),
         ("MFADevices", 0),
         ("MFADevicesInUse", 0),
         ("Policies", state.policies.len()),
@@ -172,7 +172,9 @@ impl Detail<'_> {
             }
             Self::Role(role) => {
                 let mut shown = roles::shown(call, role, true);
-                shown["InstanceProfileList"] = json!([]);
+                let profiles = instance_profiles::of_role(state, &role.name);
+                shown["InstanceProfileList"] =
+                    profiles.map(|profile| instance_profiles::shown(call, state, profile)).collect();
                 shown["RoleLastUsed"] = roles::last_used(call, role);
                 with_policies(&mut shown, "RolePolicyList", &role.grants);
                 shown

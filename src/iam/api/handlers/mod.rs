@@ -5,6 +5,7 @@ mod account;
 mod entities;
 mod exclusions;
 mod groups;
+mod instance_profiles;
 mod keys;
 mod managed;
 mod policies;
@@ -42,6 +43,7 @@ macro_rules! handlers {
 
 handlers! {
     AddClientIDToOpenIDConnectProvider providers::add_client;
+    AddRoleToInstanceProfile instance_profiles::add_role;
     AddUserToGroup groups::add_user;
     AssumeRole sts::assume::assume_role;
     AssumeRoleWithWebIdentity sts::web_identity::assume_role;
@@ -51,6 +53,7 @@ handlers! {
     CreateAccessKey keys::create;
     CreateAccountAlias account::create_alias;
     CreateGroup groups::create;
+    CreateInstanceProfile instance_profiles::create;
     CreateOpenIDConnectProvider providers::create;
     CreatePolicy managed::create;
     CreatePolicyVersion managed::create_version;
@@ -61,6 +64,7 @@ handlers! {
     DeleteAccountPasswordPolicy absent::password_policy_to_delete;
     DeleteGroup groups::delete;
     DeleteGroupPolicy policies::delete_of_group;
+    DeleteInstanceProfile instance_profiles::delete;
     DeleteLoginProfile absent::login_profile;
     DeleteOpenIDConnectProvider providers::delete;
     DeletePolicy managed::delete;
@@ -85,6 +89,7 @@ handlers! {
     GetFederationToken sts::federation::federation_token;
     GetGroup groups::get;
     GetGroupPolicy policies::get_of_group;
+    GetInstanceProfile instance_profiles::get;
     GetLoginProfile absent::login_profile;
     GetOpenIDConnectProvider providers::get;
     GetPolicy managed::get;
@@ -103,8 +108,9 @@ handlers! {
     ListGroupPolicies policies::list_of_group;
     ListGroups groups::list;
     ListGroupsForUser groups::list_of_user;
-    ListInstanceProfiles absent::instance_profiles;
-    ListInstanceProfilesForRole roles::no_instance_profiles;
+    ListInstanceProfileTags tags::list_of_instance_profile;
+    ListInstanceProfiles instance_profiles::list;
+    ListInstanceProfilesForRole instance_profiles::list_of_role;
     ListMFADevices absent::mfa_devices;
     ListOpenIDConnectProviderTags tags::list_of_provider;
     ListOpenIDConnectProviders providers::list;
@@ -129,14 +135,17 @@ handlers! {
     PutUserPermissionsBoundary policies::bound_user;
     PutUserPolicy policies::put_to_user;
     RemoveClientIDFromOpenIDConnectProvider providers::remove_client;
+    RemoveRoleFromInstanceProfile instance_profiles::remove_role;
     RemoveUserFromGroup groups::remove_user;
     SetDefaultPolicyVersion managed::set_default_version;
     SimulateCustomPolicy simulate::custom;
     SimulatePrincipalPolicy simulate::principal;
+    TagInstanceProfile tags::add_to_instance_profile;
     TagOpenIDConnectProvider tags::add_to_provider;
     TagPolicy tags::add_to_policy;
     TagRole tags::add_to_role;
     TagUser tags::add_to_user;
+    UntagInstanceProfile tags::remove_from_instance_profile;
     UntagOpenIDConnectProvider tags::remove_from_provider;
     UntagPolicy tags::remove_from_policy;
     UntagRole tags::remove_from_role;

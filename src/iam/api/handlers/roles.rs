@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{encoded, optional_tags, paged, shown_boundary};
+use super::{encoded, instance_profiles, optional_tags, paged, shown_boundary};
 use crate::iam::api::failure::{
     Failure, Result, already_exists, delete_conflict, limit_exceeded, missing as required, no_such_entity,
 };
@@ -18,7 +18,7 @@ const MOST_ROLES: usize = 1000;
 const DEFAULT_SESSION: u32 = 3600;
 /// Longest trust policy, in characters.
 const MAX_TRUST: usize = 2048;
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
     let name = call.params.name("RoleName", MAX_NAME)?;
@@ -117,19 +117,16 @@ pub(super) async fn update_trust(call: &Call<'_>) -> Result<Value> {
 pub(super) async fn delete(call: &Call<'_>) -> Result<Value> {
     let name = call.params.name("RoleName", MAX_NAME)?;
     call.change(|state| {
-        if let Some(first) = policies::first_to_go(&find(state, name)?.grants) {
+        let role = find(state, name)?;
+        let is_in_profile = instance_profiles::of_role(state, name).next().is_some();
+        let first = is_in_profile.then_some(instance_profiles::REMOVE_ROLES);
+        if let Some(first) = first.or_else(|| policies::first_to_go(&role.grants)) {
             return Err(delete_conflict(format!("Cannot delete entity, must {first} first.")));
         }
         state.roles.remove(name);
         Ok(Value::Null)
     })
     .await
-}
-
-/// There are none: this server has no instances.
-pub(super) async fn no_instance_profiles(call: &Call<'_>) -> Result<Value> {
-    find(&call.state(), call.params.name("RoleName", MAX_NAME)?)?;
-    Ok(json!({"InstanceProfiles": [], "IsTruncated": false}))
 }
 
 pub(super) fn find<'s>(state: &'s AccountState, name: &str) -> Result<&'s std::sync::Arc<RoleRecord>> {

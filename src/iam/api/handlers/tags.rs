@@ -1,8 +1,8 @@
-//! Tags of users, roles, policies and providers.
+//! Tags of users, roles, policies, providers and instance profiles.
 
 use serde_json::{Value, json};
 
-use super::{managed, paged, providers, roles, users};
+use super::{instance_profiles, managed, paged, providers, roles, users};
 use crate::iam::api::Call;
 use crate::iam::api::failure::{Result, limit_exceeded, missing};
 use crate::iam::api::params::check_tag_number;
@@ -17,6 +17,7 @@ enum Tagged {
     Role,
     Policy,
     Provider,
+    InstanceProfile,
 }
 
 macro_rules! each {
@@ -32,14 +33,17 @@ each! {
     add_to_role add Role;
     add_to_policy add Policy;
     add_to_provider add Provider;
+    add_to_instance_profile add InstanceProfile;
     remove_from_user remove User;
     remove_from_role remove Role;
     remove_from_policy remove Policy;
     remove_from_provider remove Provider;
+    remove_from_instance_profile remove InstanceProfile;
     list_of_user list User;
     list_of_role list Role;
     list_of_policy list Policy;
     list_of_provider list Provider;
+    list_of_instance_profile list InstanceProfile;
 }
 
 async fn add(call: &Call<'_>, tagged: Tagged) -> Result<Value> {
@@ -107,5 +111,6 @@ fn tags_mut<'s>(call: &Call<'_>, state: &'s mut AccountState, tagged: Tagged) ->
         }
         Tagged::Policy => Ok(&mut managed::find_mut(call, state, managed::changeable(call)?)?.tags),
         Tagged::Provider => Ok(&mut providers::find_mut(call, state)?.tags),
+        Tagged::InstanceProfile => Ok(&mut instance_profiles::find_mut(call, state)?.tags),
     }
 }
