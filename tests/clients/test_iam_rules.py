@@ -221,8 +221,9 @@ def test_the_account_tells_what_there_is(iam, identities):
     iam.attach_user_policy(UserName=user.name, PolicyArn=arn)
     details = iam.get_account_authorization_details(Filter=["AWSManagedPolicy"])["Policies"]
     told = next(policy for policy in details if policy["Arn"] == arn)
-    created = iam.get_policy(PolicyArn=arn)["Policy"]["CreateDate"]
-    assert told["CreateDate"] == told["PolicyVersionList"][0]["CreateDate"] == created
+    shown = iam.get_policy(PolicyArn=arn)["Policy"]
+    assert (told["CreateDate"], told["UpdateDate"]) == (shown["CreateDate"], shown["UpdateDate"])
+    assert told["PolicyVersionList"][0]["CreateDate"] == shown["UpdateDate"]
     assert told["PolicyVersionList"][0]["Document"]["Version"] == "2012-10-17"
     summary = iam.get_account_summary()["SummaryMap"]
     for name in (

@@ -19,8 +19,6 @@ const MOST_VERSIONS: usize = 5;
 const MOST_ATTACHED: usize = 10;
 const MAX_DOCUMENT: usize = 6144;
 const MAX_NAME: usize = 128;
-/// When AWS's own are said to have been made.
-const OF_AWS_CREATED: i64 = 1_423_161_600_000;
 
 pub(super) async fn create(call: &Call<'_>) -> Result<Value> {
     let name = call.params.name("PolicyName", MAX_NAME)?;
@@ -148,7 +146,7 @@ pub(super) async fn create_version(call: &Call<'_>) -> Result<Value> {
 pub(super) async fn get_version(call: &Call<'_>) -> Result<Value> {
     let (state, arn, number) = (call.state(), named(call)?, version(call)?);
     let shown = match managed::find(arn) {
-        Some(of_aws) if number == Some(1) => version_of_aws(of_aws),
+        Some(of_aws) if number == Some(of_aws.version) => version_of_aws(of_aws),
         Some(_) => return Err(missing_version(call, arn)),
         None => {
             let policy = policies::find(call.account(), &state, arn).ok_or_else(|| missing_version(call, arn))?;
@@ -167,7 +165,7 @@ pub(super) async fn list_versions(call: &Call<'_>) -> Result<Value> {
     if let Some(of_aws) = managed::find(arn) {
         let mut version = version_of_aws(of_aws);
         version["Document"] = Value::Null;
-        return paged(call, "Versions", std::iter::once(("1".to_owned(), version)));
+        return paged(call, "Versions", std::iter::once((of_aws.version.to_string(), version)));
     }
     let policy = find(call, &state, arn)?;
     // The newest first.
@@ -378,20 +376,20 @@ pub(super) fn shown_of_aws(state: &AccountState, managed: &Managed) -> Value {
         "PolicyId": managed.id,
         "Arn": arn,
         "Path": managed.path,
-        "DefaultVersionId": "v1",
+        "DefaultVersionId": format!("v{}", managed.version),
         "AttachmentCount": attached,
         "PermissionsBoundaryUsageCount": bounding,
         "IsAttachable": true,
-        "CreateDate": time(OF_AWS_CREATED),
-        "UpdateDate": time(OF_AWS_CREATED),
+        "CreateDate": managed.created,
+        "UpdateDate": managed.updated,
     })
 }
 
 pub(super) fn version_of_aws(managed: &Managed) -> Value {
     json!({
-        "VersionId": "v1",
+        "VersionId": format!("v{}", managed.version),
         "IsDefaultVersion": true,
-        "CreateDate": time(OF_AWS_CREATED),
+        "CreateDate": managed.updated,
         "Document": encoded(managed.document),
     })
 }
