@@ -279,6 +279,10 @@ def test_arns_that_are_no_roles(iam, identities, account):
     with refused("ValidationError", 400) as refusal:
         sts.assume_role(RoleArn=f"arn:aws:iam::{account}:user/{user.name}", RoleSessionName="session")
     assert refusal.message == "Request ARN is invalid"
+    # No account has such a number; AWS refuses it as any role that is not there.
+    arn = "arn:aws:iam::123456789:role/non-existing-role"
+    with refused("AccessDenied", 403, f"User: {user.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"):
+        sts.assume_role(RoleArn=arn, RoleSessionName="session")
 
 
 def test_transitive_tags_are_among_the_tags(assume):
