@@ -71,7 +71,10 @@ impl Assembled {
         let agrees = declared.values().all(|(algorithm, value)| {
             is_ignored(algorithm)
                 || (is_of_object || algorithm == DEFAULT_ALGORITHM)
-                    && self.checksums.values().any(|(ours, computed)| ours == algorithm && computed == value)
+                    && self
+                        .checksums
+                        .values()
+                        .any(|(ours, computed)| ours == algorithm && may_be_said_as(&computed, &value))
         });
         if agrees {
             return Ok(());
@@ -81,6 +84,12 @@ impl Assembled {
         let message = format!("The {name} you specified did not match the calculated checksum.");
         Err(S3Error::new(ErrorCode::BadDigest, message))
     }
+}
+
+/// Whether a client may say a checksum so: as it is shown, or, of a composite, without the number of its parts, as minio-go
+/// says it, whose uploads in parts AWS takes.
+fn may_be_said_as(computed: &str, said: &str) -> bool {
+    computed == said || computed.split_once('-').is_some_and(|(digest, _)| digest == said)
 }
 
 /// Which checksum an upload's object is to have, and what that covers, as it was said when the upload was begun.
@@ -222,6 +231,23 @@ mod tests {
         assert_eq!(check("CRC32", b"data", begun), refused("crc32c"));
         assert_eq!(check("CRC64NVME", b"other", None), refused("crc64nvme"));
         assert_eq!(check("CRC32", b"other", None), Ok(()));
+    }
+
+    #[test]
+    fn a_composite_may_be_said_without_the_number_of_its_parts() {
+        let parts = [b"one", b"two"].map(|part| (Checksum::of(Algorithm::Crc32c, part), 3));
+        let checksums = Checksums::of_parts(Kind::Composite, &parts).unwrap();
+        let assembled = Assembled { checksums: checksums.clone(), ..Assembled::default() };
+        let check = |value: &str| {
+            let header = (HeaderName::from_static("x-amz-checksum-crc32c"), HeaderValue::try_from(value).unwrap());
+            assembled.check(&HeaderMap::from_iter([header]), Some((Algorithm::Crc32c, Kind::Composite)))
+        };
+        let digest = checksums.by_algorithm(Algorithm::Crc32c).unwrap().to_string();
+        assert!(check(&digest).is_ok() && check(&format!("{digest}-2")).is_ok());
+        let whole = Checksum::of(Algorithm::Crc32c, b"onetwo").to_string();
+        for value in [format!("{digest}-3"), whole.clone(), format!("{whole}-2")] {
+            assert_eq!(check(&value).unwrap_err().code, ErrorCode::BadDigest);
+        }
     }
 
     #[test]
