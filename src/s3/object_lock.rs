@@ -176,7 +176,7 @@ impl S3 {
         _permit: Permit,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await?;
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await?;
         require_digest(&call.headers)?;
         let lock = parse(&document)?;
         self.configure_bucket(bucket, |record| {

@@ -45,7 +45,7 @@ impl S3 {
         key: &ObjectKey,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let document = self.read_document(call, &call.headers, body, MAX_DOCUMENT).await;
+        let document = self.read_required_document(call, body, MAX_DOCUMENT).await;
         let given = document.and_then(|document| tags::read_document(&document, Tagged::Object));
         let asked = given.as_deref().unwrap_or_default();
         // Who may not at all is not told what is wrong with the document.

@@ -55,6 +55,14 @@ NOT_SERVED = {
 }
 # The code of a document that does not hold, where it is not MalformedXML.
 CODES = {"PutBucketAcl": "MalformedACLError", "PutObjectAcl": "MalformedACLError"}
+# The code of a request without a document, where AWS's is known.
+WITHOUT = {
+    "PutBucketNotificationConfiguration": "MissingRequestBodyError",  # aws/aws-sdk-cpp, issue 733
+    "PutObjectLegalHold": "MalformedXML",  # versity/versitygw, issue 1191
+    "PutObjectLockConfiguration": "MissingRequestBodyError",  # moto, test_put_object_lock_misconfiguration
+    "PutObjectRetention": "MalformedXML",  # versity/versitygw, issue 1185
+    "PutObjectTagging": "MissingRequestBodyError",  # versity/versitygw, issue 820
+}
 NEEDS_LOCK = {"PutObjectLockConfiguration", "PutObjectRetention", "PutObjectLegalHold"}
 
 
@@ -514,6 +522,13 @@ def test_what_is_not_understood_is_refused(lax_s3, s3, names, operation):
         if operation == "CompleteMultipartUpload":
             parameters["UploadId"] = s3.create_multipart_upload(Bucket=made["bucket"], Key="k")["UploadId"]
         check(Sender(lax_s3, operation, parameters), shape, code, CODES.get(operation, "MalformedXML"), NAMESPACE)
+
+
+@pytest.mark.parametrize("operation, code", WITHOUT.items())
+def test_a_document_that_is_missing(lax_s3, names, operation, code):
+    made = names(operation)
+    parameters = {"Bucket": made["bucket"]} | documents(**made)[operation][0][0]
+    assert Sender(lax_s3, operation, parameters).answer(b"") == (code, 400)
 
 
 @pytest.mark.parametrize("operation", control_documents(""))

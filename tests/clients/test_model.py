@@ -141,6 +141,7 @@ ANSWERS = {
     "NoSuchLifecycleConfiguration",
     "MalformedPolicy",
     "MalformedXML",
+    "MissingRequestBodyError",
     "MissingSecurityHeader",
     "NoSuchBucketPolicy",
     "ReplicationConfigurationNotFoundError",
