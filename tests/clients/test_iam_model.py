@@ -164,6 +164,8 @@ def test_nobody_may_do_anything_to_s3(nobody, name):
 
 
 KNOWN_TO_KMS = {
+    "PrimaryRegion": "eu-west-1",
+    "ReplicaRegion": "eu-west-1",
     "KeySpec": "AES_256",
     "Operations": ["Decrypt"],
     "RetiringPrincipal": "arn:aws:iam::000000000000:root",

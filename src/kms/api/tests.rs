@@ -381,6 +381,7 @@ async fn what_is_no_request_is_told_so() {
 #[tokio::test]
 async fn refusals_are_worded_as_aws_words_them() {
     const PREFIX: &str = "Alias must start with the prefix \"alias/\". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html";
+    const NO_ALIASES: &str = "Key Aliases are not supported for this operation.";
     const NOT_BOTH: &str = "Please specify either number of bytes or key spec";
     let fixture = Fixture::new().await;
     let (key, arn) = fixture.make_key().await;
@@ -437,7 +438,7 @@ async fn refusals_are_worded_as_aws_words_them() {
             "GenerateDataKey",
             json!({"KeyId": key, "KeySpec": "AES_256", "NumberOfBytes": 32}),
             "ValidationException",
-            format!("{NOT_BOTH}, but not both."),
+            format!("{NOT_BOTH}."),
         ),
         ("CreateAlias", alias("red", &key), "ValidationException", PREFIX.to_owned()),
         (
@@ -470,7 +471,7 @@ async fn refusals_are_worded_as_aws_words_them() {
             "CreateKey",
             json!({"KeySpec": "SM2", "KeyUsage": "SIGN_VERIFY"}),
             "UnsupportedOperationException",
-            "KeySpec SM2 is not supported by this key service.".to_owned(),
+            "KeySpec SM2 is not supported in this Region".to_owned(),
         ),
         (
             "CreateKey",
@@ -550,7 +551,13 @@ async fn refusals_are_worded_as_aws_words_them() {
             "ValidationException",
             format!("{ONE_ERROR}Value null at 'keyId' failed to satisfy constraint: Member must not be null"),
         ),
-        ("EnableKey", json!({"KeyId": "alias/red"}), "NotFoundException", "Invalid keyId 'alias/red'".to_owned()),
+        ("EnableKey", json!({"KeyId": "alias/red"}), "InvalidArnException", NO_ALIASES.to_owned()),
+        (
+            "EnableKey",
+            json!({"KeyId": arn.replace(&format!("key/{key}"), "alias/red")}),
+            "InvalidArnException",
+            NO_ALIASES.to_owned(),
+        ),
         (
             "CancelKeyDeletion",
             json!({"KeyId": key}),
@@ -564,9 +571,7 @@ async fn refusals_are_worded_as_aws_words_them() {
                 "Constraints": {"SourceArn": "a"},
             }),
             "ValidationException",
-            format!(
-                "{ONE_ERROR}Value 'a' at 'constraints.sourceArn' failed to satisfy constraint: Member must have length greater than or equal to 20"
-            ),
+            "2 validation errors detected: Value 'a' at 'constraints.sourceArn' failed to satisfy constraint: Member must have length greater than or equal to 20; Value 'a' at 'constraints.sourceArn' failed to satisfy constraint: Member must satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$".to_owned(),
         ),
         (
             "CreateGrant",
@@ -697,7 +702,8 @@ async fn pages(fixture: &Fixture, operation: &str, list: &str, limit: usize, mem
 
 fn refusal((status, document): (StatusCode, Value)) -> (String, String) {
     assert_eq!(status, StatusCode::BAD_REQUEST, "{document}");
-    (text(&document, "__type"), text(&document, "message"))
+    assert_ne!(document["message"], "", "what has no text has no such member");
+    (text(&document, "__type"), document["message"].as_str().unwrap_or_default().to_owned())
 }
 
 fn text(document: &Value, member: &str) -> String {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, check_length, invalid, refuse};
+use super::super::fields::{Fields, refuse};
 use super::{PAGE, key_not_alias, marker, page};
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
@@ -27,42 +27,34 @@ pub(super) fn key_stores(fields: Fields<'_>) -> Result<Value, Failure> {
 
 /// An operation on the custom key store that the request names.
 pub(super) fn key_store(fields: Fields<'_>) -> Result<Value, Failure> {
-    Err(not_found(fields.required_text("CustomKeyStoreId", 64)?))
+    Err(not_found(fields.required_text("CustomKeyStoreId")?))
 }
 
 /// Refuses a request that names a custom key store.
 pub(super) fn no_key_store(fields: Fields<'_>) -> Result<(), Failure> {
     match fields.text("CustomKeyStoreId")? {
         None => Ok(()),
-        Some(id) => {
-            check_length("CustomKeyStoreId", id, id.chars().count(), 1, 64)?;
-            Err(not_found(id))
-        }
+        Some(id) => Err(not_found(id)),
     }
 }
 
 /// ReplicateKey: no key here is a multi-Region primary key. (Recorded on AWS: test_replicate_replica_key_should_fail.)
 pub(super) fn replicate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    single_region(kms, caller, fields, ("ReplicaRegion", "kms:ReplicateKey", "multi-region primary key"))
+    single_region(kms, caller, fields, ("kms:ReplicateKey", "multi-region primary key"))
 }
 
 /// UpdatePrimaryRegion: no key here is a multi-Region key.
 pub(super) fn update_primary(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    single_region(kms, caller, fields, ("PrimaryRegion", "kms:UpdatePrimaryRegion", "multi-Region key"))
+    single_region(kms, caller, fields, ("kms:UpdatePrimaryRegion", "multi-Region key"))
 }
 
 fn single_region(
     kms: &LocalKms,
     caller: &Caller,
     fields: Fields<'_>,
-    (member, action, what): (&str, &'static str, &str),
+    (action, what): (&'static str, &str),
 ) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    let region = fields.required_text(member, 32)?;
-    if !region.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())) {
-        let constraint = "Member must satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$";
-        return Err(invalid(member, region, constraint));
-    }
     let key = kms.metadata(caller, &name, action)?;
     key.state.allow(Need::Use, key.arn.as_str())?;
     let message = format!("{} is not a {what}.", key.arn);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, check_length, invalid, refuse};
+use super::super::fields::{Fields, refuse};
 use super::{key_not_alias, marker, paged, seconds, small_page, unless_dry};
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee, LocalKms};
@@ -26,7 +26,7 @@ pub(super) async fn create(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) 
 
 pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let key = key_not_alias(fields)?;
-    let id = grant_id(fields, false)?;
+    let id = fields.text("GrantId")?;
     let grantee = grantee(fields, "Grantee")?;
     let mut grants = kms.grants(caller, &key)?;
     grants.retain(|grant| id.is_none_or(|id| grant.id == id));
@@ -43,11 +43,8 @@ pub(super) fn list_retirable(kms: &LocalKms, caller: &Caller, fields: Fields<'_>
 }
 
 pub(super) async fn retire(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    let grant = match (fields.text("GrantToken")?, fields.has("KeyId"), grant_id(fields, false)?) {
-        (Some(token), false, None) => {
-            check_length("GrantToken", token, token.len(), 1, 8192)?;
-            GrantRef::Token(token.to_owned())
-        }
+    let grant = match (fields.text("GrantToken")?, fields.has("KeyId"), fields.text("GrantId")?) {
+        (Some(token), false, None) => GrantRef::Token(token.to_owned()),
         (None, true, Some(id)) => GrantRef::Id(key_not_alias(fields)?, id.to_owned()),
         _ => {
             let message = "Specify either a grant token, or a key ID and a grant ID.";
@@ -61,7 +58,7 @@ pub(super) async fn retire(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) 
 
 pub(super) async fn revoke(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let key = key_not_alias(fields)?;
-    let id = grant_id(fields, true)?.unwrap_or_default();
+    let id = fields.required_text("GrantId")?;
     kms.revoke_grant(caller, &key, id, fields.flag("DryRun")?).await?;
     unless_dry(fields)?;
     Ok(Value::Null)
@@ -72,16 +69,9 @@ fn terms(fields: Fields<'_>) -> Result<GrantTerms, Failure> {
     let grantee = grantee(fields, "Grantee")?
         .ok_or_else(|| wrong("Either GranteePrincipal or GranteeServicePrincipal must be specified."))?;
     let retiring = self::grantee(fields, "Retiring")?;
-    fields.required("Operations")?;
     let mut operations = Vec::new();
     for name in fields.texts("Operations")? {
-        let Some(operation) = GrantOperation::parse(name) else {
-            let names: Vec<&str> = GrantOperation::ALL.iter().map(|operation| operation.as_str()).collect();
-            let names = names.join(", ");
-            let constraint = format!("Member must satisfy constraint: [Member must satisfy enum value set: [{names}]]");
-            return Err(invalid("Operations", &format!("[{name}]"), &constraint));
-        };
-        if !operations.contains(&operation) {
+        if let Some(operation) = GrantOperation::parse(name).filter(|operation| !operations.contains(operation)) {
             operations.push(operation);
         }
     }
@@ -94,15 +84,8 @@ fn terms(fields: Fields<'_>) -> Result<GrantTerms, Failure> {
             "A grant for a service principal must have a SourceArn constraint and a retiring principal.",
         ));
     }
-    let name = fields.text("Name")?;
-    if let Some(name) = name {
-        check_length("Name", name, name.chars().count(), 1, 256)?;
-        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b)) {
-            let constraint = "Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$";
-            return Err(invalid("Name", name, constraint));
-        }
-    }
-    Ok(GrantTerms { grantee, retiring, operations, constraints, name: name.map(str::to_owned) })
+    let name = fields.text("Name")?.map(str::to_owned);
+    Ok(GrantTerms { grantee, retiring, operations, constraints, name })
 }
 
 fn constraints(fields: Fields<'_>) -> Result<GrantConstraints, Failure> {
@@ -129,32 +112,8 @@ fn constraints(fields: Fields<'_>) -> Result<GrantConstraints, Failure> {
         let message = "EncryptionContextEquals and EncryptionContextSubset must not both be specified.";
         return Err(refuse(KmsErrorKind::Validation, message));
     }
-    let source_arn = fields.text("SourceArn")?;
-    if let Some(arn) = source_arn {
-        check_length("constraints.sourceArn", arn, arn.chars().count(), 20, 512)?;
-        if !is_source(arn) {
-            let constraint = "Member must satisfy regular expression pattern: \
-                              ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$";
-            return Err(invalid("constraints.sourceArn", arn, constraint));
-        }
-    }
-    Ok(GrantConstraints { subset, equals, source_arn: source_arn.map(str::to_owned) })
-}
-
-/// Whether it is the ARN of a resource that a request can be on behalf of.
-fn is_source(arn: &str) -> bool {
-    let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    match arn.splitn(6, ':').collect::<Vec<_>>()[..] {
-        ["arn", partition, service, region, account, resource] => {
-            partition.strip_prefix("aws").is_some_and(is_word)
-                && !service.is_empty()
-                && is_word(service)
-                && is_word(region)
-                && is_account_id(account)
-                && !resource.is_empty()
-        }
-        _ => false,
-    }
+    let source_arn = fields.text("SourceArn")?.map(str::to_owned);
+    Ok(GrantConstraints { subset, equals, source_arn })
 }
 
 /// `{role}Principal` or `{role}ServicePrincipal`, not both.
@@ -167,29 +126,13 @@ fn grantee(fields: Fields<'_>, role: &str) -> Result<Option<Grantee>, Failure> {
             Err(refuse(KmsErrorKind::Validation, message))
         }
         (Some(name), None) => {
-            check_length(&principal, name, name.chars().count(), 1, 256)?;
-            if !name.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c)) {
-                let constraint = "Member must satisfy regular expression pattern: ^[\\w+=,.@:/-]+$";
-                return Err(invalid(&principal, name, constraint));
-            }
             if !is_principal(name) {
                 let message = format!("ARN does not refer to a valid principal: {name}");
                 return Err(refuse(KmsErrorKind::InvalidArn, message));
             }
             Ok(Some(Grantee::principal(name)))
         }
-        (None, Some(name)) => {
-            check_length(&service, name, name.chars().count(), 1, 128)?;
-            let labels = || name.split('.');
-            let is_label =
-                |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            if labels().count() < 3 || !labels().all(is_label) {
-                let constraint = "Member must satisfy regular expression pattern: \
-                                  ^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$";
-                return Err(invalid(&service, name, constraint));
-            }
-            Ok(Some(Grantee::Service(name.to_owned())))
-        }
+        (None, Some(name)) => Ok(Some(Grantee::Service(name.to_owned()))),
     }
 }
 
@@ -201,17 +144,6 @@ fn is_principal(name: &str) -> bool {
         ["arn", "aws", "iam" | "sts", "", account, resource] => is_account_id(account) && !resource.is_empty(),
         _ => false,
     }
-}
-
-fn grant_id(fields: Fields<'_>, required: bool) -> Result<Option<&str>, Failure> {
-    if required {
-        return fields.required_text("GrantId", 128).map(Some);
-    }
-    let id = fields.text("GrantId")?;
-    if let Some(id) = id {
-        check_length("GrantId", id, id.chars().count(), 1, 128)?;
-    }
-    Ok(id)
 }
 
 fn listed(fields: Fields<'_>, mut grants: Vec<Grant>) -> Result<Value, Failure> {

@@ -5,30 +5,18 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, check_length, invalid, refuse};
-use super::{MAX_BLOB, key_not_alias, seconds};
+use super::super::fields::{Fields, refuse};
+use super::{key_not_alias, seconds};
 use crate::crypto::pair::RsaSize;
 use crate::crypto::pair::oaep::OaepHash;
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::{Import, LocalKms, Wrapping};
 
-const WRAPPING_ALGORITHMS: &[&str] = &[
-    "RSAES_PKCS1_V1_5",
-    "RSAES_OAEP_SHA_1",
-    "RSAES_OAEP_SHA_256",
-    "RSA_AES_KEY_WRAP_SHA_1",
-    "RSA_AES_KEY_WRAP_SHA_256",
-    "SM2PKE",
-];
-const WRAPPING_SPECS: &[&str] = &["RSA_2048", "RSA_3072", "RSA_4096", "SM2"];
-/// Digits of a key material's id.
-const MATERIAL_ID: usize = 64;
-
 pub(super) async fn parameters(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    let algorithm = fields.required_choice("WrappingAlgorithm", WRAPPING_ALGORITHMS)?;
-    let spec = fields.required_choice("WrappingKeySpec", WRAPPING_SPECS)?;
+    let algorithm = fields.required_text("WrappingAlgorithm")?;
+    let spec = fields.required_text("WrappingKeySpec")?;
     let unsupported = |member: &str, value: &str| {
         let message = format!("{member} {value} is not supported by this key service.");
         refuse(KmsErrorKind::UnsupportedOperation, message)
@@ -57,10 +45,10 @@ pub(super) async fn parameters(kms: &LocalKms, caller: &Caller, fields: Fields<'
 
 pub(super) async fn import(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    let token = fields.required_blob("ImportToken", MAX_BLOB)?;
-    let wrapped = fields.required_blob("EncryptedKeyMaterial", MAX_BLOB)?;
+    let token = fields.required_blob("ImportToken")?;
+    let wrapped = fields.required_blob("EncryptedKeyMaterial")?;
     let valid_to = fields.timestamp("ValidTo")?;
-    let model = fields.choice("ExpirationModel", &["KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"])?;
+    let model = fields.text("ExpirationModel")?;
     let wrong = |message: &str| Err(refuse(KmsErrorKind::Validation, message));
     match (model, valid_to) {
         (Some("KEY_MATERIAL_DOES_NOT_EXPIRE"), Some(_)) => {
@@ -71,23 +59,12 @@ pub(super) async fn import(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) 
         }
         _ => {}
     }
-    let kind = fields.choice("ImportType", &["NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"])?;
-    let is_new = kind.map(|kind| kind == "NEW_KEY_MATERIAL");
-    let id = material_id(fields)?;
+    let is_new = fields.text("ImportType")?.map(|kind| kind == "NEW_KEY_MATERIAL");
+    let id = fields.text("KeyMaterialId")?;
     if is_new == Some(true) && id.is_some() {
         return wrong("KeyMaterialId must not be set if the ImportType is NEW_KEY_MATERIAL");
     }
-    let description = fields.text("KeyMaterialDescription")?;
-    if let Some(description) = description {
-        let name = "KeyMaterialDescription";
-        check_length(name, description, description.chars().count(), 0, 256)?;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b":/_.-".contains(&b);
-        if !description.bytes().all(plain) {
-            let constraint = "Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_\\s.-]+$";
-            return Err(invalid(name, description, constraint));
-        }
-    }
-    let (description, id) = (description.map(str::to_owned), id.map(str::to_owned));
+    let (description, id) = (fields.text("KeyMaterialDescription")?.map(str::to_owned), id.map(str::to_owned));
     let import = Import { token, wrapped, valid_to, is_new, description, id };
     let (arn, material) = kms.import(caller, &name, import).await?;
     Ok(json!({"KeyId": arn.as_str(), "KeyMaterialId": material}))
@@ -95,22 +72,10 @@ pub(super) async fn import(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) 
 
 pub(super) async fn delete(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    let (arn, material) = kms.delete_imported(caller, &name, material_id(fields)?).await?;
+    let (arn, material) = kms.delete_imported(caller, &name, fields.text("KeyMaterialId")?).await?;
     let mut answer = json!({"KeyId": arn.as_str()});
     if let Some(id) = material {
         answer["KeyMaterialId"] = id.into();
     }
     Ok(answer)
-}
-
-fn material_id(fields: Fields<'_>) -> Result<Option<&str>, Failure> {
-    let id = fields.text("KeyMaterialId")?;
-    if let Some(id) = id {
-        check_length("KeyMaterialId", id, id.chars().count(), MATERIAL_ID, MATERIAL_ID)?;
-        if !id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            let constraint = "Member must satisfy regular expression pattern: ^[a-f0-9]+$";
-            return Err(invalid("KeyMaterialId", id, constraint));
-        }
-    }
-    Ok(id)
 }

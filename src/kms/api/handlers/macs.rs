@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::fields::Fields;
-use super::{MAX_BLOB, MAX_MESSAGE, unless_dry};
+use super::unless_dry;
 use crate::kms::Caller;
 use crate::kms::local::LocalKms;
 use crate::kms::spec::MacAlgorithm;
 
 pub(super) fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    let message = fields.required_blob("Message", MAX_MESSAGE)?;
+    let message = fields.required_blob("Message")?;
     let algorithm = algorithm(fields)?;
     let (arn, tag) = kms.generate_mac(caller, &fields.key("KeyId")?, algorithm, &message)?;
     unless_dry(fields)?;
@@ -20,16 +20,14 @@ pub(super) fn generate(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> R
 }
 
 pub(super) fn verify(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
-    let message = fields.required_blob("Message", MAX_MESSAGE)?;
+    let message = fields.required_blob("Message")?;
     let algorithm = algorithm(fields)?;
-    let tag = fields.required_blob("Mac", MAX_BLOB)?;
+    let tag = fields.required_blob("Mac")?;
     let arn = kms.verify_mac(caller, &fields.key("KeyId")?, algorithm, &message, &tag)?;
     unless_dry(fields)?;
     Ok(json!({"MacValid": true, "MacAlgorithm": algorithm.as_str(), "KeyId": arn.as_str()}))
 }
 
 fn algorithm(fields: Fields<'_>) -> Result<MacAlgorithm, Failure> {
-    let names: Vec<&str> = MacAlgorithm::ALL.iter().map(|one| one.as_str()).collect();
-    let name = fields.required_choice("MacAlgorithm", &names)?;
-    Ok(MacAlgorithm::parse(name).unwrap_or_default())
+    Ok(MacAlgorithm::parse(fields.required_text("MacAlgorithm")?).unwrap_or_default())
 }

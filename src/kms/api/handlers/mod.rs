@@ -15,6 +15,7 @@ mod tags;
 use serde_json::Value;
 
 use super::Failure;
+use super::constraints;
 use super::fields::{Fields, refuse};
 use crate::clock::Timestamp;
 use crate::iam::Permit;
@@ -22,10 +23,6 @@ use crate::kms::error::KmsErrorKind;
 use crate::kms::local::LocalKms;
 use crate::kms::{Caller, KeyRef};
 
-/// Most bytes of a ciphertext blob, a signature, a tag.
-const MAX_BLOB: usize = 6144;
-/// Most bytes of a message to sign or authenticate.
-const MAX_MESSAGE: usize = 4096;
 /// Entries in one page, if the client asks for no number.
 const PAGE: usize = 100;
 
@@ -130,8 +127,9 @@ pub(super) async fn perform(
     _permit: Permit,
 ) -> Result<Value, Failure> {
     let (name, key_role) = handler.key_role();
+    constraints::check(name, *fields)?;
     if key_role != KeyRole::Other {
-        kms.check_grant_tokens(&fields.grant_tokens()?)?;
+        kms.check_grant_tokens(&fields.texts("GrantTokens")?)?;
     }
     let answer = dispatch(handler, kms, caller, *fields).await?;
     if key_role == KeyRole::Use {
@@ -145,8 +143,10 @@ pub(super) async fn perform(
 /// The key of an operation that takes no aliases.
 fn key_not_alias(fields: Fields<'_>) -> Result<KeyRef, Failure> {
     match fields.key("KeyId")? {
-        KeyRef::Alias(alias) => Err(refuse(KmsErrorKind::NotFound, format!("Invalid keyId '{alias}'"))),
-        arn @ KeyRef::AliasArn { .. } => Err(refuse(KmsErrorKind::InvalidArn, format!("Invalid keyId '{arn}'"))),
+        // Recorded on AWS by floci's keyOnlyOperationsRejectAnAliasBeforeLookingItUp.
+        KeyRef::Alias(_) | KeyRef::AliasArn { .. } => {
+            Err(refuse(KmsErrorKind::InvalidArn, "Key Aliases are not supported for this operation."))
+        }
         key => Ok(key),
     }
 }
@@ -173,7 +173,7 @@ fn unless_dry(fields: Fields<'_>) -> Result<(), Failure> {
 
 /// Entries in one page: what the client asks for, or `usual`.
 fn page(fields: Fields<'_>, usual: usize) -> Result<usize, Failure> {
-    Ok(fields.bounded("Limit", 1, 1000)?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usual))
+    Ok(fields.number("Limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usual))
 }
 
 /// Entries in one page of aliases or grants. "It must be between 1 and 100. If you do not include a value, it defaults to

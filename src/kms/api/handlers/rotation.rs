@@ -10,7 +10,7 @@ use crate::kms::local::{DEFAULT_PERIOD, LocalKms, MaterialEntry, MaterialState};
 
 pub(super) async fn enable(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    let period = fields.bounded("RotationPeriodInDays", 90, 2560)?;
+    let period = fields.number("RotationPeriodInDays")?;
     let period = period.map_or(DEFAULT_PERIOD, |days| u32::try_from(days).unwrap_or(DEFAULT_PERIOD));
     Ok(kms.enable_rotation(caller, &name, period).await.map(|()| Value::Null)?)
 }
@@ -36,7 +36,7 @@ pub(super) fn status(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Res
 
 pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    let all = fields.choice("IncludeKeyMaterial", &["ALL_KEY_MATERIAL", "ROTATIONS_ONLY"])? == Some("ALL_KEY_MATERIAL");
+    let all = fields.text("IncludeKeyMaterial")? == Some("ALL_KEY_MATERIAL");
     let limit = page(fields, PAGE)?;
     let mut materials = kms.materials(caller, &name)?;
     let id = kms.metadata(caller, &name, "kms:ListKeyRotations")?.arn;

@@ -11,21 +11,19 @@ use crate::kms::local::{LocalKms, MAX_TAGS};
 
 pub(super) async fn add(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    fields.required("Tags")?;
     Ok(kms.tag(caller, &name, read(fields)?).await.map(|()| Value::Null)?)
 }
 
 pub(super) async fn remove(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let name = key_not_alias(fields)?;
-    fields.required("TagKeys")?;
-    let keys = fields.bounded_texts("TagKeys", 128)?;
+    let keys = fields.texts("TagKeys")?;
     Ok(kms.untag(caller, &name, &keys).await.map(|()| Value::Null)?)
 }
 
 pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:ListResourceTags")?;
     // "Its value must be between 1 and 50, inclusive. … it defaults to 50." (ListResourceTags)
-    let limit = fields.bounded("Limit", 1, 50)?.map_or(MAX_TAGS, |limit| usize::try_from(limit).unwrap_or(MAX_TAGS));
+    let limit = fields.number("Limit")?.map_or(MAX_TAGS, |limit| usize::try_from(limit).unwrap_or(MAX_TAGS));
     // A marker is the last key of a page, in hexadecimal digits: keys may have characters that markers may not.
     let named = |marker: &str| {
         let name = hex::decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -44,15 +42,9 @@ pub(super) fn list(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
 
 /// The tags of a request.
 pub(super) fn read(fields: Fields<'_>) -> Result<Vec<(String, String)>, Failure> {
-    // Shapes are judged before what tags mean.
-    let mut given = Vec::new();
-    for (at, item) in (1..).zip(fields.objects("Tags")?) {
-        let path = format!("tags.{at}");
-        let key = item.text_of_item(&path, "TagKey", (1, 128))?;
-        given.push((key, item.text_of_item(&path, "TagValue", (0, 256))?));
-    }
     let mut tags: Vec<(String, String)> = Vec::new();
-    for (key, value) in given {
+    for item in fields.objects("Tags")? {
+        let (key, value) = (item.required_text("TagKey")?, item.required_text("TagValue")?);
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(refuse(KmsErrorKind::Tag, "Tags beginning with aws: are reserved"));
         }
