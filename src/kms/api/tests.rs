@@ -559,6 +559,12 @@ async fn refusals_are_worded_as_aws_words_them() {
             NO_ALIASES.to_owned(),
         ),
         (
+            "DescribeKey",
+            json!({"KeyId": arn.replace(&key, "foo")}),
+            "NotFoundException",
+            "Invalid keyId foo".to_owned(),
+        ),
+        (
             "CancelKeyDeletion",
             json!({"KeyId": key}),
             "KMSInvalidStateException",

@@ -84,11 +84,12 @@ impl LocalKms {
     pub fn public_key(&self, caller: &Caller, name: &KeyRef) -> Result<PublicKey, KmsError> {
         let key = self.find(caller, name, "kms:GetPublicKey")?;
         self.permit(caller, &key, "kms:GetPublicKey")?;
+        // The state before the spec, and a disabled key shows its public half. (Recorded on AWS by floci's
+        // getPublicKeyRejectsAKeyPendingDeletionOrImport and getPublicKeyWorksOnADisabledKey.)
+        key.state(self.clock.now()).allow(Need::Toggle, key.arn.as_str())?;
         if !key.spec.is_asymmetric() {
-            let message = format!("{} key spec is {} which is not valid for GetPublicKey.", key.arn, key.spec.as_str());
-            return Err(KmsErrorKind::UnsupportedOperation.with(message));
+            return Err(KmsErrorKind::UnsupportedOperation.with(""));
         }
-        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         let der = pair(&key)?.public().to_vec();
         Ok(PublicKey { arn: key.arn.clone(), der, spec: key.spec, usage: key.usage })
     }
@@ -144,9 +145,9 @@ impl LocalKms {
         if !key.spec.signing_algorithms().contains(&algorithm) {
             return Err(incompatible(&key, algorithm.as_str()));
         }
-        let arn = key.arn.clone();
+        let (arn, spec) = (key.arn.clone(), key.spec);
         let result = off_thread(move || pair(&key).map(work)).await??;
-        result.map(|result| (arn, result)).map_err(|error| refused(error, algorithm, kind))
+        result.map(|result| (arn, result)).map_err(|error| refused(error, algorithm, (kind, spec)))
     }
 }
 
@@ -175,15 +176,20 @@ impl Signable {
     }
 }
 
-fn refused(error: PairError, algorithm: SigningAlgorithm, kind: &str) -> KmsError {
+fn refused(error: PairError, algorithm: SigningAlgorithm, (kind, spec): (&str, KeySpec)) -> KmsError {
     let algorithm = algorithm.as_str();
     match error {
         PairError::BadSignature => KmsErrorKind::InvalidSignature.with(""),
         PairError::DigestLength => {
             KmsErrorKind::Validation.with(format!("Digest is invalid length for algorithm {algorithm}."))
         }
+        // Recorded on AWS by floci's mlDsaRejectsDigestMessageType and ed25519RejectsTheCombinationsRealKmsRejects.
         PairError::Unsuited => {
-            KmsErrorKind::Validation.with(format!("Algorithm {algorithm} does not support the message type {kind}."))
+            let with = match spec.material() {
+                MaterialKind::Pair(PairKind::MlDsa(_)) => format!("key spec {}", spec.as_str()),
+                _ => format!("algorithm {algorithm}"),
+            };
+            KmsErrorKind::Validation.with(format!("Message type {kind} is incompatible with {with}."))
         }
         PairError::Malformed | PairError::Failed => KmsErrorKind::Internal.because("signing failed", error),
     }

@@ -1,7 +1,7 @@
 //! What HMAC keys do.
 
 use super::material::MaterialSecret;
-use super::{LocalKms, no_material};
+use super::{LocalKms, incompatible, no_material};
 use crate::crypto::mac::MacKey;
 use crate::kms::error::{KmsError, KmsErrorKind};
 use crate::kms::spec::MacAlgorithm;
@@ -51,9 +51,7 @@ impl LocalKms {
     ) -> Result<(KeyArn, T), KmsError> {
         let key = self.usable(caller, name, action, KeyUsage::GenerateVerifyMac)?;
         if !key.spec.mac_algorithms().contains(&algorithm) {
-            let (algorithm, spec) = (algorithm.as_str(), key.spec.as_str());
-            let message = format!("Algorithm {algorithm} is incompatible with key spec {spec}.");
-            return Err(KmsErrorKind::InvalidKeyUsage.with(message));
+            return Err(incompatible(&key, algorithm.as_str()));
         }
         match key.current().and_then(|material| material.secret.as_ref()) {
             Some(MaterialSecret::Mac(mac)) => Ok((key.arn.clone(), work(mac))),

@@ -229,6 +229,9 @@ impl LocalKms {
             }
             KeyRef::KeyArn(arn) => {
                 here(arn.region())?;
+                if raw_id(arn.id()).is_none() && !is_multi_region(arn.id()) {
+                    return Err(absent(arn.account(), format!("Invalid keyId {}", arn.id())));
+                }
                 let key = ring.keys.get(arn.id()).filter(|key| key.record.account == arn.account());
                 key.ok_or_else(|| missing(arn.account(), arn.id()))?
             }
@@ -276,8 +279,10 @@ impl LocalKms {
         let key_use = key_use.into();
         let key = self.find(caller, name, key_use.action)?;
         self.permit(caller, &key, key_use)?;
-        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
+        // That a key is not for this at all is told before that it is not now. (Recorded on AWS by floci's
+        // keyUsageIsCheckedBeforeTheKeyState.)
         check_usage(&key, key_use.action, usage)?;
+        key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
         Ok(key)
     }
 
@@ -308,7 +313,7 @@ fn check_usage(key: &Key, action: &'static str, usage: KeyUsage) -> Result<(), K
 
 /// The key's spec does not know the algorithm.
 fn incompatible(key: &Key, algorithm: &str) -> KmsError {
-    let message = format!("Algorithm {algorithm} and key spec {} are incompatible.", key.spec.as_str());
+    let message = format!("Algorithm {algorithm} is incompatible with key spec {}.", key.spec.as_str());
     KmsErrorKind::InvalidKeyUsage.with(message)
 }
 

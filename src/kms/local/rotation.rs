@@ -82,11 +82,13 @@ impl LocalKms {
     /// # Errors
     /// As [`Self::enable_rotation`].
     pub async fn disable_rotation(&self, caller: &Caller, name: &KeyRef) -> Result<(), KmsError> {
+        // It is off already of keys that do not rotate. (Recorded on AWS by floci's
+        // disableKeyRotationAcceptsAKeySpecThatDoesNotRotate.)
         let change = |_: &Key, record: &mut KeyRecord| {
             record.rotation = None;
             Ok(())
         };
-        self.change_rotation(caller, name, "kms:DisableKeyRotation", rotates_by_itself, change).await.map(drop)
+        self.change_rotation(caller, name, "kms:DisableKeyRotation", is_not_external, change).await.map(drop)
     }
 
     /// A key's automatic rotation.
@@ -197,10 +199,14 @@ impl LocalKms {
         rotates: impl FnOnce(&Key) -> Result<(), KmsError>,
         change: impl FnOnce(&Key, &mut KeyRecord) -> Result<(), KmsError>,
     ) -> Result<Arc<Key>, KmsError> {
-        // That a key never rotates is told before that it does not now. (AWS: developer guide, "Key states of AWS KMS keys":
-        // automatic rotation of keys with imported material, which may be pending.)
+        // That a key with imported material never rotates by itself is told before that it does not now (AWS: developer guide,
+        // "Key states of AWS KMS keys"); of what its spec does not allow, its state is told first. (Recorded on AWS by floci's
+        // rotationRejectsADisabledKey and rotationRejectsAKeyPendingDeletion.)
         let key = self.find(caller, name, action)?;
         self.permit_change(caller, &key, action)?;
+        if !key.is_external() {
+            key.state(self.clock.now()).allow(Need::Use, key.arn.as_str())?;
+        }
         rotates(&key)?;
         self.try_change(caller, name, action, Need::Use, change).await
     }
@@ -229,6 +235,10 @@ fn is_symmetric(key: &Key) -> Result<(), KmsError> {
 
 fn rotates_by_itself(key: &Key) -> Result<(), KmsError> {
     is_symmetric(key)?;
+    is_not_external(key)
+}
+
+fn is_not_external(key: &Key) -> Result<(), KmsError> {
     if key.is_external() {
         let message = format!("{} origin is EXTERNAL which is not valid for this operation.", key.arn);
         return Err(KmsErrorKind::UnsupportedOperation.with(message));

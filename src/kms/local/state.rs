@@ -1,6 +1,6 @@
 //! A key's states, and what each allows. (AWS: "Key states of AWS KMS keys".)
 //!
-//! | state           | use, rotate, grant          | tag, describe, import, alias, schedule | enable, disable             | cancel deletion |
+//! | state           | use, rotate, grant          | tag, describe, import, alias, schedule | enable, disable, public key | cancel deletion |
 //! |-----------------|-----------------------------|----------------------------------------|-----------------------------|-----------------|
 //! | Enabled         | yes                         | yes                                    | yes                         | not pending     |
 //! | Disabled        | `DisabledException`         | yes                                    | yes                         | not pending     |
@@ -32,7 +32,7 @@ pub enum Need {
     Use,
     /// To change it: describe, tag, alias, import its material, schedule its deletion.
     Change,
-    /// To enable or disable it.
+    /// To enable or disable it, or to see its public half.
     Toggle,
     /// That its deletion is pending.
     Cancel,

@@ -128,13 +128,21 @@ async fn only_symmetric_keys_rotate() {
     let name = KeyRef::from(&kms.create_key(&caller, new).await.unwrap().arn);
     for refused in [
         kms.enable_rotation(&caller, &name, 90).await,
-        kms.disable_rotation(&caller, &name).await,
         kms.rotate_on_demand(&caller, &name).await.map(drop),
         kms.rotation_status(&caller, &name).map(drop),
         kms.materials(&caller, &name).map(drop),
     ] {
         let error = refused.unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::UnsupportedOperation, ""));
+    }
+    kms.disable_rotation(&caller, &name).await.expect("it is off");
+    kms.set_enabled(&caller, &name, false).await.unwrap();
+    for refused in [
+        kms.enable_rotation(&caller, &name, 90).await,
+        kms.disable_rotation(&caller, &name).await,
+        kms.rotate_on_demand(&caller, &name).await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind, KmsErrorKind::Disabled, "the state is told first");
     }
 }
 

@@ -77,12 +77,17 @@ async fn digests_and_algorithms_are_checked() {
     let told = "Digest is invalid length for algorithm ECDSA_SHA_256.";
     assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::Validation, told));
     let error = kms.sign(&caller, &name, SigningAlgorithm::EcdsaSha384, raw(b"m")).await.unwrap_err();
-    let told = "Algorithm ECDSA_SHA_384 and key spec ECC_NIST_P256 are incompatible.";
+    let told = "Algorithm ECDSA_SHA_384 is incompatible with key spec ECC_NIST_P256.";
     assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::InvalidKeyUsage, told));
     let name = make(&fixture, KeySpec::EccNistEdwards25519, KeyUsage::SignVerify).await;
     let digest = Signable::Digest(vec![0; 64]);
-    let error = kms.sign(&caller, &name, SigningAlgorithm::Ed25519Sha512, digest).await.unwrap_err();
-    assert_eq!(error.kind, KmsErrorKind::Validation);
+    let error = kms.sign(&caller, &name, SigningAlgorithm::Ed25519Sha512, digest.clone()).await.unwrap_err();
+    let told = "Message type DIGEST is incompatible with algorithm ED25519_SHA_512.";
+    assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::Validation, told));
+    let name = make(&fixture, KeySpec::MlDsa44, KeyUsage::SignVerify).await;
+    let error = kms.sign(&caller, &name, SigningAlgorithm::MlDsaShake256, digest).await.unwrap_err();
+    let told = "Message type DIGEST is incompatible with key spec ML_DSA_44.";
+    assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::Validation, told));
 }
 
 #[tokio::test]
@@ -107,6 +112,8 @@ async fn rsa_keys_encrypt_what_they_hold() {
         assert_eq!((error.kind, error.message.as_str()), (KmsErrorKind::InvalidCiphertext, ""));
         let error = kms.decrypt_by(&caller, &sealed.blob, None, cipher).await.unwrap_err();
         assert_eq!(error.kind, KmsErrorKind::Validation);
+        let error = kms.decrypt_by(&caller, &sealed.blob, Some(&name), default).await.unwrap_err();
+        assert_eq!(error.kind, KmsErrorKind::InvalidCiphertext, "it is no ciphertext of a symmetric key");
         let context = context();
         let bound = Cipher { algorithm, context: &context };
         assert_eq!(kms.encrypt_by(&caller, &name, b"p", bound).unwrap_err().kind, KmsErrorKind::Validation);
@@ -225,7 +232,7 @@ async fn keys_serve_their_own_usage_alone() {
     let rsa = make(&fixture, KeySpec::Rsa2048, KeyUsage::EncryptDecrypt).await;
     let error = kms.generate_data_key(&caller, &rsa, &none).await.unwrap_err();
     assert_eq!(error.kind, KmsErrorKind::InvalidKeyUsage, "{error}");
-    assert!(error.message.ends_with("key spec is RSA_2048 which is not valid for GenerateDataKey."), "{error}");
+    assert_eq!(error.message, "You cannot generate a data key with an asymmetric CMK");
 }
 
 #[tokio::test]
@@ -256,8 +263,14 @@ async fn disabled_keys_of_any_spec_do_nothing() {
     for refused in [
         kms.generate_mac(&caller, &mac, MacAlgorithm::HmacSha256, b"m").map(drop),
         kms.sign(&caller, &pair, SigningAlgorithm::EcdsaSha256, raw(b"m")).await.map(drop),
-        kms.public_key(&caller, &pair).map(drop),
     ] {
         assert_eq!(refused.unwrap_err().kind, KmsErrorKind::Disabled);
+    }
+    let error = kms.generate_mac(&caller, &pair, MacAlgorithm::HmacSha256, b"m").unwrap_err();
+    assert_eq!(error.kind, KmsErrorKind::InvalidKeyUsage, "what it is for is told before its state");
+    kms.public_key(&caller, &pair).expect("what it shows does not use it");
+    for name in [&mac, &pair] {
+        kms.schedule_deletion(&caller, name, 7).await.unwrap();
+        assert_eq!(kms.public_key(&caller, name).unwrap_err().kind, KmsErrorKind::InvalidState);
     }
 }
