@@ -1,10 +1,11 @@
 //! What the front end and every protocol share: who is connected and what they say of themselves, request ids, and bodies;
-//! and whom clients of other servers trust.
+//! what is said of members that break a model; and whom clients of other servers trust.
 
 pub mod body;
 pub mod error;
 pub mod percent;
 pub mod trust;
+pub mod validation;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -3,10 +3,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::failure::{Result, check_faults, fault};
+use super::failure::{Result, check_faults};
 use super::operation::{Operation, Service};
 use super::params::Params;
 use super::sts::{assume, federation};
+use crate::wire::validation::fault;
 
 /// A row of the table.
 struct Rule {

@@ -4,13 +4,14 @@
 use serde_json::{Map, Value, json};
 
 use super::Call;
-use super::failure::{ACCESS_DENIED, Result, lower_first};
+use super::failure::{ACCESS_DENIED, Result};
 use super::operation::Operation;
 use super::params::Params;
 use crate::audit::{Category, Event, Resource, ServiceOperation, UserIdentity};
 use crate::clock::cloudtrail_date;
 use crate::iam::arn;
 use crate::wire::Said;
+use crate::wire::validation::lower_first;
 
 /// Members that never reach the log.
 const WITHHELD: &[&str] = &["SecretAccessKey", "SessionToken", "WebIdentityToken", "TokenCode"];

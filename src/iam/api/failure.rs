@@ -9,6 +9,7 @@ use crate::iam::Denied;
 use crate::policy::MalformedPolicy;
 use crate::sigv4;
 use crate::store::StoreError;
+use crate::wire::validation::{NOT_NULL, fault, told};
 
 /// A refusal.
 #[derive(Debug)]
@@ -58,37 +59,19 @@ kinds! {
     validation "ValidationError" BAD_REQUEST;
 }
 
-/// What a member of a request breaks, as AWS's front end tells it. `value` is repeated, if the service repeats values at all.
-pub(super) fn fault(value: Option<&str>, member: &str, rule: &str) -> String {
-    let value = value.map(|value| format!(" {value}")).unwrap_or_default();
-    format!("Value{value} at '{}' failed to satisfy constraint: Member must {rule}", lower_first(member))
-}
-
 /// `2 validation errors detected: …`: all that a request breaks, if it breaks anything.
 pub(super) fn check_faults(faults: &[String]) -> Result<()> {
-    match faults.len() {
-        0 => Ok(()),
-        1 => Err(validation(format!("1 validation error detected: {}", faults[0]))),
-        count => Err(validation(format!("{count} validation errors detected: {}", faults.join("; ")))),
-    }
+    if faults.is_empty() { Ok(()) } else { Err(validation(told(faults))) }
 }
 
 /// What IAM says of a member that breaks a rule: it does not repeat the value. (Recorded on AWS: `LocalStack`'s `test_role_tag_errors`.)
 pub(super) fn constraint(member: &str, rule: &str) -> Failure {
-    validation(format!("1 validation error detected: {}", fault(None, member, rule)))
+    validation(told(&[fault(None, member, rule)]))
 }
 
 /// What IAM says of a member that must be given and is not.
 pub(super) fn missing(member: &str) -> Failure {
     constraint(member, NOT_NULL)
-}
-
-/// What a member that must be given is to be.
-pub(super) const NOT_NULL: &str = "not be null";
-
-pub(super) fn lower_first(name: &str) -> String {
-    let mut chars = name.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 impl From<MalformedPolicy> for Failure {

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::failure::{
-    Failure, NOT_NULL, Result, check_faults, fault, invalid_input, limit_exceeded, lower_first, validation,
-};
+use super::failure::{Failure, Result, check_faults, invalid_input, limit_exceeded, validation};
 use super::operation::{Operation, Service};
 use crate::iam::store::records::Tag;
 use crate::wire::percent::percent_decode;
+use crate::wire::validation::{NOT_NULL, fault, lower_first, told};
 
 /// Most tags of one user, role or policy. (AWS: "IAM and AWS STS quotas".)
 const MOST_TAGS: usize = 50;
@@ -98,7 +97,7 @@ impl Params {
 
     /// The refusal of a member that breaks a rule.
     pub fn constraint(&self, value: &str, member: &str, rule: &str) -> Failure {
-        validation(format!("1 validation error detected: {}", self.fault(&format!("'{value}'"), member, rule)))
+        validation(told(&[self.fault(&format!("'{value}'"), member, rule)]))
     }
 
     /// All of them, in the order of their names.
@@ -122,7 +121,7 @@ impl Params {
     }
 
     fn missing(&self, name: &str) -> Failure {
-        validation(format!("1 validation error detected: {}", self.fault("null", name, NOT_NULL)))
+        validation(told(&[self.fault("null", name, NOT_NULL)]))
     }
 
     /// The name of a user, a group, a role or a policy, of at most so many characters.

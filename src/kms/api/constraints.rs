@@ -2,10 +2,11 @@
 //! request breaks is told at once, before any key is looked up.
 
 use super::Failure;
-use super::fields::{Fields, broken, lower_first, refuse};
+use super::fields::{Fields, refuse};
 use crate::kms::error::{KmsErrorKind, MAX_PLAINTEXT};
 use crate::kms::spec::GrantOperation;
 use crate::policy::is_account_id;
+use crate::wire::validation::{NOT_NULL, fault, lower_first, told};
 
 /// Most bytes of a ciphertext blob, a signature, a tag.
 const MAX_BLOB: usize = 6144;
@@ -15,7 +16,6 @@ const MAX_MESSAGE: usize = 4096;
 const MAX_PUBLIC_KEY: usize = 8192;
 /// Grant tokens of one request.
 const MAX_TOKENS: usize = 10;
-const NOT_NULL: &str = "not be null";
 
 /// A pattern as AWS words it, and what it takes.
 #[derive(Clone, Copy)]
@@ -192,19 +192,12 @@ pub(super) fn check(operation: &str, fields: Fields<'_>) -> Result<(), Failure> 
             faults.extend(rule.faults(name, fields)?.into_iter().map(|fault| (bucket(name), fault)));
         } else if member.ends_with('!') {
             let value = if matches!(rule, Rule::Secret(_)) { None } else { Some("null") };
-            faults.push((bucket(name), broken(value, name, NOT_NULL)));
+            faults.push((bucket(name), fault(value, name, NOT_NULL)));
         }
     }
     faults.sort_by_key(|(bucket, _)| *bucket);
-    let told: Vec<String> = faults.into_iter().map(|(_, fault)| fault).collect();
-    match told.len() {
-        0 => Ok(()),
-        1 => Err(refuse(KmsErrorKind::Validation, format!("1 validation error detected: {}", told[0]))),
-        count => {
-            let message = format!("{count} validation errors detected: {}", told.join("; "));
-            Err(refuse(KmsErrorKind::Validation, message))
-        }
-    }
+    let faults: Vec<String> = faults.into_iter().map(|(_, fault)| fault).collect();
+    if faults.is_empty() { Ok(()) } else { Err(refuse(KmsErrorKind::Validation, told(&faults))) }
 }
 
 /// Where Java's `HashMap` keeps a member: AWS's front end goes through them in that order, by all that was recorded of its
@@ -291,7 +284,7 @@ fn rule(operation: &str, member: &str) -> Rule {
 impl Rule {
     /// What the member called `name`, which is there, breaks.
     fn faults(self, name: &str, fields: Fields<'_>) -> Result<Vec<String>, Failure> {
-        let shown = |value: &str, constraint: &str| broken(Some(&format!("'{value}'")), name, constraint);
+        let shown = |value: &str, constraint: &str| fault(Some(&format!("'{value}'")), name, constraint);
         Ok(match self {
             Self::Text(least, most, pattern) => {
                 let value = fields.text(name)?.unwrap_or_default();
@@ -304,7 +297,7 @@ impl Rule {
             }
             Self::Blob(most) | Self::Secret(most) => {
                 let length = zeroize::Zeroizing::new(fields.required_blob(name)?).len();
-                bounds(length, (1, most)).map(|bound| broken(None, name, &bound)).into_iter().collect()
+                bounds(length, (1, most)).map(|bound| fault(None, name, &bound)).into_iter().collect()
             }
             Self::Number(least, most) => match fields.number(name)?.unwrap_or(least) {
                 number if number < least => {
@@ -326,7 +319,7 @@ impl Rule {
                     faults.push(shown(&listed(&texts), &constraint));
                 }
                 if texts.len() > most {
-                    faults.push(broken(None, name, &format!("have length less than or equal to {most}")));
+                    faults.push(fault(None, name, &format!("have length less than or equal to {most}")));
                 }
                 faults
             }
@@ -343,7 +336,7 @@ impl Rule {
                         let path = format!("tags.{at}.member.{member}");
                         match item.text(if member == "tagKey" { "TagKey" } else { "TagValue" })? {
                             Some(value) => faults.extend(text_faults(&path, value, lengths, None)),
-                            None => faults.push(broken(Some("null"), &path, NOT_NULL)),
+                            None => faults.push(fault(Some("null"), &path, NOT_NULL)),
                         }
                     }
                 }
@@ -363,7 +356,7 @@ fn text_faults(path: &str, value: &str, lengths: (usize, usize), pattern: Option
     let unlike = pattern.filter(|Pattern(_, takes)| !takes(value));
     let unlike = unlike.map(|Pattern(pattern, _)| format!("satisfy regular expression pattern: {pattern}"));
     let broken_rules = bounds(value.chars().count(), lengths).into_iter().chain(unlike);
-    broken_rules.map(|constraint| broken(Some(&format!("'{value}'")), path, &constraint)).collect()
+    broken_rules.map(|constraint| fault(Some(&format!("'{value}'")), path, &constraint)).collect()
 }
 
 fn bounds(length: usize, (least, most): (usize, usize)) -> Option<String> {

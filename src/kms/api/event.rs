@@ -4,7 +4,6 @@
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
-use super::fields::lower_first;
 use super::operation::Operation;
 use super::{Failure, KmsApi};
 use crate::audit::{Category, Event, Resource, ServiceOperation};
@@ -15,6 +14,7 @@ use crate::kms::error::KmsErrorKind;
 use crate::kms::spec::EncryptionAlgorithm;
 use crate::kms::{KeyArn, KeyRef, resource_arn};
 use crate::policy::Decisions;
+use crate::wire::validation::lower_first;
 use crate::wire::{RequestContext, Said};
 
 /// Members that never reach the log: data, secrets, and what is as good as a permission.

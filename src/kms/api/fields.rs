@@ -9,6 +9,7 @@ use super::{Failure, serialization};
 use crate::clock::Timestamp;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::{EncryptionContext, KeyRef};
+use crate::wire::validation::{NOT_NULL, fault, told};
 
 /// A request's members.
 #[derive(Clone, Copy, Debug)]
@@ -128,23 +129,10 @@ pub(super) fn refuse(kind: KmsErrorKind, message: impl Into<String>) -> Failure 
     kind.with(message).into()
 }
 
-/// What a member breaks, as AWS's validation tells it. Values that are sensitive are not repeated.
-pub(super) fn broken(value: Option<&str>, name: &str, constraint: &str) -> String {
-    let value = value.map(|value| format!(" {value}")).unwrap_or_default();
-    format!("Value{value} at '{}' failed to satisfy constraint: Member must {constraint}", lower_first(name))
-}
-
 fn missing(name: &str) -> Failure {
-    let message = format!("1 validation error detected: {}", broken(Some("null"), name, "not be null"));
-    refuse(KmsErrorKind::Validation, message)
+    refuse(KmsErrorKind::Validation, told(&[fault(Some("null"), name, NOT_NULL)]))
 }
 
 fn mistyped(name: &str) -> Failure {
     serialization(format!("The value of {name} is not of the expected type"))
-}
-
-/// A member's name as AWS's validation and CloudTrail show it: with a lower-case first letter.
-pub(super) fn lower_first(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

@@ -11,7 +11,7 @@ use crate::crypto::SecretBytes;
 use crate::crypto::digest::sha256;
 use crate::crypto::random::SeededEntropy;
 use crate::iam::Account;
-use crate::kms::local::MAX_PLAINTEXT;
+use crate::kms::error::MAX_PLAINTEXT;
 use crate::kms::root::RootKey;
 use crate::kms::{EncryptionContext, KeyRef, Kms as _};
 use crate::sigv4::Signer;

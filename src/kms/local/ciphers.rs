@@ -13,14 +13,12 @@ use super::{KeyState, LocalKms, Need, check_usage, incompatible, no_material, of
 use crate::crypto::pair::oaep::OaepHash;
 use crate::crypto::pair::{KeyPair, PairKind};
 use crate::crypto::{Secret, SecretBytes, digest};
-use crate::kms::error::{KmsError, KmsErrorKind};
+use crate::kms::error::{KmsError, KmsErrorKind, check_plaintext};
 use crate::kms::spec::{EncryptionAlgorithm, MaterialKind};
 use crate::kms::{
     Caller, DataKey, Decrypted, EncryptionContext, GeneratedKey, KeyArn, KeyDescription, KeyRef, KeySpec, KeyUsage,
     Kms, Knowledge, WrappedKey,
 };
-
-pub use crate::kms::error::MAX_PLAINTEXT;
 
 /// Most bytes of a ciphertext blob. (AWS: API reference, Decrypt.)
 const MAX_BLOB: usize = 6144;
@@ -141,12 +139,7 @@ impl LocalKms {
     }
 
     fn seal(&self, key: &Arc<Key>, plaintext: &[u8], cipher: Cipher<'_>) -> Result<WrappedKey, KmsError> {
-        if plaintext.len() > MAX_PLAINTEXT {
-            return Err(KmsErrorKind::Validation.with(format!(
-                "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have \
-                 length less than or equal to {MAX_PLAINTEXT}"
-            )));
-        }
+        check_plaintext(plaintext)?;
         check_algorithm(key, cipher.algorithm)?;
         let Some(hash) = cipher.algorithm.oaep() else {
             return self.wrap(key, plaintext, cipher.context);

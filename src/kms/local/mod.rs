@@ -47,7 +47,7 @@ use crate::store::{KeyRange, MetaStore, Partition, StoreError};
 pub use administration::{KeyMetadata, MAX_TAGS, NewKey};
 pub use aliases::AliasEntry;
 pub use asymmetric::{GeneratedPair, PublicKey, Signable, data_pair};
-pub use ciphers::{Cipher, MAX_PLAINTEXT};
+pub use ciphers::Cipher;
 pub use grants::{Grant, GrantConstraints, GrantRef, GrantTerms, Grantee};
 pub use import::{Import, ImportParameters, Wrapping};
 pub use policy::{Beside, MAX_POLICY, RemoteKeyUse, default_policy, untold};

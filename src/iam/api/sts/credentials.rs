@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::failure::{Result, access_denied, packed_policy_too_large, validation};
+use super::super::failure::{Result, access_denied, constraint, packed_policy_too_large, validation};
 use super::super::{Call, policies, time};
 use crate::iam::session::{Bounds, SessionPrincipal, SessionRecord};
 
@@ -39,10 +39,7 @@ pub(super) fn bounds(call: &Call<'_>, account: &str) -> Result<Option<Bounds>> {
         arns.push(arn.to_owned());
     }
     if arns.len() > MOST_ARNS {
-        return Err(validation(format!(
-            "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less \
-             than or equal to {MOST_ARNS}"
-        )));
+        return Err(constraint("PolicyArns", &format!("have length less than or equal to {MOST_ARNS}")));
     }
     Ok((document.is_some() || !arns.is_empty()).then_some(Bounds { document, arns }))
 }

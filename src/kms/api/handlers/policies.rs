@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::fields::{Fields, broken, refuse};
+use super::super::fields::{Fields, refuse};
 use super::{PAGE, key_not_alias, keys, marker, page};
 use crate::kms::Caller;
 use crate::kms::error::KmsErrorKind;
 use crate::kms::local::LocalKms;
+use crate::wire::validation::{fault, told};
 
 pub(super) fn show(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let key = kms.metadata(caller, &key_not_alias(fields)?, "kms:GetKeyPolicy")?;
@@ -21,8 +22,8 @@ pub(super) fn show(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Resul
 pub(super) async fn put(kms: &LocalKms, caller: &Caller, fields: Fields<'_>) -> Result<Value, Failure> {
     let key = key_not_alias(fields)?;
     if let Some(name) = fields.text("PolicyName")?.filter(|name| *name != "default") {
-        let broken = broken(Some(&format!("'{name}'")), "PolicyName", "satisfy enum value set: [default]");
-        return Err(refuse(KmsErrorKind::Validation, format!("1 validation error detected: {broken}")));
+        let unknown = fault(Some(&format!("'{name}'")), "PolicyName", "satisfy enum value set: [default]");
+        return Err(refuse(KmsErrorKind::Validation, told(&[unknown])));
     }
     let policy = keys::policy(fields)?.unwrap_or_default();
     let may_lock_out = fields.flag("BypassPolicyLockoutSafetyCheck")?;
