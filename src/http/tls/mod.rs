@@ -148,6 +148,8 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = http2.then_some(H2).into_iter().chain([HTTP_1_1]).map(<[u8]>::to_vec).collect();
+        // A client that wants AES-256 alone offers nothing else.
+        config.ignore_client_order = true;
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         Ok(Self { config: Arc::new(config), certificate, buffers: Arc::default() })
     }

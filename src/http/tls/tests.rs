@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -21,13 +22,17 @@ struct Pair {
 
 /// A client and a server that have shaken hands over a pipe that holds `pipe` bytes.
 async fn pair(pipe: usize, version: &'static rustls::SupportedProtocolVersion) -> Pair {
+    pair_with(pipe, version, Arc::unwrap_or_clone(super::provider::provider())).await
+}
+
+/// The same, the client with cryptography of its own.
+async fn pair_with(pipe: usize, version: &'static rustls::SupportedProtocolVersion, client: CryptoProvider) -> Pair {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let tls = Tls::new(Material { chain: vec![made.cert.der().clone()], key }, true).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let provider = super::provider::provider();
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(Arc::new(client))
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
@@ -192,5 +197,22 @@ async fn an_authoritys_certificate_in_a_servers_place_is_told_of() {
         let (client, _) =
             tokio::join!(connector.connect(ServerName::try_from("localhost").unwrap(), near), tls.accept(far));
         assert_eq!(client.err().is_some_and(|error| names_an_authority(&error)), marked);
+    }
+}
+
+#[tokio::test]
+async fn aes_128_is_taken_where_the_client_has_it() {
+    use rustls::CipherSuite;
+
+    let theirs = rustls::crypto::aws_lc_rs::default_provider();
+    assert_eq!(theirs.cipher_suites[0].suite(), CipherSuite::TLS13_AES_256_GCM_SHA384);
+    let mut strong = theirs.clone();
+    strong.cipher_suites.retain(|suite| suite.suite().as_str().is_some_and(|name| name.contains("AES_256")));
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        for (provider, suite) in [(&theirs, "AES_128_GCM_SHA256"), (&strong, "AES_256_GCM_SHA384")] {
+            let Pair { server, .. } = pair_with(1 << 16, version, provider.clone()).await;
+            let agreed = info(server.connection()).unwrap().cipher_suite;
+            assert!(agreed.ends_with(suite), "{agreed}");
+        }
     }
 }
