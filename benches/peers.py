@@ -19,6 +19,7 @@ import shutil
 
 from ceph import CephRgw
 from load import COLUMNS, SSE, Load, arguments, cells, table
+from plots import chart
 from servers import Garage, SeaweedFs, Strongroom, stage
 
 CELLS = [("1K", 16), ("4K", 16), ("64K", 16), ("1M", 16), ("8M", 16)]
@@ -78,31 +79,21 @@ def measure(options, running, number):
 
 def draw(found, directory):
     """Bars of CPU and of rates, an SVG for each operation."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    matplotlib.rcParams["svg.hashsalt"] = "strongroom"
-    directory.mkdir(parents=True, exist_ok=True)
     names = list(found)
     for operation in ("PUT", "GET"):
-        figure, axes = pyplot.subplots(1, 2, figsize=(11, 3.6))
-        for axis, field, title in (
-            (axes[0], "server_cpu_s_per_kop", "server CPU, ms a request"),
-            (axes[1], "ops_per_s", "requests/s"),
-        ):
-            for index, name in enumerate(names):
-                heights = [found[name][size, clients, operation][field] for size, clients in CELLS]
-                places = [place + index * 0.8 / len(names) for place in range(len(CELLS))]
-                axis.bar(places, heights, width=0.8 / len(names), label=name)
-            axis.set_xticks([place + 0.4 for place in range(len(CELLS))], [size for size, _ in CELLS])
-            axis.set_yscale("log")
-            axis.set_title(f"{operation}: {title}")
-        axes[1].legend(fontsize=7)
-        figure.tight_layout()
-        figure.savefig(directory / f"peers-{operation.lower()}.svg", metadata={"Date": None})
-        pyplot.close(figure)
+        with chart(directory / f"peers-{operation.lower()}.svg", columns=2, size=(11, 3.6)) as axes:
+            for axis, field, title in (
+                (axes[0], "server_cpu_s_per_kop", "server CPU, ms a request"),
+                (axes[1], "ops_per_s", "requests/s"),
+            ):
+                for index, name in enumerate(names):
+                    heights = [found[name][size, clients, operation][field] for size, clients in CELLS]
+                    places = [place + index * 0.8 / len(names) for place in range(len(CELLS))]
+                    axis.bar(places, heights, width=0.8 / len(names), label=name)
+                axis.set_xticks([place + 0.4 for place in range(len(CELLS))], [size for size, _ in CELLS])
+                axis.set_yscale("log")
+                axis.set_title(f"{operation}: {title}")
+            axes[1].legend(fontsize=7)
 
 
 def main():
