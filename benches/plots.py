@@ -20,11 +20,11 @@ def chart(path, columns=1, size=(7, 3.6)):
     pyplot.close(figure)
 
 
-def lines(path, across, up, places, **heights):
-    """A line for each named row of heights, over the same places."""
+def lines(path, across, up, places, heights):
+    """A line for each name's heights, over the same places."""
     with chart(path) as axis:
         for name, row in heights.items():
-            axis.plot(places, row, marker="o", label=name.replace("_", " "))
+            axis.plot(places, row, marker="o", label=name)
         axis.set_ylim(bottom=0)
         axis.set_xlabel(across)
         axis.set_ylabel(up)

@@ -101,8 +101,8 @@ def idle(load, server, charts, counts=(0, 1_000, 2_500, 5_000, 10_000)):
     for connection in held:
         connection.close()
     if charts:
-        p50, p99 = ([row[field] for row in found] for field in ("p50_ms", "p99_ms"))
-        lines(charts / "idle.svg", "idle connections", "GET of 4 KiB, ms", counts, p50=p50, p99=p99)
+        heights = {name: [row[f"{name}_ms"] for row in found] for name in ("p50", "p99")}
+        lines(charts / "idle.svg", "idle connections", "GET of 4 KiB, ms", counts, heights)
 
 
 def slow_uploads(load, server, charts, uploads=1_000, step=200, size=8 << 20):
@@ -135,12 +135,12 @@ def slow_uploads(load, server, charts, uploads=1_000, step=200, size=8 << 20):
     for connection in held:
         connection.close()
     if charts:
-        lines(charts / "uploads.svg", "uploads under way", "MiB resident", counts, memory=memory)
+        lines(charts / "uploads.svg", "uploads under way", "MiB resident", counts, {"memory": memory})
 
 
-def starts(load, server, charts, counts=(0, 250_000, 500_000, 750_000, 1_000_000)):
-    """How long a start takes with so many objects of 1 KiB."""
-    seconds, stored = [], 0
+def starts(options, server, counts=(0, 250_000, 500_000, 750_000, 1_000_000)):
+    """How long a start takes with so many objects of 1 KiB, and no others."""
+    load, seconds, stored = Load(options.s3load, server, options.seconds), [], 0
     for count in counts:
         if count > stored:
             more = ("--create-bucket", "--max-ops", count - stored, "--warmup", "0", *KMS)
@@ -148,8 +148,8 @@ def starts(load, server, charts, counts=(0, 250_000, 500_000, 750_000, 1_000_000
         seconds.append(server.restart())
     rows = [[spaced(count), f"{taken:.2f}"] for count, taken in zip(counts, seconds, strict=True)]
     table("### A start, until it is ready", ["objects", "seconds"], rows)
-    if charts:
-        lines(charts / "starts.svg", "objects", "seconds until ready", counts, start=seconds)
+    if options.charts:
+        lines(options.charts / "starts.svg", "objects", "seconds until ready", counts, {"start": seconds})
 
 
 def growth(options, load, server):
@@ -180,9 +180,9 @@ def growth(options, load, server):
     print(f"\nA start with {options.objects} objects takes {server.restart():.2f} s until it is ready.")
     if options.charts:
         sizes = [(number + 1) * step for number in range(options.steps)]
-        columns = {"PUT": 1, "GET": 3, "GET_at_rest": 5, "DELETE": 7}
+        columns = {"PUT": 1, "GET": 3, "GET, at rest": 5, "DELETE": 7}
         rates = {name: [float(row[at]) for row in rows] for name, at in columns.items()}
-        lines(options.charts / "growth.svg", "objects in the bucket", "requests/s", sizes, **rates)
+        lines(options.charts / "growth.svg", "objects in the bucket", "requests/s", sizes, rates)
 
 
 def page_ms(server, host):
@@ -217,7 +217,7 @@ def main():
             "cores": lambda: cores(load, server, options.charts),
             "idle": lambda: idle(load, server, options.charts),
             "uploads": lambda: slow_uploads(load, server, options.charts),
-            "starts": lambda: starts(load, server, options.charts),
+            "starts": lambda: starts(options, started(Strongroom(directory / "starts", options.server))),
             "growth": lambda: growth(options, load, server),
         }
         for part in options.only or parts:
